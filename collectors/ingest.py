@@ -1,0 +1,238 @@
+"""THE write path: `collect_once` fetches one exchange's quotes, judges them, and stores them in one transaction."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from django.conf import settings
+
+from collectors import breaker, freshness, gaps, lease, markets, quality, store
+from collectors.breaker import CycleResult, Health, Policy
+from collectors.lease import Permit
+from collectors.snapshot import WorkerFacts
+from exchanges.feeds import open_feed
+from exchanges.feeds.base import BadReply, Feed, FeedError, Poll, Throttled, Unreachable
+
+log = structlog.get_logger(__name__)
+
+SKIPPED = "skipped"
+RETRY_PAUSE_SECONDS = 0.2
+LEAST_RETRY_SECONDS = 1.0  # a retry with less time left would only fail again
+
+
+def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -> str:
+    """Collects one exchange once and gives the outcome's word.
+
+    Harmless when run twice at a time or twice in a slot: without the lease nobody is called. Never raises for what
+    an exchange does; an error of ours is recorded as `failed` and raised.
+    """
+    permit = lease.take(exchange_id, lease_seconds=_longest_seconds())
+    if permit is None:
+        return SKIPPED
+    started = time.monotonic()
+    elapsed = partial(_moment_after, now, started)
+    try:
+        poll, verdict = _fetch_and_judge(permit, now=now)
+    except FeedError as error:
+        return _finish_failed(permit, error, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+    except Exception as error:
+        ours = FeedError(f"{type(error).__name__}: {error}")
+        _finish_failed(permit, ours, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+        raise
+    return _finish_stored(permit, poll, verdict, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+
+
+def refresh_markets(exchange_id: str, *, now: datetime) -> str:
+    """Reloads one exchange's market list under the same lease as polls, so that the two never call at once."""
+    permit = _wait_for_permit(exchange_id)
+    if permit is None:
+        return SKIPPED
+    try:
+        _load_markets(permit, _feed(permit), now=now)
+    except FeedError as error:
+        log.warning("markets_not_refreshed", exchange=exchange_id, outcome=error.kind, error=str(error))
+        return error.kind
+    finally:
+        lease.release(permit)
+    return "stored"
+
+
+def policy() -> Policy:
+    return Policy(
+        failures_until_open=settings.BREAKER_FAILURES,
+        pause_max_seconds=settings.BREAKER_PAUSE_MAX_SECONDS,
+        throttle_pause_seconds=settings.THROTTLE_PAUSE_SECONDS,
+        denied_pause_seconds=settings.DENIED_PAUSE_SECONDS,
+    )
+
+
+def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quality.Verdict]:
+    feed = _feed(permit)
+    version = permit.markets_version
+    if _markets_are_due(permit, now):
+        version = _load_markets(permit, feed, now=now)
+    pipelines = markets.pipelines_of(permit.exchange.id, version)
+    may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
+    fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=may_call)
+    poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
+    verdict = quality.judge(poll.quotes, pipelines)
+    _check_share(permit, verdict, poll)
+    return poll, verdict
+
+
+def _feed(permit: Permit) -> Feed:
+    return open_feed(permit.exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
+
+
+def _markets_are_due(permit: Permit, now: datetime) -> bool:
+    """The hourly task reloads them; a poll does so only at the very start, or when that task has long not come."""
+    if permit.markets_loaded_at is None:
+        return True
+    return now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
+
+
+def _load_markets(permit: Permit, feed: Feed, *, now: datetime) -> int:
+    may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
+    listings = feed.load_markets(deadline_seconds=settings.MARKETS_DEADLINE_SECONDS, may_call=may_call)
+    return markets.register(permit, listings, feed.capabilities, now=now)
+
+
+def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> Poll:
+    """One more try, with jitter, where the exchange was out of reach and time is left."""
+    give_up_at = time.monotonic() + deadline_seconds
+    try:
+        return fetch(deadline_seconds)
+    except Unreachable:
+        pause = RETRY_PAUSE_SECONDS * (1 + random.random())
+        left = give_up_at - time.monotonic() - pause
+        if left < LEAST_RETRY_SECONDS:
+            raise
+        time.sleep(pause)
+        return fetch(left)
+
+
+def _check_share(permit: Permit, verdict: quality.Verdict, poll: Poll) -> None:
+    """Far too few rows are a broken answer; storing them would make a hole look like a choice."""
+    exchange, accepted = permit.exchange.id, len(verdict.accepted)
+    if not accepted:
+        raise BadReply(
+            f"{exchange} answered {poll.answered_count} rows, none fit to store; treated as a bad reply",
+            excerpt=str([rejected._asdict() for rejected in verdict.rejected[:3]]),
+        )
+    if accepted < permit.usual_count * settings.MIN_SHARE_OF_USUAL_ROWS:
+        raise BadReply(
+            f"{exchange} answered {accepted} good rows, {permit.usual_count} are usual; treated as a bad reply"
+        )
+
+
+def _finish_stored(
+    permit: Permit,
+    poll: Poll,
+    verdict: quality.Verdict,
+    *,
+    started_at: datetime,
+    finished_at: datetime,
+    correlation_id: str,
+) -> str:
+    cause, evidence = gaps.cause_of(permit.last_outcome)
+    cycle = store.Cycle(
+        started_at=started_at,
+        finished_at=finished_at,
+        outcome="stored",
+        error_count=0,
+        strikes=0,
+        retry_at=None,
+        status="running",
+        accepted=verdict.accepted,
+        rejected=verdict.rejected,
+        rows_answered=poll.answered_count,
+        cause=(cause, evidence),
+        correlation_id=correlation_id,
+    )
+    stored = store.finish(permit, cycle)
+    if stored is None:
+        log.info("cycle_superseded", exchange=permit.exchange.id, generation=permit.generation)
+        return "superseded"
+    if verdict.rejected:
+        log.warning(
+            "quotes_quarantined", exchange=permit.exchange.id, count=len(verdict.rejected), first=verdict.rejected[0]
+        )
+    return "stored"
+
+
+def _finish_failed(
+    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str
+) -> str:
+    if error.kind == "superseded":
+        lease.release(permit)
+        return error.kind
+    health = _health_after(permit, error, finished_at)
+    cycle = store.Cycle(
+        started_at=started_at,
+        finished_at=finished_at,
+        outcome=error.kind,
+        error_count=health.error_count,
+        strikes=health.strikes,
+        retry_at=health.retry_at,
+        status=_status_after(permit, error, health, finished_at),
+        http_status=error.status,
+        error=str(error),
+        excerpt=error.excerpt,
+        correlation_id=correlation_id,
+    )
+    store.finish(permit, cycle)
+    log.warning(
+        "cycle_failed", exchange=permit.exchange.id, outcome=error.kind, error=str(error), retry_at=health.retry_at
+    )
+    return error.kind
+
+
+def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:
+    retry_after = error.retry_after_seconds if isinstance(error, Throttled) else None
+    return breaker.after(
+        permit.health,
+        CycleResult(error.kind, retry_after),
+        now,
+        interval_seconds=permit.exchange.poll_interval_seconds,
+        policy=policy(),
+        jitter=random.random(),
+    )
+
+
+def _status_after(permit: Permit, error: FeedError, health: Health, now: datetime) -> str:
+    facts = WorkerFacts(
+        exchange=permit.exchange.id,
+        is_collected=True,
+        interval_seconds=permit.exchange.poll_interval_seconds,
+        error_count=health.error_count,
+        is_paused=error.kind == "denied",
+        resumed_at=permit.resumed_at,
+        heartbeat_at=now,
+        stored_at=None,
+        symbols_tracked=0,
+        last_error=str(error),
+    )
+    return freshness.worker_status(facts, now)[0]
+
+
+def _wait_for_permit(exchange_id: str) -> Permit | None:
+    give_up_at = time.monotonic() + settings.POLL_DEADLINE_SECONDS
+    while True:
+        permit = lease.take(exchange_id, lease_seconds=settings.MARKETS_DEADLINE_SECONDS, repeat=True)
+        if permit is not None or time.monotonic() > give_up_at:
+            return permit
+        time.sleep(0.25)
+
+
+def _longest_seconds() -> float:
+    return float(settings.POLL_DEADLINE_SECONDS)
+
+
+def _moment_after(now: datetime, started: float) -> datetime:
+    """`now` plus what a monotonic clock says has passed: a jump of the wall clock makes no negative duration."""
+    return now + timedelta(seconds=time.monotonic() - started)

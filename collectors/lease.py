@@ -1,0 +1,136 @@
+"""One collector per exchange: the lease on the Worker row, and the fence that stops a running cycle between requests.
+
+PostgreSQL's clock decides about leases. Valkey only carries the news of a new generation quickly; a write under an
+old one is refused by the database whatever Valkey says.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from django.db import connection
+
+from collectors.breaker import Health
+from exchanges.models import Exchange
+from marketmon.lib import valkey
+
+LEASE_MARGIN_SECONDS = 2.0  # what storing may take after the deadline of the fetch
+SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must not poll twice
+GENERATION_TTL_SECONDS = 86_400
+
+TAKE = """
+UPDATE collectors_worker AS w
+SET lease_token = %(token)s,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+    cycle_started_at = clock_timestamp()
+FROM exchanges_exchange AS e
+WHERE e.id = %(exchange)s AND w.exchange_id = e.id
+  AND e.enabled AND NOT e.blacklisted
+  AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
+  AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
+  AND (%(repeat)s OR w.cycle_started_at IS NULL
+       OR w.cycle_started_at < clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds))
+RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.heartbeat_at, w.resumed_at, w.last_outcome,
+          w.stored_count, w.markets_version, w.markets_loaded_at, w.status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to collect one exchange once, with the worker's state from before."""
+
+    exchange: Exchange
+    token: uuid.UUID
+    generation: int
+    health: Health
+    heartbeat_at: datetime | None
+    resumed_at: datetime
+    last_outcome: str
+    usual_count: int
+    markets_version: int
+    markets_loaded_at: datetime | None
+    status: str
+
+
+def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Permit | None:
+    """The lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot."""
+    exchange = Exchange.objects.filter(pk=exchange_id).first()
+    if exchange is None:
+        return None
+    token = uuid.uuid4()
+    params = {
+        "token": str(token),
+        "exchange": exchange_id,
+        "lease_seconds": lease_seconds + LEASE_MARGIN_SECONDS,
+        "soonest": SOONEST_REPEAT,
+        "repeat": repeat,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, params)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    generation, error_count, strikes, retry_at, heartbeat_at, resumed_at, outcome, usual, version, loaded_at, status = (
+        row
+    )
+    return Permit(
+        exchange=exchange,
+        token=token,
+        generation=generation,
+        health=Health(error_count, strikes, retry_at),
+        heartbeat_at=heartbeat_at,
+        resumed_at=resumed_at,
+        last_outcome=outcome,
+        usual_count=usual,
+        markets_version=version,
+        markets_loaded_at=loaded_at,
+        status=status,
+    )
+
+
+def release(permit: Permit) -> None:
+    """Gives the lease back without a word about the exchange's health."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE collectors_worker SET lease_token = NULL, lease_until = NULL WHERE exchange_id = %s AND lease_token = %s",
+            [permit.exchange.id, str(permit.token)],
+        )
+
+
+def announce(exchange_id: str, generation: int) -> None:
+    """Tells running cycles that they are out of date. Raises redis.RedisError when it cannot."""
+    valkey.client().set(_key(exchange_id), generation, ex=GENERATION_TTL_SECONDS)
+
+
+def is_current(exchange_id: str, generation: int) -> bool:
+    """False only when a newer generation was announced; silence of Valkey is no news."""
+    try:
+        announced = valkey.client().get(_key(exchange_id))
+    except redis.RedisError:
+        return True
+    return announced is None or int(announced) <= generation
+
+
+def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:
+    """True as soon as no cycle of an older generation runs; False when one still does after the wait."""
+    give_up_at = time.monotonic() + at_most_seconds
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT lease_until IS NULL OR lease_until < clock_timestamp() FROM collectors_worker WHERE exchange_id = %s",
+                [exchange_id],
+            )
+            row = cursor.fetchone()
+        if row is None or row[0]:
+            return True
+        if time.monotonic() >= give_up_at:
+            return False
+        time.sleep(0.02)
+
+
+def _key(exchange_id: str) -> str:
+    return f"marketmon:generation:{exchange_id}"

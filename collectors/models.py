@@ -1,0 +1,241 @@
+"""What collection knows of itself: workers, pipelines, history, gaps, runs and state changes.
+
+Hot tables (Pipeline, Tick) are written by `store.py` in one SQL statement per poll; the models here are for reading.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+
+from exchanges.models import Exchange, Market
+
+
+class WorkerStatus(models.TextChoices):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class Outcome(models.TextChoices):
+    """How a collection cycle ended; the words of FeedError.kind, and what only we can do."""
+
+    STORED = "stored"
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    BAD_REPLY = "bad_reply"
+    DENIED = "denied"
+    UNSUPPORTED = "unsupported"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class GapCause(models.TextChoices):
+    OUR_OUTAGE = "our outage"
+    EXCHANGE_OUTAGE = "exchange outage"
+    RATE_LIMITED = "rate limited"
+    MARKET_QUIET = "market quiet"
+    DELISTED = "delisted"
+    UNKNOWN = "unknown"
+
+
+class Worker(models.Model):
+    """The collector of one exchange: its lease, its health, and what it last proved.
+
+    `generation` fences: every operator's verb raises it, and a cycle that began under an older one can store nothing.
+    """
+
+    exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="worker")
+    generation = models.IntegerField(default=1)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    cycle_started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    stored_count = models.IntegerField(default=0)
+    resumed_at = models.DateTimeField()
+    error_count = models.IntegerField(default=0)
+    strikes = models.IntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
+    last_error = models.TextField(blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    symbols_tracked = models.IntegerField(default=0)
+    markets_version = models.IntegerField(default=0)
+    markets_loaded_at = models.DateTimeField(null=True, blank=True)
+    scheduled_seconds = models.FloatField(null=True, blank=True)
+    status = models.CharField(max_length=8, default=WorkerStatus.STOPPED)
+    status_since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.exchange_id
+
+
+class PipelineQuerySet(models.QuerySet["Pipeline"]):
+    def live(self) -> Self:
+        """Those whose market is collected on an exchange that operators want collected."""
+        return self.filter(
+            market__active=True,
+            market__blacklisted=False,
+            market__exchange__enabled=True,
+            market__exchange__blacklisted=False,
+        )
+
+
+class Pipeline(models.Model):
+    """The newest stored quote of one market. No index but the key: every poll updates every row (HOT updates)."""
+
+    market = models.OneToOneField(Market, on_delete=models.CASCADE, primary_key=True, related_name="pipeline")
+    received_at = models.DateTimeField(null=True, blank=True)
+    exchange_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    last = models.FloatField(null=True, blank=True)
+    bid = models.FloatField(null=True, blank=True)
+    ask = models.FloatField(null=True, blank=True)
+    high = models.FloatField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True)
+    base_volume = models.FloatField(null=True, blank=True)
+    quote_volume = models.FloatField(null=True, blank=True)
+    expected_seconds = models.FloatField()
+    gaps_24h = models.IntegerField(default=0)
+    gap_open = models.BooleanField(default=False)
+
+    objects = PipelineQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"pipeline {self.market_id}"
+
+
+class Tick(models.Model):
+    """One stored quote. Partitioned by day (UTC) of `received_at`; partitions are made ahead and dropped by a task."""
+
+    pk = models.CompositePrimaryKey("pipeline_id", "received_at")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="ticks")
+    origin = models.SmallIntegerField(default=0)
+    received_at = models.DateTimeField()
+    exchange_at = models.DateTimeField(null=True)
+    last = models.FloatField(null=True)
+    bid = models.FloatField(null=True)
+    ask = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)
+    quote_volume = models.FloatField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "collectors_tick"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Rollup(models.Model):
+    """One minute of one pipeline, made of its ticks: what remains when raw rows are dropped. Partitioned by day."""
+
+    pk = models.CompositePrimaryKey("pipeline_id", "minute_at")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="rollups")
+    samples = models.SmallIntegerField()
+    minute_at = models.DateTimeField()
+    open = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    close = models.FloatField(null=True)
+    bid = models.FloatField(null=True)
+    ask = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "collectors_rollup"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.minute_at:%Y-%m-%d %H:%M}"
+
+
+class Gap(models.Model):
+    """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
+
+    `ended_at` is null while the silence lasts. Opened by `sweep` or by the row that ends it, exactly once.
+    """
+
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="gaps", db_index=False)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    missed_count = models.IntegerField()
+    cause = models.CharField(max_length=16, default=GapCause.UNKNOWN)
+    evidence = models.TextField(blank=True)
+    detected_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pipeline", "started_at"], name="gap_once"),
+            models.CheckConstraint(
+                condition=models.Q(ended_at__isnull=True) | models.Q(ended_at__gt=models.F("started_at")),
+                name="gap_has_length",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["ended_at"], name="gap_by_end"),  # the sweep's 24 h window, and pruning
+            models.Index(fields=["-started_at", "-id"], name="gap_newest_first"),  # admin and API pages
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} silent since {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
+
+class Run(models.Model):
+    """One collection cycle: what was asked, what came, what was stored, and why not more."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
+    started_at = models.DateTimeField()
+    duration_ms = models.IntegerField()
+    outcome = models.CharField(max_length=12)
+    rows_answered = models.IntegerField(default=0)
+    rows_stored = models.IntegerField(default=0)
+    rows_quarantined = models.IntegerField(default=0)
+    quarantine = models.JSONField(default=list, blank=True)
+    http_status = models.SmallIntegerField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    excerpt = models.TextField(blank=True)
+    correlation_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["exchange", "-started_at"], name="run_by_exchange"),  # an exchange's page
+            models.Index(fields=["-started_at", "-id"], name="run_newest_first"),  # lists and pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+
+
+class Transition(models.Model):
+    """A change of a worker's status: history for people, outbox for alerts."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="transitions")
+    happened_at = models.DateTimeField()
+    from_status = models.CharField(max_length=8)
+    to_status = models.CharField(max_length=8)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-happened_at", "-id"], name="transition_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id}: {self.from_status} to {self.to_status}"
+
+
+class Cursor(models.Model):
+    """How far a job that walks through time has come, moved in the transaction of the work itself."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    reached_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reached_at:%Y-%m-%d %H:%M:%S}"

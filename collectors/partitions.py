@@ -1,0 +1,68 @@
+"""Day partitions of history: made ahead, dropped whole when their retention is over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
+PARTITIONED = ("collectors_tick", "collectors_rollup")
+NAME = re.compile(r"_(\d{4})(\d{2})(\d{2})$")
+
+
+def ensure(now: datetime) -> None:
+    """Makes every partition from yesterday to DAYS_AHEAD that is not there yet."""
+    for table in PARTITIONED:
+        present = set(_partitions(table))
+        for offset in range(-1, DAYS_AHEAD + 1):
+            day = now.date() + timedelta(days=offset)
+            if _name(table, day) not in present:
+                _create(table, day)
+
+
+def drop_expired(now: datetime) -> list[str]:
+    """Drops the partitions whose last moment is older than the retention; gives their names."""
+    limits = {
+        "collectors_tick": now - timedelta(hours=settings.RAW_RETENTION_HOURS),
+        "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
+    }
+    dropped = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
+    with connection.cursor() as cursor:
+        for name in dropped:
+            cursor.execute(f"DROP TABLE IF EXISTS {connection.ops.quote_name(name)}")
+    return dropped
+
+
+def _partitions(table: str) -> Sequence[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
+            [table],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _create(table: str, day: date) -> None:
+    start = datetime.combine(day, time(), UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {connection.ops.quote_name(_name(table, day))} "
+            f"PARTITION OF {connection.ops.quote_name(table)} FOR VALUES FROM (%s) TO (%s)",
+            [start, start + timedelta(days=1)],
+        )
+
+
+def _name(table: str, day: date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+def _end(name: str) -> datetime:
+    found = NAME.search(name)
+    if found is None:
+        return datetime.max.replace(tzinfo=UTC)  # not one of ours: never expires
+    year, month, day = map(int, found.groups())
+    return datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)

@@ -1,0 +1,64 @@
+"""Rows in PostgreSQL's binary COPY format: five times cheaper for the server to take in than text."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable
+from functools import cache
+
+from collectors.quality import Row
+
+SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+END = struct.pack(">h", -1)
+POSTGRES_EPOCH_MICROSECONDS = 946_684_800_000_000  # 2000-01-01
+FIELDS = 10
+COLUMNS = "pipeline_id, received_at, last, bid, ask, high, low, base_volume, quote_volume, exchange_at"
+
+
+def pack(rows: Iterable[Row]) -> io.BytesIO:
+    """The rows as one COPY stream, in the order of COLUMNS."""
+    parts = [SIGNATURE]
+    for pipeline_id, quote in rows:
+        values: tuple[float | int | None, ...] = (
+            quote.last,
+            quote.bid,
+            quote.ask,
+            quote.high,
+            quote.low,
+            quote.base_volume,
+            quote.quote_volume,
+            _microseconds(quote.exchange_at),
+        )
+        parts.append(_pack_one(pipeline_id, _microseconds(quote.received_at), values))
+    parts.append(END)
+    return io.BytesIO(b"".join(parts))
+
+
+def _pack_one(pipeline_id: int, received: int | None, values: tuple[float | int | None, ...]) -> bytes:
+    if None not in values:
+        return _FULL.pack(
+            FIELDS, 4, pipeline_id, 8, received,
+            8, values[0], 8, values[1], 8, values[2], 8, values[3], 8, values[4], 8, values[5], 8, values[6], 8, values[7],
+        )  # fmt: skip
+    flat: list[float | int] = []
+    for value in values:
+        flat.extend((-1,) if value is None else (8, value))
+    layout = _layout(tuple(value is None for value in values))
+    return layout.pack(FIELDS, 4, pipeline_id, 8, received, *flat)
+
+
+@cache
+def _layout(missing: tuple[bool, ...]) -> struct.Struct:
+    """One of 256: a null is a length of -1 without a value. The last field is a time, the others are doubles."""
+    letters = ["d"] * 7 + ["q"]
+    return struct.Struct(
+        ">hiiiq" + "".join("i" if gone else "i" + kind for gone, kind in zip(missing, letters, strict=True))
+    )
+
+
+def _microseconds(moment: float | None) -> int | None:
+    return None if moment is None else round(moment * 1_000_000) - POSTGRES_EPOCH_MICROSECONDS
+
+
+_FULL = _layout((False,) * 8)

@@ -1,0 +1,140 @@
+"""Keeps beat's rows in step with the exchanges that operators want; touches only rows whose names it owns.
+
+An operator may edit a poll's interval in beat's own admin page or on the exchange: the side that was changed since
+the last sync (Worker.scheduled_seconds remembers it) wins, and the other follows.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from collectors.models import Worker
+from exchanges.models import Exchange
+
+OWNED = ("poll:", "markets:", "job:")
+POLL_TASK = "collectors.tasks.collect_exchange"
+MARKETS_TASK = "collectors.tasks.refresh_markets"
+JOBS = {"job:upkeep": ("collectors.tasks.keep_up", 60.0), "job:sync": ("collectors.tasks.sync_schedule", 60.0)}
+
+SET_EXPECTED = """
+UPDATE collectors_pipeline AS p SET expected_seconds = %(seconds)s
+FROM (SELECT q.market_id FROM collectors_pipeline AS q JOIN exchanges_market AS m ON m.id = q.market_id
+      WHERE m.exchange_id = %(exchange)s AND q.expected_seconds <> %(seconds)s
+      ORDER BY q.market_id FOR UPDATE OF q) AS changed
+WHERE p.market_id = changed.market_id
+"""
+
+
+def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[str]:
+    """Brings all rows (or those of some exchanges) up to date; gives the names of what it changed. Idempotent."""
+    exchanges = Exchange.objects.select_related("worker")
+    if exchange_ids is not None:
+        exchanges = exchanges.filter(pk__in=list(exchange_ids))
+    changed = [name for exchange in exchanges for name in _sync_exchange(exchange, now)]
+    if exchange_ids is None:
+        changed += _sync_jobs(now)
+        changed += _delete_strays()
+    return changed
+
+
+def interval_seconds(interval: IntervalSchedule) -> float:
+    return float(timedelta(**{interval.period: interval.every}).total_seconds())
+
+
+@transaction.atomic
+def _sync_exchange(exchange: Exchange, now: datetime) -> list[str]:
+    # Two syncs at once (a verb's and the reconciler's) would both see the old interval; the lock queues them.
+    worker = Worker.objects.select_for_update().filter(pk=exchange.pk).first()
+    if worker is None:
+        return []
+    poll_name = f"poll:{exchange.id}"
+    poll = PeriodicTask.objects.select_related("interval").filter(name=poll_name).first()
+    seconds = _agreed_seconds(exchange, worker, poll)
+    is_on = exchange.is_collected and settings.COLLECTION_ENABLED
+    if worker.scheduled_seconds != seconds:
+        _remember(exchange, seconds)
+    arguments = {"exchange_id": exchange.id}
+    every_hour = settings.MARKETS_REFRESH_SECONDS
+    return [
+        *_put(poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now),
+        *_put(f"markets:{exchange.id}", MARKETS_TASK, seconds=every_hour, enabled=is_on, kwargs=arguments, now=now),
+    ]
+
+
+def _agreed_seconds(exchange: Exchange, worker: Worker, poll: PeriodicTask | None) -> float:
+    """The interval that counts: beat's row when only it was edited since the last sync, else the exchange's."""
+    wanted = exchange.poll_interval_seconds
+    if poll is None or poll.interval is None or worker.scheduled_seconds is None:
+        return wanted
+    was_edited_in_beat = interval_seconds(poll.interval) != worker.scheduled_seconds
+    return interval_seconds(poll.interval) if was_edited_in_beat and wanted == worker.scheduled_seconds else wanted
+
+
+def _remember(exchange: Exchange, seconds: float) -> None:
+    Worker.objects.filter(pk=exchange.pk).update(scheduled_seconds=seconds)
+    Exchange.objects.filter(pk=exchange.pk).update(poll_interval_seconds=seconds)
+    with connection.cursor() as cursor:
+        cursor.execute(SET_EXPECTED, {"exchange": exchange.id, "seconds": seconds})
+
+
+def _sync_jobs(now: datetime) -> list[str]:
+    return [
+        name
+        for job, (task, seconds) in JOBS.items()
+        for name in _put(job, task, seconds=seconds, enabled=True, kwargs={}, now=now)
+    ]
+
+
+def _delete_strays() -> list[str]:
+    """Rows of ours whose exchange or job is gone."""
+    wanted = set(JOBS) | {f"{kind}{pk}" for pk in Exchange.objects.values_list("pk", flat=True) for kind in OWNED[:2]}
+    owned = [task for prefix in OWNED for task in PeriodicTask.objects.filter(name__startswith=prefix)]
+    strays = [task for task in owned if task.name not in wanted]
+    for stray in strays:
+        stray.delete()  # one by one: deletion in bulk would not tell beat
+    return [stray.name for stray in strays]
+
+
+def _put(name: str, task: str, *, seconds: float, enabled: bool, kwargs: dict[str, Any], now: datetime) -> list[str]:
+    """Creates the row, or saves it if anything differs: every save makes beat read its whole schedule again."""
+    wanted = {
+        "task": task,
+        "interval": _interval(seconds),
+        "enabled": enabled,
+        "kwargs": json.dumps(kwargs),
+        "expire_seconds": max(1, int(seconds)),
+    }
+    row = PeriodicTask.objects.filter(name=name).first()
+    if row is None:
+        PeriodicTask.objects.create(name=name, last_run_at=_spread(name, seconds, now), **wanted)
+        return [name]
+    different = {field: value for field, value in wanted.items() if getattr(row, field) != value}
+    if not different:
+        return []
+    for field, value in different.items():
+        setattr(row, field, value)
+    row.save()
+    return [name]
+
+
+def _interval(seconds: float) -> IntervalSchedule:
+    if seconds == int(seconds):
+        every, period = int(seconds), IntervalSchedule.SECONDS
+    else:
+        every, period = round(seconds * 1_000_000), IntervalSchedule.MICROSECONDS
+    interval = IntervalSchedule.objects.filter(every=every, period=period).order_by("pk").first()
+    return interval or IntervalSchedule.objects.create(every=every, period=period)
+
+
+def _spread(name: str, seconds: float, now: datetime) -> datetime:
+    """A last run in the past interval, a different part for each name, so that exchanges are not all asked at once."""
+    share = zlib.crc32(name.encode()) / 2**32
+    return now - timedelta(seconds=seconds * share)

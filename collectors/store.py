@@ -1,0 +1,186 @@
+"""The end of a cycle in one statement: history, state, gaps, run, transition and heartbeat, all or nothing.
+
+Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a cycle
+that an operator has overtaken stores nothing. `RETURNING old` of MERGE (PostgreSQL 18) tells how long a pipeline was
+silent without a second look.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from collectors import rows
+from collectors.gaps import GAP_INTERVALS
+from collectors.lease import Permit
+from collectors.quality import Rejected, Row
+
+QUARANTINE_SAMPLES = 20
+
+STAGE = """
+CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
+    pipeline_id int, received_at timestamptz, last float8, bid float8, ask float8, high float8, low float8,
+    base_volume float8, quote_volume float8, exchange_at timestamptz
+) ON COMMIT DELETE ROWS
+"""
+COPY = f"COPY stage_quotes ({rows.COLUMNS}) FROM STDIN (FORMAT binary)"
+
+FENCED = """
+WITH fenced AS (
+    UPDATE collectors_worker SET
+        lease_token = NULL, lease_until = NULL, heartbeat_at = %(finished_at)s,
+        stored_at = COALESCE(%(stored_at)s, stored_at),
+        stored_count = COALESCE(%(stored_count)s, stored_count),
+        error_count = %(error_count)s, strikes = %(strikes)s, retry_at = %(retry_at)s, last_outcome = %(outcome)s,
+        last_error = CASE WHEN %(error)s = '' THEN last_error ELSE %(error)s END,
+        last_error_at = CASE WHEN %(error)s = '' THEN last_error_at ELSE %(finished_at)s END,
+        status = %(status)s,
+        status_since = CASE WHEN status = %(status)s THEN status_since ELSE %(finished_at)s END
+    WHERE exchange_id = %(exchange)s AND generation = %(generation)s AND lease_token = %(token)s
+    RETURNING exchange_id, resumed_at
+), turned AS (
+    INSERT INTO collectors_transition (exchange_id, happened_at, from_status, to_status, reason)
+    SELECT exchange_id, %(finished_at)s, %(status_before)s, %(status)s, %(error)s FROM fenced
+    WHERE %(status_before)s <> %(status)s
+)
+"""
+
+QUOTES = f"""
+, merged AS (
+    MERGE INTO collectors_pipeline AS p
+    USING (SELECT s.*, f.resumed_at FROM stage_quotes AS s CROSS JOIN fenced AS f) AS s
+    ON p.market_id = s.pipeline_id
+    WHEN MATCHED AND (p.received_at IS NULL OR p.received_at < s.received_at) THEN UPDATE SET
+        received_at = s.received_at, exchange_at = s.exchange_at,
+        last = s.last, bid = s.bid, ask = s.ask, high = s.high, low = s.low,
+        base_volume = s.base_volume, quote_volume = s.quote_volume,
+        changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
+                          THEN s.received_at ELSE p.changed_at END,
+        gaps_24h = p.gaps_24h + CASE
+            WHEN s.received_at - greatest(p.received_at, s.resumed_at) > {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+            THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
+            ELSE -(p.gap_open::int) END,
+        gap_open = false
+    RETURNING p.market_id, greatest(old.received_at, s.resumed_at) AS silent_since, s.received_at AS ended_at,
+              old.received_at IS NULL AS is_first, old.gap_open AS was_open, p.expected_seconds,
+              s.received_at - greatest(old.received_at, s.resumed_at) > {GAP_INTERVALS} * p.expected_seconds * interval '1 second' AS is_gap
+), history AS (
+    INSERT INTO collectors_tick ({rows.COLUMNS}, origin)
+    SELECT {rows.COLUMNS}, 0 FROM stage_quotes CROSS JOIN fenced
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+), closed AS (
+    INSERT INTO collectors_gap (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at)
+    SELECT market_id, silent_since, ended_at,
+           greatest(1, round(extract(epoch FROM ended_at - silent_since) / expected_seconds) - 1)::int,
+           CASE WHEN %(heartbeat_before)s IS NULL
+                     OR %(heartbeat_before)s < silent_since + expected_seconds * interval '1 second'
+                THEN 'our outage' ELSE %(cause)s END,
+           CASE WHEN %(heartbeat_before)s IS NULL
+                     OR %(heartbeat_before)s < silent_since + expected_seconds * interval '1 second'
+                THEN 'no cycle was finished during the silence' ELSE %(evidence)s END,
+           %(finished_at)s
+    FROM merged WHERE is_gap AND NOT is_first
+    ON CONFLICT (pipeline_id, started_at) DO UPDATE
+        SET ended_at = excluded.ended_at, missed_count = excluded.missed_count
+        WHERE collectors_gap.ended_at IS NULL
+), withdrawn AS (
+    -- sweep saw the silence a moment before the row that ended it in time was committed
+    DELETE FROM collectors_gap AS g USING merged AS m
+    WHERE m.was_open AND NOT m.is_gap AND g.pipeline_id = m.market_id AND g.started_at = m.silent_since
+)
+"""
+
+RUN = """
+, run AS (
+    INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
+                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id)
+    SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s, {stored},
+           %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s
+    FROM fenced
+)
+SELECT (SELECT count(*) FROM fenced), {stored}
+"""
+FINISH_WITH_QUOTES = FENCED + QUOTES + RUN.format(stored="(SELECT count(*) FROM history)")
+FINISH_WITHOUT_QUOTES = FENCED + RUN.format(stored="0")
+
+_staged: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A finished cycle as it will be written down. Empty `accepted` means that nothing is stored but the record."""
+
+    started_at: datetime
+    finished_at: datetime
+    outcome: str
+    error_count: int
+    strikes: int
+    retry_at: datetime | None
+    status: str
+    accepted: Sequence[Row] = ()
+    rejected: Sequence[Rejected] = ()
+    rows_answered: int = 0
+    http_status: int | None = None
+    error: str = ""
+    excerpt: str = ""
+    cause: tuple[str, str] = ("unknown", "")
+    correlation_id: str = field(default="")
+
+
+def finish(permit: Permit, cycle: Cycle) -> int | None:
+    """Writes the cycle and gives the lease back. The number of rows stored, or None when the permit was out of date."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if cycle.accepted:
+            _stage(cursor, cycle.accepted)
+        cursor.execute(FINISH_WITH_QUOTES if cycle.accepted else FINISH_WITHOUT_QUOTES, _parameters(permit, cycle))
+        was_ours, stored = cursor.fetchone()
+    return int(stored) if was_ours else None
+
+
+def _stage(cursor: Any, accepted: Sequence[Row]) -> None:
+    """Fills the stage of this connection; a temporary table lives as long as the connection does."""
+    if cursor.connection not in _staged:
+        cursor.execute(STAGE)
+        _staged.add(cursor.connection)
+    cursor.copy_expert(COPY, rows.pack(accepted))
+
+
+def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
+    return {
+        "exchange": permit.exchange.id,
+        "generation": permit.generation,
+        "token": str(permit.token),
+        "heartbeat_before": permit.heartbeat_at,
+        "status_before": permit.status,
+        "started_at": cycle.started_at,
+        "finished_at": cycle.finished_at,
+        "duration_ms": round((cycle.finished_at - cycle.started_at).total_seconds() * 1000),
+        "stored_at": cycle.finished_at if cycle.accepted else None,
+        "stored_count": len(cycle.accepted) or None,
+        "outcome": cycle.outcome,
+        "error_count": cycle.error_count,
+        "strikes": cycle.strikes,
+        "retry_at": cycle.retry_at,
+        "status": cycle.status,
+        "cause": cycle.cause[0],
+        "evidence": cycle.cause[1],
+        "rows_answered": cycle.rows_answered,
+        "rows_quarantined": len(cycle.rejected),
+        "quarantine": json.dumps([rejected._asdict() for rejected in cycle.rejected[:QUARANTINE_SAMPLES]]),
+        "http_status": cycle.http_status,
+        "error": _clean(cycle.error),
+        "excerpt": _clean(cycle.excerpt),
+        "correlation_id": cycle.correlation_id,
+    }
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL takes no NUL in text; exchanges do send them."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:2000]

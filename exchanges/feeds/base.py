@@ -1,0 +1,218 @@
+"""What a feed is: the protocol that every source of quotes speaks, its values, and its errors.
+
+A feed answers or raises a FeedError; it never returns an invented value. Errors are named by what the
+caller does next, so that nobody outside this package knows a venue's or ccxt's error words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+
+class Quote(NamedTuple):
+    """One market's ticker as the exchange sent it; what it did not send is None, never derived.
+
+    A named tuple, not a dataclass: thousands are made per second and it costs a quarter.
+    Times are Unix seconds in UTC. `received_at` is our clock when the answer had arrived,
+    `exchange_at` the venue's own stamp.
+    """
+
+    symbol: str
+    last: float | None
+    bid: float | None
+    ask: float | None
+    high: float | None
+    low: float | None
+    base_volume: float | None
+    quote_volume: float | None
+    exchange_at: float | None
+    received_at: float
+
+
+class Candle(NamedTuple):
+    """One closed or running bar; `opened_at` is the Unix second at which its period starts."""
+
+    opened_at: float
+    open: float
+    high: float
+    low: float
+    close: float
+    base_volume: float | None
+
+
+class Trade(NamedTuple):
+    """One public trade; `trade_id` is the venue's, None where it gives none."""
+
+    trade_id: str | None
+    traded_at: float
+    price: float
+    amount: float
+    side: str | None
+
+
+class OrderBook(NamedTuple):
+    """Price levels, best first, as (price, amount)."""
+
+    bids: tuple[tuple[float, float], ...]
+    asks: tuple[tuple[float, float], ...]
+    exchange_at: float | None
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A market as the venue lists it. `kind` is spot, swap, future, option or prediction."""
+
+    symbol: str
+    base: str
+    quote: str
+    kind: str
+    venue_id: str
+    active: bool
+    taker_fee: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1."""
+
+    name: str
+    has: Mapping[str, bool]
+    timeframes: tuple[str, ...]
+    rate_limit_ms: float
+
+
+class RejectedRow(NamedTuple):
+    """A row of an answer that could not become a Quote. `symbol` is the venue's word where ours is unknown."""
+
+    symbol: str
+    reason: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """All quotes of one collection cycle, and how many market rows the venue's answers held.
+
+    At most one quote per symbol. Values that are numbers but make no sense (negative, non-finite, crossed)
+    are in `quotes`: judging them is not the feed's business.
+    """
+
+    quotes: tuple[Quote, ...]
+    answered_count: int
+    rejected: tuple[RejectedRow, ...] = ()
+
+
+class MarketCache(Protocol):
+    """Where parsed market lists live between processes, so that each is downloaded once an hour."""
+
+    def load(self, key: str) -> bytes | None: ...
+
+    def store(self, key: str, value: bytes, *, ttl_seconds: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """How to reach one exchange. Two equal specs may share one warm client.
+
+    `base_url` rebases every address of the venue (https://H/P becomes base_url/H/P); `proxy` is an
+    ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's.
+    """
+
+    exchange_id: str
+    base_url: str = ""
+    proxy: str = ""
+    ca_file: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+class Feed(Protocol):
+    """A source of market data. Every call is bounded by `deadline_seconds`, whatever the venue does.
+
+    `may_call`, where given, is asked before every single request; when it answers False the call ends
+    with Superseded and no further request leaves this process.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]: ...
+
+    def fetch_quotes(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Poll: ...
+
+    def fetch_candles(
+        self, symbol: str, *, timeframe: str, since: float | None, limit: int | None, deadline_seconds: float
+    ) -> tuple[Candle, ...]: ...
+
+    def fetch_trades(
+        self, symbol: str, *, since: float | None, limit: int | None, deadline_seconds: float
+    ) -> tuple[Trade, ...]: ...
+
+    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook: ...
+
+    def fetch_balance(self, *, deadline_seconds: float) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def ping(self, *, deadline_seconds: float) -> None:
+        """The cheapest call that proves the venue answers (time, status or one ticker); raises FeedError."""
+        ...
+
+
+MayCall = Callable[[], bool]
+
+
+class FeedError(Exception):
+    """A call that brought no data. `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body."""
+
+    kind = "failed"
+
+    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.excerpt = excerpt[:500]
+
+
+class Throttled(FeedError):
+    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say)."""
+
+    kind = "throttled"
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, banned: bool = False, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.retry_after_seconds = retry_after_seconds
+        self.banned = banned
+
+
+class Unreachable(FeedError):
+    """Nothing usable came in time: network, timeout, 5xx, maintenance. One retry is worth a try."""
+
+    kind = "unreachable"
+
+
+class BadReply(FeedError):
+    """An answer that is no data: HTML, empty, broken, far too few rows. Asking again at once is useless."""
+
+    kind = "bad_reply"
+
+
+class Denied(FeedError):
+    """Needs a human: key, permission, region, certificate."""
+
+    kind = "denied"
+
+
+class Unsupported(FeedError):
+    """This venue cannot do that, or knows no such market. Not the venue's failure."""
+
+    kind = "unsupported"
+
+
+class Superseded(FeedError):
+    """`may_call` said no: an operator stopped or restarted this exchange while the call was running."""
+
+    kind = "superseded"

@@ -1,0 +1,36 @@
+"""The Celery app: named queues, task routes, and connections that outlive a task but not a database restart."""
+
+import os
+from typing import Any
+
+from celery import Celery, signals
+from django_structlog.celery.steps import DjangoStructLogInitStep
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
+
+POLL_QUEUE = "poll"
+DEFAULT_QUEUE = "default"
+
+app = Celery("marketmon")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.task_queues = (Queue(POLL_QUEUE), Queue(DEFAULT_QUEUE))
+app.conf.task_routes = {"collectors.tasks.collect_exchange": {"queue": POLL_QUEUE}}
+# Celery closes the database connection after every task; reuse is twice as fast, and the two handlers
+# below throw away a connection that a restarted PostgreSQL has dropped (without them every task would fail).
+app.conf["CELERY_DB_REUSE_MAX"] = 10**9
+app.steps["worker"].add(DjangoStructLogInitStep)
+app.autodiscover_tasks()
+
+
+@signals.task_prerun.connect
+@signals.task_postrun.connect
+def drop_dead_connections(**_: Any) -> None:
+    from django.db import close_old_connections
+
+    close_old_connections()
+
+
+@signals.setup_logging.connect
+def keep_django_logging(**_: Any) -> None:
+    """Celery leaves the logging that settings.LOGGING set up alone when somebody listens here."""

@@ -1,0 +1,18 @@
+"""The one place that reads the wall clock; everything else takes `now` as a parameter."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def seconds_z(moment: datetime) -> str:
+    """`2026-03-03T10:30:47Z`: the whole second, cut and not rounded, so that no stamp lies in the future."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def milliseconds_z(moment: datetime) -> str:
+    """`2026-01-06T10:00:00.000Z`: document 5's form."""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

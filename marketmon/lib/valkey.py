@@ -1,0 +1,29 @@
+"""The process's Valkey client. Nothing of value lives only there, so every caller copes with its absence."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+@cache
+def client() -> redis.Redis:
+    """One pooled client per process, quick to give up: a reader would rather render for itself than wait."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=settings.VALKEY_TIMEOUT_SECONDS,
+        socket_connect_timeout=settings.VALKEY_TIMEOUT_SECONDS,
+        health_check_interval=5,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def broker_url(redis_url: str) -> str:
+    """kombu's spelling of a Redis URL: sockets are `redis+socket://` there and the database has another name."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
+    return redis_url

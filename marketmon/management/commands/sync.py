@@ -1,0 +1,35 @@
+"""`manage.py sync`: brings schedule and partitions up to date; safe to run at every start."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from collectors import partitions, schedule
+from exchanges import management
+from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
+from marketmon.lib import clock
+
+SIMULATED = {
+    "binance": "Binance",
+    "binanceusdm": "Binance USDⓈ-M",
+    "coinbase": "Coinbase",
+    "hyperliquid": "Hyperliquid",
+    "kraken": "Kraken",
+    "luno": "Luno",
+}
+
+
+class Command(BaseCommand):
+    help = "Brings beat's schedule and the day partitions up to date; on a first run adds six simulated exchanges."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = clock.now()
+        partitions.ensure(now)
+        if os.environ.get("FIRST_RUN") == "1" and not Exchange.objects.exists():
+            for exchange_id, name in SIMULATED.items():
+                management.create(exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name)
+        for name in schedule.sync(now=now):
+            self.stdout.write(f"schedule: {name}")

@@ -1,0 +1,44 @@
+"""The pulse: once a second, what changes only because time passes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from collectors import sweep
+from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+
+
+def run_forever() -> None:
+    """Beats until SIGTERM or SIGINT. A database that is away costs beats, not the process."""
+    stopping = threading.Event()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while not stopping.is_set():
+        started = time.monotonic()
+        beat()
+        stopping.wait(max(0.0, settings.PULSE_SECONDS - (time.monotonic() - started)))
+
+
+def beat() -> None:
+    """One pulse."""
+    close_old_connections()
+    try:
+        swept = sweep.run(clock.now())
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("sweep_skipped", error=str(error).strip())
+        return
+    if swept.gaps_opened or swept.workers_turned:
+        log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)

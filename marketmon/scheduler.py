@@ -1,0 +1,143 @@
+"""Beat with one leader: any number may run, one sends. Its lock is a session of its own with PostgreSQL, so it falls
+the moment the process dies.
+
+Beyond that it repairs two faults of django-celery-beat 2.9: after a failed sync it re-sends what it has sent
+(fixed upstream by pull request 1040, unreleased), and after the wall clock jumps back it stays silent.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+import structlog
+from django.db import DatabaseError, InterfaceError, connections
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from collectors.models import Cursor
+from marketmon.celery import POLL_QUEUE
+from marketmon.lib import clock, valkey
+
+log = structlog.get_logger(__name__)
+
+LOCK_ID = 0x6D61726B65746D6F  # "marketmo", read as a number
+STANDBY_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+CLOCK_JUMP = timedelta(seconds=60)
+BACKLOG_PER_EXCHANGE = 2
+BEAT_CURSOR = "beat"
+
+
+class Leadership:
+    """A session-level advisory lock on a connection of its own."""
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    def is_held(self) -> bool:
+        """Asks the database each time: a lock whose session has died is not held, whatever we remember."""
+        try:
+            if self._connection is None:
+                self._connection = connections.create_connection("default")
+                self._connection.ensure_connection()
+                return self._try()
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+                return bool(cursor.fetchone()[0]) or self._try()
+        except (DatabaseError, InterfaceError):
+            self.release()
+            return False
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _try(self) -> bool:
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_ID])
+            return bool(cursor.fetchone()[0])
+
+
+class LeaderScheduler(DatabaseScheduler):
+    """DatabaseScheduler that sends only while it leads."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._leadership = Leadership()
+        self._leads = False
+        self._checked_at = float("-inf")
+        self._heartbeat_at = float("-inf")
+        self._backlog = 0
+        self._clock_offset = time.time() - time.monotonic()
+        super().__init__(*args, **kwargs)
+
+    def setup_schedule(self) -> None:
+        """No entries of Celery's own: there are no results to clean up."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        if time.monotonic() - self._checked_at >= STANDBY_SECONDS:
+            self._check()
+        if not self._leads:
+            return STANDBY_SECONDS
+        return min(super().tick(*args, **kwargs), STANDBY_SECONDS)
+
+    def all_as_schedule(self) -> dict[str, Any]:
+        """What the database says, but never an earlier last run than the one that we know of."""
+        entries: dict[str, Any] = super().all_as_schedule()
+        limit = clock.now() + CLOCK_JUMP
+        for name, entry in entries.items():
+            known = (self._schedule or {}).get(name)
+            if known is not None and entry.last_run_at < known.last_run_at <= limit:
+                entry.last_run_at = entry.model.last_run_at = known.last_run_at
+            if entry.last_run_at > limit:
+                entry.last_run_at = entry.model.last_run_at = clock.now()
+        return entries
+
+    def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
+        """Polls are not added to a queue that nobody empties: what they would ask is old by the time they run."""
+        polls = sum(name.startswith("poll:") for name in self._schedule or {})
+        if entry.name.startswith("poll:") and self._backlog > BACKLOG_PER_EXCHANGE * polls:
+            log.warning("poll_not_sent", reason="the queue is not being emptied", name=entry.name, queued=self._backlog)
+            return None
+        return super().apply_async(entry, *args, **kwargs)
+
+    def close(self) -> None:
+        super().close()
+        self._leadership.release()
+
+    def _check(self) -> None:
+        """Once a second: do we lead, did the clock jump, how long is the queue."""
+        self._checked_at = time.monotonic()
+        led = self._leads
+        self._leads = self._leadership.is_held()
+        if self._leads and not led:
+            log.info("beat_leads")
+            self._heap, self._initial_read = None, True
+        self._heal_clock_jump()
+        self._measure_backlog()
+        if self._leads and self._checked_at - self._heartbeat_at >= HEARTBEAT_SECONDS:
+            self._beat()
+
+    def _heal_clock_jump(self) -> None:
+        offset = time.time() - time.monotonic()
+        jumped = offset - self._clock_offset
+        self._clock_offset = offset
+        if abs(jumped) > CLOCK_JUMP.total_seconds():
+            log.warning("wall_clock_jumped", seconds=round(jumped))
+            self._schedule, self._heap, self._initial_read = None, None, True
+
+    def _measure_backlog(self) -> None:
+        try:
+            self._backlog = int(valkey.client().llen(POLL_QUEUE))
+        except redis.RedisError:
+            self._backlog = 0  # publishing will say what is wrong
+
+    def _beat(self) -> None:
+        self._heartbeat_at = self._checked_at
+        now: datetime = clock.now()
+        try:
+            Cursor.objects.update_or_create(name=BEAT_CURSOR, defaults={"reached_at": now})
+        except (DatabaseError, InterfaceError):
+            log.warning("beat_heartbeat_not_stored")

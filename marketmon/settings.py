@@ -1,0 +1,310 @@
+"""Every setting, top to bottom; each environment variable is read once, here. docs/operations.md explains them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+import structlog
+from django.urls import reverse_lazy
+
+from marketmon import home
+from marketmon.lib.valkey import broker_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+home.load_environment()
+env = environ.Env()
+
+# --- Django ---------------------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ROOT_URLCONF = "marketmon.urls"
+WSGI_APPLICATION = "marketmon.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_structlog",
+    "auditlog",
+    "marketmon",
+    "exchanges",
+    "collectors",
+]
+
+MIDDLEWARE = [
+    "marketmon.middleware.CorrelationMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "marketmon.middleware.RefuseControlCharacters",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "auditlog.middleware.AuditlogMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = env.path("STATIC_ROOT", default=str(home.home_dir() / "static"))()
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True  # unfold's and our own files are served without a collectstatic step
+WHITENOISE_AUTOREFRESH = False
+
+# --- transport security: on as soon as the site is served over TLS --------------------------------------------------
+USE_TLS = env.bool("USE_TLS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_TLS
+SESSION_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_SSL_REDIRECT = USE_TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None
+SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$"]  # probes inside the container network speak plain HTTP
+SECURE_HSTS_SECONDS = 31_536_000 if USE_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USE_TLS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db("DATABASE_URL", default="postgres://marketmon@localhost/marketmon")}
+DATABASES["default"].update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    connect_timeout=3,
+    keepalives_idle=10,
+    keepalives_interval=3,
+    keepalives_count=3,
+    options="-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
+)
+RAW_RETENTION_HOURS = env.int("RAW_RETENTION_HOURS", 48)
+ROLLUP_RETENTION_DAYS = env.int("ROLLUP_RETENTION_DAYS", 90)
+RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 7)
+GAP_RETENTION_DAYS = env.int("GAP_RETENTION_DAYS", 90)
+
+# --- Valkey -----------------------------------------------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")
+VALKEY_TIMEOUT_SECONDS = env.float("VALKEY_TIMEOUT_SECONDS", 1.0)
+
+# --- Celery (the reason for each value: docs/operations.md) --------------------------------------------------------------
+CELERY_BROKER_URL = broker_url(REDIS_URL)
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = env.int("TASK_SOFT_TIME_LIMIT_SECONDS", 30)
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 5
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_MAX_TASKS_PER_CHILD = env.int("WORKER_MAX_TASKS_PER_CHILD", 20_000)
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.int("WORKER_MAX_MEMORY_PER_CHILD_KB", 800_000)
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 8
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # liveness is rows stored; replies without TTL would pile up in Valkey
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 2,
+    "retry_on_timeout": False,
+    "visibility_timeout": 90,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.5}
+CELERY_BEAT_SCHEDULER = "marketmon.scheduler:LeaderScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+
+# --- collection -----------------------------------------------------------------------------------------------------
+COLLECTION_ENABLED = env.bool("COLLECTION_ENABLED", True)
+POLL_INTERVAL_SECONDS = env.float("POLL_INTERVAL_SECONDS", 10.0)
+POLL_DEADLINE_SECONDS = env.float("POLL_DEADLINE_SECONDS", 8.0)
+MARKETS_DEADLINE_SECONDS = env.float("MARKETS_DEADLINE_SECONDS", 20.0)
+MARKETS_REFRESH_SECONDS = env.float("MARKETS_REFRESH_SECONDS", 3600.0)
+MIN_SHARE_OF_USUAL_ROWS = env.float("MIN_SHARE_OF_USUAL_ROWS", 0.5)
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", 3)
+BREAKER_PAUSE_MAX_SECONDS = env.float("BREAKER_PAUSE_MAX_SECONDS", 60.0)
+DENIED_PAUSE_SECONDS = env.float("DENIED_PAUSE_SECONDS", 900.0)
+THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
+SANDBOX_URL = env.str("SANDBOX_URL", f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}")
+PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
+
+# --- programs that call us ----------------------------------------------------------------------------------------
+ADMIN_API_KEY = env.str("ADMIN_API_KEY", "")
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "marketmon.api.BrowsableRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "marketmon.api.CursorPages",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "marketmon.api.problem_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "marketmon",
+    "DESCRIPTION": "Crypto market data collection, and whether it can be trusted.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- admin ------------------------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "marketmon",
+    "SITE_HEADER": "marketmon",
+    "SITE_SUBHEADER": "market data you can trust, or know why not",
+    "SITE_URL": "/api/docs/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": "Collection",
+                "items": [
+                    {
+                        "title": "Exchanges",
+                        "icon": "account_balance",
+                        "link": reverse_lazy("admin:exchanges_exchange_changelist"),
+                    },
+                    {
+                        "title": "Workers",
+                        "icon": "engineering",
+                        "link": reverse_lazy("admin:collectors_worker_changelist"),
+                    },
+                    {
+                        "title": "Pipelines",
+                        "icon": "timeline",
+                        "link": reverse_lazy("admin:collectors_pipeline_changelist"),
+                    },
+                    {"title": "Gaps", "icon": "broken_image", "link": reverse_lazy("admin:collectors_gap_changelist")},
+                    {"title": "Runs", "icon": "history", "link": reverse_lazy("admin:collectors_run_changelist")},
+                    {
+                        "title": "Markets",
+                        "icon": "storefront",
+                        "link": reverse_lazy("admin:exchanges_market_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "System",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Schedule",
+                        "icon": "schedule",
+                        "link": reverse_lazy("admin:django_celery_beat_periodictask_changelist"),
+                    },
+                    {
+                        "title": "Changes",
+                        "icon": "fact_check",
+                        "link": reverse_lazy("admin:auditlog_logentry_changelist"),
+                    },
+                    {"title": "Users", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+# --- logs: one JSON object a line, on stderr -----------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            "foreign_pre_chain": [
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+            ],
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
+    "filters": {"redact": {"()": "marketmon.redaction.RedactSecrets"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django_structlog": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+    },
+}
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)

@@ -165,7 +165,10 @@ MayCall = Callable[[], bool]
 
 
 class FeedError(Exception):
-    """A call that brought no data. `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body."""
+    """A call that brought no data.
+
+    `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body.
+    """
 
     kind = "failed"
 

@@ -1,0 +1,315 @@
+"""CcxtFeed: the Feed protocol over one warm lean client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from .. import errors
+from ..base import (
+    BadReply,
+    Candle,
+    Capabilities,
+    FeedSpec,
+    Listing,
+    MarketCache,
+    MayCall,
+    OrderBook,
+    Poll,
+    Trade,
+    Unreachable,
+    Unsupported,
+)
+from ..loop import Call, process_loop, run
+from . import markets, quotes
+from .fields import FIELD_MAPS
+from .lazy import known_classes
+from .lean import lean_class
+from .quirks import quirk_of
+from .session import open_session
+
+T = TypeVar("T")
+
+MARKETS_SECONDS = 3600
+REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
+CLOSE_SECONDS = 5.0
+MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
+
+
+def class_names() -> frozenset[str]:
+    """Ids that ccxt speaks; prediction markets as "prediction:kalshi"."""
+    return frozenset(known_classes())
+
+
+class CcxtFeed:
+    """One venue through ccxt. Safe to call from several threads; not shared across fork (open_feed sees to that)."""
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        self.spec = spec
+        self.market_cache = market_cache
+        self._quirk = quirk_of(spec.exchange_id)
+        self._client = build_client(spec)
+        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._session_lock = asyncio.Lock()
+        self._markets_lock = asyncio.Lock()
+        self._recalled: bytes | None = None
+        self._unshared: bytes | None = None
+        self._markets_at = -math.inf
+        self._route = quotes.Route(FIELD_MAPS.get(spec.exchange_id))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        client = self._client
+        return Capabilities(
+            name=str(client.name),
+            has={name: bool(value) for name, value in client.has.items()},
+            timeframes=tuple(client.timeframes or ()),
+            rate_limit_ms=float(client.rateLimit),
+        )
+
+    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
+        """Asks the venue, whatever is known, and shares what it said."""
+
+        async def work(_: Call) -> tuple[Listing, ...]:
+            async with self._markets_lock:
+                await self._download_markets()
+            found = markets.listings(self._client.markets.values())
+            if not found:
+                raise BadReply(f"{self.spec.exchange_id} listed no usable market")
+            return found
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_quotes(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Poll:
+        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+
+        async def work(call: Call) -> Poll:
+            await self._ensure_markets()
+            return await quotes.fetch(self._client, call, symbols, self._route)
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_candles(
+        self, symbol: str, *, timeframe: str, since: float | None, limit: int | None, deadline_seconds: float
+    ) -> tuple[Candle, ...]:
+        async def work(_: Call) -> tuple[Candle, ...]:
+            await self._ensure_markets()
+            return _candles(await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit))
+
+        return self._run(work, deadline_seconds)
+
+    def fetch_trades(
+        self, symbol: str, *, since: float | None, limit: int | None, deadline_seconds: float
+    ) -> tuple[Trade, ...]:
+        async def work(_: Call) -> tuple[Trade, ...]:
+            await self._ensure_markets()
+            return _trades(await self._client.fetch_trades(symbol, _milliseconds(since), limit))
+
+        return self._run(work, deadline_seconds)
+
+    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook:
+        async def work(call: Call) -> OrderBook:
+            await self._ensure_markets()
+            return _order_book(await self._client.fetch_order_book(symbol, depth), depth, call.answered_at)
+
+        return self._run(work, deadline_seconds)
+
+    def fetch_balance(self, *, deadline_seconds: float) -> Mapping[str, Mapping[str, Any]]:
+        async def work(_: Call) -> Mapping[str, Mapping[str, Any]]:
+            await self._ensure_markets()
+            balance: dict[str, Any] = await self._client.fetch_balance()
+            return {part: balance.get(part) or {} for part in ("free", "used", "total")}
+
+        return self._run(work, deadline_seconds)
+
+    def ping(self, *, deadline_seconds: float) -> None:
+        async def work(call: Call) -> None:
+            has = self._client.has
+            if has.get("fetchTime"):
+                _prove(await self._client.fetch_time())
+            elif has.get("fetchStatus"):
+                _prove_open(await self._client.fetch_status())
+            else:
+                await self._ensure_markets()
+                await quotes.fetch(
+                    self._client, call, [self._any_symbol()], quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
+                )
+
+        self._run(work, deadline_seconds)
+
+    def close(self) -> None:
+        """Ends all connections. The feed must not be used afterwards."""
+
+        async def end() -> None:
+            session, self._client.session = self._client.session, None
+            if session is not None:
+                await session.close()
+
+        asyncio.run_coroutine_threadsafe(end(), process_loop()).result(CLOSE_SECONDS)
+
+    def _run(
+        self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
+    ) -> T:
+        self._recall_markets()
+
+        async def guarded(call: Call) -> T:
+            try:
+                await self._connect()
+                return await work(call)
+            except Exception as error:  # ccxt raises its own classes, aiohttp's and bare KeyErrors
+                raise errors.from_exception(
+                    error, status=call.status, excerpt=call.body, secrets=self._secrets
+                ) from error
+
+        try:
+            return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
+        finally:
+            self._share_markets()
+
+    async def _connect(self) -> None:
+        async with self._session_lock:
+            if self._client.session is None:
+                self._client.session = open_session(self.spec.ca_file)
+
+    async def _ensure_markets(self) -> None:
+        async with self._markets_lock:
+            recalled, self._recalled = self._recalled, None
+            if recalled is not None:
+                self._install(recalled)
+            if not self._client.markets:
+                await self._download_markets()
+
+    async def _download_markets(self) -> None:
+        client = self._client
+        await client.load_markets(True)
+        if not client.markets:
+            raise BadReply(f"{self.spec.exchange_id} listed no markets")
+        packed = markets.pack(client, keep_info=self._quirk.keeps_market_info)
+        self._install(packed)
+        self._unshared = packed
+
+    def _install(self, packed: bytes) -> None:
+        markets.install(self._client, packed)
+        self._markets_at = time.monotonic()
+
+    def _recall_markets(self) -> None:
+        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
+        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
+            return
+        packed = self.market_cache.load(self._cache_key)
+        if packed is not None:
+            self._recalled = packed
+        elif self._client.markets:
+            self._markets_at = time.monotonic()
+
+    def _share_markets(self) -> None:
+        packed, self._unshared = self._unshared, None
+        if packed is not None and self.market_cache is not None:
+            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
+
+    @property
+    def _cache_key(self) -> str:
+        where = sha256(self.spec.base_url.encode()).hexdigest()[:12] if self.spec.base_url else "venue"
+        return f"markets:{MARKET_FORMAT}:{self.spec.exchange_id}:{where}"
+
+    def _any_symbol(self) -> str:
+        known = self._client.markets.values()
+        found = next((m["symbol"] for m in known if m.get("active") is not False), None)
+        if found is None:
+            raise Unsupported(f"{self.spec.exchange_id} has no active market to ask for")
+        return str(found)
+
+
+def build_client(spec: FeedSpec) -> Any:
+    """A configured client without a connection. KeyError for an id that ccxt does not speak."""
+    quirk = quirk_of(spec.exchange_id)
+    config: dict[str, Any] = {"timeout": REQUEST_MILLISECONDS, "options": dict(quirk.options), **spec.credentials}
+    config |= {"enableLastHttpResponse": False, "enableLastResponseHeaders": False, "timeout_on_exit": 0}
+    if spec.proxy:
+        config |= {"httpsProxy": spec.proxy, "wsProxy": spec.proxy}
+    if spec.ca_file:
+        config["cafile"] = spec.ca_file
+    client = lean_class(spec.exchange_id)(config)
+    client.own_session = False
+    client.ssl_context = False  # the session brings its own; False keeps ccxt from reading the bundle again
+    if quirk.skips_currencies:
+        client.has["fetchCurrencies"] = False
+    if spec.base_url:
+        client.urls["api"] = rebase(client.urls["api"], spec.base_url.rstrip("/"))
+    return client
+
+
+def rebase(urls: Any, base: str) -> Any:
+    """https://H/P → base/H/P and wss://H/P → ws(s)://…/H/P; the host stays in the path, where ccxt looks for it."""
+    if isinstance(urls, dict):
+        return {key: rebase(value, base) for key, value in urls.items()}
+    if not isinstance(urls, str) or "://" not in urls:
+        return urls
+    scheme, rest = urls.split("://", 1)
+    return f"{base.replace('http', 'ws', 1) if scheme in ('ws', 'wss') else base}/{rest}"
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _are_finite(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _candles(rows: Any) -> tuple[Candle, ...]:
+    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices."""
+    return tuple(
+        Candle(row[0] / 1000, float(row[1]), float(row[2]), float(row[3]), float(row[4]), _optional(row[5]))
+        for row in rows
+        if _are_finite(row[:5])
+    )
+
+
+def _trades(rows: Any) -> tuple[Trade, ...]:
+    return tuple(
+        Trade(
+            trade_id=None if row.get("id") is None else str(row["id"]),
+            traded_at=row["timestamp"] / 1000,
+            price=float(row["price"]),
+            amount=float(row["amount"]),
+            side=row.get("side"),
+        )
+        for row in rows
+        if _are_finite((row.get("timestamp"), row.get("price"), row.get("amount")))
+    )
+
+
+def _order_book(book: Any, depth: int, received_at: float) -> OrderBook:
+    bids, asks = _levels(book["bids"], depth), _levels(book["asks"], depth)
+    stamp = book.get("timestamp")
+    if not bids and not asks and stamp is None and book.get("nonce") is None:
+        raise BadReply("an order book without levels, time or sequence")
+    return OrderBook(bids, asks, None if stamp is None else stamp / 1000, received_at)
+
+
+def _levels(levels: Any, depth: int) -> tuple[tuple[float, float], ...]:
+    return tuple((float(level[0]), float(level[1])) for level in levels[:depth] if _are_finite(level[:2]))
+
+
+def _optional(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _prove(server_time: Any) -> None:
+    if not isinstance(server_time, int | float):
+        raise BadReply("asked for the time, got none")
+
+
+def _prove_open(status: Any) -> None:
+    word = status.get("status")
+    if word in ("maintenance", "shutdown", "error"):
+        raise Unreachable(f"the venue says: {word}")
+    if word is None:
+        raise BadReply("asked for the status, got none")

@@ -1,0 +1,162 @@
+"""A ccxt client that costs less and says more: laid over any exchange class with `lean_class`.
+
+It asks before each request, refuses answers that are no data, credits idle time to the rate limit, and turns a
+row that does not parse into a rejected row where ccxt would lose the whole batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..base import BadReply, FeedError, RejectedRow
+from ..loop import Call, current_call
+from .lazy import client_class
+from .numbers import number, side
+
+if TYPE_CHECKING:
+    Client = Any
+else:
+    Client = object
+
+# Idle time worth this much may be used at once, so that a poll after a pause does not wait for the last one.
+BURST_SECONDS = 0.5
+REJECTED_ROWS = 500
+EXCERPT_CHARACTERS = 200
+# Statuses whose meaning no body changes; other 4xx are explained by the venue's JSON.
+FINAL_STATUSES = frozenset({401, 407, 408, 418, 429, 451, 511})
+ID_KEYS = ("symbol", "s", "pair", "market", "instId", "product_id", "ticker_id", "id", "name", "market_id")
+
+
+@cache
+def lean_class(exchange_id: str) -> type[Any]:
+    original = client_class(exchange_id)
+    return type(original.__name__, (Lean, original), {})
+
+
+class Lean(Client):  # type: ignore[misc]
+    _free_at = 0.0
+    _decoded: tuple[str, Any] | None = None
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        call = current_call.get()
+        if call is not None:
+            await call.ask_permission()
+        return await super().fetch(url, method, headers, body)
+
+    async def throttle(self, cost: float | None = None) -> None:
+        """ccxt's own limiter makes a call pay for the one before it even after a minute of silence."""
+        step = (1.0 if cost is None else cost) * self.rateLimit / 1000
+        now = time.monotonic()
+        begin = max(self._free_at, now - BURST_SECONDS)
+        self._free_at = begin + step
+        if begin <= now:
+            return
+        try:
+            await asyncio.sleep(begin - now)
+        except asyncio.CancelledError:
+            self._free_at -= step
+            raise
+
+    def on_rest_response(
+        self, code: int, reason: str, url: str, method: str, response_headers: Any, response_body: str, *_: Any
+    ) -> str:
+        body = (response_body or "").strip()
+        call = current_call.get()
+        if call is not None:
+            call.note_answer(code, body, at=time.time())
+        looks_like_json = body[:1] in ("{", "[")
+        if code in FINAL_STATUSES or code >= 500 or (code >= 300 and not looks_like_json):
+            raise self._status_error(code, reason, url, response_headers, body)
+        if code < 300:
+            _refuse_no_data(body, self.id, code)
+        if looks_like_json:
+            self._decoded = body, self._decode(body, code)
+        return body
+
+    def parse_json(self, http_response: str) -> Any:
+        """Every answer is decoded once, by the guard above."""
+        if self._decoded is not None and self._decoded[0] is http_response:
+            decoded, self._decoded = self._decoded[1], None
+            return decoded
+        return super().parse_json(http_response)
+
+    def handle_http_status_code(self, code: int, reason: str, url: str, method: str, body: str) -> None:
+        if code >= 300:
+            raise self._status_error(code, reason, url, {}, body or "")
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        call = current_call.get()
+        if call is None:
+            return super().parse_ticker(ticker, market)
+        call.row_count += 1
+        try:
+            row = super().parse_ticker(ticker, market)
+        except FeedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ccxt's parsers raise whatever a poisoned row makes them stumble over
+            reject(call, name_of(ticker, market), error, ticker)
+            return {"symbol": None, "info": ticker}
+        call.rows.append(row)
+        return row
+
+    def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
+        """The numbers the venue sent. `last` falls back to `close` (mexc sets only that), never to a sum."""
+        get = ticker.get
+        last = get("last")
+        ticker["last"] = ticker["close"] = number(get("close") if last is None else last)
+        ticker["bid"] = side(get("bid"))
+        ticker["ask"] = side(get("ask"))
+        ticker["high"] = side(get("high"))
+        ticker["low"] = side(get("low"))
+        ticker["baseVolume"] = number(get("baseVolume"))
+        ticker["quoteVolume"] = number(get("quoteVolume"))
+        return ticker
+
+    def _decode(self, body: str, code: int) -> Any:
+        try:
+            return self.on_json_response(body)
+        except (ValueError, RecursionError) as error:
+            raise BadReply(f"{self.id} answered with broken JSON: {error}"[:300], status=code, excerpt=body) from error
+
+    def _status_error(self, code: int, reason: str, url: str, headers: Any, body: str) -> FeedError:
+        return errors.from_status(code, reason=reason or "", url=url, body=body, headers=dict(headers), now=time.time())
+
+
+def reject(call: Call, symbol: str, error: Exception | str, row: Any) -> None:
+    if len(call.rejected) < REJECTED_ROWS:
+        reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        call.rejected.append(RejectedRow(errors.shorten(symbol, 100), errors.shorten(reason, 200), _brief(row)))
+
+
+def name_of(row: Any, market: Any = None) -> str:
+    if isinstance(market, dict) and isinstance(market.get("symbol"), str):
+        return str(market["symbol"])
+    if isinstance(row, dict):
+        return next((row[key] for key in ID_KEYS if isinstance(row.get(key), str)), "")
+    return ""
+
+
+def _brief(row: Any) -> str:
+    """Only the top level: a venue's row can be nested deeper than repr can go."""
+    if isinstance(row, dict):
+        text = repr({key[:30]: _scalar(value) for key, value in list(row.items())[:20]})
+    else:
+        text = repr(_scalar(row))
+    return errors.shorten(text, EXCERPT_CHARACTERS)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:60]
+    return value if isinstance(value, int | float | None) else type(value).__name__
+
+
+def _refuse_no_data(body: str, exchange_id: str, code: int) -> None:
+    if not body or body == "null":
+        raise BadReply(f"{exchange_id} answered {code} with an empty body", status=code, excerpt=body)
+    if body[0] == "<":
+        raise BadReply(f"{exchange_id} answered {code} with HTML instead of JSON", status=code, excerpt=body)

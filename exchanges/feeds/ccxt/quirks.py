@@ -1,0 +1,54 @@
+"""What single venues need, as data. An exchange that is not named here works by its ccxt id alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """`because` says what happens without it."""
+
+    because: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    skips_currencies: bool = False
+    keeps_market_info: bool = False
+
+
+NO_QUIRK = Quirk(because="nothing known")
+_READS_INFO = "its public calls read the venue's raw market row"
+
+QUIRKS: Mapping[str, Quirk] = {
+    "binance": Quirk(
+        because="by default load_markets asks three hosts (spot, linear, inverse); futures are binanceusdm here",
+        options={"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot"},
+        skips_currencies=True,  # signed request as soon as a key is set
+    ),
+    "binanceusdm": Quirk(because="the currency list is a signed spot request", skips_currencies=True),
+    "coinbase": Quirk(because="three currency requests that the product list does not need", skips_currencies=True),
+    "hyperliquid": Quirk(
+        because="HIP-3 dexes cost one more request each (up to 11) in every poll",
+        options={"fetchMarkets": {"types": ["spot", "swap"]}},
+        skips_currencies=True,  # only HIP-3 names need it
+    ),
+    "prediction:polymarket": Quirk(
+        because="a full first page crashes ccxt's paging with UnboundLocalError", options={"eventsPageSize": 500}
+    ),
+    "backpack": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "btse": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "coinbaseinternational": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "dydx": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "extended": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "hibachi": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "lighter": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "nado": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "polymarket": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "tokocrypto": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "toobit": Quirk(because=_READS_INFO, keeps_market_info=True),
+}
+
+
+def quirk_of(exchange_id: str) -> Quirk:
+    return QUIRKS.get(exchange_id, NO_QUIRK)

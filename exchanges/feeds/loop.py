@@ -1,0 +1,140 @@
+"""The one event loop of this process, in a thread of its own, and the synchronous door to it.
+
+Feeds are called from Celery children, web threads and commands, all synchronous. A thread of its own keeps
+clients warm between calls, serves several callers at once, and lets `may_call` run in the caller's thread,
+where Django's connections live. A forked child makes a new loop; its parent's is not touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .base import MayCall, RejectedRow, Superseded, Unreachable
+
+T = TypeVar("T")
+Question = asyncio.Future[bool]
+
+# A loop that is silent this long after the deadline is stuck in a parser; the caller goes on without it.
+STUCK_LOOP_SECONDS = 0.9
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One public call while it runs: what it may do, and what its answers were."""
+
+    may_call: MayCall | None
+    mailbox: queue.SimpleQueue[Question | None]
+    deadline_at: float
+    status: int | None = None
+    body: str = ""
+    answered_at: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    row_count: int = 0
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    async def ask_permission(self) -> None:
+        """Asked before every single request; the answer comes from the caller's thread."""
+        if self.may_call is None:
+            return
+        answer: Question = asyncio.get_running_loop().create_future()
+        self.mailbox.put(answer)
+        if not await answer:
+            raise Superseded("stopped while the call was running; no further request is sent")
+
+    def note_answer(self, status: int, body: str, *, at: float) -> None:
+        self.status, self.body, self.answered_at = status, body[:500], at
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def run(
+    work: Callable[[Call], Coroutine[Any, Any, T]], *, deadline_seconds: float, may_call: MayCall | None = None
+) -> T:
+    """The result of `work`, or Unreachable once the deadline has passed, whatever `work` waits for."""
+    loop = process_loop()
+    call = Call(may_call, queue.SimpleQueue(), time.monotonic() + deadline_seconds)
+    done = asyncio.run_coroutine_threadsafe(_bounded(work, call), loop)
+    done.add_done_callback(lambda _: call.mailbox.put(None))
+    try:
+        _answer_questions(call, loop)
+        return done.result()
+    except BaseException:
+        done.cancel()
+        raise
+
+
+def process_loop() -> asyncio.AbstractEventLoop:
+    """This process's loop, started on first use; never one inherited through fork."""
+    global _process
+    with _starting:
+        if _process is None or _process.pid != os.getpid():
+            if _process is not None:
+                _inherited.append(_process)
+            _process = _Process()
+        return _process.loop
+
+
+async def _bounded(work: Callable[[Call], Coroutine[Any, Any, T]], call: Call) -> T:
+    current_call.set(call)
+    seconds = call.deadline_at - time.monotonic()
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await work(call)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unreachable("no complete answer before the deadline", status=call.status) from error
+
+
+def _answer_questions(call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        seconds = max(call.deadline_at + STUCK_LOOP_SECONDS - time.monotonic(), 0.001)
+        try:
+            question = call.mailbox.get(timeout=seconds)
+        except queue.Empty:
+            raise Unreachable("no complete answer before the deadline; an answer is still being parsed") from None
+        if question is None:
+            return
+        assert call.may_call is not None
+        loop.call_soon_threadsafe(_settle, question, call.may_call())
+
+
+def _settle(question: Question, answer: bool) -> None:
+    if not question.done():
+        question.set_result(answer)
+
+
+class _Process:
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._runner = asyncio.Runner()
+        self.loop = self._runner.get_loop()
+        threading.Thread(target=self._serve, name="feeds", daemon=True).start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+_starting = threading.Lock()
+_process: _Process | None = None
+# Kept, not closed: closing an inherited loop would take sockets out of the parent's epoll.
+_inherited: list[_Process] = []
+
+
+def _unlock_after_fork() -> None:
+    global _starting
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_after_fork)

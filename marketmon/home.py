@@ -1,0 +1,83 @@
+"""Where this installation keeps its state, and the environment that follows from it. Standard library only:
+settings.py calls it before Django exists."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+SECRETS_FILE = "secrets.env"
+RUNTIME_FILE = "runtime.env"
+
+# Names that load_environment() took from files, so that `up` can tell them from what its caller exported.
+names_from_files: set[str] = set()
+
+
+def home_dir(environ: Mapping[str, str] | None = None) -> Path:
+    configured = (os.environ if environ is None else environ).get("MARKETMON_HOME", "")
+    return Path(configured).expanduser().absolute() if configured else PROJECT_DIR / ".marketmon"
+
+
+def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
+    """The process environment wins, then what the operator may edit, then what the supervisor wrote."""
+    environ = os.environ if environ is None else environ
+    home = home_dir(environ)
+    for name in (SECRETS_FILE, RUNTIME_FILE):
+        for key, value in read_env_file(home / name).items():
+            if key not in environ:
+                environ[key] = value
+                names_from_files.add(key)
+
+
+def callers_environment() -> dict[str, str]:
+    """The environment without what load_environment() added to it."""
+    return {key: value for key, value in os.environ.items() if key not in names_from_files}
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; a file that is absent, or that this user may not read, is an empty one."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def ensure_secrets(home: Path) -> bool:
+    """Generate what must never be a default. True when they are new."""
+    lines = {
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "ADMIN_API_KEY": secrets.token_urlsafe(36),
+        "ADMIN_USERNAME": "admin",
+        "ADMIN_PASSWORD": secrets.token_urlsafe(15),
+    }
+    return _write_private(home / SECRETS_FILE, lines, overwrite=False)
+
+
+def write_runtime(home: Path, values: Mapping[str, str]) -> None:
+    _write_private(home / RUNTIME_FILE, values, overwrite=True)
+
+
+def _write_private(path: Path, values: Mapping[str, str], *, overwrite: bool) -> bool:
+    """Readable by its owner from the first byte on, complete or absent. False when it was there and may not change."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(f"{name}={value}\n" for name, value in values.items())
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            draft.replace(path)
+            return True
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # unlike a rename, a link never replaces what somebody else wrote first
+            return True
+        return False
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""`manage.py prepare`: what must have happened before the processes start; running it again changes nothing."""
+
+import os
+from io import StringIO
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from marketmon import home
+from marketmon.supervisor.settings import PROGRESS_MARK
+
+
+class Command(BaseCommand):
+    help = "Migrate, sync the schedule and first-run data, create the first administrator."
+    requires_system_checks = []
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
+        self._progress("tables are up to date")
+        sync_says = StringIO()
+        call_command("sync", stdout=sync_says)
+        for line in sync_says.getvalue().splitlines():
+            self._progress(line)
+        if name := create_first_administrator():
+            self._progress(f"administrator {name!r} created")
+
+    def _progress(self, line: str) -> None:
+        self.stdout.write(f"{PROGRESS_MARK}{line}")
+
+
+def create_first_administrator() -> str | None:
+    """Only into a database without any user, and only with credentials that were made for this home."""
+    users = get_user_model().objects
+    secrets = home.read_env_file(home.home_dir() / home.SECRETS_FILE)
+    name, password = (os.environ.get(key) or secrets.get(key, "") for key in ("ADMIN_USERNAME", "ADMIN_PASSWORD"))
+    if not name or not password or users.exists():
+        return None
+    users.create_superuser(username=name, password=password)
+    return name

@@ -1,0 +1,30 @@
+"""`python -m marketmon.supervisor`: what `manage.py up` turns into, without Django in memory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from marketmon.supervisor.lock import RefusedError
+from marketmon.supervisor.output import Terminal
+from marketmon.supervisor.programs import ProgramMissingError
+from marketmon.supervisor.settings import read_settings
+from marketmon.supervisor.supervisor import Supervisor
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="manage.py up")
+    parser.add_argument("--no-sandbox", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args(arguments)
+    terminal = Terminal(verbose=options.verbose)
+    try:
+        return Supervisor(read_settings(os.environ, with_sandbox=not options.no_sandbox), terminal).run()
+    except (RefusedError, ProgramMissingError, PermissionError, RuntimeError) as error:
+        terminal.complain(f"{error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""Embedded Valkey: one unix socket in a private folder, no TCP, an append-only file, and nothing is evicted."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from marketmon.supervisor.account import private_folder
+from marketmon.supervisor.site import Site
+
+LAPTOP: Mapping[str, str] = {"appendonly": "yes", "appendfsync": "everysec"}
+THROWAWAY: Mapping[str, str] = {"appendonly": "no"}
+PING_TIMEOUT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Valkey:
+    site: Site
+    binary: Path
+    options: Mapping[str, str]
+
+    @property
+    def data(self) -> Path:
+        return self.site.folder / "valkey"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.site.sockets / "valkey.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket_path}?db=0"
+
+    def prepare(self) -> None:
+        private_folder(self.data, self.site.account)
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket_path),
+            "unixsocketperm": "700",
+            "dir": str(self.data),
+            "save": "",
+            "maxmemory": "256mb",
+            "maxmemory-policy": "noeviction",
+            **self.options,
+        }
+        return [str(self.binary), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+
+    def is_ready(self) -> bool:
+        """It also answers while it loads its file, but not with PONG."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PING_TIMEOUT_SECONDS)
+            connection.connect(str(self.socket_path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False

@@ -1,4 +1,4 @@
-"""When may an exchange be asked again? `after` turns one cycle's outcome into the next state; nothing is stored here."""
+"""When may an exchange be asked again? `after` turns a cycle's outcome into the next state; it stores nothing."""
 
 from __future__ import annotations
 

@@ -156,8 +156,7 @@ def _finish_stored(
     )
     stored = store.finish(permit, cycle)
     if stored is None:
-        log.info("cycle_superseded", exchange=permit.exchange.id, generation=permit.generation)
-        return "superseded"
+        return _superseded(permit)
     if verdict.rejected:
         log.warning(
             "quotes_quarantined", exchange=permit.exchange.id, count=len(verdict.rejected), first=verdict.rejected[0]
@@ -169,8 +168,7 @@ def _finish_failed(
     permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str
 ) -> str:
     if error.kind == "superseded":
-        lease.release(permit)
-        return error.kind
+        return _superseded(permit)
     health = _health_after(permit, error, finished_at)
     cycle = store.Cycle(
         started_at=started_at,
@@ -185,11 +183,19 @@ def _finish_failed(
         excerpt=error.excerpt,
         correlation_id=correlation_id,
     )
-    store.finish(permit, cycle)
+    if store.finish(permit, cycle) is None:
+        return _superseded(permit)
     log.warning(
         "cycle_failed", exchange=permit.exchange.id, outcome=error.kind, error=str(error), retry_at=health.retry_at
     )
     return error.kind
+
+
+def _superseded(permit: Permit) -> str:
+    """An operator's verb has overtaken this cycle: it leaves no trace but the end of its lease."""
+    lease.release(permit)
+    log.info("cycle_superseded", exchange=permit.exchange.id, generation=permit.generation)
+    return "superseded"
 
 
 def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:

@@ -96,7 +96,8 @@ def release(permit: Permit) -> None:
     """Gives the lease back without a word about the exchange's health."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE collectors_worker SET lease_token = NULL, lease_until = NULL WHERE exchange_id = %s AND lease_token = %s",
+            "UPDATE collectors_worker SET lease_token = NULL, lease_until = NULL "
+            "WHERE exchange_id = %s AND lease_token = %s",
             [permit.exchange.id, str(permit.token)],
         )
 
@@ -121,7 +122,8 @@ def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT lease_until IS NULL OR lease_until < clock_timestamp() FROM collectors_worker WHERE exchange_id = %s",
+                "SELECT lease_until IS NULL OR lease_until < clock_timestamp() "
+                "FROM collectors_worker WHERE exchange_id = %s",
                 [exchange_id],
             )
             row = cursor.fetchone()

@@ -142,6 +142,7 @@ WITH silent AS (
     WHERE m.id = p.market_id AND m.exchange_id = %(exchange)s AND NOT m.active AND p.gap_open
     RETURNING p.market_id
 )
-UPDATE collectors_gap AS g SET ended_at = %(now)s, cause = 'delisted', evidence = 'the exchange no longer lists this market'
+UPDATE collectors_gap AS g
+SET ended_at = %(now)s, cause = 'delisted', evidence = 'the exchange no longer lists this market'
 FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
 """

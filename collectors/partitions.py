@@ -40,7 +40,8 @@ def drop_expired(now: datetime) -> list[str]:
 def _partitions(table: str) -> Sequence[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
+            "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = %s::regclass",
             [table],
         )
         return [name for (name,) in cursor.fetchall()]

@@ -37,9 +37,10 @@ def pack(rows: Iterable[Row]) -> io.BytesIO:
 
 def _pack_one(pipeline_id: int, received: int | None, values: tuple[float | int | None, ...]) -> bytes:
     if None not in values:
+        last, bid, ask, high, low, base, quote, stamp = values
         return _FULL.pack(
             FIELDS, 4, pipeline_id, 8, received,
-            8, values[0], 8, values[1], 8, values[2], 8, values[3], 8, values[4], 8, values[5], 8, values[6], 8, values[7],
+            8, last, 8, bid, 8, ask, 8, high, 8, low, 8, base, 8, quote, 8, stamp,
         )  # fmt: skip
     flat: list[float | int] = []
     for value in values:

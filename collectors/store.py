@@ -31,6 +31,9 @@ CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
 """
 COPY = f"COPY stage_quotes ({rows.COLUMNS}) FROM STDIN (FORMAT binary)"
 
+SILENCE = "s.received_at - greatest(p.received_at, s.resumed_at)"
+LIMIT = f"{GAP_INTERVALS} * p.expected_seconds * interval '1 second'"
+
 FENCED = """
 WITH fenced AS (
     UPDATE collectors_worker SET
@@ -63,13 +66,13 @@ QUOTES = f"""
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
                           THEN s.received_at ELSE p.changed_at END,
         gaps_24h = p.gaps_24h + CASE
-            WHEN s.received_at - greatest(p.received_at, s.resumed_at) > {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+            WHEN {SILENCE} > {LIMIT}
             THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
             ELSE -(p.gap_open::int) END,
         gap_open = false
     RETURNING p.market_id, greatest(old.received_at, s.resumed_at) AS silent_since, s.received_at AS ended_at,
               old.received_at IS NULL AS is_first, old.gap_open AS was_open, p.expected_seconds,
-              s.received_at - greatest(old.received_at, s.resumed_at) > {GAP_INTERVALS} * p.expected_seconds * interval '1 second' AS is_gap
+              s.received_at - greatest(old.received_at, s.resumed_at) > {LIMIT} AS is_gap
 ), history AS (
     INSERT INTO collectors_tick ({rows.COLUMNS}, origin)
     SELECT {rows.COLUMNS}, 0 FROM stage_quotes CROSS JOIN fenced
@@ -136,20 +139,22 @@ class Cycle:
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
     """Writes the cycle and gives the lease back. The number of rows stored, or None when the permit was out of date."""
+    if cycle.accepted:
+        _ensure_stage()
     with transaction.atomic(), connection.cursor() as cursor:
         if cycle.accepted:
-            _stage(cursor, cycle.accepted)
+            cursor.copy_expert(COPY, rows.pack(cycle.accepted))
         cursor.execute(FINISH_WITH_QUOTES if cycle.accepted else FINISH_WITHOUT_QUOTES, _parameters(permit, cycle))
         was_ours, stored = cursor.fetchone()
     return int(stored) if was_ours else None
 
 
-def _stage(cursor: Any, accepted: Sequence[Row]) -> None:
-    """Fills the stage of this connection; a temporary table lives as long as the connection does."""
-    if cursor.connection not in _staged:
-        cursor.execute(STAGE)
-        _staged.add(cursor.connection)
-    cursor.copy_expert(COPY, rows.pack(accepted))
+def _ensure_stage() -> None:
+    """Makes this connection's stage, outside of any transaction: a rollback would take it away again."""
+    with connection.cursor() as cursor:
+        if cursor.connection not in _staged:
+            cursor.execute(STAGE)
+            _staged.add(cursor.connection)
 
 
 def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:

@@ -39,7 +39,8 @@ WITH silent AS MATERIALIZED (
 INSERT INTO collectors_gap (pipeline_id, started_at, missed_count, cause, evidence, detected_at)
 SELECT market_id, silent_since, 1,
        CASE WHEN is_ours THEN 'our outage' ELSE COALESCE(c.cause, %(other_cause)s) END,
-       CASE WHEN is_ours THEN 'no cycle was finished during the silence' ELSE COALESCE(c.evidence, %(other_evidence)s) END,
+       CASE WHEN is_ours THEN 'no cycle was finished during the silence'
+            ELSE COALESCE(c.evidence, %(other_evidence)s) END,
        %(now)s
 FROM (SELECT *, COALESCE(heartbeat_at < silent_since + expected_seconds * interval '1 second', true) AS is_ours
       FROM silent) AS s
@@ -96,7 +97,7 @@ def open_gaps(now: datetime) -> int:
 
 
 def forget_old_gaps(now: datetime) -> int:
-    """Takes gaps that ended more than 24 h ago out of the pipelines' counters; each exactly once, by a stored cursor."""
+    """Takes gaps that ended more than 24 h ago out of the pipelines' counters; each once, by a stored cursor."""
     until = now - GAP_WINDOW
     with transaction.atomic():
         cursor_row, _ = Cursor.objects.select_for_update().get_or_create(

@@ -12,10 +12,12 @@ from collectors import partitions
 BATCH = 20_000
 
 PRUNE_RUNS = """
-DELETE FROM collectors_run WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %s ORDER BY started_at LIMIT %s)
+DELETE FROM collectors_run
+WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %s ORDER BY started_at LIMIT %s)
 """
 PRUNE_GAPS = """
-DELETE FROM collectors_gap WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %s ORDER BY ended_at LIMIT %s)
+DELETE FROM collectors_gap
+WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %s ORDER BY ended_at LIMIT %s)
 """
 
 

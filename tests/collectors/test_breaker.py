@@ -1,0 +1,74 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collectors.breaker import CycleResult, Health, Policy, after, is_open
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+POLICY = Policy(failures_until_open=3, pause_max_seconds=60, throttle_pause_seconds=30, denied_pause_seconds=900)
+
+
+def run(health: Health, outcome: str, *, retry_after: float | None = None, jitter: float = 0.0) -> Health:
+    return after(health, CycleResult(outcome, retry_after), NOW, interval_seconds=10, policy=POLICY, jitter=jitter)
+
+
+def pause(health: Health) -> float | None:
+    return None if health.retry_at is None else (health.retry_at - NOW).total_seconds()
+
+
+def test_a_stored_cycle_forgets_everything():
+    ill = Health(error_count=7, strikes=7, retry_at=NOW)
+
+    assert run(ill, "stored") == Health()
+
+
+@pytest.mark.parametrize(
+    ("strikes_before", "expected_pause"),
+    [(0, None), (1, None), (2, 20), (3, 40), (4, 60), (40, 60)],
+    ids=["first costs its slot", "second too", "third opens", "doubles", "is capped", "stays capped"],
+)
+def test_pauses_grow_with_failures(strikes_before: int, expected_pause: float | None):
+    before = Health(error_count=strikes_before, strikes=strikes_before)
+
+    assert pause(run(before, "unreachable")) == expected_pause
+
+
+def test_the_breaker_is_open_from_the_third_failure():
+    second = run(run(Health(), "bad_reply"), "unreachable")
+    third = run(second, "failed")
+
+    assert not is_open(second, POLICY)
+    assert is_open(third, POLICY)
+
+
+def test_throttling_waits_as_long_as_asked_and_never_opens_the_breaker():
+    health = Health()
+    for _ in range(10):
+        health = run(health, "throttled", retry_after=47)
+
+    assert pause(health) == 47
+    assert health.error_count == 10
+    assert not is_open(health, POLICY)
+
+
+def test_throttling_without_a_time_waits_the_policys_time():
+    assert pause(run(Health(), "throttled")) == 30
+
+
+def test_throttling_never_waits_less_than_an_interval():
+    assert pause(run(Health(), "throttled", retry_after=1)) == 10
+
+
+def test_a_denied_exchange_waits_long():
+    assert pause(run(Health(), "denied")) == 900
+
+
+def test_jitter_only_ever_lengthens_a_pause():
+    assert pause(run(Health(strikes=2), "unreachable", jitter=1.0)) == 24
+    assert pause(run(Health(), "throttled", retry_after=100, jitter=0.5)) == 110
+
+
+def test_a_superseded_cycle_says_nothing_about_health():
+    before = Health(error_count=2, strikes=1, retry_at=NOW + timedelta(seconds=5))
+
+    assert run(before, "superseded") == before

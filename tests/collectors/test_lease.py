@@ -1,0 +1,66 @@
+from datetime import timedelta
+
+import pytest
+
+from collectors import lease
+from collectors.models import Worker
+from exchanges.models import Exchange
+from marketmon.lib import clock, valkey
+
+
+def test_one_collector_at_a_time(world):
+    assert lease.take("kraken", lease_seconds=8) is not None
+    assert lease.take("kraken", lease_seconds=8, repeat=True) is None
+
+
+def test_an_expired_lease_can_be_taken_over(world):
+    lease.take("kraken", lease_seconds=8)
+    Worker.objects.update(lease_until=clock.now() - timedelta(seconds=1))
+
+    assert lease.take("kraken", lease_seconds=8, repeat=True) is not None
+
+
+def test_a_task_that_is_delivered_twice_polls_once(world):
+    first = lease.take("kraken", lease_seconds=8)
+    lease.release(first)
+
+    assert lease.take("kraken", lease_seconds=8) is None
+
+
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"blacklisted": True}])
+def test_a_stopped_exchange_has_no_collector(world, changes):
+    Exchange.objects.update(**changes)
+
+    assert lease.take("kraken", lease_seconds=8) is None
+
+
+def test_nobody_calls_before_retry_at(world):
+    Worker.objects.update(retry_at=clock.now() + timedelta(seconds=5))
+    assert lease.take("kraken", lease_seconds=8) is None
+
+    Worker.objects.update(retry_at=clock.now() - timedelta(seconds=1))
+    assert lease.take("kraken", lease_seconds=8) is not None
+
+
+def test_an_unknown_exchange_has_no_collector(db):
+    assert lease.take("nosuch", lease_seconds=8) is None
+
+
+def test_a_running_cycle_learns_of_a_newer_generation(world):
+    permit = lease.take("kraken", lease_seconds=8)
+    assert lease.is_current("kraken", permit.generation)
+
+    lease.announce("kraken", permit.generation + 1)
+
+    assert not lease.is_current("kraken", permit.generation)
+    assert lease.is_current("kraken", permit.generation + 1)
+    valkey.client().delete("marketmon:generation:kraken")
+
+
+def test_waiting_for_a_stop_ends_with_the_lease(world):
+    permit = lease.take("kraken", lease_seconds=8)
+    assert not lease.wait_until_idle("kraken", at_most_seconds=0.05)
+
+    lease.release(permit)
+
+    assert lease.wait_until_idle("kraken", at_most_seconds=0.05)

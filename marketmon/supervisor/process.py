@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from marketmon.supervisor.account import Account
 
@@ -27,8 +27,9 @@ def spawn(
     cwd: Path | str = "/",
     account: Account | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
+    output: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Its own session, so that Ctrl-C reaches it through us and in order; output in one pipe.
+    """Its own session, so that Ctrl-C reaches it through us and in order; all that it prints goes one way.
 
     Call it from the main thread: the death signal follows the thread that forked.
     """
@@ -37,7 +38,7 @@ def spawn(
         env=None if environ is None else dict(environ),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=_die_with_parent(death_signal),  # runs after the change of user, which would clear it

@@ -1,0 +1,108 @@
+"""Boots throw-away PostgreSQL and Valkey before pytest-django reads the settings (by `-p tests.servers`: a conftest
+would be too late). Servers that are named in DATABASE_URL or REDIS_URL are used as they are.
+
+The servers die with this process, however it ends; a folder that a killed run left behind goes with the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from marketmon.supervisor import postgres, process, site, valkey
+
+MEMORY = Path("/dev/shm")
+MEMORY_WANTED_BYTES = 600_000_000
+PATIENCE_SECONDS = 30.0
+NAME = re.compile(r"marketmon-tests-(\d+)-.*")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """A wrapper comes before every plain hook, and so before pytest-django's, which imports the settings."""
+    missing = {name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name)}
+    os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
+    os.environ.setdefault("ADMIN_API_KEY", secrets.token_urlsafe(36))
+    if missing:
+        stack = contextlib.ExitStack()
+        early_config.add_cleanup(stack.close)
+        folder = stack.enter_context(_folder())
+        os.environ["MARKETMON_HOME"] = str(folder)  # not the developer's own
+        os.environ.update(stack.enter_context(throwaway_servers(folder, missing)))
+    return (yield)
+
+
+@contextlib.contextmanager
+def throwaway_servers(folder: Path, names: set[str]) -> Iterator[dict[str, str]]:
+    """URLs of fresh servers, for each of DATABASE_URL and REDIS_URL that is named."""
+    place = site.settle(
+        folder, with_postgres="DATABASE_URL" in names, with_valkey="REDIS_URL" in names, elsewhere=folder.parent
+    )
+    urls = {}
+    with contextlib.ExitStack() as stack:
+        if place.valkey:
+            cache = valkey.Valkey(place, place.valkey.binary, valkey.THROWAWAY)
+            cache.prepare()
+            stack.enter_context(_running(cache.command(), place, signal.SIGTERM))
+            urls["REDIS_URL"] = cache.url
+        if place.postgres:
+            database = postgres.Postgres(place, place.postgres.binary, postgres.THROWAWAY)
+            database.prepare()
+            server = stack.enter_context(_running(database.command(), place, signal.SIGINT))
+            _wait(lambda: database.is_ready(server.pid), server)
+            urls["DATABASE_URL"] = database.url
+        yield urls
+    if place.folder != folder:
+        shutil.rmtree(place.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], place: site.Site, stop: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
+    with (place.folder / f"{Path(command[0]).name}.log").open("wb") as log:
+        server = process.spawn(
+            command, environ=postgres.ENVIRON, account=place.account, death_signal=signal.SIGINT, output=log
+        )
+    try:
+        yield server
+    finally:
+        server.send_signal(stop)
+        server.wait(PATIENCE_SECONDS)
+
+
+def _wait(is_ready: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_ready():
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{server.args!r} did not come up")
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """In memory when there is room for it."""
+    parent = MEMORY if _free_bytes(MEMORY) > MEMORY_WANTED_BYTES else Path(tempfile.gettempdir())
+    for old in parent.glob("marketmon-tests-*"):
+        found = NAME.fullmatch(old.name)
+        if found and not Path("/proc", found[1]).exists() and old.stat().st_uid == os.geteuid():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"marketmon-tests-{os.getpid()}-", dir=parent))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0

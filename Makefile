@@ -1,0 +1,105 @@
+# Needs Python 3.11 or newer with pip, and make; everything else is installed into .venv by the targets that need it.
+
+PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := .bootstrap/bin/uv
+
+# An installation is done again when its lock file's content changes, and only then.
+checksum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
+RUN_STAMP := .venv/installed-run-$(call checksum,requirements.txt)
+DEV_STAMP := .venv/installed-dev-$(call checksum,requirements-dev.txt)
+E2E_STAMP := .venv/installed-e2e-$(call checksum,requirements-e2e.txt)
+
+# Compiled bytecode halves every process's start.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_PYTHON_DOWNLOADS := never
+
+# What `check --deploy` judges: a production environment, with keys that open nothing and servers that do not exist.
+PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=marketmon.example \
+	SECRET_KEY=only-for-make-check-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH \
+	ADMIN_API_KEY=only-for-make-check-0123456789abcdefghijklmn \
+	DATABASE_URL='postgres://check@/check?host=/nonexistent' REDIS_URL='unix:///nonexistent/valkey.sock?db=0'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench e2e lock clean
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */\1\t/' | expand -t 10
+
+run: $(RUN_STAMP) ## run everything here, with simulated exchanges (PORT=8001 SANDBOX=off UP=--verbose make run)
+	@exec $(BIN)/python manage.py up $(UP)
+
+test: $(DEV_STAMP) ## run the tests, on real servers of their own (ARGS="-k gaps -x")
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deployment checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	@echo '$(BIN)/python manage.py makemigrations --check'
+	@$(PRODUCTION_LIKE) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	@echo '$(BIN)/python manage.py check --deploy --fail-level WARNING'
+	@$(PRODUCTION_LIKE) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+bench: $(DEV_STAMP) ## measure ourselves against the alternatives (benchmarks/results.json)
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+ifneq ($(wildcard tests/e2e),)
+e2e: $(DEV_STAMP) $(E2E_STAMP) ## use the running system through a browser
+	@exec $(BIN)/python -m pytest tests/e2e $(ARGS)
+else
+e2e:
+	@echo 'there are no browser tests yet (tests/e2e is missing)' >&2; exit 1
+endif
+
+lock: $(UV) ## choose new versions: requirements*.in -> requirements*.txt
+	@for name in $(basename $(wildcard requirements*.in)); do \
+		echo "locking $$name.in"; \
+		$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+			--custom-compile-command 'make lock' $$name.in -o $$name.txt || exit 1; \
+	done
+
+clean: ## remove what can be made again (collected data stays)
+	@rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d .marketmon ]; then echo 'collected data and passwords stay in .marketmon; rm -r .marketmon forgets them'; fi
+
+# --- installation -----------------------------------------------------------------------------------------------
+
+$(RUN_STAMP): | $(BIN)/python
+	$(call install,requirements.txt)
+	@touch $@
+
+$(DEV_STAMP): | $(BIN)/python
+	$(call install,requirements-dev.txt)
+	@touch $@ $(RUN_STAMP)
+
+$(E2E_STAMP): | $(DEV_STAMP)
+	$(call install,requirements-e2e.txt)
+	@touch $@
+
+# uv takes seconds; it knows nothing of pip.conf, so where only a private index can be reached pip does the work.
+define install
+@echo "installing $$(grep -cE '^[A-Za-z0-9]' $(1)) packages of $(1) into .venv ..."; \
+start=$$(date +%s); \
+if [ -x $(UV) ] && $(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r $(1); then :; else \
+	echo 'uv could not; trying pip, which takes about a minute ...'; \
+	$(PYTHON3) -m pip --python $(BIN)/python install -q --root-user-action=ignore --require-hashes -r $(1) || exit 1; \
+fi; \
+echo "installed in $$(($$(date +%s) - start)) s"
+endef
+
+# Debian's python3 has neither ensurepip nor the right to install for everybody; this asks for neither.
+$(BIN)/python: | $(UV)
+	@if [ -x $(UV) ]; then $(UV) venv -q --clear --python '$(PYTHON3)' .venv; \
+	else '$(PYTHON3)' -m venv --clear --without-pip .venv; fi
+
+$(UV):
+	@'$(PYTHON3)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'marketmon needs Python 3.11 or newer; choose one with PYTHON3=/path/to/python3 make ...' >&2; exit 1; }
+	@'$(PYTHON3)' -m pip --version > /dev/null || \
+		{ echo 'marketmon needs pip once: apt install python3-pip' >&2; exit 1; }
+	@echo 'fetching the installer (uv) into .bootstrap ...'
+	@'$(PYTHON3)' -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .bootstrap uv || echo 'no uv for this machine'

@@ -1,0 +1,127 @@
+"""Beat: one leader, no re-sending, no silence after a jump of the clock."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django_celery_beat.models import PeriodicTask
+
+from collectors import schedule
+from collectors.models import Cursor
+from marketmon.celery import app
+from marketmon.lib import clock, valkey
+from marketmon.scheduler import LeaderScheduler
+
+
+@pytest.fixture
+def make_beat(world):
+    """Beats over kraken's rows that note what they send instead of publishing it."""
+    schedule.sync(now=world.now)
+    beats = []
+
+    def make(sent: list[str]) -> LeaderScheduler:
+        beat = LeaderScheduler(app=app, lazy=True)
+        beat.apply_entry = lambda entry, producer=None: sent.append(entry.name)
+        beats.append(beat)
+        return beat
+
+    yield make
+    for beat in beats:
+        beat._leadership.release()
+        beat._finalize.cancel()  # it would sync at interpreter exit, when the test's database is gone
+    valkey.client().delete("poll")
+
+
+def run_for(seconds: float, *beats: LeaderScheduler, traveller: Any) -> None:
+    """Ticks all beats through so much simulated time."""
+    for _ in range(int(seconds * 10)):
+        for beat in beats:
+            while beat.tick() == 0:
+                pass
+        traveller.shift(timedelta(seconds=0.1))
+
+
+def polls(sent: list[str]) -> int:
+    return sent.count("poll:kraken")
+
+
+def test_two_beats_send_each_poll_once(make_beat):
+    sent: list[str] = []
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        first, second = make_beat(sent), make_beat(sent)
+        run_for(60, first, second, traveller=traveller)
+
+    assert 5 <= polls(sent) <= 7
+
+
+def test_a_standby_takes_over_when_the_leader_is_gone(make_beat):
+    sent: list[str] = []
+    first, second = make_beat(sent), make_beat(sent)
+    first.tick()
+    second.tick()
+    assert (first._leads, second._leads) == (True, False)
+
+    first._leadership.release()
+    second._checked_at = float("-inf")
+    second.tick()
+
+    assert second._leads
+
+
+def test_a_leader_whose_session_was_killed_knows_it(make_beat):
+    beat = make_beat([])
+    beat.tick()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+    beat._checked_at = float("-inf")
+    beat.tick()
+    assert not beat._leads
+
+    beat._checked_at = float("-inf")
+    beat.tick()
+    assert beat._leads
+
+
+def test_a_reload_from_a_database_that_missed_the_last_sync_sends_nothing_again(make_beat):
+    sent: list[str] = []
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        beat = make_beat(sent)
+        run_for(30, beat, traveller=traveller)
+        before = polls(sent)
+        beat._dirty.clear()  # what a failed sync leaves behind
+        beat._initial_read, beat._heap = True, None
+        beat.tick()
+
+    assert polls(sent) - before <= 1
+
+
+def test_a_jump_back_of_the_clock_does_not_silence_beat(make_beat):
+    sent: list[str] = []
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        beat = make_beat(sent)
+        run_for(20, beat, traveller=traveller)
+        before = polls(sent)
+        traveller.shift(timedelta(hours=-1))
+        beat._checked_at = float("-inf")
+        run_for(30, beat, traveller=traveller)
+
+    assert polls(sent) - before >= 2
+
+
+def test_a_queue_that_nobody_empties_is_not_filled(make_beat):
+    beat = make_beat([])
+    beat.tick()
+    beat._backlog = 100
+    poll = PeriodicTask.objects.get(name="poll:kraken")
+
+    assert beat.apply_async(beat.schedule[poll.name]) is None
+
+
+def test_the_leader_leaves_a_heartbeat(make_beat):
+    beat = make_beat([])
+    beat.tick()
+
+    assert Cursor.objects.get(name="beat").reached_at > clock.now() - timedelta(seconds=5)

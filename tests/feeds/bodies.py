@@ -91,6 +91,11 @@ def coinbase_products() -> dict[str, Any]:
     }
 
 
+COINBASE_FIAT = {"data": [{"id": "USD", "name": "US Dollar", "min_size": "0.01"}]}
+COINBASE_CRYPTO = {
+    "data": [{"asset_id": coin, "code": coin, "name": coin, "type": "crypto", "exponent": 8} for coin in COINS]
+}
+
 KRAKEN_ASSETS = {
     "error": [],
     "result": {

@@ -90,30 +90,32 @@ class Lean(Client):  # type: ignore[misc]
 
     def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
         call = current_call.get()
-        if call is None:
-            return super().parse_ticker(ticker, market)
-        call.row_count += 1
         try:
-            row = super().parse_ticker(ticker, market)
-        except FeedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - ccxt's parsers raise whatever a poisoned row makes them stumble over
+            return super().parse_ticker(ticker, market)
+        except Exception as error:  # ccxt's parsers raise whatever a poisoned row makes them stumble over
+            if call is None or isinstance(error, FeedError):
+                raise
+            call.row_count += 1
             reject(call, name_of(ticker, market), error, ticker)
             return {"symbol": None, "info": ticker}
-        call.rows.append(row)
-        return row
 
     def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
-        """The numbers the venue sent. `last` falls back to `close` (mexc sets only that), never to a sum."""
-        get = ticker.get
-        last = get("last")
-        ticker["last"] = ticker["close"] = number(get("close") if last is None else last)
-        ticker["bid"] = side(get("bid"))
-        ticker["ask"] = side(get("ask"))
-        ticker["high"] = side(get("high"))
-        ticker["low"] = side(get("low"))
-        ticker["baseVolume"] = number(get("baseVolume"))
-        ticker["quoteVolume"] = number(get("quoteVolume"))
+        """Where every parser of ccxt ends: the numbers the venue sent, noted for this call.
+
+        `last` falls back to `close` (mexc sets only that), never to a sum of others.
+        """
+        call = current_call.get()
+        try:
+            _make_numbers(ticker)
+        except (ValueError, OverflowError) as error:
+            if call is None:
+                raise
+            call.row_count += 1
+            reject(call, name_of(ticker, market), error, ticker.get("info"))
+            return ticker | {"symbol": None}
+        if call is not None:
+            call.row_count += 1
+            call.rows.append(ticker)
         return ticker
 
     def _decode(self, body: str, code: int) -> Any:
@@ -124,6 +126,18 @@ class Lean(Client):  # type: ignore[misc]
 
     def _status_error(self, code: int, reason: str, url: str, headers: Any, body: str) -> FeedError:
         return errors.from_status(code, reason=reason or "", url=url, body=body, headers=dict(headers), now=time.time())
+
+
+def _make_numbers(ticker: dict[str, Any]) -> None:
+    get = ticker.get
+    last = get("last")
+    ticker["last"] = ticker["close"] = number(get("close") if last is None else last)
+    ticker["bid"] = side(get("bid"))
+    ticker["ask"] = side(get("ask"))
+    ticker["high"] = side(get("high"))
+    ticker["low"] = side(get("low"))
+    ticker["baseVolume"] = number(get("baseVolume"))
+    ticker["quoteVolume"] = number(get("quoteVolume"))
 
 
 def reject(call: Call, symbol: str, error: Exception | str, row: Any) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from marketmon.supervisor.child import Child, Farewell, Spec
 from marketmon.supervisor.output import Journal, LogFile, Terminal
 from marketmon.supervisor.process import reason_of
 
 TURN_SECONDS = 0.5
+ONE_WISH_SECONDS = 0.3
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,6 +29,8 @@ class Nursery:
         self.terminal = terminal
         self.stop_requests = 0
         self.children: dict[str, Child] = {}
+        self._stop_requested_at = float("-inf")
+        self._former_handlers: dict[signal.Signals, Any] = {}
         self._logs = logs
         self._journal = Journal(LogFile(logs / "supervisor.log"))
         self._selector = selectors.DefaultSelector()
@@ -38,9 +41,9 @@ class Nursery:
             end.setblocking(False)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the loop
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._request_stop)
+        handlers: dict[signal.Signals, Callable[..., None]] = dict.fromkeys(STOP_SIGNALS, self._request_stop)
+        handlers[signal.SIGCHLD] = lambda *_: None  # only to wake the loop
+        self._former_handlers = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
     def __exit__(
@@ -48,10 +51,15 @@ class Nursery:
     ) -> None:
         self.stop(*([name] for name in reversed(self.children)))
         signal.set_wakeup_fd(-1)
+        for number, handler in self._former_handlers.items():
+            signal.signal(number, handler)
         self._journal.close()
 
     def _request_stop(self, *_: object) -> None:
-        self.stop_requests += 1
+        """make and timeout send their signal to us and to our group: two at once are one wish."""
+        if time.monotonic() - self._stop_requested_at > ONE_WISH_SECONDS:
+            self.stop_requests += 1
+            self._stop_requested_at = time.monotonic()
 
     def start(self, spec: Spec, on_line: Callable[[str], None] | None = None) -> Child:
         log = LogFile(self._logs / f"{spec.name}.log")

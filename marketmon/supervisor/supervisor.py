@@ -140,7 +140,7 @@ class Supervisor:
             self._terminal.child_line("prepare", line)
 
     def _await_web(self, nursery: Nursery) -> None:
-        if nursery.turn_until(self._is_ready, seconds=WEB_PATIENCE_SECONDS, every=0.1):
+        if nursery.turn_until(self._is_ready, seconds=WEB_PATIENCE_SECONDS, every=0.2):
             return
         if nursery.stop_requests:
             raise StartError("stopped while starting")

@@ -62,7 +62,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Per
     if exchange is None:
         return None
     token = uuid.uuid4()
-    params = {
+    params: dict[str, str | float] = {
         "token": str(token),
         "exchange": exchange_id,
         "lease_seconds": lease_seconds + LEASE_MARGIN_SECONDS,

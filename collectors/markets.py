@@ -25,9 +25,10 @@ class ValkeyMarketCache:
 
     def load(self, key: str) -> bytes | None:
         try:
-            return valkey.client().get(f"marketmon:markets:{key}")
+            held = valkey.client().get(f"marketmon:markets:{key}")
         except redis.RedisError:
             return None
+        return held if isinstance(held, bytes) else None
 
     def store(self, key: str, value: bytes, *, ttl_seconds: int) -> None:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from exchanges.feeds.base import Quote
+from exchanges.feeds.base import Quote, RejectedRow
 
 OLDEST_STAMP = 1_230_768_000.0  # 2009-01-01: before the first Bitcoin block a stamp is a unit error
 STAMP_MAY_LEAD_SECONDS = 900.0  # venues' clocks were seen minutes ahead; seconds-for-milliseconds is years
@@ -22,31 +22,23 @@ class Row(NamedTuple):
     quote: Quote
 
 
-class Rejected(NamedTuple):
-    """A quote that may not, and why, in words."""
-
-    symbol: str
-    reason: str
-    value: str
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     accepted: tuple[Row, ...]
-    rejected: tuple[Rejected, ...]
+    rejected: tuple[RejectedRow, ...]
 
 
 def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int]) -> Verdict:
     """Sorts quotes into rows by pipeline number and rejections. Of two quotes of one market the later one counts."""
     accepted: dict[int, Row] = {}
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     for quote in quotes:
         pipeline_id = pipelines.get(quote.symbol)
         if pipeline_id is None:
             continue  # not a market that we collect
         reason = fault(quote)
         if reason:
-            rejected.append(Rejected(quote.symbol[:100], reason, _excerpt(quote)))
+            rejected.append(RejectedRow(quote.symbol[:100], reason, _excerpt(quote)))
         else:
             accepted[pipeline_id] = Row(pipeline_id, quote)
     return Verdict(tuple(accepted[key] for key in sorted(accepted)), tuple(rejected))

@@ -19,7 +19,8 @@ from django.db import connection, transaction
 from collectors import rows
 from collectors.gaps import GAP_INTERVALS
 from collectors.lease import Permit
-from collectors.quality import Rejected, Row
+from collectors.quality import Row
+from exchanges.feeds.base import RejectedRow
 
 QUARANTINE_SAMPLES = 20
 
@@ -128,7 +129,7 @@ class Cycle:
     retry_at: datetime | None
     status: str
     accepted: Sequence[Row] = ()
-    rejected: Sequence[Rejected] = ()
+    rejected: Sequence[RejectedRow] = ()
     rows_answered: int = 0
     http_status: int | None = None
     error: str = ""

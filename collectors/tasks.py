@@ -12,7 +12,7 @@ from marketmon.lib import clock
 
 
 @shared_task(bind=True)
-def collect_exchange(self: Any, *, exchange_id: str, **_: Any) -> str:
+def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
     """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
     return ingest.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
 

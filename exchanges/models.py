@@ -21,7 +21,7 @@ class ExchangeQuerySet(models.QuerySet["Exchange"]):
 
 
 def default_poll_interval() -> float:
-    return settings.POLL_INTERVAL_SECONDS
+    return float(settings.POLL_INTERVAL_SECONDS)
 
 
 class Exchange(models.Model):

@@ -81,14 +81,15 @@ class LeaderScheduler(DatabaseScheduler):
             self._check()
         if not self._leads:
             return STANDBY_SECONDS
-        return min(super().tick(*args, **kwargs), STANDBY_SECONDS)
+        return min(float(super().tick(*args, **kwargs)), STANDBY_SECONDS)
 
     def all_as_schedule(self) -> dict[str, Any]:
         """What the database says, but never an earlier last run than the one that we know of."""
         entries: dict[str, Any] = super().all_as_schedule()
+        known_entries: dict[str, Any] = self._schedule or {}
         limit = clock.now() + CLOCK_JUMP
         for name, entry in entries.items():
-            known = (self._schedule or {}).get(name)
+            known = known_entries.get(name)
             if known is not None and entry.last_run_at < known.last_run_at <= limit:
                 entry.last_run_at = entry.model.last_run_at = known.last_run_at
             if entry.last_run_at > limit:
@@ -97,7 +98,8 @@ class LeaderScheduler(DatabaseScheduler):
 
     def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
         """Polls are not added to a queue that nobody empties: what they would ask is old by the time they run."""
-        polls = sum(name.startswith("poll:") for name in self._schedule or {})
+        names: list[str] = list(self._schedule or {})
+        polls = sum(name.startswith("poll:") for name in names)
         if entry.name.startswith("poll:") and self._backlog > BACKLOG_PER_EXCHANGE * polls:
             log.warning("poll_not_sent", reason="the queue is not being emptied", name=entry.name, queued=self._backlog)
             return None

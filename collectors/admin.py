@@ -1,0 +1,200 @@
+"""What collection knows of itself, for people. The worker's page, which has a verb, is in `exchanges.admin`."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import display
+
+from collectors.models import Gap, GapCause, Outcome, Pipeline, Run, Transition, WorkerStatus
+from exchanges.models import Exchange, Market
+from marketmon.admin import MachineAdmin, cut, since, utc, word_filter
+from marketmon.lib import clock
+
+OUTCOME_LABELS = {
+    "stored": "success",
+    "throttled": "warning",
+    "superseded": "info",
+    "unreachable": "danger",
+    "bad_reply": "danger",
+    "denied": "danger",
+    "failed": "danger",
+    "unsupported": "info",
+}
+STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
+SEARCHED_MARKETS = 500
+YES_NO = (("yes", "Yes"), ("no", "No"))
+
+
+def matching_markets(search_term: str) -> list[int]:
+    """Markets whose symbol begins so, `binance:BTC/` on one exchange only: asked first, so that the big table is
+    then read by key."""
+    exchange_id, colon, symbol = search_term.rpartition(":")
+    exchanges = Exchange.objects.filter(pk=exchange_id.lower()) if colon else None
+    if exchanges is None or not exchanges.exists():
+        found = Market.objects.filter(symbol__startswith=search_term.upper())  # BTC/USDT:USDT has a colon as well
+    else:
+        found = Market.objects.filter(exchange_id=exchange_id.lower(), symbol__startswith=symbol.upper())
+    return list(found.values_list("id", flat=True)[:SEARCHED_MARKETS])
+
+
+@admin.register(Pipeline)
+class PipelineAdmin(MachineAdmin):
+    list_display = ("market", "last", "bid", "ask", "newest", "expected", "gaps_24h", "silent")
+    list_select_related = ("market__exchange",)
+    list_filter = (
+        word_filter(
+            "silent now", YES_NO, parameter="silent", narrow=lambda rows, word: rows.filter(gap_open=word == "yes")
+        ),
+        word_filter(
+            "gaps in 24 h",
+            YES_NO,
+            parameter="gaps",
+            narrow=lambda rows, word: rows.filter(gaps_24h__gt=0) if word == "yes" else rows.filter(gaps_24h=0),
+        ),
+        ("market__exchange", RelatedDropdownFilter),
+    )
+    search_fields = ("market__symbol",)
+    search_help_text = "Beginning of a symbol: BTC/ or binance:BTC/"
+    ordering = ("market_id",)
+
+    @display(description="newest quote", header=True)
+    def newest(self, pipeline: Pipeline) -> tuple[str, str]:
+        return since(pipeline.received_at)
+
+    @display(description="expected every")
+    def expected(self, pipeline: Pipeline) -> str:
+        return f"{pipeline.expected_seconds:g} s"
+
+    @display(description="silent", label={"silent": "danger"})
+    def silent(self, pipeline: Pipeline) -> str | None:
+        return "silent" if pipeline.gap_open else None
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Pipeline], search_term: str
+    ) -> tuple[QuerySet[Pipeline], bool]:
+        if search_term:
+            queryset = queryset.filter(pk__in=matching_markets(search_term))
+        return queryset, False
+
+
+@admin.register(Gap)
+class GapAdmin(MachineAdmin):
+    list_display = ("market", "started", "ended", "lasted", "missed_count", "cause", "why")
+    list_select_related = ("pipeline__market__exchange",)
+    list_filter = (
+        word_filter(
+            "still open",
+            YES_NO,
+            parameter="open",
+            narrow=lambda rows, word: rows.filter(ended_at__isnull=word == "yes"),
+        ),
+        word_filter("cause", GapCause.choices, parameter="cause", narrow=lambda rows, word: rows.filter(cause=word)),
+        ("pipeline__market__exchange", RelatedDropdownFilter),
+    )
+    search_fields = ("pipeline__market__symbol",)
+    search_help_text = "Beginning of a symbol: BTC/ or binance:BTC/"
+    ordering = ("-started_at", "-id")
+
+    @display(description="market")
+    def market(self, gap: Gap) -> str:
+        return str(gap.pipeline.market)
+
+    @display(description="started", header=True)
+    def started(self, gap: Gap) -> tuple[str, str]:
+        return since(gap.started_at)
+
+    @display(description="ended", label={"open": "danger"})
+    def ended(self, gap: Gap) -> str:
+        return "open" if gap.ended_at is None else utc(gap.ended_at)
+
+    @display(description="lasted")
+    def lasted(self, gap: Gap) -> str:
+        return f"{((gap.ended_at or clock.now()) - gap.started_at).total_seconds():.0f} s"
+
+    @display(description="evidence")
+    def why(self, gap: Gap) -> str:
+        return cut(gap.evidence)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Gap], search_term: str
+    ) -> tuple[QuerySet[Gap], bool]:
+        if search_term:
+            queryset = queryset.filter(pipeline_id__in=matching_markets(search_term))
+        return queryset, False
+
+
+@admin.register(Run)
+class RunAdmin(MachineAdmin):
+    list_display = (
+        "exchange",
+        "started",
+        "result",
+        "duration",
+        "rows_answered",
+        "rows_stored",
+        "quarantined",
+        "problem",
+    )
+    list_select_related = ("exchange",)
+    list_filter = (
+        word_filter(
+            "outcome", Outcome.choices, parameter="outcome", narrow=lambda rows, word: rows.filter(outcome=word)
+        ),
+        ("exchange", RelatedDropdownFilter),
+    )
+    ordering = ("-started_at", "-id")
+
+    @display(description="started", header=True)
+    def started(self, run: Run) -> tuple[str, str]:
+        return since(run.started_at)
+
+    @display(description="outcome", label=OUTCOME_LABELS)
+    def result(self, run: Run) -> str:
+        return run.outcome
+
+    @display(description="duration")
+    def duration(self, run: Run) -> str:
+        return f"{run.duration_ms} ms"
+
+    @display(description="quarantined", label="warning")
+    def quarantined(self, run: Run) -> str | None:
+        return str(run.rows_quarantined) if run.rows_quarantined else None
+
+    @display(description="problem")
+    def problem(self, run: Run) -> str:
+        return cut(run.error)
+
+
+@admin.register(Transition)
+class TransitionAdmin(MachineAdmin):
+    list_display = ("exchange", "happened", "before", "after", "why")
+    list_select_related = ("exchange",)
+    list_filter = (
+        word_filter(
+            "new status",
+            WorkerStatus.choices,
+            parameter="to_status",
+            narrow=lambda rows, word: rows.filter(to_status=word),
+        ),
+        ("exchange", RelatedDropdownFilter),
+    )
+    ordering = ("-happened_at", "-id")
+
+    @display(description="when", header=True)
+    def happened(self, transition: Transition) -> tuple[str, str]:
+        return since(transition.happened_at)
+
+    @display(description="from", label=STATUS_LABELS)
+    def before(self, transition: Transition) -> str:
+        return transition.from_status
+
+    @display(description="to", label=STATUS_LABELS)
+    def after(self, transition: Transition) -> str:
+        return transition.to_status
+
+    @display(description="why")
+    def why(self, transition: Transition) -> str:
+        return cut(transition.reason)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -43,17 +45,21 @@ class Request:
 class Venue:
     """`answers` by end of path (host in the path, as rebasing makes it); a callable is asked for each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
         self.answers: dict[str, Answer | Callable[[Request], Answer]] = {}
         self.requests: list[Request] = []
         self.port = 0
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(*certificate)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def paths(self) -> list[str]:
         return [request.target.partition("?")[0] for request in self.requests]
@@ -80,10 +86,10 @@ class Venue:
     async def _listen(self) -> None:
         for port in PORTS:
             with contextlib.suppress(OSError):
-                self._server = await asyncio.start_server(self._talk, "127.0.0.1", port, limit=1 << 20)
+                self._server = await asyncio.start_server(self._talk, "127.0.0.1", port, limit=1 << 20, ssl=self._tls)
                 self.port = port
                 return
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,108 @@
+"""Probes: /health, /live and /ready. Each part has 2 seconds to answer, whatever state it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import timedelta
+
+import structlog
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from collectors.models import Cursor
+from marketmon.celery import app
+from marketmon.lib import clock, valkey
+from marketmon.lib.problems import problem
+
+PART_SECONDS = 2.0
+BEAT_SILENCE = timedelta(seconds=60)  # beat moves its cursor every few seconds
+PROBE_KEY = "marketmon:probe"
+
+log = structlog.get_logger(__name__)
+# A part that hangs keeps its thread until its own timeout; a full pool answers "not ready", which is then true.
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+
+Check = Callable[[], None]
+
+
+@csrf_exempt
+def health(request: HttpRequest) -> HttpResponseBase:
+    if request.method not in ("GET", "HEAD"):
+        return _not_allowed(request)
+    usable = all(ask({"database": check_database, "redis": check_valkey}).values())
+    status = "ok" if usable else "error"
+    return _answer({"status": status, "timestamp": clock.milliseconds_z(clock.now())}, 200 if usable else 500)
+
+
+@csrf_exempt
+def live(request: HttpRequest) -> HttpResponseBase:
+    if request.method not in ("GET", "HEAD"):
+        return _not_allowed(request)
+    return _answer({"status": "ok", "timestamp": clock.milliseconds_z(clock.now())}, 200)
+
+
+@csrf_exempt
+def ready(request: HttpRequest) -> HttpResponseBase:
+    if request.method not in ("GET", "HEAD"):
+        return _not_allowed(request)
+    parts = ask({"database": check_database, "redis": check_valkey, "broker": check_broker, "beat": check_beat})
+    services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
+    is_ready = all(parts.values())
+    return _answer({"ready": is_ready, "services": services}, 200 if is_ready else 503)
+
+
+def ask(checks: Mapping[str, Check]) -> dict[str, bool]:
+    """All checks at once; those that raise or are not back in time are False."""
+    running = {name: _threads.submit(check) for name, check in checks.items()}
+    wait(running.values(), timeout=PART_SECONDS)
+    return {name: _passed(name, future) for name, future in running.items()}
+
+
+def _passed(name: str, future: Future[None]) -> bool:
+    if not future.done():
+        future.cancel()
+        log.warning("probe_failed", part=name, cause=f"no answer within {PART_SECONDS:.0f} s")
+        return False
+    error = future.exception()
+    if error is not None:
+        log.warning("probe_failed", part=name, cause=f"{type(error).__name__}: {error}")
+    return error is None
+
+
+def check_database() -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        connection.close()  # a fresh one each time also proves that there is one to be had
+
+
+def check_valkey() -> None:
+    valkey.client().set(PROBE_KEY, 1, ex=10)  # a write: a full or read-only server answers PING
+
+
+def check_broker() -> None:
+    with app.connection_for_write() as broker:
+        broker.default_channel.client.ping()
+
+
+def check_beat() -> None:
+    try:
+        reached_at = Cursor.objects.values_list("reached_at", flat=True).get(name="beat")
+    finally:
+        connection.close()
+    if clock.now() - reached_at > BEAT_SILENCE:
+        raise TimeoutError(f"beat was last seen at {clock.seconds_z(reached_at)}")
+
+
+def _answer(body: Mapping[str, object], status: int) -> JsonResponse:
+    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+
+
+def _not_allowed(request: HttpRequest) -> HttpResponseBase:
+    response = problem(405, f'Method "{request.method}" not allowed.')
+    response.headers["Allow"] = "GET, HEAD"
+    return response

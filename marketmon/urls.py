@@ -1,0 +1,73 @@
+"""The whole public surface. Every path works with and without a trailing slash, with no redirect."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.permissions import AllowAny
+from rest_framework.routers import APIRootView
+
+from collectors import api as collectors
+from exchanges import api as exchanges
+from marketmon import errors, health
+
+handler400 = errors.bad_request
+handler403 = errors.permission_denied
+handler404 = errors.not_found
+handler500 = errors.server_error
+
+
+def route(place: str, view: object, name: str) -> URLPattern:
+    return re_path(rf"^{place}/?$", view, name=name)  # type: ignore[arg-type]
+
+
+def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> list[URLPattern]:
+    """The list and the rows of a read-only view set."""
+    return [
+        route(f"api/v1/{place}", views.as_view({"get": "list"}), f"{name}-list"),  # type: ignore[attr-defined]
+        route(f"api/v1/{place}/(?P<pk>{key})", views.as_view({"get": "retrieve"}), f"{name}-detail"),  # type: ignore[attr-defined]
+    ]
+
+
+EXCHANGE = "[a-z0-9_-]{1,64}"
+START_PAGE = {
+    "exchanges": "exchange-list",
+    "workers": "worker-list",
+    "markets": "market-list",
+    "pipelines": "pipeline-list",
+    "runs": "run-list",
+    "gaps": "gap-list",
+    "transitions": "transition-list",
+}
+
+urlpatterns = [
+    # Documents 1 and 2: workers and exchanges. Fixed words come before `exchanges/{id}`.
+    route("api/v1/market/workers/status", collectors.MarketWorkersStatus.as_view(), "market-workers-status"),
+    route("api/v1/exchanges/workers/status", collectors.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"),
+    # Document 5: probes.
+    route("health", health.health, "health"),
+    route("live", health.live, "live"),
+    route("ready", health.ready, "ready"),
+    # Our own views of the state, read-only.
+    route("api/v1", APIRootView.as_view(api_root_dict=START_PAGE, permission_classes=[AllowAny]), "api-root"),
+    *listing("exchanges", exchanges.ExchangeViews, "exchange", key=EXCHANGE),
+    *listing("markets", exchanges.MarketViews, "market"),
+    *listing("workers", collectors.WorkerViews, "worker", key=EXCHANGE),
+    *listing("pipelines", collectors.PipelineViews, "pipeline"),
+    route(
+        "api/v1/pipelines/(?P<pk>[0-9]{1,18})/history",
+        collectors.PipelineViews.as_view({"get": "history"}),
+        "pipeline-history",
+    ),
+    *listing("runs", collectors.RunViews, "run"),
+    *listing("gaps", collectors.GapViews, "gap"),
+    *listing("transitions", collectors.TransitionViews, "transition"),
+    # What all of it looks like, and people's pages.
+    route("api/schema", SpectacularAPIView.as_view(), "schema"),
+    route("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+]

@@ -88,6 +88,16 @@ class Lean(Client):  # type: ignore[misc]
         if code >= 300:
             raise self._status_error(code, reason, url, {}, body or "")
 
+    def parse_market(self, market: Any) -> Any:
+        """A market row that does not parse is left out; ccxt would lose the whole list."""
+        try:
+            return super().parse_market(market)
+        except Exception as error:  # noqa: BLE001 - see parse_ticker
+            call = current_call.get()
+            if call is not None:
+                reject(call, name_of(market), error, market)
+            return None
+
     def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
         call = current_call.get()
         try:

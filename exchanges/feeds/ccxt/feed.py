@@ -197,6 +197,7 @@ class CcxtFeed:
     def _install(self, packed: bytes) -> None:
         markets.install(self._client, packed)
         self._markets_at = time.monotonic()
+        self._route.silent_kinds.clear()
 
     def _recall_markets(self) -> None:
         """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""

@@ -27,7 +27,8 @@ class Route:
 
     field_map: FieldMap | None = None
     needs_symbols: bool = False
-    silent_kinds: set[str] = field(default_factory=set)
+    heard_kinds: set[str] = field(default_factory=set)
+    silent_kinds: set[str] = field(default_factory=set)  # asked for, never heard; forgotten with the market list
     turn: int = 0
 
 
@@ -151,7 +152,9 @@ async def _in_bulk(client: Any, harvest: Harvest, route: Route) -> None:
         harvest.take_rows()
     for kind, markets in _missing_by_kind(harvest, route).items():
         await _in_chunks(client, harvest, markets)
-        if not any(symbol in harvest.quotes for symbol in markets):
+        if any(symbol in harvest.quotes for symbol in markets):
+            route.heard_kinds.add(kind)
+        elif kind not in route.heard_kinds:
             route.silent_kinds.add(kind)
 
 
@@ -182,6 +185,9 @@ async def _one_by_one(client: Any, harvest: Harvest, route: Route) -> None:
     symbols = sorted(harvest.wanted)
     start = route.turn % len(symbols)
     for symbol in symbols[start:] + symbols[:start]:
+        route.turn += 1
+        if symbol in harvest.quotes:
+            continue
         try:
             async with asyncio.timeout(_seconds_left(harvest.call)):
                 await client.fetch_ticker(symbol)
@@ -189,10 +195,10 @@ async def _one_by_one(client: Any, harvest: Harvest, route: Route) -> None:
             if _ends_the_poll(error, harvest):
                 raise
             if isinstance(error, TimeoutError):
+                route.turn -= 1
                 return
             reject(harvest.call, symbol, error, None)
         harvest.take_rows()
-        route.turn += 1
 
 
 def _seconds_left(call: Call) -> float:

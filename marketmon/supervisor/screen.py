@@ -11,10 +11,10 @@ from marketmon.supervisor.site import Site
 LABEL_WIDTH = 11
 
 
-def running(settings: Settings, site: Site | None, *, seconds: float, first_run: bool) -> str:
+def running(settings: Settings, site: Site | None, *, seconds: float, show_password: bool) -> str:
     rows = {
         "Open": f"{settings.url}/admin/",
-        **_login(settings.home, first_run=first_run),
+        **_login(settings.home, show_password=show_password),
         "API": f"{settings.url}/api/docs/",
         "Data": _data(settings.home, site),
         "Logs": str(settings.home / "logs"),
@@ -25,11 +25,11 @@ def running(settings: Settings, site: Site | None, *, seconds: float, first_run:
     return "\n".join(["", f"  marketmon is running ({seconds:.1f} s)", "", *lines, ""])
 
 
-def _login(home: Path, *, first_run: bool) -> dict[str, str]:
+def _login(home: Path, *, show_password: bool) -> dict[str, str]:
     path = home / home_files.SECRETS_FILE
     secret = home_files.read_env_file(path)
     user = secret.get("ADMIN_USERNAME", "admin")
-    if first_run:
+    if show_password:
         return {"Login": user, "Password": f"{secret.get('ADMIN_PASSWORD', '')}   (kept in {path})"}
     return {"Login": f"{user}, with the password in {path}"}
 

@@ -16,6 +16,7 @@ from marketmon.supervisor.lock import RefusedError, parse_port
 OFF = {"off", "0", "no", "false"}
 WEB_THREADS = "8"  # they wait for the database, so more than there are cores; granian would rather have fewer
 THREADS_COMPLAINT = "Configuration allows spawning up to"
+PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
 
 
@@ -62,8 +63,6 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
     if settings.sandbox_port:
         environ |= {"SANDBOX_PORT": str(settings.sandbox_port)}
         environ.setdefault("SANDBOX_URL", settings.sandbox_url)
-    else:
-        environ.setdefault("SANDBOX_URL", "")
     return environ
 
 
@@ -91,7 +90,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
             cwd=home_files.PROJECT_DIR,
             stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
             restarts=name != "prepare",
-            expected_complaints=(THREADS_COMPLAINT,) if name == "web" else (),
+            expected_complaints=(THREADS_COMPLAINT, *PROBE_COMPLAINTS) if name == "web" else (),
         )
         for name, command in commands.items()
     }

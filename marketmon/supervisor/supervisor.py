@@ -19,7 +19,7 @@ from marketmon.supervisor.settings import PROGRESS_MARK, Settings, application_s
 SERVER_PATIENCE_SECONDS = 60.0
 SERVER_PAUSE_MAX_SECONDS = 2.0
 WEB_PATIENCE_SECONDS = 60.0
-PREPARED_FILE = "prepared"  # absent until the first run has gone through, however often it was interrupted
+PREPARED_FILE = "prepared"  # absent until a run with the sandbox has made its exchanges, however often interrupted
 STOP_STAGES = (["prepare"], ["beat", "pulse"], ["worker"], ["web"], ["sandbox"], ["valkey"], ["postgres"])
 
 
@@ -50,13 +50,12 @@ class Supervisor:
             require_free_port("SANDBOX_PORT", self._settings.sandbox_port, patience_seconds=patience)
 
     def _run_locked(self, home: Path) -> int:
-        home_files.ensure_secrets(home)
-        first_run = not (home / PREPARED_FILE).exists()
+        secrets_are_new = home_files.ensure_secrets(home)
         logs = home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         with Nursery(logs, self._terminal) as nursery:
             try:
-                self._bring_up(nursery, first_run=first_run)
+                self._bring_up(nursery, secrets_are_new=secrets_are_new)
                 while not nursery.stop_requests:
                     nursery.turn()
             except StartError as error:
@@ -73,10 +72,11 @@ class Supervisor:
         nursery.stop(*STOP_STAGES)
         self._terminal.progress("stopped; everything collected so far is kept")
 
-    def _bring_up(self, nursery: Nursery, *, first_run: bool) -> None:
+    def _bring_up(self, nursery: Nursery, *, secrets_are_new: bool) -> None:
         self._terminal.progress(f"starting marketmon in {self._settings.home}")
         self._start_servers(nursery)
         home_files.write_runtime(self._settings.home, self._urls)
+        first_run = bool(self._settings.sandbox_port) and not (self._settings.home / PREPARED_FILE).exists()
         environ = childrens_environment(self._settings, self._urls, first_run=first_run)
         specs = application_specs(self._settings, environ)
         if self._settings.sandbox_port:
@@ -84,11 +84,15 @@ class Supervisor:
         # The web process spends its first seconds importing, for which it needs no tables.
         nursery.start(specs["web"])
         self._prepare(nursery, specs["prepare"])
+        if first_run:
+            (self._settings.home / PREPARED_FILE).touch()
         for name in ("worker", "beat", "pulse"):
             nursery.start(specs[name])
         self._await_web(nursery)
         self._terminal.show(
-            screen.running(self._settings, self._site, seconds=self._terminal.elapsed_seconds, first_run=first_run)
+            screen.running(
+                self._settings, self._site, seconds=self._terminal.elapsed_seconds, show_password=secrets_are_new
+            )
         )
 
     def _start_servers(self, nursery: Nursery) -> None:
@@ -131,7 +135,6 @@ class Supervisor:
                 f"preparing the database ended with code {code}: {_last_line(child)}\nsee {child.log.path}"
             )
         nursery.forget(spec.name)
-        (self._settings.home / PREPARED_FILE).touch()
 
     def _show_progress(self, line: str) -> None:
         if line.startswith(PROGRESS_MARK):

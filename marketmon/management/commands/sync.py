@@ -28,7 +28,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
         partitions.ensure(now)
-        if os.environ.get("FIRST_RUN") == "1" and not Exchange.objects.exists():
+        has_sandbox = bool(os.environ.get("SANDBOX_URL"))
+        if os.environ.get("FIRST_RUN") == "1" and has_sandbox and not Exchange.objects.exists():
             for exchange_id, name in SIMULATED.items():
                 management.create(exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name)
         for name in schedule.sync(now=now):

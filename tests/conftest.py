@@ -1,0 +1,28 @@
+"""What every test may use: one sandbox for the whole run, healed before each test that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from exchanges.feeds import close_feeds
+from marketmon.lib import valkey
+from tests.sandbox_client import Sandbox, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(sandbox_process: Sandbox, settings) -> Iterator[Sandbox]:
+    """The sandbox without faults, known to the settings under its address; feeds start cold."""
+    settings.SANDBOX_URL = sandbox_process.url
+    valkey.client().flushdb()
+    sandbox_process.heal()
+    yield sandbox_process
+    sandbox_process.heal()
+    close_feeds()

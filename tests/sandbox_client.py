@@ -1,0 +1,88 @@
+"""The tests' hand on a sandbox process: faults, its request log, its truth."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+PROJECT = Path(__file__).resolve().parent.parent
+START_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox; `url` is what exchanges use as their base_url."""
+
+    url: str
+
+    def fault(self, exchange: str, kind: str, **details: Any) -> str:
+        """Injects a fault and gives its id; see `sandbox/faults.py` for the kinds."""
+        answer = requests.post(
+            f"{self.url}/_sandbox/faults", json={"exchange": exchange, "kind": kind, **details}, timeout=5
+        )
+        assert answer.ok, answer.text
+        return str(answer.json()["id"])
+
+    def heal(self) -> None:
+        requests.delete(f"{self.url}/_sandbox/faults", timeout=5).raise_for_status()
+
+    def requests_of(self, exchange: str, *, since: float = 0.0) -> list[dict[str, Any]]:
+        answer = requests.get(
+            f"{self.url}/_sandbox/requests", params={"exchange": exchange, "since": since, "limit": 10_000}, timeout=5
+        )
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
+
+    def price(self, exchange: str, symbol: str, second: int) -> float:
+        answer = requests.get(
+            f"{self.url}/_sandbox/price", params={"exchange": exchange, "symbol": symbol, "second": second}, timeout=5
+        )
+        return float(answer.json()["price"])
+
+
+@contextmanager
+def running_sandbox(*arguments: str) -> Iterator[Sandbox]:
+    """A sandbox of its own on a free port, stopped at the end."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "--port", str(port), *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    sandbox = Sandbox(f"http://127.0.0.1:{port}")
+    try:
+        wait_for_http(f"{sandbox.url}/_sandbox/health", seconds=START_SECONDS)
+        yield sandbox
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_http(url: str, *, seconds: float) -> None:
+    give_up_at = time.monotonic() + seconds
+    while True:
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        assert time.monotonic() < give_up_at, f"{url} did not answer within {seconds} s"
+        time.sleep(0.05)

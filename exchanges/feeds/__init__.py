@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 from collections.abc import Callable, Mapping
 
 from .base import Feed, FeedSpec, MarketCache
@@ -19,16 +21,17 @@ def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Fee
 
     KeyError for an id that `known_exchange_ids` does not list: free text never reaches an attribute lookup.
     """
-    feeds = _feeds_of_this_process()
-    feed = feeds.get(spec.exchange_id)
-    if feed is not None and feed.spec == spec:
+    with _opening:
+        feeds = _feeds_of_this_process()
+        feed = feeds.get(spec.exchange_id)
+        if feed is None or feed.spec != spec:
+            opened = NATIVE_FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
+            feeds[spec.exchange_id], replaced = opened, feed
+            if replaced is not None:
+                replaced.close()
+            return opened
         feed.market_cache = market_cache or feed.market_cache
         return feed
-    if feed is not None:
-        feed.close()
-    make = NATIVE_FEEDS.get(spec.exchange_id, CcxtFeed)
-    feeds[spec.exchange_id] = opened = make(spec, market_cache)
-    return opened
 
 
 def close_feeds() -> None:
@@ -49,3 +52,13 @@ def _feeds_of_this_process() -> dict[str, CcxtFeed]:
 
 
 _feeds_by_process: dict[int, dict[str, CcxtFeed]] = {}
+_opening = threading.Lock()
+
+
+def _unlock_after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_after_fork)
+atexit.register(close_feeds)

@@ -34,7 +34,7 @@ def _hyperliquid(request: Request) -> Answer:
     return Answer(answers.get(orjson.loads(request.body)["type"], [None]))
 
 
-HAPPY = {
+HAPPY: dict[str, Answer | Callable[[Request], Answer]] = {
     "/api/v3/exchangeInfo": Answer(bodies.binance_markets()),
     "/api/v3/ticker/24hr": Answer([bodies.binance_ticker(coin) for coin in bodies.COINS]),
     "/fapi/v1/exchangeInfo": Answer(bodies.binance_markets(futures=True)),

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import FeedSpec, Unreachable
+from exchanges.feeds.base import BadReply, FeedSpec, Unreachable
 from exchanges.feeds.ccxt import markets
 from exchanges.feeds.ccxt.feed import build_client
 
@@ -83,14 +83,33 @@ def test_a_list_an_hour_old_is_renewed_from_the_cache_and_kept_when_there_is_non
     assert venue.paths().count(LIST) == 1
 
 
-def test_a_failed_refresh_keeps_the_old_list(venue: Venue) -> None:
+FAILED_REFRESHES: dict[str, Answer] = {
+    "an error": Answer(b"", status=500),
+    "no markets": Answer({"symbols": []}),
+    "an empty object": Answer({}),
+    "rows that are none": Answer({"symbols": [None, 5, {}]}),
+}
+
+
+@pytest.mark.parametrize("answer", FAILED_REFRESHES.values(), ids=FAILED_REFRESHES.keys())
+def test_a_failed_refresh_keeps_the_old_list(answer: Answer, venue: Venue) -> None:
     feed = open_feed(FeedSpec("binance", base_url=venue.base_url))
     feed.load_markets(deadline_seconds=5)
-    venue.answers["/api/v3/exchangeInfo"] = Answer(b"", status=500)
-    with pytest.raises(Unreachable):
+    venue.answers["/api/v3/exchangeInfo"] = answer
+    with pytest.raises((Unreachable, BadReply)):
         feed.load_markets(deadline_seconds=5)
 
     assert feed.fetch_quotes(BTC, deadline_seconds=5).quotes
+
+
+def test_a_list_spoiled_in_the_cache_is_downloaded_again(venue: Venue) -> None:
+    cache, spec = MarketsInMemory(), FeedSpec("binance", base_url=venue.base_url)
+    open_feed(spec, market_cache=cache).load_markets(deadline_seconds=5)
+    close_feeds()
+    cache.values = dict.fromkeys(cache.values, b'{"markets":[{}]')
+
+    assert open_feed(spec, market_cache=cache).fetch_quotes(BTC, deadline_seconds=5).quotes
+    assert venue.paths().count(LIST) == 2
 
 
 def test_two_base_urls_do_not_share_a_list(venue: Venue) -> None:

@@ -193,6 +193,7 @@ def test_a_venue_with_its_own_reading_of_a_list_keeps_it() -> None:
     """hollaex sends {"btc-usdt": {...}} and takes the symbol from the key."""
     reply = {"btc-usdt": {"open": 1, "close": 2, "high": 3, "low": 1, "last": 2, "volume": 5, "symbol": "btc-usdt"}}
 
-    assert plain_client("hollaex").parse_tickers(reply).keys() == build_client(FeedSpec("hollaex")).parse_tickers(
-        reply
-    ).keys()
+    assert (
+        plain_client("hollaex").parse_tickers(reply).keys()
+        == build_client(FeedSpec("hollaex")).parse_tickers(reply).keys()
+    )

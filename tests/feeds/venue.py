@@ -102,7 +102,7 @@ class Venue:
                     break
                 writer.write(answer.raw())
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from concurrent.futures import wait
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -36,7 +38,7 @@ T = TypeVar("T")
 
 MARKETS_SECONDS = 3600
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
 
 
@@ -151,7 +153,7 @@ class CcxtFeed:
             if session is not None:
                 await session.close()
 
-        asyncio.run_coroutine_threadsafe(end(), process_loop()).result(CLOSE_SECONDS)
+        wait([asyncio.run_coroutine_threadsafe(end(), process_loop())], timeout=CLOSE_SECONDS)
 
     def _run(
         self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
@@ -181,16 +183,24 @@ class CcxtFeed:
         async with self._markets_lock:
             recalled, self._recalled = self._recalled, None
             if recalled is not None:
-                self._install(recalled)
+                with contextlib.suppress(
+                    ValueError, KeyError, TypeError
+                ):  # spoiled in the cache: the venue has another
+                    self._install(recalled)
             if not self._client.markets:
                 await self._download_markets()
 
     async def _download_markets(self) -> None:
         client = self._client
-        await client.load_markets(True)
-        if not client.markets:
-            raise BadReply(f"{self.spec.exchange_id} listed no markets")
-        packed = markets.pack(client, keep_info=self._quirk.keeps_market_info)
+        before = markets.remember(client)
+        try:
+            await client.load_markets(True)
+            if not client.markets:
+                raise BadReply(f"{self.spec.exchange_id} listed no markets")
+            packed = markets.pack(client, keep_info=self._quirk.keeps_market_info)
+        except BaseException:
+            markets.restore(client, before)
+            raise
         self._install(packed)
         self._unshared = packed
 

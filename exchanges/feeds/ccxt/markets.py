@@ -19,6 +19,9 @@ DROPPED = frozenset(
     {"info", "limits", "precision", "marginModes", "maker", "tierBased", "percentage", "feeSide", "created"}
 )
 
+# What ccxt derives from a list, and `install` replaces as one.
+STATE = ("markets", "markets_by_id", "symbols", "ids", "currencies", "currencies_by_id", "codes")
+
 _NONE: dict[str, None] = {}
 _LIMITS = {name: {"min": None, "max": None} for name in ("leverage", "amount", "price", "cost")}
 _PRECISION = dict.fromkeys(("amount", "price", "cost", "base", "quote"))
@@ -60,6 +63,15 @@ def install(client: Any, packed: bytes) -> None:
     client.currencies = {code: _currency(code, venue_id) for code, venue_id in content["currencies"].items()}
     client.currencies_by_id = {entry["id"]: entry for entry in client.currencies.values() if entry["id"]}
     client.codes = sorted(client.currencies)
+
+
+def remember(client: Any) -> dict[str, Any]:
+    return {name: getattr(client, name) for name in STATE}
+
+
+def restore(client: Any, remembered: Mapping[str, Any]) -> None:
+    for name, value in remembered.items():
+        setattr(client, name, value)
 
 
 def listings(markets: Iterable[Mapping[str, Any]]) -> tuple[Listing, ...]:

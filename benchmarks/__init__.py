@@ -1,0 +1,1 @@
+"""What marketmon costs, measured against the alternatives: `make bench`, or `python -m benchmarks [suite ...]`."""

@@ -18,7 +18,7 @@ LINE_MAX_CHARACTERS = 400
 NOTICES_MAX = 3  # per child and window: a dead database makes every process complain about the same
 NOTICE_WINDOW_SECONDS = 10.0
 LOUD_LEVELS = {"warning", "error", "critical", "exception"}
-LOUD_TEXT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|^\w*(Error|Exception)\b")
+LOUD_TEXT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|^[\w.]*(Error|Exception)\b")
 QUIET_FIELDS = {"event", "level", "timestamp", "logger", "exception", "message"}
 
 

@@ -60,6 +60,7 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
     environ = {name: value for name, value in settings.environ.items() if name not in secret}
     environ |= {"MARKETMON_HOME": str(settings.home), "PORT": str(settings.port), "PYTHONUNBUFFERED": "1", **urls}
     environ |= {"FIRST_RUN": "1"} if first_run else {}
+    environ.setdefault("ALLOW_PRIVATE_EXCHANGE_URLS", "1" if "DATABASE_URL" in urls else "0")
     if settings.sandbox_port:
         environ |= {"SANDBOX_PORT": str(settings.sandbox_port)}
         environ.setdefault("SANDBOX_URL", settings.sandbox_url)

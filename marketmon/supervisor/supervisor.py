@@ -13,7 +13,7 @@ from marketmon.supervisor import postgres, screen, site, valkey
 from marketmon.supervisor.child import Child, Spec
 from marketmon.supervisor.lock import UNCLEAN_STOP_PATIENCE_SECONDS, HomeLock, require_free_port
 from marketmon.supervisor.nursery import Nursery
-from marketmon.supervisor.output import Terminal
+from marketmon.supervisor.output import Terminal, notice
 from marketmon.supervisor.settings import PROGRESS_MARK, Settings, application_specs, childrens_environment
 
 SERVER_PATIENCE_SECONDS = 60.0
@@ -124,7 +124,7 @@ class Supervisor:
 
     def _await_server(self, nursery: Nursery, child: Child, is_ready: Callable[[], bool], title: str) -> None:
         if not nursery.turn_until(is_ready, seconds=SERVER_PATIENCE_SECONDS):
-            raise StartError(f"{title} did not come up: {_last_line(child)}\nsee {child.log.path}")
+            raise StartError(f"{title} did not come up: {_last_complaint(child)}\nsee {child.log.path}")
 
     def _prepare(self, nursery: Nursery, spec: Spec) -> None:
         """Tables, schedule, first-run data, first administrator; its plain lines are progress."""
@@ -132,7 +132,7 @@ class Supervisor:
         code = nursery.finish(child)
         if code != 0:
             raise StartError(
-                f"preparing the database ended with code {code}: {_last_line(child)}\nsee {child.log.path}"
+                f"preparing the database ended with code {code}: {_last_complaint(child)}\nsee {child.log.path}"
             )
         nursery.forget(spec.name)
 
@@ -189,8 +189,9 @@ def valkey_spec(server: valkey.Valkey) -> Spec:
     )
 
 
-def _last_line(child: Child) -> str:
+def _last_complaint(child: Child) -> str:
     with contextlib.suppress(OSError):
-        lines = child.log.path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it printed nothing"
+        lines = child.log.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        complaints = [text for line in lines if (text := notice(line))]
+        return next(iter([*complaints[-1:], *lines[-1:]]), "it printed nothing")
     return "its log cannot be read"

@@ -80,13 +80,16 @@ $(E2E_STAMP): | $(DEV_STAMP)
 	$(call install,requirements-e2e.txt)
 	@touch $@
 
-# uv takes seconds; it knows nothing of pip.conf, so where only a private index can be reached pip does the work.
+# uv takes seconds, but knows its own certificates and indexes only: behind a company's proxy it is told to use the
+# system's certificates, and where pip.conf names the one index that can be reached, pip does the work.
 define install
 @echo "installing $$(grep -cE '^[A-Za-z0-9]' $(1)) packages of $(1) into .venv ..."; \
-start=$$(date +%s); \
-if [ -x $(UV) ] && $(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r $(1); then :; else \
+start=$$(date +%s); log=.venv/install.log; : > $$log; \
+uv_install() { $(UV) pip install -q "$$@" --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) >> $$log 2>&1; }; \
+if [ -x $(UV) ] && { uv_install || uv_install --system-certs; }; then :; else \
 	echo 'uv could not; trying pip, which takes about a minute ...'; \
-	$(PYTHON3) -m pip --python $(BIN)/python install -q --root-user-action=ignore --require-hashes -r $(1) || exit 1; \
+	$(PYTHON3) -m pip --python $(BIN)/python install -q --root-user-action=ignore --require-hashes -r $(1) >> $$log 2>&1 \
+		|| { cat $$log >&2; exit 1; }; \
 fi; \
 echo "installed in $$(($$(date +%s) - start)) s"
 endef
@@ -102,4 +105,5 @@ $(UV):
 	@'$(PYTHON3)' -m pip --version > /dev/null || \
 		{ echo 'marketmon needs pip once: apt install python3-pip' >&2; exit 1; }
 	@echo 'fetching the installer (uv) into .bootstrap ...'
-	@'$(PYTHON3)' -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .bootstrap uv || echo 'no uv for this machine'
+	@'$(PYTHON3)' -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .bootstrap uv \
+		2> /dev/null || echo 'no uv for this machine'

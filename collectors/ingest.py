@@ -47,19 +47,39 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
     return _finish_stored(permit, poll, verdict, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
 
 
+class Busy(Exception):
+    """The exchange may not be called now: stopped, told to wait, or another cycle is calling it."""
+
+
 def refresh_markets(exchange_id: str, *, now: datetime) -> str:
-    """Reloads one exchange's market list under the same lease as polls, so that the two never call at once."""
-    permit = _wait_for_permit(exchange_id)
-    if permit is None:
-        return SKIPPED
+    """Reloads one exchange's market list; the outcome's word."""
     try:
-        _load_markets(permit, _feed(permit), now=now)
+        load_markets(
+            exchange_id,
+            now=now,
+            patience_seconds=settings.POLL_DEADLINE_SECONDS,
+            deadline_seconds=settings.MARKETS_DEADLINE_SECONDS,
+        )
+    except Busy:
+        return SKIPPED
     except FeedError as error:
         log.warning("markets_not_refreshed", exchange=exchange_id, outcome=error.kind, error=str(error))
         return error.kind
+    return "stored"
+
+
+def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, deadline_seconds: float) -> None:
+    """Reloads one exchange's market list under the same lease as polls, so that the two never call at once.
+
+    Raises Busy when the lease is not to be had in time, FeedError for what the exchange does.
+    """
+    permit = _wait_for_permit(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
+    if permit is None:
+        raise Busy(f"{exchange_id} may not be called now")
+    try:
+        _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds)
     finally:
         lease.release(permit)
-    return "stored"
 
 
 def policy() -> Policy:
@@ -97,9 +117,10 @@ def _markets_are_due(permit: Permit, now: datetime) -> bool:
     return now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
 
 
-def _load_markets(permit: Permit, feed: Feed, *, now: datetime) -> int:
+def _load_markets(permit: Permit, feed: Feed, *, now: datetime, deadline_seconds: float | None = None) -> int:
     may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
-    listings = feed.load_markets(deadline_seconds=settings.MARKETS_DEADLINE_SECONDS, may_call=may_call)
+    deadline_seconds = deadline_seconds or settings.MARKETS_DEADLINE_SECONDS
+    listings = feed.load_markets(deadline_seconds=deadline_seconds, may_call=may_call)
     return markets.register(permit, listings, feed.capabilities, now=now)
 
 
@@ -227,10 +248,10 @@ def _status_after(permit: Permit, error: FeedError, health: Health, now: datetim
     return freshness.worker_status(facts, now)[0]
 
 
-def _wait_for_permit(exchange_id: str) -> Permit | None:
-    give_up_at = time.monotonic() + settings.POLL_DEADLINE_SECONDS
+def _wait_for_permit(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:
+    give_up_at = time.monotonic() + patience_seconds
     while True:
-        permit = lease.take(exchange_id, lease_seconds=settings.MARKETS_DEADLINE_SECONDS, repeat=True)
+        permit = lease.take(exchange_id, lease_seconds=lease_seconds, repeat=True)
         if permit is not None or time.monotonic() > give_up_at:
             return permit
         time.sleep(0.25)

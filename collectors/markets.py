@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +12,9 @@ from django.db import connection, transaction
 
 from collectors.lease import Permit
 from collectors.models import Worker
+from exchanges import catalogue, market_filter
 from exchanges.feeds.base import BadReply, Capabilities, Listing
+from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market
 from exchanges.sources import source_label
 from marketmon.lib import valkey
@@ -57,21 +60,92 @@ def register(permit: Permit, listings: Sequence[Listing], capabilities: Capabili
             f"{exchange.id} listed {active_count} active markets, {active_before} are known; kept the old list"
         )
     with transaction.atomic():
-        # Two processes that registered at once would deadlock in the upsert; the row lock queues them.
-        Worker.objects.select_for_update().get(pk=exchange.id)
-        _upsert(exchange.id, listings, now)
-        _deactivate_missing(exchange.id, listings, now)
-        _add_pipelines(exchange)
-        Exchange.objects.filter(pk=exchange.id).update(
-            name=capabilities.name, capabilities=dict(capabilities.has), timeframes=list(capabilities.timeframes)
-        )
+        _lock(exchange.id)
+        with _settled(exchange.id, now):
+            _upsert(exchange.id, listings, now)
+            _deactivate_missing(exchange.id, listings, now)
+            _add_pipelines(exchange)
+            Exchange.objects.filter(pk=exchange.id).update(
+                name=capabilities.name,
+                capabilities=dict(capabilities.has),
+                timeframes=list(capabilities.timeframes),
+                rate_limit_ms=capabilities.rate_limit_ms,
+            )
+            _apply_filter(exchange.id)
+        catalogue.drop_on_commit()
         return _bump_version(exchange.id, now)
 
 
-def touch_version(exchange_id: str) -> None:
-    """Makes every process read the collected markets anew, after an operator changed which they are."""
-    with connection.cursor() as cursor:
-        cursor.execute(BUMP, {"exchange": exchange_id, "loaded_at": None})
+@contextmanager
+def changing(exchange_id: str, *, now: datetime) -> Iterator[None]:
+    """A transaction in which an operator changes which markets are collected; it ends with all processes told.
+
+    What is no longer collected has no gap, and what is collected again has none for the time between.
+    """
+    with transaction.atomic():
+        _lock(exchange_id)
+        with _settled(exchange_id, now):
+            yield
+            _apply_filter(exchange_id)
+        catalogue.drop_on_commit()
+        with connection.cursor() as cursor:
+            cursor.execute(BUMP, {"exchange": exchange_id, "loaded_at": None})
+
+
+def _lock(exchange_id: str) -> None:
+    """Two processes that registered at once would deadlock in the upsert. The order is that of operators' verbs, and
+    "no key" lets a poll, which has the worker's row, refer to the exchange's in its run."""
+    Exchange.objects.select_for_update(no_key=True).get(pk=exchange_id)
+    Worker.objects.select_for_update(no_key=True).get(pk=exchange_id)
+
+
+def follow_volumes(now: datetime) -> None:
+    """Applies "the N largest" anew where it would choose others by now. Twice is harmless."""
+    for exchange in Exchange.objects.collected().filter(market_filter__top__isnull=False):
+        if any(_misfits(exchange)):
+            with changing(exchange.id, now=now):
+                pass
+
+
+def _apply_filter(exchange_id: str) -> None:
+    included, excluded = _misfits(Exchange.objects.get(pk=exchange_id))
+    Market.objects.filter(pk__in=included).update(excluded=False)
+    Market.objects.filter(pk__in=excluded).update(excluded=True)
+
+
+def _misfits(exchange: Exchange) -> tuple[list[int], list[int]]:
+    """Markets that the filter now lets through and does not yet; those that it no longer does."""
+    wanted = market_filter.parse(exchange.market_filter)
+    listed = Market.objects.filter(exchange=exchange, active=True, blacklisted=False).values_list(
+        "id", "symbol", "quote", "excluded", "pipeline__quote_volume", "pipeline__received_at"
+    )
+    rows = list(listed)
+    selected = wanted.selected(
+        Candidate(symbol, quote, None if received_at is None else volume or 0.0)
+        for _, symbol, quote, _, volume, received_at in rows
+    )
+    included = [pk for pk, symbol, _, excluded, _, _ in rows if excluded and symbol in selected]
+    return included, [pk for pk, symbol, _, excluded, _, _ in rows if not excluded and symbol not in selected]
+
+
+@contextmanager
+def _settled(exchange_id: str, now: datetime) -> Iterator[None]:
+    before = _collected_ids(exchange_id)
+    yield
+    after = _collected_ids(exchange_id)
+    _run(END_GAPS_OF_STOPPED, before - after, now)
+    _run(RESUME, after - before, now)
+
+
+def _collected_ids(exchange_id: str) -> set[int]:
+    return set(Market.objects.collected().filter(exchange_id=exchange_id).values_list("id", flat=True))
+
+
+def _run(sql: str, market_ids: Iterable[int], now: datetime) -> None:
+    wanted = sorted(market_ids)
+    if wanted:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"markets": wanted, "now": now})
 
 
 def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
@@ -130,10 +204,30 @@ UPDATE collectors_worker SET
     markets_version = markets_version + 1,
     markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
     symbols_tracked = (SELECT count(*) FROM exchanges_market
-                       WHERE exchange_id = %(exchange)s AND active AND NOT blacklisted),
+                       WHERE exchange_id = %(exchange)s AND active AND NOT blacklisted AND NOT excluded),
     stored_count = 0
 WHERE exchange_id = %(exchange)s
 RETURNING markets_version
+"""
+
+# Rows are locked in the order in which a poll locks them.
+END_GAPS_OF_STOPPED = """
+WITH silent AS (
+    UPDATE collectors_pipeline AS p SET gap_open = false
+    FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND gap_open
+          ORDER BY market_id FOR UPDATE) AS stopped
+    WHERE p.market_id = stopped.market_id
+    RETURNING p.market_id
+)
+UPDATE collectors_gap AS g SET ended_at = %(now)s FROM silent
+WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
+"""
+
+RESUME = """
+UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
+FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
+      ORDER BY market_id FOR UPDATE) AS resumed
+WHERE p.market_id = resumed.market_id
 """
 
 END_GAPS_OF_DELISTED = """

@@ -78,6 +78,7 @@ class PipelineQuerySet(models.QuerySet["Pipeline"]):
         return self.filter(
             market__active=True,
             market__blacklisted=False,
+            market__excluded=False,
             market__exchange__enabled=True,
             market__exchange__blacklisted=False,
         )
@@ -100,6 +101,7 @@ class Pipeline(models.Model):
     expected_seconds = models.FloatField()
     gaps_24h = models.IntegerField(default=0)
     gap_open = models.BooleanField(default=False)
+    resumed_at = models.DateTimeField(null=True, blank=True)  # no silence before this was a gap
 
     objects = PipelineQuerySet.as_manager()
 

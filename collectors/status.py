@@ -21,7 +21,9 @@ def read(now: datetime) -> Snapshot:
     if not settings.COLLECTION_ENABLED:
         raise CollectorAbsent("collection is switched off (COLLECTION_ENABLED)")
     try:
-        workers = Worker.objects.select_related("exchange").order_by("exchange_id")
+        workers = (
+            Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("exchange_id")
+        )
         views = tuple(freshness.view(facts(worker, now), now) for worker in workers)
     except DatabaseError as error:
         raise CollectorAbsent("the collector's state cannot be read") from error

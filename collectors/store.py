@@ -32,7 +32,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
 """
 COPY = f"COPY stage_quotes ({rows.COLUMNS}) FROM STDIN (FORMAT binary)"
 
-SILENCE = "s.received_at - greatest(p.received_at, s.resumed_at)"
+SILENCE = "s.received_at - greatest(p.received_at, p.resumed_at, s.resumed_at)"
 LIMIT = f"{GAP_INTERVALS} * p.expected_seconds * interval '1 second'"
 
 FENCED = """
@@ -71,9 +71,10 @@ QUOTES = f"""
             THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
             ELSE -(p.gap_open::int) END,
         gap_open = false
-    RETURNING p.market_id, greatest(old.received_at, s.resumed_at) AS silent_since, s.received_at AS ended_at,
+    RETURNING p.market_id, s.received_at AS ended_at,
+              greatest(old.received_at, old.resumed_at, s.resumed_at) AS silent_since,
               old.received_at IS NULL AS is_first, old.gap_open AS was_open, p.expected_seconds,
-              s.received_at - greatest(old.received_at, s.resumed_at) > {LIMIT} AS is_gap
+              s.received_at - greatest(old.received_at, old.resumed_at, s.resumed_at) > {LIMIT} AS is_gap
 ), history AS (
     INSERT INTO collectors_tick ({rows.COLUMNS}, origin)
     SELECT {rows.COLUMNS}, 0 FROM stage_quotes CROSS JOIN fenced

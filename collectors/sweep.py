@@ -22,14 +22,15 @@ GAP_CURSOR = "gaps_24h"
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
 OPEN_GAPS = f"""
 WITH silent AS MATERIALIZED (
-    SELECT p.market_id, greatest(p.received_at, w.resumed_at) AS silent_since, p.expected_seconds,
+    SELECT p.market_id, greatest(p.received_at, p.resumed_at, w.resumed_at) AS silent_since, p.expected_seconds,
            w.heartbeat_at, w.last_outcome
     FROM collectors_pipeline AS p
-    JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted
+    JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.enabled AND NOT e.blacklisted
     JOIN collectors_worker AS w ON w.exchange_id = e.id
     WHERE NOT p.gap_open AND p.received_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
-      AND w.resumed_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+      AND greatest(p.resumed_at, w.resumed_at)
+          < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
     ORDER BY p.market_id
     FOR UPDATE OF p SKIP LOCKED
 ), marked AS (

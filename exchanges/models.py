@@ -1,13 +1,15 @@
-"""What exists out there and what operators want of it: exchanges, their markets, and the blacklist's history."""
+"""What exists out there and what operators want of it: exchanges, their markets, checks, blacklists and the audit."""
 
 from __future__ import annotations
 
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from exchanges import market_filter, secrets
 from exchanges.feeds.base import FeedSpec
 
 SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
@@ -18,6 +20,19 @@ class ExchangeQuerySet(models.QuerySet["Exchange"]):
     def collected(self) -> Self:
         """Those that operators want collected now."""
         return self.filter(enabled=True, blacklisted=False)
+
+    def known(self) -> Self:
+        """All but the removed ones, whose rows stay because history refers to their markets."""
+        return self.filter(removed_at__isnull=True)
+
+
+class Transport(models.TextChoices):
+    POLL = "poll"
+    STREAM = "stream"
+
+
+def transports() -> list[tuple[str, Any]]:
+    return list(Transport.choices)
 
 
 def default_poll_interval() -> float:
@@ -42,6 +57,25 @@ class Exchange(models.Model):
     )
     proxy = models.CharField(max_length=300, blank=True, help_text="CONNECT proxy for REST and websocket.")
     ca_file = models.CharField(max_length=300, blank=True, help_text="PEM file with the authorities to trust.")
+    transport = models.CharField(
+        max_length=10,
+        choices=transports,
+        default=Transport.POLL,
+        help_text="stream: websocket where the venue has one.",
+    )
+    priority = models.PositiveSmallIntegerField(
+        default=5, validators=[MaxValueValidator(9)], help_text="0 is collected first when workers are short, 9 last."
+    )
+    market_filter = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[market_filter.validate],
+        help_text='Which markets are collected; empty for all. {"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}: '
+        "of these quotes, of this list, and of those the 50 with the largest volume.",
+    )
+    credentials = models.TextField(blank=True, editable=False)
+    rate_limit_ms = models.FloatField(null=True, blank=True, editable=False)
+    removed_at = models.DateTimeField(null=True, blank=True, editable=False)
     capabilities = models.JSONField(default=dict, blank=True, editable=False)
     timeframes = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -53,6 +87,9 @@ class Exchange(models.Model):
             models.CheckConstraint(condition=models.Q(id__regex=r"^[a-z0-9_-]{1,64}$"), name="exchange_id_is_sane"),
             models.CheckConstraint(
                 condition=models.Q(poll_interval_seconds__gte=0.5), name="exchange_interval_is_sane"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(removed_at__isnull=True) | models.Q(enabled=False), name="removed_is_not_enabled"
             ),
         ]
 
@@ -73,13 +110,14 @@ class Exchange(models.Model):
             base_url=self.base_url.replace(SANDBOX_PLACEHOLDER, settings.SANDBOX_URL),
             proxy=self.proxy,
             ca_file=self.ca_file,
+            credentials=secrets.unseal_or_none(self.credentials) or {},
         )
 
 
 class MarketQuerySet(models.QuerySet["Market"]):
     def collected(self) -> Self:
-        """Those whose quotes are stored: listed, and not taken out by an operator."""
-        return self.filter(active=True, blacklisted=False)
+        """Those whose quotes are stored: listed, not blacklisted, and let through by the exchange's filter."""
+        return self.filter(active=True, blacklisted=False, excluded=False)
 
 
 class Market(models.Model):
@@ -95,6 +133,7 @@ class Market(models.Model):
     source = models.CharField(max_length=80)
     active = models.BooleanField(default=True)
     blacklisted = models.BooleanField(default=False)
+    excluded = models.BooleanField(default=False, editable=False, help_text="Left out by the exchange's market filter.")
     taker_fee = models.FloatField(null=True, blank=True)
     listed_at = models.DateTimeField()
     delisted_at = models.DateTimeField(null=True, blank=True)
@@ -112,6 +151,15 @@ class Market(models.Model):
         return f"{self.exchange_id}:{self.symbol}"
 
 
+class RunningEntryQuerySet(models.QuerySet[Any]):
+    def running(self) -> Self:
+        return self.filter(lifted_at__isnull=True)
+
+    def past_expiry(self, now: datetime) -> Self:
+        """Running ones whose time is over."""
+        return self.running().filter(expires_at__lte=now)
+
+
 class BlacklistEntry(models.Model):
     """One time that an exchange was blacklisted: who, when, why, until when, and who lifted it."""
 
@@ -123,6 +171,8 @@ class BlacklistEntry(models.Model):
     lifted_at = models.DateTimeField(null=True, blank=True)
     lifted_by = models.CharField(max_length=150, blank=True)
 
+    objects = RunningEntryQuerySet.as_manager()
+
     class Meta:
         verbose_name_plural = "blacklist entries"
         constraints = [
@@ -130,6 +180,90 @@ class BlacklistEntry(models.Model):
                 fields=["exchange"], condition=models.Q(lifted_at__isnull=True), name="one_running_entry_per_exchange"
             )
         ]
+        indexes = [  # the pulse looks every second
+            models.Index(
+                fields=["expires_at"], condition=models.Q(lifted_at__isnull=True), name="blacklist_entry_to_expire"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.exchange_id} blacklisted {self.listed_at:%Y-%m-%d %H:%M}"
+
+
+class MarketBlacklistEntry(models.Model):
+    """One time that a single market was blacklisted, by a person or because it was persistently bad."""
+
+    market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="blacklist_entries")
+    reason = models.TextField(blank=True)
+    is_automatic = models.BooleanField(default=False)
+    listed_at = models.DateTimeField()
+    listed_by = models.CharField(max_length=150)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=150, blank=True)
+
+    objects = RunningEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "market blacklist entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["market"], condition=models.Q(lifted_at__isnull=True), name="one_running_entry_per_market"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["expires_at"], condition=models.Q(lifted_at__isnull=True), name="market_entry_to_expire"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.market} blacklisted {self.listed_at:%Y-%m-%d %H:%M}"
+
+
+class ConnectivityCheck(models.Model):
+    """What one of the four checks of an exchange found. Four rows of one `occasion` share `checked_at`."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="checks", db_index=False)
+    checked_at = models.DateTimeField()
+    occasion = models.CharField(max_length=20)
+    name = models.CharField(max_length=20)
+    result = models.CharField(max_length=10)
+    reason = models.TextField(blank=True)
+    duration_ms = models.IntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["exchange", "-checked_at"], name="check_by_exchange")]  # an exchange's page
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.name}: {self.result}"
+
+
+class AuditEntry(models.Model):
+    """One verb that somebody used: who, when, why and from where. Refers to names, so that nothing deletes it."""
+
+    happened_at = models.DateTimeField()
+    who = models.CharField(max_length=150)
+    verb = models.CharField(max_length=30)
+    exchange = models.CharField(max_length=64, blank=True)
+    market = models.CharField(max_length=100, blank=True)
+    why = models.TextField(blank=True)
+    origin = models.CharField(
+        max_length=100, blank=True, help_text="The caller's address, or the place of the command."
+    )
+    correlation_id = models.CharField(max_length=64, blank=True)
+    before = models.JSONField(default=dict, blank=True, help_text="What undoing needs.")
+    changed = models.BooleanField(default=True, help_text="False when everything was already as wanted.")
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["-happened_at", "-id"], name="audit_newest_first"),
+            models.Index(
+                fields=["exchange", "-happened_at"], name="audit_by_exchange"
+            ),  # an exchange's page, cool-down
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.happened_at:%Y-%m-%d %H:%M:%S} {self.who}: {self.verb} {self.exchange}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import environ
+import orjson
 import structlog
 from django.urls import reverse_lazy
 
@@ -47,6 +48,7 @@ INSTALLED_APPS = [
     "django_structlog",
     "auditlog",
     "marketmon",
+    "access",
     "exchanges",
     "collectors",
 ]
@@ -55,6 +57,7 @@ MIDDLEWARE = [
     "marketmon.middleware.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "marketmon.middleware.SecurityPolicy",
     "marketmon.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -94,6 +97,8 @@ WHITENOISE_AUTOREFRESH = False
 # --- transport security: on as soon as the site is served over TLS --------------------------------------------------
 USE_TLS = env.bool("USE_TLS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_TLS
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = USE_TLS
@@ -174,21 +179,51 @@ BREAKER_FAILURES = env.int("BREAKER_FAILURES", 3)
 BREAKER_PAUSE_MAX_SECONDS = env.float("BREAKER_PAUSE_MAX_SECONDS", 60.0)
 DENIED_PAUSE_SECONDS = env.float("DENIED_PAUSE_SECONDS", 900.0)
 THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
-SANDBOX_URL = env.str("SANDBOX_URL", f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}")
+# Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
+SANDBOX_URL = env.str("SANDBOX_URL", "") or f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}"
 PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
+
+# --- what operators may set for an exchange -----------------------------------------------------------------------------
+CREDENTIALS_KEY = env.str("CREDENTIALS_KEY", "")  # Fernet keys, newest first; without one it follows from SECRET_KEY
+CONNECTIVITY_BUDGET_SECONDS = env.float("CONNECTIVITY_BUDGET_SECONDS", 10.0)
+# Everything on one machine (the supervisor's embedded servers): exchanges there may be on this machine, too.
+ALLOW_PRIVATE_EXCHANGE_URLS = env.bool("ALLOW_PRIVATE_EXCHANGE_URLS", "DATABASE_URL" in home.names_from_files)
+
+# --- changes made by people (auditlog) -------------------------------------------------------------------------------
+AUDITLOG_INCLUDE_TRACKING_MODELS = (
+    {
+        "model": "exchanges.Exchange",
+        "include_fields": ["name", "enabled", "blacklisted", "poll_interval_seconds", "base_url", "proxy", "ca_file"],
+        "mask_fields": ["proxy"],
+    },
+    {
+        "model": "auth.User",
+        "include_fields": ["username", "email", "password", "is_active", "is_staff", "is_superuser"],
+        "mask_fields": ["password"],
+    },
+)
+AUDITLOG_CID_GETTER = "marketmon.middleware.correlation_id"  # the header itself is a stranger's text of any length
+AUDITLOG_DISABLE_REMOTE_ADDR = True  # X-Forwarded-For is a stranger's text too, and no address stops the write
 
 # --- programs that call us ----------------------------------------------------------------------------------------
 ADMIN_API_KEY = env.str("ADMIN_API_KEY", "")
+API_KEY_PEPPERS = env.dict("API_KEY_PEPPERS", default={})  # `1=...,2=...`; the highest number hashes new keys
+API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", 0.5)  # a revoked key is refused everywhere within a second
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])  # networks whose X-Forwarded-For is believed
+STATUS_BODY_MAX_AGE_SECONDS = env.float("STATUS_BODY_MAX_AGE_SECONDS", 2.0)  # 0: each request is rendered on its own
+RATE_OUTLIER_SHARE = env.float("RATE_OUTLIER_SHARE", 0.05)  # further than this from the median of three or more
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "marketmon.api.BrowsableRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["marketmon.api.GuardedJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "marketmon.api.JsonUnlessBrowser",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "marketmon.api.CursorPages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "marketmon.api.problem_response",
+    "EXCEPTION_HANDLER": "marketmon.errors.problem_response",
+    "ORJSON_RENDERER_OPTIONS": (orjson.OPT_UTC_Z,),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
@@ -209,6 +244,7 @@ UNFOLD = {
     "SITE_HEADER": "marketmon",
     "SITE_SUBHEADER": "market data you can trust, or know why not",
     "SITE_URL": "/api/docs/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}marketmon/favicon.svg"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
@@ -284,10 +320,17 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
-    "filters": {"redact": {"()": "marketmon.redaction.RedactSecrets"}},
+    "filters": {
+        "redact": {"()": "marketmon.redaction.RedactSecrets"},
+        # A 503 is an answer that we chose; its request line is logged like every other.
+        "failures_only": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 503,
+        },
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["failures_only"]},
         "django_structlog": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

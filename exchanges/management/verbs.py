@@ -2,170 +2,174 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-import redis
 import structlog
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import transaction
 
-from collectors import lease, schedule
 from collectors.models import Worker
+from exchanges.management import fence
+from exchanges.management.fence import Refused, Stopped
 from exchanges.models import BlacklistEntry, Exchange
 
 log = structlog.get_logger(__name__)
 
-STOP_WAIT_SECONDS = 2.0  # a cycle asks before each request; only one already in the air can outlive this
-
-END_GAPS = """
-WITH silent AS (
-    UPDATE collectors_pipeline AS p SET gap_open = false
-    FROM (SELECT q.market_id FROM collectors_pipeline AS q JOIN exchanges_market AS m ON m.id = q.market_id
-          WHERE m.exchange_id = %(exchange)s AND q.gap_open ORDER BY q.market_id FOR UPDATE OF q) AS stopped
-    WHERE p.market_id = stopped.market_id
-    RETURNING p.market_id
-)
-UPDATE collectors_gap AS g SET ended_at = %(now)s FROM silent
-WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
-"""
-
-
-class Refused(Exception):
-    """The verb cannot be carried out; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Whether the running cycle was seen to end; when not, at most the request in the air is still answered."""
-
-    was_delivered: bool
-
 
 @transaction.atomic
-def create(exchange_id: str, *, by: str, now: datetime, base_url: str = "", name: str = "") -> Exchange:
-    """Makes an exchange and its worker. Refused when it exists already."""
-    if Exchange.objects.filter(pk=exchange_id).exists():
+def create(
+    exchange_id: str, *, by: str, now: datetime, origin: str = "", base_url: str = "", name: str = "", **fields: Any
+) -> Exchange:
+    """Makes an exchange and its worker, or brings a removed one back. Refused when it is there already."""
+    exchange = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
+    if exchange is not None and exchange.removed_at is None:
         raise Refused(f"{exchange_id} exists already; change it instead")
-    exchange = Exchange(id=exchange_id, name=name or exchange_id, base_url=base_url)
-    exchange.full_clean()
-    exchange.save(force_insert=True)
-    Worker.objects.create(exchange=exchange, resumed_at=now, status_since=now)
-    _follow(exchange_id, 1, now)
+    is_new = exchange is None
+    exchange = exchange or Exchange(id=exchange_id)
+    values = {"name": name or exchange.name or exchange_id, "base_url": base_url, "enabled": True, **fields}
+    for field, value in values.items():
+        setattr(exchange, field, value)
+    exchange.removed_at = None
+    exchange.full_clean(validate_unique=is_new)
+    exchange.save(force_insert=is_new)
+    Worker.objects.get_or_create(exchange=exchange, defaults={"resumed_at": now, "status_since": now})
+    fence.record("add", by=by, now=now, exchange=exchange_id, origin=origin, before={"is_new": True})
+    fence.resume(exchange_id, now)
     log.info("exchange_created", exchange=exchange_id, by=by)
     return exchange
 
 
 def blacklist(
-    exchange_id: str, *, by: str, now: datetime, reason: str = "", expires_at: datetime | None = None
+    exchange_id: str, *, by: str, now: datetime, reason: str = "", expires_at: datetime | None = None, origin: str = ""
 ) -> Stopped:
-    """Stops all requests to an exchange and keeps the reason. Blacklisting a blacklisted one changes nothing."""
+    """Stops all requests to an exchange and keeps the reason.
+
+    Of one that is blacklisted already it changes the reason and the end, where they are given, and nothing else.
+    """
     with transaction.atomic():
-        exchange = _locked(exchange_id)
-        if not exchange.blacklisted:
+        exchange = fence.locked(exchange_id)
+        is_new = not exchange.blacklisted
+        if is_new:
             BlacklistEntry.objects.create(
                 exchange=exchange, reason=reason, listed_at=now, listed_by=by, expires_at=expires_at
             )
             exchange.blacklisted = True
             exchange.save(update_fields=["blacklisted"])
-            _stop(exchange_id, now)
-    return _stopped("exchange_blacklisted", exchange_id, by=by, reason=reason)
+            fence.stop(exchange_id, now)
+        elif reason or expires_at:
+            wanted = {"reason": reason, "expires_at": expires_at}
+            running = BlacklistEntry.objects.running().filter(exchange=exchange)
+            running.update(**{name: value for name, value in wanted.items() if value})
+        fence.record("blacklist", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, changed=is_new)
+    return fence.stopped("exchange_blacklisted", exchange_id, by=by, reason=reason)
 
 
-def lift(exchange_id: str, *, by: str, now: datetime) -> None:
-    """Takes an exchange off the blacklist; collection resumes with the next slot, and the silence was no gap."""
+def lift(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> None:
+    """Takes an exchange off the blacklist; collection resumes at once, and the silence was no gap."""
     with transaction.atomic():
-        exchange = _locked(exchange_id)
-        if not exchange.blacklisted:
-            return
-        exchange.blacklist_entries.filter(lifted_at__isnull=True).update(lifted_at=now, lifted_by=by)
-        exchange.blacklisted = False
-        exchange.save(update_fields=["blacklisted"])
-        _resume(exchange_id, now)
+        exchange = fence.locked(exchange_id)
+        before = _take_off(exchange, by=by, now=now) if exchange.blacklisted else {}
+        fence.record(
+            "lift", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, before=before,
+            changed=bool(before),
+        )  # fmt: skip
     log.info("exchange_lifted", exchange=exchange_id, by=by)
 
 
-def disable(exchange_id: str, *, by: str, now: datetime) -> Stopped:
+def lift_expired_entry(entry_id: int, *, now: datetime) -> bool:
+    """Lifts one whose time is over; False when an operator has changed it meanwhile."""
+    with transaction.atomic():
+        exchange_id = BlacklistEntry.objects.values_list("exchange_id", flat=True).get(pk=entry_id)
+        exchange = fence.locked(exchange_id)
+        if not BlacklistEntry.objects.past_expiry(now).filter(pk=entry_id).exists():
+            return False
+        before = _take_off(exchange, by="expiry", now=now)
+        fence.record("lift", by="expiry", now=now, exchange=exchange_id, why="its time was over", before=before)
+    log.info("exchange_lifted", exchange=exchange_id, by="expiry")
+    return True
+
+
+def disable(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> Stopped:
     """Switches an exchange off without a black mark."""
     with transaction.atomic():
-        exchange = _locked(exchange_id)
-        if exchange.enabled:
+        exchange = fence.locked(exchange_id)
+        was_enabled = exchange.enabled
+        if was_enabled:
             exchange.enabled = False
             exchange.save(update_fields=["enabled"])
-            _stop(exchange_id, now)
-    return _stopped("exchange_disabled", exchange_id, by=by, reason="")
+            fence.stop(exchange_id, now)
+        fence.record("disable", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, changed=was_enabled)
+    return fence.stopped("exchange_disabled", exchange_id, by=by, reason="")
 
 
-def enable(exchange_id: str, *, by: str, now: datetime) -> None:
+def enable(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> None:
     """Switches an exchange on again."""
     with transaction.atomic():
-        exchange = _locked(exchange_id)
-        if exchange.enabled:
-            return
-        exchange.enabled = True
-        exchange.save(update_fields=["enabled"])
-        _resume(exchange_id, now)
+        exchange = fence.locked(exchange_id)
+        was_enabled = exchange.enabled
+        if not was_enabled:
+            exchange.enabled = True
+            exchange.save(update_fields=["enabled"])
+            fence.resume(exchange_id, now)
+        fence.record("enable", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, changed=not was_enabled)
     log.info("exchange_enabled", exchange=exchange_id, by=by)
 
 
-def restart(exchange_id: str, *, by: str, now: datetime) -> None:
-    """Forgets errors and pauses, and replaces the running loop: what it still brings is refused by its generation."""
+def restart(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> bool:
+    """Forgets errors and pauses, and replaces the running loop: what it still brings is refused by its generation.
+
+    Within half a minute of the last restart, with no error since, there is nothing to forget: False, and no request
+    more than before is sent.
+    """
     with transaction.atomic():
-        exchange = _locked(exchange_id)
+        exchange = fence.locked(exchange_id)
         if exchange.blacklisted:
-            raise Refused(f"{exchange_id} is blacklisted; lift the blacklist first")
+            raise Refused(f"worker for exchange {exchange_id} is blacklisted; lift the blacklist first")
         if not exchange.enabled:
-            raise Refused(f"{exchange_id} is disabled; enable it first")
-        _renew(exchange_id, now)
-    log.info("worker_restarted", exchange=exchange_id, by=by)
+            raise Refused(f"worker for exchange {exchange_id} is disabled; enable it first")
+        is_needed = Worker.objects.get(pk=exchange_id).error_count > 0 or not fence.was_done_lately(
+            "restart", exchange_id, now
+        )
+        if is_needed:
+            fence.renew(exchange_id, now)
+            fence.poll_on_commit(exchange_id)
+        fence.record("restart", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, changed=is_needed)
+    log.info("worker_restarted", exchange=exchange_id, by=by, changed=is_needed)
+    return is_needed
 
 
-def _locked(exchange_id: str) -> Exchange:
-    # Two verbs at once would each decide on what the other is changing; the row lock puts them in order.
-    try:
-        return Exchange.objects.select_for_update().get(pk=exchange_id)
-    except Exchange.DoesNotExist:
-        raise Refused(f"worker for exchange {exchange_id} not found") from None
+def remove(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> Stopped:
+    """Takes an exchange out of everything that is shown and collected. Its history stays, and `add` brings it back."""
+    with transaction.atomic():
+        exchange = fence.locked(exchange_id)
+        before = {"enabled": exchange.enabled}
+        exchange.enabled, exchange.removed_at = False, now
+        exchange.save(update_fields=["enabled", "removed_at"])
+        fence.stop(exchange_id, now)
+        fence.record("remove", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, before=before)
+    return fence.stopped("exchange_removed", exchange_id, by=by, reason=reason)
 
 
-def _stop(exchange_id: str, now: datetime) -> None:
-    _renew(exchange_id, now)
-    with connection.cursor() as cursor:
-        cursor.execute(END_GAPS, {"exchange": exchange_id, "now": now})
+def bring_back(exchange_id: str, *, enabled: bool, by: str, now: datetime, origin: str = "") -> None:
+    """A removed exchange as it was."""
+    with transaction.atomic():
+        changed = Exchange.objects.filter(pk=exchange_id, removed_at__isnull=False).update(
+            removed_at=None, enabled=enabled
+        )
+        if not changed:
+            raise Refused(f"{exchange_id} is not removed")
+        fence.resume(exchange_id, now)
+        fence.record("bring back", by=by, now=now, exchange=exchange_id, origin=origin)
 
 
-def _resume(exchange_id: str, now: datetime) -> None:
-    _renew(exchange_id, now, resumed_at=now)
-
-
-def _renew(exchange_id: str, now: datetime, **changes: datetime) -> None:
-    """A new generation with a clean record. The lease stays: it is how one sees that the old cycle has ended."""
-    Worker.objects.filter(pk=exchange_id).update(
-        generation=F("generation") + 1,
-        error_count=0,
-        strikes=0,
-        retry_at=None,
-        last_outcome="",
-        cycle_started_at=None,
-        **changes,
-    )
-    generation = Worker.objects.values_list("generation", flat=True).get(pk=exchange_id)
-    _follow(exchange_id, generation, now)
-
-
-def _follow(exchange_id: str, generation: int, now: datetime) -> None:
-    schedule.sync(now=now, exchange_ids=[exchange_id])
-    transaction.on_commit(lambda: _announce(exchange_id, generation), robust=True)
-
-
-def _announce(exchange_id: str, generation: int) -> None:
-    try:
-        lease.announce(exchange_id, generation)
-    except redis.RedisError:
-        log.warning("generation_not_announced", exchange=exchange_id, generation=generation)
-
-
-def _stopped(event: str, exchange_id: str, *, by: str, reason: str) -> Stopped:
-    was_delivered = lease.wait_until_idle(exchange_id, at_most_seconds=STOP_WAIT_SECONDS)
-    log.info(event, exchange=exchange_id, by=by, reason=reason, was_delivered=was_delivered)
-    return Stopped(was_delivered)
+def _take_off(exchange: Exchange, *, by: str, now: datetime) -> dict[str, Any]:
+    """Gives what blacklisting it again would need."""
+    running = BlacklistEntry.objects.running().filter(exchange=exchange)
+    entry = running.first()
+    running.update(lifted_at=now, lifted_by=by)
+    exchange.blacklisted = False
+    exchange.save(update_fields=["blacklisted"])
+    fence.resume(exchange.id, now)
+    if entry is None:
+        return {"reason": "", "expires_at": None}
+    return {"reason": entry.reason, "expires_at": entry.expires_at and entry.expires_at.isoformat()}

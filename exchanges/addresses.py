@@ -1,0 +1,106 @@
+"""Where an exchange may be: operators' addresses never lead into our own network, unless a setting says so."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+
+from exchanges.models import SANDBOX_PLACEHOLDER
+
+PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
+# Public by Python's table, and still a way into private networks.
+NAT64 = ip_network("64:ff9b::/96")
+RELAY_6TO4 = ip_network("192.88.99.0/24")
+SCHEMES = ("http", "https")
+
+
+class Unsafe(Exception):
+    """This address may not be used; the message says why and what would be allowed."""
+
+
+def check_base_url(text: str) -> None:
+    """Raises Unsafe. Empty is the exchange's own address."""
+    if not text:
+        return
+    if SANDBOX_PLACEHOLDER in text:
+        _refuse_unless_private_is_allowed(text)
+        text = text.replace(SANDBOX_PLACEHOLDER, "http://127.0.0.1:1")
+    parts = _parts(text)
+    if parts.username is not None or parts.password is not None:
+        raise Unsafe("An exchange's address may hold no user name; use credentials instead.")
+    if parts.query or parts.fragment:
+        raise Unsafe("An exchange's address ends with its path.")
+    if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
+        if _port(parts) not in PORTS:
+            raise Unsafe(f"An exchange's address may have the ports {', '.join(map(str, sorted(PORTS)))}.")
+        _refuse_private_host(parts)
+
+
+def check_proxy(text: str) -> None:
+    """Raises Unsafe. Empty is no proxy."""
+    if not text:
+        return
+    parts = _parts(text)
+    _port(parts)
+    if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
+        _refuse_private_host(parts)
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Somewhere on the internet, whatever it is wrapped in."""
+    inner = _unwrapped(address)
+    if inner is not address:
+        return is_public(inner)
+    if isinstance(address, IPv4Address) and address in RELAY_6TO4:
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
+
+
+def _parts(text: str) -> SplitResult:
+    if any(not letter.isprintable() or letter.isspace() or letter == "\\" for letter in text):
+        raise Unsafe("An address has no spaces, control characters or backslashes.")
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        raise Unsafe("This is no address.") from None
+    if parts.scheme not in SCHEMES or not host:
+        raise Unsafe("An address begins with http:// or https:// and names a host.")
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise Unsafe("The port is no number from 1 to 65535.") from None
+
+
+def _refuse_private_host(parts: SplitResult) -> None:
+    """By what the name resolves to, so that decimal, hexadecimal and rebound names are seen for what they are."""
+    host = parts.hostname or ""
+    try:
+        found = socket.getaddrinfo(host, _port(parts), type=socket.SOCK_STREAM)
+        addresses = {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+    except (OSError, UnicodeError, ValueError):
+        raise Unsafe(f"{host[:100]} has no address.") from None
+    if not all(map(is_public, addresses)):
+        _refuse_unless_private_is_allowed(host)
+
+
+def _refuse_unless_private_is_allowed(host: str) -> None:
+    if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
+        raise Unsafe(
+            f"{host[:100]} is on a private network; ALLOW_PRIVATE_EXCHANGE_URLS=1 permits that (exchanges that run here)."
+        )

@@ -1,0 +1,148 @@
+"""The bodies of `config` and `supported`, and their two cache keys that any Redis client may read.
+
+Every change drops the keys after its commit. A cached body is served only while the database still says what it said
+when the body was made, so that a change which could not reach Valkey does not live on there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+import redis
+import structlog
+from django.db import DatabaseError, InterfaceError, transaction
+
+from exchanges.feeds import known_exchange_ids
+from exchanges.models import EXCHANGE_ID, Exchange, Market
+from marketmon.lib import valkey
+from marketmon.lib.clock import seconds_z
+
+log = structlog.get_logger(__name__)
+
+CONFIG_KEY, CONFIG_SECONDS = "exchange:config", 3600
+SUPPORTED_KEY, SUPPORTED_SECONDS = "exchange:supported", 1800
+# Beside each body: what it was made of. And one key that every drop changes, which a slow writer notices.
+MADE_OF = "marketmon:made-of:"
+DROPPED = "marketmon:catalogue-dropped"
+
+Body = Mapping[str, Any]
+
+
+def config(now: datetime) -> bytes:
+    """JSON of every non-blacklisted exchange."""
+    return _cached(CONFIG_KEY, CONFIG_SECONDS, lambda: render_config(now), is_worth_keeping=lambda body: True)
+
+
+def supported() -> bytes:
+    """JSON of the ids that are collected. An empty list is never cached: at start-up it would stay for 30 minutes."""
+    return _cached(SUPPORTED_KEY, SUPPORTED_SECONDS, render_supported, is_worth_keeping=lambda body: body["count"] > 0)
+
+
+def drop_on_commit() -> None:
+    transaction.on_commit(drop, robust=True)
+
+
+def drop() -> None:
+    try:
+        with valkey.client().pipeline() as pipe:
+            pipe.incr(DROPPED)
+            pipe.delete(CONFIG_KEY, SUPPORTED_KEY, MADE_OF + CONFIG_KEY, MADE_OF + SUPPORTED_KEY)
+            pipe.execute()
+    except redis.RedisError as error:
+        log.warning("catalogue_not_dropped", error=str(error))
+
+
+def active_ids() -> list[str]:
+    return list(Exchange.objects.collected().order_by("id").values_list("id", flat=True))
+
+
+def blacklisted_ids() -> list[str]:
+    return list(Exchange.objects.filter(blacklisted=True).order_by("id").values_list("id", flat=True))
+
+
+def available_ids() -> list[str]:
+    """What could be added: every id that a feed speaks and a path can carry."""
+    return sorted(name for name in known_exchange_ids() if EXCHANGE_ID.regex.match(name))
+
+
+def render_supported() -> Body:
+    ids = active_ids()
+    return {"exchanges": ids, "count": len(ids)}
+
+
+def render_config(now: datetime) -> Body:
+    pairs = defaultdict(list)
+    collected = Market.objects.collected().order_by("exchange_id", "symbol")
+    for exchange_id, symbol in collected.values_list("exchange_id", "symbol"):
+        pairs[exchange_id].append(symbol)
+    shown = Exchange.objects.known().filter(blacklisted=False).select_related("worker").order_by("id")
+    return {
+        "exchanges": [_entry(exchange, pairs[exchange.id]) for exchange in shown],
+        "config": {"blacklistedExchanges": blacklisted_ids()},
+        "activeExchanges": active_ids(),
+        "availableExchanges": available_ids(),
+        "timestamp": seconds_z(now),
+    }
+
+
+def _entry(exchange: Exchange, pairs: list[str]) -> Body:
+    return {
+        "id": exchange.id,
+        "name": exchange.name or exchange.id,
+        "has": exchange.capabilities,
+        "timeframes": exchange.timeframes,
+        "active_pairs": pairs,
+        "status": exchange.worker.status if exchange.is_collected else "stopped",
+        "blacklisted": False,
+    }
+
+
+def _cached(key: str, seconds: int, render: Callable[[], Body], *, is_worth_keeping: Callable[[Body], bool]) -> bytes:
+    """From the cache while it is true; else made and stored, unless something was dropped meanwhile."""
+    try:
+        with valkey.client().pipeline() as pipe:
+            pipe.watch(DROPPED)
+            held, made_of = pipe.mget(key, MADE_OF + key)  # type: ignore[misc]
+            wanted = _fingerprint_or_none() if held else _fingerprint()
+            if held and (wanted is None or made_of == wanted):
+                return bytes(held)
+            body = render()
+            content = orjson.dumps(body)
+            pipe.multi()
+            if is_worth_keeping(body):
+                pipe.set(key, content, ex=seconds)
+                pipe.set(MADE_OF + key, wanted or b"", ex=seconds)
+            else:
+                pipe.delete(key, MADE_OF + key)
+            _store(pipe)
+            return content
+    except redis.RedisError:
+        return orjson.dumps(render())
+
+
+def _store(pipe: Any) -> None:
+    try:
+        pipe.execute()
+    except redis.WatchError:
+        return  # somebody changed something while we read; the next reader makes it anew
+
+
+def _fingerprint_or_none() -> bytes | None:
+    """None when the database cannot be asked: then what is cached is the best there is."""
+    try:
+        return _fingerprint()
+    except (DatabaseError, InterfaceError):
+        return None
+
+
+def _fingerprint() -> bytes:
+    """Of everything that a body shows; market lists by the number that each change of them raises."""
+    rows = Exchange.objects.order_by("id").values_list(
+        "id", "name", "enabled", "blacklisted", "removed_at", "worker__status", "worker__markets_version"
+    )
+    return hashlib.sha256(repr(list(rows)).encode()).hexdigest().encode()

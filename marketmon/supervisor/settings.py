@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -26,7 +25,8 @@ class Settings:
     port: int
     sandbox_port: int | None  # None: no sandbox
     concurrency: int
-    environ: Mapping[str, str]
+    environ: Mapping[str, str]  # the caller's
+    servers: Mapping[str, str]  # URLs of servers that are not ours to start
 
     @property
     def url(self) -> str:
@@ -50,15 +50,18 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
         port=parse_port("PORT", merged.get("PORT", "8000")),
         sandbox_port=parse_port("SANDBOX_PORT", merged.get("SANDBOX_PORT", "9100")) if sandbox else None,
         concurrency=int(concurrency),
-        environ=merged,
+        environ=environ,
+        servers={name: url for name in ("DATABASE_URL", "REDIS_URL") if (url := merged.get(name))},
     )
 
 
 def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_run: bool) -> dict[str, str]:
-    """Secrets are not in it: every process reads them from the home."""
-    secret = home_files.read_env_file(settings.home / home_files.SECRETS_FILE).keys() - os.environ.keys()
-    environ = {name: value for name, value in settings.environ.items() if name not in secret}
-    environ |= {"MARKETMON_HOME": str(settings.home), "PORT": str(settings.port), "PYTHONUNBUFFERED": "1", **urls}
+    """Without the generated secrets: every process reads them from the home."""
+    environ = {
+        **settings.environ,
+        **urls,
+        "MARKETMON_HOME": str(settings.home), "PORT": str(settings.port), "PYTHONUNBUFFERED": "1",
+    }
     environ |= {"FIRST_RUN": "1"} if first_run else {}
     environ.setdefault("ALLOW_PRIVATE_EXCHANGE_URLS", "1" if "DATABASE_URL" in urls else "0")
     if settings.sandbox_port:

@@ -97,7 +97,7 @@ class Supervisor:
 
     def _start_servers(self, nursery: Nursery) -> None:
         """Embedded ones, unless the caller named servers of their own."""
-        given = {name: url for name in ("DATABASE_URL", "REDIS_URL") if (url := self._settings.environ.get(name))}
+        given = self._settings.servers
         if len(given) == 2:
             return
         self._site = site.settle(

@@ -1,0 +1,150 @@
+"""The whole system as a newcomer starts it, in a folder of its own, polling every two seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+import requests
+
+from tests.sandbox_client import PROJECT, Sandbox, free_port, wait_for_http
+
+INTERVAL_SECONDS = 2.0
+START_SECONDS = 60.0
+# Set by tests.servers for the other tests; this system brings its own.
+OF_THE_TESTS = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ADMIN_API_KEY", "MARKETMON_HOME", "DJANGO_SETTINGS_MODULE"}
+
+
+@dataclass
+class System:
+    """A running marketmon: its pages, its processes, its database, and the exchanges it collects from."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    sandbox: Sandbox
+
+    def get(self, path: str) -> Any:
+        return requests.get(self.url + path, timeout=10)
+
+    def workers(self) -> dict[str, Any]:
+        answer = self.get("/api/v1/market/workers/status")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["workers"])
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        url = self.environment("runtime.env")["DATABASE_URL"]
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
+    def environment(self, file: str) -> dict[str, str]:
+        lines = (self.home / file).read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def pids(self, pattern: str) -> list[int]:
+        """Children of the supervisor whose command line matches, parents before their own children."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [child.pid for child in found if re.search(pattern, " ".join(child.cmdline()))]
+
+    def kill(self, pattern: str) -> None:
+        pids = self.pids(pattern)
+        assert pids, f"no process matches {pattern}"
+        os.kill(pids[0], signal.SIGKILL)
+
+    def admin(self) -> AdminSession:
+        secrets = self.environment("secrets.env")
+        return AdminSession(self.url, secrets["ADMIN_USERNAME"], secrets["ADMIN_PASSWORD"])
+
+    def wait_until(self, is_so: Callable[[], bool], *, seconds: float, what: str) -> float:
+        """How long it took."""
+        began = time.monotonic()
+        while not is_so():
+            assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def rows_since(self, exchange: str, moment: float) -> int:
+        (count,) = self.sql(
+            "SELECT count(*) FROM collectors_tick t JOIN exchanges_market m ON m.id = t.pipeline_id "
+            "WHERE m.exchange_id = %s AND t.received_at > to_timestamp(%s)",
+            exchange,
+            moment,
+        )[0]
+        return int(count)
+
+    def is_healthy(self) -> bool:
+        try:
+            workers = self.workers()
+        except (requests.RequestException, AssertionError):
+            return False
+        return len(workers) == 6 and all(w["status"] == "running" and w["last_update"] for w in workers.values())
+
+
+class AdminSession(requests.Session):
+    """A person's browser, signed in to the admin."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        super().__init__()
+        self.base = url
+        self.send_form("/admin/login/", username=username, password=password)
+
+    def send_form(self, path: str, **fields: Any) -> requests.Response:
+        """Opens the page for its token, then posts the fields to the same address."""
+        self.get(self.base + path, timeout=10).raise_for_status()
+        token = self.cookies.get("csrftoken", "")
+        answer = self.post(
+            self.base + path,
+            data={"csrfmiddlewaretoken": token, **fields},
+            headers={"Referer": self.base + path},
+            timeout=15,
+        )
+        answer.raise_for_status()
+        return answer
+
+
+@pytest.fixture(scope="session")
+def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    home, port, sandbox_port = tmp_path_factory.mktemp("home"), free_port(), free_port()
+    for folder in (home, *home.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)  # PostgreSQL may have to run as another user
+    environment = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
+    environment |= {
+        "MARKETMON_HOME": str(home),
+        "PORT": str(port),
+        "SANDBOX_PORT": str(sandbox_port),
+        "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+        "POLL_DEADLINE_SECONDS": "4",
+    }
+    with (home / "up.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"], cwd=PROJECT, env=environment, stdout=output, stderr=output
+        )
+    system = System(f"http://127.0.0.1:{port}", home, process, Sandbox(f"http://127.0.0.1:{sandbox_port}"))
+    try:
+        wait_for_http(f"{system.url}/ready", seconds=START_SECONDS)
+        yield system
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=40) == 0
+
+
+@pytest.fixture
+def system(started_system: System) -> Iterator[System]:
+    """The running system with all six exchanges healthy."""
+    started_system.sandbox.heal()
+    started_system.wait_until(started_system.is_healthy, seconds=90, what="all six exchanges are running")
+    yield started_system
+    started_system.sandbox.heal()

@@ -1,0 +1,159 @@
+"""What `make run` promises, asked of the real thing from outside."""
+
+import itertools
+import re
+import time
+
+import pytest
+
+from tests.system.conftest import INTERVAL_SECONDS, System
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+SIX = {"binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno"}
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def test_six_exchanges_are_collected_and_say_so(system: System):
+    for path in ("/api/v1/market/workers/status", "/api/v1/exchanges/workers/status/"):
+        body = system.get(path).json()
+
+        assert set(body) == {"workers", "timestamp"}
+        assert set(body["workers"]) == SIX
+        for exchange, worker in body["workers"].items():
+            assert list(worker) == ["exchange", "status", "last_update", "error_count", "symbols_tracked"]
+            assert (worker["exchange"], worker["status"], worker["error_count"]) == (exchange, "running", 0)
+            assert STAMP.fullmatch(worker["last_update"])
+
+
+def test_symbols_tracked_is_what_is_stored(system: System):
+    stored = system.sql(
+        "SELECT m.exchange_id, count(*) FROM collectors_pipeline p JOIN exchanges_market m ON m.id = p.market_id "
+        "WHERE p.received_at > now() - interval '20 seconds' GROUP BY 1"
+    )
+
+    assert dict(stored) == {name: worker["symbols_tracked"] for name, worker in system.workers().items()}
+
+
+def test_a_failing_exchange_turns_to_error_and_costs_the_others_nothing(system: System):
+    began = time.time()
+    system.sandbox.fault("coinbase", "status", params={"code": 500})
+
+    system.wait_until(lambda: system.workers()["coinbase"]["status"] == "error", seconds=30, what="coinbase in error")
+    failed_at = time.time()
+    time.sleep(5 * INTERVAL_SECONDS)
+
+    for exchange in SIX - {"coinbase"}:
+        slots = (time.time() - began) / INTERVAL_SECONDS
+        (runs,) = system.sql(
+            "SELECT count(*) FROM collectors_run WHERE exchange_id = %s AND outcome = 'stored' "
+            "AND started_at > to_timestamp(%s)",
+            exchange,
+            began,
+        )[0]
+        assert runs >= slots - 2
+    asked = list(system.sandbox.requests_of("coinbase", since=failed_at))
+    assert len(asked) <= 6  # it would be twice that without the pause
+    system.sandbox.heal()
+    system.wait_until(lambda: system.rows_since("coinbase", failed_at) > 0, seconds=60, what="coinbase rows again")
+
+
+def test_a_blacklist_in_the_admin_stops_every_request_and_lifting_it_brings_rows_back(system: System):
+    admin = system.admin()
+    chosen = {"_selected_action": "kraken", "_form_submitted": "1"}
+
+    admin.send_form("/admin/exchanges/exchange/", action="blacklist_selected", reason="drill", **chosen)
+    stopped_at = time.time()
+    assert system.workers()["kraken"]["status"] == "stopped"
+    time.sleep(4 * INTERVAL_SECONDS)
+
+    assert system.sandbox.requests_of("kraken", since=stopped_at) == []
+    assert system.rows_since("kraken", stopped_at) == 0
+    entry = system.sql("SELECT reason, listed_by FROM exchanges_blacklistentry WHERE exchange_id = 'kraken'")
+    assert entry == [("drill", "admin")]
+
+    lifted_at = time.time()
+    admin.send_form("/admin/exchanges/exchange/", action="lift_selected", **chosen)
+    system.wait_until(
+        lambda: system.rows_since("kraken", lifted_at) > 0, seconds=INTERVAL_SECONDS + 2, what="kraken rows again"
+    )
+    gaps = (
+        "SELECT count(*) FROM collectors_gap g JOIN exchanges_market m ON m.id = g.pipeline_id WHERE exchange_id = %s"
+    )
+    assert system.sql(gaps + " AND g.ended_at > to_timestamp(%s)", "kraken", stopped_at) == [(0,)]
+
+
+def test_reading_never_changes_anything(system: System):
+    admin = system.admin()
+    for page in ("/admin/exchanges/exchange/", "/admin/exchanges/exchange/kraken/change/", "/admin/collectors/worker/"):
+        assert admin.get(system.url + page, timeout=10).status_code == 200
+
+    assert system.workers()["kraken"]["status"] == "running"
+
+
+def test_retry_after_is_honoured(system: System):
+    system.sandbox.fault("luno", "status", params={"code": 429, "retry_after": 7})
+    system.wait_until(lambda: system.workers()["luno"]["error_count"] >= 3, seconds=60, what="three refusals")
+
+    refused = [r["at"] for r in system.sandbox.requests_of("luno") if r["status"] == 429]
+    assert all(later - earlier >= 7 for earlier, later in itertools.pairwise(refused))
+    assert system.workers()["luno"]["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"celery.* worker", r"celery.* beat", r"bin/postgres -D", r"valkey-server"],
+    ids=["worker", "beat", "PostgreSQL", "Valkey"],
+)
+def test_a_killed_process_is_back_within_15_seconds_and_nothing_is_doubled(system: System, pattern: str):
+    killed_at = time.time()
+    system.kill(pattern)
+
+    def everyone_stores() -> bool:
+        try:
+            return all(system.rows_since(exchange, killed_at + 1) for exchange in SIX)
+        except Exception:
+            return False  # the database itself is on its way back
+
+    system.wait_until(everyone_stores, seconds=15, what="rows of all six again")
+    system.wait_until(lambda: not open_gaps(system), seconds=15, what="all gaps closed")
+    assert doubled_ticks(system) == 0
+    assert overlapping_gaps(system) == 0
+    assert state_behind_history(system) == 0
+
+
+def open_gaps(system: System) -> int:
+    try:
+        return int(system.sql("SELECT count(*) FROM collectors_gap WHERE ended_at IS NULL")[0][0])
+    except Exception:
+        return -1
+
+
+def doubled_ticks(system: System) -> int:
+    """Rows of one market less than half an interval apart: the same slot, stored twice."""
+    return int(
+        system.sql(
+            "SELECT count(*) FROM (SELECT received_at - lag(received_at) OVER "
+            "(PARTITION BY pipeline_id ORDER BY received_at) AS distance FROM collectors_tick) AS t "
+            "WHERE distance < %s * interval '1 second'",
+            INTERVAL_SECONDS / 4,
+        )[0][0]
+    )
+
+
+def overlapping_gaps(system: System) -> int:
+    return int(
+        system.sql(
+            "SELECT count(*) FROM collectors_gap a JOIN collectors_gap b ON a.pipeline_id = b.pipeline_id "
+            "AND a.id < b.id AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)"
+        )[0][0]
+    )
+
+
+def state_behind_history(system: System) -> int:
+    return int(
+        system.sql(
+            "SELECT count(*) FROM collectors_pipeline p JOIN "
+            "(SELECT pipeline_id, max(received_at) AS newest FROM collectors_tick GROUP BY 1) t "
+            "ON t.pipeline_id = p.market_id WHERE p.received_at < t.newest"
+        )[0][0]
+    )

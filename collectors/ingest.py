@@ -73,7 +73,7 @@ def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, de
 
     Raises Busy when the lease is not to be had in time, FeedError for what the exchange does.
     """
-    permit = _wait_for_permit(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
+    permit = lease.wait_for(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
     if permit is None:
         raise Busy(f"{exchange_id} may not be called now")
     try:
@@ -246,15 +246,6 @@ def _status_after(permit: Permit, error: FeedError, health: Health, now: datetim
         last_error=str(error),
     )
     return freshness.worker_status(facts, now)[0]
-
-
-def _wait_for_permit(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:
-    give_up_at = time.monotonic() + patience_seconds
-    while True:
-        permit = lease.take(exchange_id, lease_seconds=lease_seconds, repeat=True)
-        if permit is not None or time.monotonic() > give_up_at:
-            return permit
-        time.sleep(0.25)
 
 
 def _longest_seconds() -> float:

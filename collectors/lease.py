@@ -92,6 +92,16 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Per
     )
 
 
+def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:
+    """The lease as soon as the running cycle gives it back, whatever was polled in this slot; None in the end."""
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        permit = take(exchange_id, lease_seconds=lease_seconds, repeat=True)
+        if permit is not None or time.monotonic() > give_up_at:
+            return permit
+        time.sleep(0.1)
+
+
 def release(permit: Permit) -> None:
     """Gives the lease back without a word about the exchange's health."""
     with connection.cursor() as cursor:

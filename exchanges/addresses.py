@@ -102,5 +102,6 @@ def _refuse_private_host(parts: SplitResult) -> None:
 def _refuse_unless_private_is_allowed(host: str) -> None:
     if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
         raise Unsafe(
-            f"{host[:100]} is on a private network; ALLOW_PRIVATE_EXCHANGE_URLS=1 permits that (exchanges that run here)."
+            f"{host[:100]} is on a private network; "
+            "ALLOW_PRIVATE_EXCHANGE_URLS=1 permits that, for exchanges that run here."
         )

@@ -70,7 +70,8 @@ class Exchange(models.Model):
         default=dict,
         blank=True,
         validators=[market_filter.validate],
-        help_text='Which markets are collected; empty for all. {"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}: '
+        help_text="Which markets are collected; empty for all. "
+        '{"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}: '
         "of these quotes, of this list, and of those the 50 with the largest volume.",
     )
     credentials = models.TextField(blank=True, editable=False)

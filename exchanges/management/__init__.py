@@ -11,23 +11,49 @@ from exchanges.management.market_verbs import (
     blacklisted_markets,
     lift_market,
 )
+from exchanges.management.onboarding import (
+    Invalid,
+    Refreshed,
+    Unknown,
+    Unsuitable,
+    add,
+    check,
+    configure,
+    refresh,
+    require_known,
+)
+from exchanges.management.preview import Preview, preview_stop
+from exchanges.management.undo import can_undo, undo
 from exchanges.management.verbs import blacklist, bring_back, create, disable, enable, lift, remove, restart
 
 __all__ = [
+    "Invalid",
     "NotFound",
+    "Preview",
+    "Refreshed",
     "Refused",
     "Stopped",
+    "Unknown",
+    "Unsuitable",
+    "add",
     "blacklist",
     "blacklist_bad_markets",
     "blacklist_market",
     "blacklisted_markets",
     "bring_back",
+    "can_undo",
+    "check",
+    "configure",
     "create",
     "disable",
     "enable",
     "lift",
     "lift_expired",
     "lift_market",
+    "preview_stop",
+    "refresh",
     "remove",
+    "require_known",
     "restart",
+    "undo",
 ]

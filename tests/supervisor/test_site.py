@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,10 @@ def test_a_home_of_another_user_is_refused_with_the_way_out(tmp_path: Path) -> N
 
 
 @as_root
-def test_root_in_a_closed_folder_gets_copies_elsewhere_and_opens_nothing(tmp_path: Path) -> None:
+def test_root_in_a_closed_folder_gets_copies_elsewhere_and_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     closed, elsewhere = tmp_path / "closed", tmp_path / "elsewhere"
     closed.mkdir(mode=0o700)
     home = site.make_home(closed / "home")

@@ -1,0 +1,60 @@
+"""`python -m sandbox`: serves until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from aiohttp import web
+
+from sandbox.server import Sandbox
+
+USUAL_PORT = 9100
+PATIENCE_SECONDS = 0.5
+
+
+def main() -> int:
+    options = _options()
+    try:
+        asyncio.run(_serve(options.host, options.port, size=options.markets))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
+        sys.stderr.write("sandbox: choose another port with --port or SANDBOX_PORT\n")
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="sandbox", description="Simulated exchanges that speak real wire formats.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=os.environ.get("SANDBOX_PORT") or USUAL_PORT)
+    parser.add_argument("--markets", type=int, help="this many trading markets on every venue")
+    options = parser.parse_args()
+    if options.markets is not None and options.markets < 1:
+        parser.error("--markets is 1 or more")
+    return options
+
+
+async def _serve(host: str, port: int, *, size: int | None) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    # Cancellation ends the requests that hang on purpose once their client is gone.
+    application = Sandbox(size=size).application()
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=PATIENCE_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        sys.stdout.write(f"sandbox: listening on http://{host}:{port}, control under /_sandbox/\n")
+        sys.stdout.flush()
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

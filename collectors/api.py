@@ -173,7 +173,7 @@ def with_status(queryset: QuerySet[Worker], wanted: str, now: datetime) -> Query
 class WorkerViews(ReadOnlyModelViewSet[Worker]):
     """The collector of each exchange: is it alive, and what did it last prove."""
 
-    queryset = Worker.objects.select_related("exchange")
+    queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange")
     permission_classes = [AllowAny]
     filterset_class = WorkerFilters
     orderings = ("exchange", "-exchange", "error_count", "-error_count", "status_since", "-status_since")

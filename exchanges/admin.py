@@ -18,7 +18,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from collectors import schedule
 from collectors.api import view_of, with_status
@@ -36,13 +36,14 @@ class ConfirmForm(BaseDialogForm):  # type: ignore[misc]
     """Nothing to fill in: its hidden field proves that the dialog was confirmed."""
 
 
+class MomentWidget(UnfoldAdminTextInputWidget):  # type: ignore[misc]
+    input_type = "datetime-local"
+
+
 class ReasonForm(BaseDialogForm):  # type: ignore[misc]
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget, help_text="Kept in the history.")
-    expires_at = forms.SplitDateTimeField(
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        label="Until (UTC)",
-        help_text="Empty: until somebody lifts it.",
+    expires_at = forms.DateTimeField(
+        required=False, widget=MomentWidget, label="Until (UTC)", help_text="Empty: until somebody lifts it."
     )
 
     def clean_expires_at(self) -> datetime | None:
@@ -124,6 +125,9 @@ def carry_out(request: HttpRequest, verb: str, exchange_id: str, **details: Any)
     except management.Refused as refusal:
         messages.error(request, str(refusal))
         return
+    if outcome is False:
+        messages.info(request, f"{exchange_id} was restarted a moment ago, and has had no error since.")
+        return
     messages.success(request, done.format(exchange_id))
     if isinstance(outcome, management.Stopped) and not outcome.was_delivered:
         messages.warning(request, f"{exchange_id}: one request was already on its way; its answer will not be stored.")
@@ -137,7 +141,7 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
         "worker_status",
         "listing",
         "is_enabled",
-        "transport",
+        "data",
         "interval",
         "last_update",
         "errors",
@@ -149,7 +153,6 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
     list_fullwidth = True
     list_per_page = 200
     sortable_by = ("exchange",)
-    show_full_result_count = False
     search_fields = ("id__startswith", "name__istartswith")
     ordering = ("id",)
     actions = ("blacklist_selected", "lift_selected", "enable_selected", "disable_selected")
@@ -158,8 +161,8 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
     inlines = (BlacklistHistory,)
     fieldsets = (
         (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")}),
-        ("Collection", {"fields": ("poll_interval_seconds", "last_update", "errors", "symbols")}),
-        ("How to reach it", {"fields": ("transport", "base_url", "proxy", "ca_file")}),
+        ("Collection", {"fields": ("poll_interval_seconds", "last_stored", "errors", "symbols")}),
+        ("How to reach it", {"fields": ("data", "base_url", "proxy", "ca_file")}),
         ("What it can do", {"fields": ("capabilities", "timeframes", "created_at"), "classes": ("collapse",)}),
     )
     readonly_fields = (
@@ -168,8 +171,8 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
         "worker_reason",
         "listing",
         "is_enabled",
-        "transport",
-        "last_update",
+        "data",
+        "last_stored",
         "errors",
         "symbols",
         "capabilities",
@@ -177,8 +180,11 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
         "created_at",
     )
 
+    class Media:
+        css = {"all": ("marketmon/admin.css",)}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Exchange]:
-        return super().get_queryset(request).select_related("worker")  # type: ignore[no-any-return]
+        return super().get_queryset(request).known().select_related("worker")  # type: ignore[no-any-return]
 
     @display(description="exchange", header=True, ordering="id")
     def exchange(self, exchange: Exchange) -> tuple[str, str]:
@@ -203,7 +209,7 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
         return exchange.enabled
 
     @display(description="data", label={"simulated": "info"})
-    def transport(self, exchange: Exchange) -> str:
+    def data(self, exchange: Exchange) -> str:
         return "simulated" if exchange.is_simulated else "real"
 
     @display(description="interval")
@@ -214,6 +220,10 @@ class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
     def last_update(self, exchange: Exchange) -> tuple[str, str]:
         worker = getattr(exchange, "worker", None)
         return since(worker.stored_at if worker else None)
+
+    @display(description="last update")
+    def last_stored(self, exchange: Exchange) -> str:
+        return " · ".join(filter(None, self.last_update(exchange)))
 
     @display(description="errors")
     def errors(self, exchange: Exchange) -> int:
@@ -408,6 +418,9 @@ class WorkerAdmin(MachineAdmin):
     ordering = ("exchange_id",)
     actions_row = ("restart",)
     actions_detail = ("restart",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        return super().get_queryset(request).filter(exchange__removed_at__isnull=True)  # type: ignore[no-any-return]
 
     @display(description="status", label=STATUS_LABELS)
     def state(self, worker: Worker) -> str:

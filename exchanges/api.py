@@ -61,7 +61,7 @@ class ExchangeFilters(django_filters.FilterSet):
 class ExchangeViews(ReadOnlyModelViewSet[Exchange]):
     """What operators want collected."""
 
-    queryset = Exchange.objects.all()
+    queryset = Exchange.objects.known()
     permission_classes = [AllowAny]
     filterset_class = ExchangeFilters
     orderings = ("id", "-id", "created_at", "-created_at")

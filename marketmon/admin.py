@@ -34,8 +34,8 @@ PAGES = 1000  # deeper than this an OFFSET costs seconds, and a filter finds the
 LIST_TEXT_CHARACTERS = 160  # an exchange's error may be a page of HTML
 
 
-class UncountedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages without a COUNT: on millions of rows it would be the slowest query of the page."""
+class InfinitePaginator(Paginator):  # type: ignore[type-arg]
+    """Pages without a COUNT, which would be the slowest query of the page. Unfold knows it by this name."""
 
     template_name = "unfold/helpers/pagination_infinite.html"
 
@@ -51,12 +51,15 @@ class MachineAdmin(ModelAdmin):  # type: ignore[misc]
     """Rows that machines write: people read, filter and search them, and never wait for a count."""
 
     actions = None
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = 100
     list_filter_submit = True
     list_fullwidth = True
     sortable_by: Sequence[str] = ()
+
+    class Media:
+        css = {"all": ("marketmon/admin.css",)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -162,7 +165,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
 class ChangeAdmin(LogEntryAdmin, ModelAdmin):  # type: ignore[misc]
     """Who changed what."""
 
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     date_hierarchy = None
     ordering = ("-timestamp", "-id")

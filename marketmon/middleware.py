@@ -19,6 +19,7 @@ Next = Callable[[HttpRequest], HttpResponseBase]
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+BROKEN_BYTE = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
 log: Any = structlog.get_logger("marketmon.request")
 
 
@@ -33,13 +34,10 @@ class CorrelationMiddleware:
         correlation_id = _sane_id(request.headers.get("X-Correlation-ID", ""))
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
-        try:
-            response = self.get_response(request)
-            response.headers["X-Correlation-ID"] = correlation_id
-            _log_request(request, response.status_code, started)
-        finally:
-            structlog.contextvars.clear_contextvars()
-        return response
+        response = self.get_response(request)
+        response.headers["X-Correlation-ID"] = correlation_id
+        _log_request(request, response.status_code, started)
+        return response  # the id stays bound until this thread's next request: Django logs errors after us
 
 
 def correlation_id() -> str:
@@ -77,11 +75,15 @@ class RefuseControlCharacters:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        path = request.META.get("PATH_INFO", "").encode("latin-1", "replace")
         query = unquote_to_bytes(request.META.get("QUERY_STRING", ""))
-        if _is_clean(path) and _is_clean(query):
+        if _is_clean_path(request.path_info) and _is_clean(query):
             return self.get_response(request)
         return problem(400, "The path and the query may hold no control characters and must be UTF-8.")
+
+
+def _is_clean_path(path: str) -> bool:
+    """Django has decoded it, and left bytes that are no UTF-8 as their percent codes."""
+    return CONTROL.search(path) is None and BROKEN_BYTE.search(path) is None
 
 
 def _is_clean(raw: bytes) -> bool:

@@ -22,7 +22,8 @@ _NAME = (
     rf"(?:[a-z]+[-_])*(?:api{_SEPARATOR}key|admin{_SEPARATOR}key|private{_SEPARATOR}key|access{_SEPARATOR}key"
     r"|authorization|token|password|passwd|secret(?:[-_]key)?|cookie|sessionid|csrftoken)"
 )
-_VALUE = r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|(?:(?:bearer|basic|token)\s+)?[^\s&,;"'}\])]+"""
+_QUOTED = r"""\\"(?:[^"\\]|\\[^"])*\\"|b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
+_VALUE = _QUOTED + r"""|(?:(?:bearer|basic|token)\s+)?[^\s&,;"'}\])]+"""
 _NAMED_SECRET = re.compile(rf"""(\b{_NAME}\\?["']?\s*(?:[:=]|%3d|',\s*b?'|",\s*b?")\s*)({_VALUE})""", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)

@@ -10,6 +10,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
 from collectors import api as collectors
+from collectors import documents_urls
 from exchanges import api as exchanges
 from marketmon import errors, health
 
@@ -26,7 +27,7 @@ def route(place: str, view: object, name: str) -> URLPattern:
 def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> list[URLPattern]:
     """The list and the rows of a read-only view set."""
     return [
-        route(f"api/v1/{place}", views.as_view({"get": "list"}), f"{name}-list"),  # type: ignore[attr-defined]
+        route(f"api/v1/{place}", views.as_view({"get": "list"}, name=place.capitalize()), f"{name}-list"),  # type: ignore[attr-defined]
         route(f"api/v1/{place}/(?P<pk>{key})", views.as_view({"get": "retrieve"}), f"{name}-detail"),  # type: ignore[attr-defined]
     ]
 
@@ -46,6 +47,8 @@ urlpatterns = [
     # Documents 1 and 2: workers and exchanges. Fixed words come before `exchanges/{id}`.
     route("api/v1/market/workers/status", collectors.MarketWorkersStatus.as_view(), "market-workers-status"),
     route("api/v1/exchanges/workers/status", collectors.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"),
+    # Documents 3 and 4: pairs, pipelines, rates, limits and sources, under /v1.
+    *documents_urls.urlpatterns,
     # Document 5: probes.
     route("health", health.health, "health"),
     route("live", health.live, "live"),
@@ -67,6 +70,7 @@ urlpatterns = [
     # What all of it looks like, and people's pages.
     route("api/schema", SpectacularAPIView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    path("favicon.ico", RedirectView.as_view(url="/static/marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+from django.test import Client
+
+from collectors.models import Cursor
+from marketmon import health
+from marketmon.lib import clock, valkey
+
+pytestmark = pytest.mark.django_db(transaction=True)  # the probes look through connections of their own
+
+
+def beat_was_seen(seconds_ago: float) -> None:
+    Cursor.objects.update_or_create(name="beat", defaults={"reached_at": clock.now() - timedelta(seconds=seconds_ago)})
+
+
+@pytest.fixture
+def no_valkey(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    refused = redis.Redis(host="127.0.0.1", port=1)
+    monkeypatch.setattr(valkey, "client", lambda: refused)
+    yield
+    refused.close()
+
+
+@pytest.mark.parametrize("route", ["/health", "/health/", "/live", "/live/"])
+def test_a_sound_system_is_ok(client: Client, route: str) -> None:
+    response = client.get(route)
+
+    assert response.status_code == 200
+    assert list(response.json()) == ["status", "timestamp"]
+    assert response.json()["status"] == "ok"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", response.json()["timestamp"])
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_health_without_valkey_is_500(client: Client, no_valkey: None) -> None:
+    response = client.get("/health")
+
+    assert response.status_code == 500
+    assert response.json()["status"] == "error"
+
+
+def test_health_without_database_is_500_and_live_is_not(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(health, "check_database", refuse)
+
+    assert client.get("/health").status_code == 500
+    assert client.get("/live").status_code == 200
+
+
+def test_a_part_that_hangs_is_given_up_after_two_seconds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(health, "check_database", lambda: released.wait(20) and None)
+    started = time.monotonic()
+
+    response = client.get("/health")
+
+    released.set()
+    assert response.status_code == 500
+    assert 1.9 < time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("seconds_ago", [0, 58])
+def test_ready_when_all_parts_are(client: Client, seconds_ago: float) -> None:
+    beat_was_seen(seconds_ago)
+
+    response = client.get("/ready")
+
+    parts = dict.fromkeys(("database", "redis", "broker", "beat"), "ready")
+    assert response.json() == {"ready": True, "services": parts}
+    assert response.status_code == 200
+
+
+def test_not_ready_when_beat_is_silent(client: Client) -> None:
+    beat_was_seen(61)
+
+    response = client.get("/ready/")
+
+    assert response.status_code == 503
+    assert response.json()["ready"] is False
+    assert response.json()["services"]["beat"] == "not ready"
+    assert response.json()["services"]["database"] == "ready"
+
+
+def test_not_ready_when_beat_never_ran(client: Client) -> None:
+    assert client.get("/ready").json()["services"]["beat"] == "not ready"
+
+
+def test_not_ready_without_valkey(client: Client, no_valkey: None) -> None:
+    beat_was_seen(0)
+
+    response = client.get("/ready")
+
+    assert response.status_code == 503
+    assert response.json()["services"]["redis"] == "not ready"
+
+
+@pytest.mark.parametrize("route", ["/health", "/live", "/ready"])
+def test_probes_are_read_only(client: Client, route: str) -> None:
+    assert client.head(route).status_code in (200, 503)
+    assert client.post(route).status_code == 405
+    assert client.post(route)["Allow"] == "GET, HEAD"

@@ -15,6 +15,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.db import transaction
 
+from access import lookup
 from access.models import Allowance, ApiKey, Tier
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -50,7 +51,7 @@ def _derived_pepper(secret_key: str) -> bytes:
 
 def hash_secret(secret: str, pepper_number: int) -> bytes:
     """An unknown number hashes with nothing that anybody stored, so that it matches nothing."""
-    return hmac.digest(peppers().get(pepper_number, b"no such pepper"), secret.encode(), hashlib.sha256)
+    return hmac.digest(peppers().get(pepper_number, b"no such pepper"), secret.encode(errors="replace"), hashlib.sha256)
 
 
 def parse(presented: str) -> tuple[str, str] | None:
@@ -113,20 +114,24 @@ def rotate(key: ApiKey, *, now: datetime, overlap: timedelta = timedelta(hours=2
                 "secret_hash", "pepper_number", "previous_hash", "previous_pepper_number", "previous_until"
             ]
         )  # fmt: skip
+    lookup.forget()
     return Issued(key, text)
 
 
 def revoke(key: ApiKey, *, now: datetime) -> None:
     """For good: nothing un-revokes a key."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now)
+    lookup.forget()
 
 
 def pause(key: ApiKey, *, now: datetime) -> None:
     ApiKey.objects.filter(pk=key.pk, paused_at__isnull=True).update(paused_at=now)
+    lookup.forget()
 
 
 def resume(key: ApiKey) -> None:
     ApiKey.objects.filter(pk=key.pk).update(paused_at=None)
+    lookup.forget()
 
 
 def _new_secret(key: ApiKey) -> str:

@@ -61,7 +61,7 @@ class Tier(models.Model):
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def for_callers(self) -> Self:
         """With everything that admitting a call looks at, in one query."""
-        return self.select_related("tier", "allowance")
+        return self.select_related("tier")
 
 
 class ApiKey(models.Model):

@@ -43,4 +43,5 @@ def view(facts: WorkerFacts, now: datetime) -> WorkerView:
         heartbeat_at=facts.heartbeat_at,
         error_count=facts.error_count,
         symbols_tracked=facts.symbols_tracked,
+        is_collected=facts.is_collected,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +34,7 @@ class WorkerView:
     heartbeat_at: datetime | None
     error_count: int
     symbols_tracked: int
+    is_collected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +43,47 @@ class Snapshot:
 
     taken_at: datetime
     workers: tuple[WorkerView, ...]
+
+
+# --- rows by the ten thousand are kept in columns: an object for each would cost more than reading and rendering them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowNames:
+    """What the rows are called, sorted; the same object for as long as nothing changes, so it is a key for caches."""
+
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRows:
+    """Document 4's rows (source, symbol): the newest stored second (Unix, None if never) and the gaps of each."""
+
+    taken_at: datetime
+    names: RowNames
+    stored_seconds: Sequence[int | None]
+    gaps_24h: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class PairRows:
+    """Document 3's rows (pair): the newest stored second over the exchanges that are collected.
+
+    A pair of which every source was stopped on purpose is not `watched`: it shows its true age and degrades nothing.
+    """
+
+    taken_at: datetime
+    workers: tuple[WorkerView, ...]
+    names: RowNames
+    stored_seconds: Sequence[int | None]
+    watched: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePrice:
+    """One exchange's newest price of a pair."""
+
+    exchange: str
+    price: float
+    volume: float | None
+    stored_at: datetime

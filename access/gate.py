@@ -1,0 +1,172 @@
+"""The order in which a call is judged (401, 403, 429, 402, 400), and what is charged for it.
+
+A refused call consumes nothing. A bad request has been answered: it keeps its place in the rate limit and costs no
+credits. Credits are taken last, when the answer is ready, so no error is ever paid for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.http import HttpRequest
+
+from access import authentication, meter, refusals
+from access.authentication import Caller
+from access.meter import Balance, Windows
+from access.refusals import Dialect, Refused
+from marketmon.lib.clock import seconds_z
+
+Parsed = TypeVar("Parsed")
+KEY_NAMES = ("api-key", "api_key")
+UNLIMITED = Windows(())
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one endpoint is called in tiers and scopes, and what a call of it costs."""
+
+    endpoint: str
+    credits: int = 0
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class Visit:
+    """One call on its way through the gate; headers are made of how far it came."""
+
+    dialect: Dialect
+    terms: Terms
+    now: datetime
+    caller: Caller | None = None
+    windows: Windows = UNLIMITED
+    balance: Balance | None = None
+    charged: int = 0
+
+
+def presented_key(request: HttpRequest) -> str:
+    """The header wins over the query."""
+    header = request.headers.get(authentication.HEADER, "")
+    return header or next((request.GET[name] for name in KEY_NAMES if name in request.GET), "")
+
+
+def enter(visit: Visit, request: HttpRequest) -> Caller:
+    """401, 403, 429. Raises Refused."""
+    caller = authentication.identify(presented_key(request), visit.now)
+    if caller is None:
+        raise refusals.unauthorized(visit.dialect)
+    visit.caller = caller
+    request.key_prefix = f"mm_{caller.public_id}"  # type: ignore[attr-defined]  # for the log
+    _require_right(caller, visit.terms.endpoint, request)
+    visit.windows = meter.take(
+        caller.public_id, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour
+    )
+    full = visit.windows.refusing
+    if full is not None:
+        raise refusals.rate_limited(
+            tier=caller.tier, limit=full.limit, unit=full.unit, used=full.used, seconds=full.left_seconds
+        )
+    return caller
+
+
+def _require_right(caller: Caller, endpoint: str, request: HttpRequest) -> None:
+    if not caller.may_come_from(request):
+        raise refusals.address_not_allowed()
+    if endpoint not in caller.endpoints:
+        raise refusals.tier_locked(authentication.required_tier(endpoint))
+    if caller.scopes and endpoint not in caller.scopes:
+        raise refusals.out_of_scope()
+
+
+def parsed(visit: Visit, parse: Callable[[], Parsed]) -> Parsed:
+    """402 comes before 400: a bad request of a caller without credits hears of the credits. Raises Refused."""
+    try:
+        return parse()
+    except Refused:
+        caller = _caller(visit)
+        visit.balance = meter.balance(caller.key_id, visit.now)
+        if caller.is_metered and not _is_covered(visit, caller, visit.balance):
+            raise _unpaid(visit) from None
+        raise
+
+
+def settle(visit: Visit) -> None:
+    """Takes the price. Raises Refused (402, or 429 for document 3's month), and then nothing was consumed."""
+    caller, terms = _caller(visit), visit.terms
+    if not caller.is_metered:
+        return
+    visit.balance = meter.charge(
+        caller.key_id, endpoint=terms.endpoint, credits=terms.credits, requests=terms.requests, now=visit.now
+    )
+    if visit.balance is None:
+        raise _unpaid(visit)
+    visit.charged = terms.credits
+
+
+def _is_covered(visit: Visit, caller: Caller, balance: Balance) -> bool:
+    terms = visit.terms
+    credits_left = caller.monthly_credits is None or balance.credits_used + terms.credits <= caller.monthly_credits
+    requests_left = caller.monthly_requests is None or balance.requests_used + terms.requests <= caller.monthly_requests
+    return (credits_left or not terms.credits) and (requests_left or not terms.requests)
+
+
+def _unpaid(visit: Visit) -> Refused:
+    caller = _caller(visit)
+    meter.give_back(caller.public_id, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour)
+    visit.windows = visit.windows.one_less()
+    visit.balance = visit.balance or meter.balance(caller.key_id, visit.now)
+    if visit.terms.credits:
+        remaining = max(0, (caller.monthly_credits or 0) - visit.balance.credits_used)
+        return refusals.credits_exhausted(cost=visit.terms.credits, remaining=remaining, now=visit.now)
+    return refusals.quota_used_up(tier=caller.tier, limit=caller.monthly_requests or 0, now=visit.now)
+
+
+def _caller(visit: Visit) -> Caller:
+    if visit.caller is None:
+        raise RuntimeError("the visit has not passed enter()")
+    return visit.caller
+
+
+# --- headers ----------------------------------------------------------------------------------------------------
+
+
+def headers(visit: Visit) -> dict[str, str]:
+    """How much is left, in the dialect's spelling. A tier without limits has none to tell."""
+    found = _rate_headers(visit)
+    if visit.dialect is Dialect.PIPELINES:
+        found["X-Credits-Charged"] = str(visit.charged)
+        remaining = _credits_remaining(visit)
+        if remaining is not None:
+            found["X-Credits-Remaining"] = str(remaining)
+    return found
+
+
+def _rate_headers(visit: Visit) -> dict[str, str]:
+    window = visit.windows.tightest
+    if visit.caller is not None and window is None:
+        return {}
+    limit, remaining, left = (window.limit, window.remaining, window.left_seconds) if window else (0, 0, 0.0)
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": _reset(visit, left),
+    }
+
+
+def _reset(visit: Visit, left_seconds: float) -> str:
+    at = math.ceil(visit.now.timestamp() + left_seconds)
+    if visit.dialect is Dialect.PAIRS:
+        return str(at)
+    return seconds_z(visit.now + timedelta(seconds=at - visit.now.timestamp()))
+
+
+def _credits_remaining(visit: Visit) -> int | None:
+    caller = visit.caller
+    if caller is None or caller.monthly_credits is None:
+        return None
+    if visit.balance is None:
+        visit.balance = meter.balance(caller.key_id, visit.now)
+    return max(0, caller.monthly_credits - visit.balance.credits_used)

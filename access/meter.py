@@ -1,0 +1,280 @@
+"""How much is left: request windows in Valkey, credits and monthly requests in PostgreSQL. Exact under concurrency.
+
+Both windows of a key are tried in one Lua script, so that a refusal by the hour takes nothing from the minute. Without
+Valkey each process counts for itself, under a quarter of the limits; credits are exact in any case.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import redis
+import structlog
+from django.db import connection
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from marketmon.lib import valkey
+
+FALLBACK_SHARE = 4  # so that up to four processes together stay within the limit
+VALKEY_RETRY_SECONDS = 2.0  # meanwhile no call waits for a server that is away
+
+log = structlog.get_logger(__name__)
+
+# For each window: its count and its remaining milliseconds. First value: which window refuses (from 1), 0 for none.
+TAKE = """
+local refused = 0
+local state = {}
+for i, key in ipairs(KEYS) do
+    local count = tonumber(redis.call('GET', key) or '0')
+    local left = redis.call('PTTL', key)
+    if count + 1 > tonumber(ARGV[2 * i - 1]) and refused == 0 then refused = i end
+    state[#state + 1] = count
+    state[#state + 1] = left > 0 and left or tonumber(ARGV[2 * i]) * 1000
+end
+if refused == 0 then
+    for i, key in ipairs(KEYS) do
+        state[2 * i - 1] = redis.call('INCR', key)
+        if redis.call('PTTL', key) < 0 then redis.call('EXPIRE', key, ARGV[2 * i]) end
+    end
+end
+table.insert(state, 1, refused)
+return state
+"""
+# A window that has run out meanwhile has nothing to give back.
+GIVE_BACK = """
+for _, key in ipairs(KEYS) do
+    if tonumber(redis.call('GET', key) or '0') > 0 then redis.call('DECR', key) end
+end
+"""
+
+
+class WindowStorage(RedisStorage):
+    """limits' storage on our own connections, with several windows in one step."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://", connection_pool=valkey.client().connection_pool)
+        self._take = self.get_connection().register_script(TAKE)
+        self._give_back = self.get_connection().register_script(GIVE_BACK)
+
+    def take(self, keys: Sequence[str], limits: Sequence[RateLimitItem]) -> list[int]:
+        arguments = [number for item in limits for number in (item.amount, item.get_expiry())]
+        return [int(value) for value in self._take([self.prefixed_key(key) for key in keys], arguments)]
+
+    def give_back(self, keys: Sequence[str]) -> None:
+        self._give_back([self.prefixed_key(key) for key in keys])
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window of a key after this call. `is_refusing` says that it was full before."""
+
+    unit: str
+    limit: int
+    used: int
+    left_seconds: float
+    is_refusing: bool = False
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The key's windows, the minute first; a tier without a limit has none of that unit."""
+
+    all: tuple[Window, ...]
+
+    @property
+    def refusing(self) -> Window | None:
+        return next((window for window in self.all if window.is_refusing), None)
+
+    @property
+    def tightest(self) -> Window | None:
+        """The one that headers speak of: what refuses, else what will refuse first."""
+        return self.refusing or min(self.all, key=lambda window: window.remaining, default=None)
+
+    def one_less(self) -> Windows:
+        """After this call was given back."""
+        return Windows(tuple(replace(window, used=max(0, window.used - 1)) for window in self.all))
+
+    def used(self, unit: str) -> int:
+        return next((window.used for window in self.all if window.unit == unit), 0)
+
+
+UNITS = ("minute", "hour")
+
+
+def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Windows:
+    """One request from each window of the key, or from none."""
+    items = _items(per_minute, per_hour)
+    if not items:
+        return Windows(())
+    keys = [item.key_for(public_id) for item in items]
+    if _valkey_is_worth_a_try():
+        try:
+            refused, *state = _shared().take(keys, items)
+        except redis.RedisError as error:
+            _valkey_failed(error)
+        else:
+            return _windows(items, refused, state)
+    return _take_here(public_id, items)
+
+
+def give_back(public_id: str, *, per_minute: int | None, per_hour: int | None) -> None:
+    """A call that was refused after all consumes nothing."""
+    items = _items(per_minute, per_hour)
+    if items and _valkey_is_worth_a_try():
+        try:
+            _shared().give_back([item.key_for(public_id) for item in items])
+        except redis.RedisError as error:
+            _valkey_failed(error)
+
+
+def _items(per_minute: int | None, per_hour: int | None) -> list[RateLimitItem]:
+    items: list[RateLimitItem] = []
+    if per_minute is not None:
+        items.append(RateLimitItemPerMinute(per_minute))
+    if per_hour is not None:
+        items.append(RateLimitItemPerHour(per_hour))
+    return items
+
+
+def _windows(items: Sequence[RateLimitItem], refused: int, state: Sequence[int]) -> Windows:
+    return Windows(
+        tuple(
+            Window(_unit(item), item.amount, state[2 * n], state[2 * n + 1] / 1000, is_refusing=refused == n + 1)
+            for n, item in enumerate(items)
+        )
+    )
+
+
+def _unit(item: RateLimitItem) -> str:
+    return str(item.GRANULARITY.name)
+
+
+@cache
+def _shared() -> WindowStorage:
+    return WindowStorage()
+
+
+# --- without Valkey ---------------------------------------------------------------------------------------------
+
+_local = MemoryStorage()
+_local_limiter = FixedWindowRateLimiter(_local)
+_local_lock = threading.Lock()
+_away_until = 0.0
+
+
+def _valkey_is_worth_a_try() -> bool:
+    return time.monotonic() >= _away_until
+
+
+def _valkey_failed(error: Exception) -> None:
+    global _away_until
+    _away_until = time.monotonic() + VALKEY_RETRY_SECONDS
+    log.warning("rate_limits_are_local", cause=type(error).__name__, share=f"1/{FALLBACK_SHARE}")
+
+
+def _take_here(public_id: str, items: Sequence[RateLimitItem]) -> Windows:
+    strict = [type(item)(max(1, item.amount // FALLBACK_SHARE)) for item in items]
+    with _local_lock:
+        refusing = [not _local_limiter.test(item, public_id) for item in strict]
+        if not any(refusing):
+            for item in strict:
+                _local_limiter.hit(item, public_id)
+        stats = [_local_limiter.get_window_stats(item, public_id) for item in strict]
+    first = refusing.index(True) if any(refusing) else None
+    return Windows(
+        tuple(
+            Window(
+                _unit(item),
+                item.amount,
+                item.amount - stat.remaining,
+                max(0.0, stat.reset_time - time.time()),
+                is_refusing=n == first,
+            )
+            for n, (item, stat) in enumerate(zip(strict, stats, strict=True))
+        )
+    )
+
+
+# --- credits and monthly requests -------------------------------------------------------------------------------
+
+USED_CREDITS = "CASE WHEN a.month = %(month)s THEN a.credits_used ELSE 0 END"
+USED_REQUESTS = "CASE WHEN a.month = %(month)s THEN a.requests_used ELSE 0 END"
+
+# One statement, so one transaction: nothing is written unless all of it is. The limits are read here and not from a
+# cache, and a key that was revoked a moment ago pays for nothing.
+CHARGE = f"""
+WITH paid AS (
+    UPDATE access_allowance AS a SET
+        month = %(month)s, credits_used = {USED_CREDITS} + %(credits)s, requests_used = {USED_REQUESTS} + %(requests)s
+    FROM access_apikey AS k JOIN access_tier AS t ON t.name = k.tier_id
+    WHERE a.key_id = %(key)s AND k.id = a.key_id AND k.revoked_at IS NULL
+      AND (%(credits)s = 0 OR t.monthly_credits IS NULL OR {USED_CREDITS} + %(credits)s <= t.monthly_credits)
+      AND (%(requests)s = 0 OR t.monthly_requests IS NULL OR {USED_REQUESTS} + %(requests)s <= t.monthly_requests)
+    RETURNING a.credits_used, a.requests_used
+), entry AS (
+    INSERT INTO access_creditentry (key_id, request_id, charged_at, endpoint, credits)
+    SELECT %(key)s, %(request_id)s::uuid, %(now)s, %(endpoint)s, %(credits)s FROM paid WHERE %(credits)s > 0
+), day AS (
+    INSERT INTO access_usageday AS d (key_id, day, calls, credits)
+    SELECT %(key)s, %(today)s, 1, %(credits)s FROM paid
+    ON CONFLICT (key_id, day) DO UPDATE SET calls = d.calls + 1, credits = d.credits + excluded.credits
+)
+SELECT credits_used, requests_used FROM paid
+"""
+
+BALANCE = f"SELECT {USED_CREDITS}, {USED_REQUESTS} FROM access_allowance AS a WHERE a.key_id = %(key)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a key has used in the running month."""
+
+    credits_used: int
+    requests_used: int
+
+
+def charge(key_id: int, *, endpoint: str, credits: int, requests: int, now: datetime) -> Balance | None:
+    """Takes credits or requests out of the month. None when there are not enough: nothing is taken then."""
+    parameters: dict[str, Any] = {
+        "key": key_id,
+        "request_id": str(uuid.uuid4()),
+        "month": month_of(now),
+        "today": now.date(),
+        "now": now,
+        "endpoint": endpoint,
+        "credits": credits,
+        "requests": requests,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(CHARGE, parameters)
+        row = cursor.fetchone()
+    return Balance(*row) if row else None
+
+
+def balance(key_id: int, now: datetime) -> Balance:
+    with connection.cursor() as cursor:
+        cursor.execute(BALANCE, {"key": key_id, "month": month_of(now)})
+        row = cursor.fetchone()
+    return Balance(*row) if row else Balance(0, 0)
+
+
+def month_of(now: datetime) -> date:
+    return now.date().replace(day=1)
+
+
+def days_of(now: datetime, count: int) -> list[date]:
+    """The last `count` days, today last."""
+    return [now.date() - timedelta(days=back) for back in range(count - 1, -1, -1)]

@@ -1,0 +1,54 @@
+"""Many rows of one shape as JSON bytes: what never changes is made once, and the rest once for each distinct value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+import orjson
+
+from collectors.snapshot import RowNames
+from marketmon.lib.clock import seconds_z
+
+Key = TypeVar("Key")
+WORTH_KEEPING = 2000
+
+
+class Tails(dict[Key, bytes], Generic[Key]):
+    """The changing ends of rows. A poll stores all its rows in one second, so few of them are distinct."""
+
+    def __init__(self, render: Callable[[Key], bytes]) -> None:
+        super().__init__()
+        self._render = render
+
+    def __missing__(self, key: Key) -> bytes:
+        self[key] = tail = self._render(key)
+        return tail
+
+
+def heads(names: RowNames, fields: tuple[str, ...]) -> Sequence[bytes]:
+    """`{"source":"binance_spot","symbol":"BTC"` of each row; those of long lists are kept while they are in use."""
+    return _kept(names, fields) if len(names.names) >= WORTH_KEEPING else _made(names, fields)
+
+
+def _made(names: RowNames, fields: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(orjson.dumps(dict(zip(fields, name, strict=True)))[:-1] for name in names.names)
+
+
+_kept = lru_cache(maxsize=4)(_made)
+
+
+def whole_second(moment: datetime) -> int:
+    """Unix time, cut as `clock.seconds_z` cuts it."""
+    return int(moment.timestamp() // 1)
+
+
+def stamp(second: int) -> str:
+    return seconds_z(datetime.fromtimestamp(second, UTC))
+
+
+def age_seconds(second: int, now_second: int) -> int:
+    """Whole seconds, never negative: a row may be stored in the second after the clock was read."""
+    return max(0, now_second - second)

@@ -1,0 +1,8 @@
+from tests.documents.conftest import (  # noqa: F401
+    clean_valkey,
+    client,
+    key_of,
+    noon,
+    partitions_exist,
+    venue,
+)

@@ -199,9 +199,11 @@ def _bump_version(exchange_id: str, now: datetime) -> int:
         return int(cursor.fetchone()[0])
 
 
+# A version is only ever compared for equality. It is a moment and no counter: one that began anew with a database
+# restored or an exchange made again would match what a process remembers of the old one.
 BUMP = """
 UPDATE collectors_worker SET
-    markets_version = markets_version + 1,
+    markets_version = ((extract(epoch FROM clock_timestamp()) * 1000)::bigint %% 2147483647)::int,
     markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
     symbols_tracked = (SELECT count(*) FROM exchanges_market
                        WHERE exchange_id = %(exchange)s AND active AND NOT blacklisted AND NOT excluded),

@@ -13,7 +13,7 @@ from aiohttp import web
 from sandbox.server import Sandbox
 
 USUAL_PORT = 9100
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.2
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     try:
         asyncio.run(_serve(options.host, options.port, size=options.markets))
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
         sys.stderr.write("sandbox: choose another port with --port or SANDBOX_PORT\n")
         return 1
@@ -49,7 +49,8 @@ async def _serve(host: str, port: int, *, size: int | None) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
-        sys.stdout.write(f"sandbox: listening on http://{host}:{port}, control under /_sandbox/\n")
+        bound = runner.addresses[0][1]  # another than `port` when that is 0
+        sys.stdout.write(f"sandbox: listening on http://{host}:{bound}, control under /_sandbox/\n")
         sys.stdout.flush()
         await stopped.wait()
     finally:

@@ -19,33 +19,29 @@ COLUMNS = "pipeline_id, received_at, last, bid, ask, high, low, base_volume, quo
 def pack(rows: Iterable[Row]) -> io.BytesIO:
     """The rows as one COPY stream, in the order of COLUMNS."""
     parts = [SIGNATURE]
-    for pipeline_id, quote in rows:
-        values: tuple[float | int | None, ...] = (
-            quote.last,
-            quote.bid,
-            quote.ask,
-            quote.high,
-            quote.low,
-            quote.base_volume,
-            quote.quote_volume,
-            _microseconds(quote.exchange_at),
-        )
-        parts.append(_pack_one(pipeline_id, _microseconds(quote.received_at), values))
+    moment, received = 0.0, 0
+    for pipeline_id, (_, last, bid, ask, high, low, base, quote, exchange_at, received_at) in rows:
+        if received_at != moment:  # one answer, one moment: the same for almost all rows
+            moment, received = received_at, _microseconds(received_at)
+        stamp = None if exchange_at is None else _microseconds(exchange_at)
+        values = (last, bid, ask, high, low, base, quote, stamp)
+        if None in values:
+            parts.append(_pack_sparse(pipeline_id, received, values))
+            continue
+        packed = _pack_full(
+            FIELDS, 4, pipeline_id, 8, received,
+            8, last, 8, bid, 8, ask, 8, high, 8, low, 8, base, 8, quote, 8, stamp,
+        )  # fmt: skip
+        parts.append(packed)
     parts.append(END)
     return io.BytesIO(b"".join(parts))
 
 
-def _pack_one(pipeline_id: int, received: int | None, values: tuple[float | int | None, ...]) -> bytes:
-    if None not in values:
-        last, bid, ask, high, low, base, quote, stamp = values
-        return _FULL.pack(
-            FIELDS, 4, pipeline_id, 8, received,
-            8, last, 8, bid, 8, ask, 8, high, 8, low, 8, base, 8, quote, 8, stamp,
-        )  # fmt: skip
+def _pack_sparse(pipeline_id: int, received: int, values: tuple[float | int | None, ...]) -> bytes:
     flat: list[float | int] = []
     for value in values:
         flat.extend((-1,) if value is None else (8, value))
-    layout = _layout(tuple(value is None for value in values))
+    layout = _layout(tuple([value is None for value in values]))
     return layout.pack(FIELDS, 4, pipeline_id, 8, received, *flat)
 
 
@@ -58,8 +54,8 @@ def _layout(missing: tuple[bool, ...]) -> struct.Struct:
     )
 
 
-def _microseconds(moment: float | None) -> int | None:
-    return None if moment is None else round(moment * 1_000_000) - POSTGRES_EPOCH_MICROSECONDS
+def _microseconds(moment: float) -> int:
+    return round(moment * 1_000_000) - POSTGRES_EPOCH_MICROSECONDS
 
 
-_FULL = _layout((False,) * 8)
+_pack_full = _layout((False,) * 8).pack

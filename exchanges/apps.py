@@ -1,6 +1,13 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class ExchangesConfig(AppConfig):
     name = "exchanges"
     verbose_name = "Exchanges"
+
+    def ready(self) -> None:
+        from exchanges import authentication, secrets
+
+        checks.register(secrets.check_key, "exchanges")
+        checks.register(authentication.check_admin_key, "exchanges", deploy=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import admin
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -12,6 +15,7 @@ from rest_framework.routers import APIRootView
 from collectors import api as collectors
 from collectors import documents_urls
 from exchanges import api as exchanges
+from exchanges import urls as operators
 from marketmon import errors, health
 
 handler400 = errors.bad_request
@@ -20,8 +24,8 @@ handler404 = errors.not_found
 handler500 = errors.server_error
 
 
-def route(place: str, view: object, name: str) -> URLPattern:
-    return re_path(rf"^{place}/?$", view, name=name)  # type: ignore[arg-type]
+def route(place: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
+    return re_path(rf"^{place}/?$", view, name=name)
 
 
 def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> list[URLPattern]:
@@ -49,6 +53,7 @@ urlpatterns = [
     route("api/v1/exchanges/workers/status", collectors.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"),
     # Documents 3 and 4: pairs, pipelines, rates, limits and sources, under /v1.
     *documents_urls.urlpatterns,
+    *operators.urlpatterns,
     # Document 5: probes.
     route("health", health.health, "health"),
     route("live", health.live, "live"),

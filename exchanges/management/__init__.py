@@ -24,7 +24,17 @@ from exchanges.management.onboarding import (
 )
 from exchanges.management.preview import Preview, preview_stop
 from exchanges.management.undo import can_undo, undo
-from exchanges.management.verbs import blacklist, bring_back, create, disable, enable, lift, remove, restart
+from exchanges.management.verbs import (
+    blacklist,
+    blacklist_ahead,
+    bring_back,
+    create,
+    disable,
+    enable,
+    lift,
+    remove,
+    restart,
+)
 
 __all__ = [
     "Invalid",
@@ -37,6 +47,7 @@ __all__ = [
     "Unsuitable",
     "add",
     "blacklist",
+    "blacklist_ahead",
     "blacklist_bad_markets",
     "blacklist_market",
     "blacklisted_markets",

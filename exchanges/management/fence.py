@@ -105,6 +105,7 @@ def stop(exchange_id: str, now: datetime) -> None:
 
 
 def resume(exchange_id: str, now: datetime) -> None:
+    """A poll of one that is still disabled or blacklisted for another reason finds no lease and calls nobody."""
     renew(exchange_id, now, resumed_at=now)
     poll_on_commit(exchange_id)
 

@@ -119,7 +119,9 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
     budget_seconds = budget_seconds or settings.CONNECTIVITY_BUDGET_SECONDS
     started = time.monotonic()
     exchange = _get(exchange_id)
-    permit = lease.wait_for(exchange_id, patience_seconds=PATIENCE_SECONDS, lease_seconds=budget_seconds)
+    permit = None
+    if exchange.is_collected:
+        permit = lease.wait_for(exchange_id, patience_seconds=PATIENCE_SECONDS, lease_seconds=budget_seconds)
     try:
         report = connectivity.check(
             exchange,
@@ -127,6 +129,8 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
             budget_seconds=budget_seconds - (time.monotonic() - started),
             health=None if permit else Finding("health", SKIPPED, "it may not be called now, or a poll is running"),
         )
+    except connectivity.CannotOpen as fault:
+        report = Report(None, (Finding("health", FAILED, str(fault)),))
     finally:
         if permit is not None:
             lease.release(permit)

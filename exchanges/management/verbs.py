@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from collectors.models import Worker
 from exchanges.management import fence
@@ -30,8 +31,12 @@ def create(
     for field, value in values.items():
         setattr(exchange, field, value)
     exchange.removed_at = None
-    exchange.full_clean(validate_unique=is_new)
-    exchange.save(force_insert=is_new)
+    exchange.full_clean(validate_unique=False)
+    try:
+        with transaction.atomic():
+            exchange.save(force_insert=is_new)
+    except IntegrityError:
+        raise Refused(f"{exchange_id} exists already; somebody has just added it") from None
     Worker.objects.get_or_create(exchange=exchange, defaults={"resumed_at": now, "status_since": now})
     fence.record("add", by=by, now=now, exchange=exchange_id, origin=origin, before={"is_new": True})
     fence.resume(exchange_id, now)
@@ -62,6 +67,16 @@ def blacklist(
             running.update(**{name: value for name, value in wanted.items() if value})
         fence.record("blacklist", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, changed=is_new)
     return fence.stopped("exchange_blacklisted", exchange_id, by=by, reason=reason)
+
+
+def blacklist_ahead(
+    exchange_id: str, *, by: str, now: datetime, reason: str = "", expires_at: datetime | None = None, origin: str = ""
+) -> Stopped:
+    """Blacklists an exchange whether it was added or not; one that was not is noted, so that nobody adds it."""
+    if not Exchange.objects.known().filter(pk=exchange_id).exists():
+        with suppress(Refused):  # somebody else has just done this
+            create(exchange_id, by=by, now=now, origin=origin, enabled=False)
+    return blacklist(exchange_id, by=by, now=now, reason=reason, expires_at=expires_at, origin=origin)
 
 
 def lift(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> None:

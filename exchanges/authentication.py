@@ -1,0 +1,148 @@
+"""Who may manage exchanges: the holder of the admin key, or signed-in staff with the right permission."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.core import checks
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+LEAST_CHARACTERS = 32
+KEY_HEADERS = ("X-Admin-Key", "X-API-Key")
+BEARER = re.compile(r"bearer\s+(\S+)\s*\Z", re.IGNORECASE)
+# Keys that stand in guides and sample files, and what people type instead of one. Compared without case and signs.
+EXAMPLE = re.compile(
+    r"(?:your|my|the|a|an|some|test|example|sample|dummy|demo|dev|local|secret|super|admin|api|key|token|change|me|this|"
+    r"in|production|prod|please|replace|with|random|value|here|insert|set|default|password|placeholder|todo|fixme|"
+    r"x+|0+|1+|a+|1234567890|123456789|12345678|0123456789|abcdef|abcdefghijklmnopqrstuvwxyz|abc|123|qwerty)+"
+)
+
+
+class AdminKeyHolder(AnonymousUser):
+    """Whoever sent the admin key. Not a user: no permission of the admin pages comes with it."""
+
+    username = "admin key"
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]
+        return True
+
+    @property
+    def is_anonymous(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class AdminKeyRefused(exceptions.APIException):
+    """The documented 401."""
+
+    status_code = 401
+    default_detail = "Valid admin API key required for this endpoint"
+
+
+class AdminDisabled(exceptions.APIException):
+    """The documented 503: without a key that deserves the name these routes are closed to everybody."""
+
+    status_code = 503
+
+
+class AdminKeyAuthentication(BaseAuthentication):
+    """X-Admin-Key, X-API-Key or a bearer token; never the query string."""
+
+    def authenticate(self, request: Request) -> tuple[AdminKeyHolder, str] | None:
+        fault = find_fault(settings.ADMIN_API_KEY)
+        if fault:
+            raise AdminDisabled(f"Admin endpoints are disabled ({fault})")
+        sent = list(_sent_keys(request))
+        if not sent:
+            return None
+        if not any(is_admin_key(key) for key in sent):
+            raise AdminKeyRefused
+        request._request.key_prefix = AdminKeyHolder.username  # type: ignore[attr-defined]  # for the request's log line
+        return AdminKeyHolder(), "key"
+
+
+class StaffSession(SessionAuthentication):
+    """Staff in the browsable API; a session without its CSRF token is refused."""
+
+
+class MayManage(BasePermission):
+    """The key opens everything; staff need the permission that the view names for the action."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if isinstance(request.user, AdminKeyHolder):
+            return True
+        if not (request.user and request.user.is_authenticated):
+            raise AdminKeyRefused
+        if not (request.user.is_staff and request.user.has_perm(view.permission_of(view.action))):
+            raise exceptions.PermissionDenied(
+                f"This needs staff with the permission {view.permission_of(view.action)}."
+            )
+        return True
+
+
+class AdminKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = AdminKeyAuthentication
+    name = ["AdminKey", "AdminKeyAsApiKey", "AdminKeyAsBearer"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        headers = [{"type": "apiKey", "in": "header", "name": name} for name in KEY_HEADERS]
+        return [*headers, {"type": "http", "scheme": "bearer"}]
+
+
+class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = StaffSession
+    name = "StaffSession"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
+
+
+def is_admin_key(sent: bytes) -> bool:
+    """In constant time, and for any bytes: comparing text would raise for letters beyond ASCII."""
+    return hmac.compare_digest(hashlib.sha256(sent).digest(), hashlib.sha256(settings.ADMIN_API_KEY.encode()).digest())
+
+
+def find_fault(key: str) -> str:
+    """Why this cannot be the admin key; empty when it can."""
+    if not key.strip():
+        return "ADMIN_API_KEY not set"
+    if len(key.strip()) < LEAST_CHARACTERS:
+        return f"ADMIN_API_KEY has less than {LEAST_CHARACTERS} characters"
+    letters = re.sub(r"[^a-z0-9]", "", key.lower())
+    if len(set(letters)) < 8 or EXAMPLE.fullmatch(letters):
+        return "ADMIN_API_KEY is a well-known example"
+    return ""
+
+
+def check_admin_key(**_: Any) -> list[checks.CheckMessage]:
+    fault = find_fault(settings.ADMIN_API_KEY)
+    if not fault:
+        return []
+    hint = "Set it to: python -c 'import secrets; print(secrets.token_urlsafe(36))'"
+    ids = {"not set": "exchanges.E010", "less than": "exchanges.E011", "well-known": "exchanges.E012"}
+    code = next(code for words, code in ids.items() if words in fault)
+    return [checks.Error(f"{fault}: the routes that manage exchanges answer 503.", hint=hint, id=code)]
+
+
+def _sent_keys(request: Request) -> Iterator[bytes]:
+    """WSGI hands headers over as Latin-1; the bytes are what was sent."""
+    for name in KEY_HEADERS:
+        value = request.headers.get(name)
+        if value is not None:
+            yield value.encode("latin-1", "replace")
+    bearer = BEARER.match(request.headers.get("Authorization", ""))
+    if bearer:
+        yield bearer[1].encode("latin-1", "replace")

@@ -1,0 +1,30 @@
+"""Document 2's routes. They must stand before `exchanges/{id}`, which would take their words for ids."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, re_path
+
+from exchanges.operators import CatalogueViews, OperatorViews
+
+PLACE = r"^api/v1/exchanges"
+ANYTHING = r"(?P<exchange>.+?)"  # what is no id is answered with 400, not with 404
+ID = r"(?P<exchange>[a-z0-9_-]{1,64})"
+
+
+def _route(place: str, name: str, **actions: str) -> URLPattern:
+    return re_path(rf"{PLACE}/{place}/?$", OperatorViews.as_view(actions), name=name)
+
+
+urlpatterns = [
+    re_path(rf"{PLACE}/config/?$", CatalogueViews.as_view({"get": "config"}), name="exchanges-config"),
+    re_path(rf"{PLACE}/supported/?$", CatalogueViews.as_view({"get": "supported"}), name="exchanges-supported"),
+    _route("refresh", "exchanges-refresh", post="refresh"),
+    _route("add/*", "exchanges-add-nothing", post="missing"),
+    _route(f"add/{ANYTHING}", "exchanges-add", post="add"),
+    _route("blacklist/*", "exchanges-blacklist-nothing", post="missing", delete="missing"),
+    _route(f"blacklist/{ANYTHING}", "exchanges-blacklist", post="blacklist", delete="lift"),
+    _route("workers/*restart", "exchanges-restart-nothing", post="missing"),
+    _route(f"workers/{ANYTHING}/restart", "exchanges-restart", post="restart"),
+    _route(f"{ID}/settings", "exchange-settings", get="read_settings", patch="write_settings"),
+    _route(f"{ID}/checks", "exchange-checks", get="read_checks", post="run_checks"),
+]

@@ -80,7 +80,7 @@ def _described(operation_id: str, absent_example: dict[str, str]) -> Any:
 class MarketWorkersStatus(APIView):
     """The collectors of all exchanges (document 1)."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
     permission_classes = [AllowAny]
 
     @_described("market_workers_status", ABSENT_ON_MARKET)
@@ -95,7 +95,7 @@ class MarketWorkersStatus(APIView):
 class ExchangesWorkersStatus(APIView):
     """The collectors of all exchanges (document 2)."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
     permission_classes = [AllowAny]
 
     @_described("exchanges_workers_status", ABSENT_ON_EXCHANGES)
@@ -189,7 +189,7 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
     id = serializers.IntegerField(source="market_id")
     exchange = serializers.CharField(source="market.exchange_id")
     symbol = serializers.CharField(source="market.symbol")
-    source = serializers.CharField(source="market.source")
+    source = serializers.CharField(source="market.source")  # type: ignore[assignment]
     active = serializers.BooleanField(source="market.active")
 
     class Meta:

@@ -32,15 +32,15 @@ STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
 CHANGELIST = "admin:exchanges_exchange_changelist"
 
 
-class ConfirmForm(BaseDialogForm):  # type: ignore[misc]
+class ConfirmForm(BaseDialogForm):
     """Nothing to fill in: its hidden field proves that the dialog was confirmed."""
 
 
-class MomentWidget(UnfoldAdminTextInputWidget):  # type: ignore[misc]
+class MomentWidget(UnfoldAdminTextInputWidget):
     input_type = "datetime-local"
 
 
-class ReasonForm(BaseDialogForm):  # type: ignore[misc]
+class ReasonForm(BaseDialogForm):
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget, help_text="Kept in the history.")
     expires_at = forms.DateTimeField(
         required=False, widget=MomentWidget, label="Until (UTC)", help_text="Empty: until somebody lifts it."
@@ -75,7 +75,7 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg]
         return ca_file
 
 
-class BlacklistHistory(TabularInline):  # type: ignore[misc]
+class BlacklistHistory(TabularInline):
     model = BlacklistEntry
     verbose_name_plural = "Blacklist history"
     fields = readonly_fields = ("listed", "listed_by", "reason", "until", "lifted", "lifted_by")
@@ -134,7 +134,7 @@ def carry_out(request: HttpRequest, verb: str, exchange_id: str, **details: Any)
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(ModelAdmin):  # type: ignore[misc]
+class ExchangeAdmin(ModelAdmin):
     form = ExchangeForm
     list_display = (
         "exchange",

@@ -47,7 +47,7 @@ class InfinitePaginator(Paginator):  # type: ignore[type-arg]
         return InfinitePage(*args, **kwargs)
 
 
-class MachineAdmin(ModelAdmin):  # type: ignore[misc]
+class MachineAdmin(ModelAdmin):
     """Rows that machines write: people read, filter and search them, and never wait for a count."""
 
     actions = None
@@ -80,7 +80,7 @@ def word_filter(
 ) -> type[DropdownFilter]:
     """A dropdown of fixed words; `narrow` says what one of them selects."""
 
-    class WordFilter(DropdownFilter):  # type: ignore[misc]
+    class WordFilter(DropdownFilter):
         title = label
         parameter_name = parameter
 
@@ -150,19 +150,19 @@ for model in (
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     pass
 
 
 @admin.register(LogEntry)
-class ChangeAdmin(LogEntryAdmin, ModelAdmin):  # type: ignore[misc]
+class ChangeAdmin(LogEntryAdmin, ModelAdmin):
     """Who changed what."""
 
     paginator = InfinitePaginator
@@ -176,7 +176,7 @@ class ChangeAdmin(LogEntryAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(PeriodicTask)
-class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
+class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
     """Beat's rows. The code says what runs; operators say when, and whether."""
 
     form = ModelForm
@@ -212,15 +212,15 @@ class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(IntervalSchedule)
-class IntervalAdmin(ModelAdmin):  # type: ignore[misc]
+class IntervalAdmin(ModelAdmin):
     list_display = ("__str__", "every", "period")
 
 
 @admin.register(CrontabSchedule)
-class CrontabAdmin(ModelAdmin):  # type: ignore[misc]
+class CrontabAdmin(ModelAdmin):
     list_display = ("__str__", "human_readable")
 
 
 @admin.register(SolarSchedule, ClockedSchedule)
-class OtherScheduleAdmin(ModelAdmin):  # type: ignore[misc]
+class OtherScheduleAdmin(ModelAdmin):
     pass

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Field, Model, Q, QuerySet
+from django.db.models import Field, ForeignKey, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template import loader
 from rest_framework import exceptions, status
@@ -68,8 +68,9 @@ class JsonUnlessBrowser(DefaultContentNegotiation):
     """The replaced systems never looked at `Accept`: a client that asks for something else gets JSON, not 406."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
+        renderers = list(renderers)
         try:
             return cast("tuple[BaseRenderer, str]", super().select_renderer(request, renderers, format_suffix))
         except exceptions.NotAcceptable:
@@ -115,7 +116,7 @@ class CursorPages(BasePagination):
     max_limit = 1000
     _next_url: str | None = None
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         limit = self._limit(request)
         ordering = _ordering(request, getattr(view, "orderings", ("id",)))
         column, key = _column(ordering), queryset.model._meta.pk.attname
@@ -197,7 +198,7 @@ def _text(value: Any) -> str:
 
 
 def _parsed(field: Field[Any, Any], text: str) -> Any:
-    target = field.target_field if field.is_relation else field
+    target = field.target_field if isinstance(field, ForeignKey) else field
     try:
         return target.to_python(text)
     except (ValidationError, ValueError) as error:

@@ -86,7 +86,7 @@ def check_valkey() -> None:
 
 def check_broker() -> None:
     with app.connection_for_write() as broker:
-        broker.default_channel.client.ping()
+        broker.default_channel.client.ping()  # type: ignore[attr-defined]
 
 
 def check_beat() -> None:

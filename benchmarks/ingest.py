@@ -1,0 +1,173 @@
+"""The write path against the other ways to get the same rows into PostgreSQL.
+
+Ours is `store.finish`: packing, history with its index and partition, state, gaps, run and heartbeat, a commit for
+each poll of 500. Every round is one cycle of all 50,000 pipelines, ten seconds after the one before.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from benchmarks import world
+from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
+from collectors import lease, rows, store
+from collectors.models import Gap, Pipeline, Tick
+from collectors.quality import Row
+from exchanges.feeds.base import Quote
+from marketmon.lib import clock
+
+BULK_POLLS = 10  # of a round's 100; the Django ways are too slow for all of them
+SINGLE_ROWS = 250
+STATE = ["received_at", "exchange_at", "last", "bid", "ask", "high", "low", "base_volume", "quote_volume"]
+
+
+def comparisons() -> Iterator[Comparison]:
+    now = clock.now()
+    cycles = Cycles(world.seed(now), now)
+    _make_bare_table()
+    ours, copy, bulk, single = alternate([cycles.ours, cycles.copy, cycles.bulk_create, cycles.update_or_create])
+    _check(cycles)
+    yield Comparison("ingest_vs_copy", ours, copy, goal=0.25, note="text COPY, prebuilt, 1 x 50,000 rows, no index")
+    yield Comparison("ingest_vs_bulk_create", ours, bulk, goal=10, note="bulk_create + update_conflicts, per poll")
+    yield Comparison("ingest_vs_update_or_create", ours, single, goal=150, note="create + update_or_create, per row")
+
+
+class Cycles:
+    """The same market data for every side. The sides write at moments of their own, so that no row is old news."""
+
+    def __init__(self, numbers: Mapping[str, Sequence[int]], now: datetime) -> None:
+        self._numbers = numbers
+        self._start = now
+        self.polls_stored = 0
+
+    def ours(self, cycle: int) -> float:
+        """Rows per second of store.finish; leases are taken and quotes made outside of the clock."""
+        seconds, stored = 0.0, 0
+        for exchange, numbers in self._numbers.items():
+            at = self._moment(cycle, 0)
+            permit = lease.take(exchange, lease_seconds=60, repeat=True)
+            assert permit is not None
+            finished = _cycle(at, _rows(numbers, at, cycle))
+            started = time.perf_counter()
+            answer = store.finish(permit, finished)
+            seconds += time.perf_counter() - started
+            assert answer == len(numbers)
+            stored += answer
+            self.polls_stored += 1
+        return stored / seconds
+
+    def copy(self, cycle: int) -> float:
+        """Text made beforehand, one transaction, a table without index, key or partition: the limit."""
+        at = self._moment(cycle, 1)
+        lines = [_text(row) for numbers in self._numbers.values() for row in _rows(numbers, at, cycle)]
+        text = io.StringIO("".join(lines))
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE bench_bare")
+            seconds = seconds_of(lambda: cursor.copy_expert(f"COPY bench_bare ({rows.COLUMNS}) FROM STDIN", text))
+        return len(lines) / seconds
+
+    def bulk_create(self, cycle: int) -> float:
+        """Django's fastest way to write history and state; a transaction per poll, no gaps, no run, no heartbeat."""
+        at, seconds = self._moment(cycle, 2), 0.0
+        polls = list(self._numbers.values())[:BULK_POLLS]
+        for numbers in polls:
+            quotes = _rows(numbers, at, cycle)
+            seconds += seconds_of(lambda quotes=quotes: _bulk_create(quotes))  # type: ignore[misc]
+        return sum(map(len, polls)) / seconds
+
+    def update_or_create(self, cycle: int) -> float:
+        """The way of the tutorial: two calls per row, each committed."""
+        at = self._moment(cycle, 3)
+        quotes = _rows(list(self._numbers.values())[-1][:SINGLE_ROWS], at, cycle)
+        return len(quotes) / seconds_of(lambda: [_create_one(row) for row in quotes])
+
+    def _moment(self, cycle: int, side: int) -> datetime:
+        return self._start + timedelta(seconds=cycle * world.INTERVAL_SECONDS + side)
+
+
+def _rows(numbers: Sequence[int], at: datetime, cycle: int) -> tuple[Row, ...]:
+    moment, drift = at.timestamp(), 1 + cycle / 1000
+    return tuple(
+        Row(
+            number,
+            Quote("", *(value * drift for value in _prices(number)), 12_345.678, 801_234.56, moment - 0.4, moment),
+        )
+        for number in numbers
+    )
+
+
+def _prices(number: int) -> tuple[float, float, float, float, float]:
+    last = 0.01 + number * 1.2345
+    return last, last * 0.9999, last * 1.0001, last * 1.02, last * 0.97
+
+
+def _cycle(at: datetime, accepted: Sequence[Row]) -> store.Cycle:
+    return store.Cycle(
+        started_at=at, finished_at=at, outcome="stored", error_count=0, strikes=0, retry_at=None, status="running",
+        accepted=accepted, rows_answered=len(accepted),
+    )  # fmt: skip
+
+
+def _make_bare_table() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS bench_bare")
+        cursor.execute(
+            "CREATE TABLE bench_bare (pipeline_id int, received_at timestamptz, last float8, bid float8, ask float8, "
+            "high float8, low float8, base_volume float8, quote_volume float8, exchange_at timestamptz)"
+        )
+
+
+def _text(row: Row) -> str:
+    quote = row.quote
+    numbers = (quote.last, quote.bid, quote.ask, quote.high, quote.low, quote.base_volume, quote.quote_volume)
+    return "\t".join([str(row.pipeline_id), str(_time(quote.received_at)), *map(str, numbers), _stamp(quote)]) + "\n"
+
+
+def _stamp(quote: Quote) -> str:
+    return r"\N" if quote.exchange_at is None else str(_time(quote.exchange_at))
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _bulk_create(quotes: Sequence[Row]) -> None:
+    ticks = [Tick(pipeline_id=row.pipeline_id, **_values(row.quote)) for row in quotes]
+    states = [Pipeline(market_id=row.pipeline_id, expected_seconds=10, **_values(row.quote)) for row in quotes]
+    with transaction.atomic():
+        Tick.objects.bulk_create(ticks)
+        Pipeline.objects.bulk_create(states, update_conflicts=True, unique_fields=["market"], update_fields=STATE)
+
+
+def _create_one(row: Row) -> None:
+    values = _values(row.quote)
+    Tick.objects.create(pipeline_id=row.pipeline_id, **values)
+    Pipeline.objects.update_or_create(
+        market_id=row.pipeline_id, defaults=values, create_defaults=values | {"expected_seconds": 10}
+    )
+
+
+def _values(quote: Quote) -> dict[str, Any]:
+    return {
+        "received_at": _time(quote.received_at),
+        "exchange_at": None if quote.exchange_at is None else _time(quote.exchange_at),
+        **{name: getattr(quote, name) for name in STATE[2:]},
+    }
+
+
+def _check(cycles: Cycles) -> None:
+    """What was measured is what was promised: every row is there, and no cycle looked like a gap."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM bench_bare")
+        assert cursor.fetchone()[0] == world.EXCHANGES * world.MARKETS
+    ours = cycles.polls_stored * world.MARKETS
+    singles = (ROUNDS + 1) * (BULK_POLLS * world.MARKETS + SINGLE_ROWS)
+    assert Tick.objects.count() == ours + singles
+    assert not Gap.objects.exists()
+    assert Pipeline.objects.filter(received_at__isnull=True).count() == 0

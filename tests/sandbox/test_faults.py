@@ -229,7 +229,7 @@ def test_a_fault_applies_where_when_and_as_often_as_it_says(sandbox: Running) ->
         seen.append(sandbox.get(ether).body == b"")
         time.sleep(0.02)
     assert (seen[0], seen[-1]) == (False, False)
-    assert 0.2 < sum(seen) / len(seen) < 0.6
+    assert 0.1 < sum(seen) / len(seen) < 0.8
 
 
 def test_a_fault_can_meet_one_kind_of_hyperliquids_requests(sandbox: Running) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import ccxt.async_support
@@ -43,28 +43,49 @@ def rebase(urls: Any, base: str) -> Any:
     return f"{base}/{urls.partition('://')[2]}" if isinstance(urls, str) else urls
 
 
-def ask(base_url: str, venue: str, question: Callable[[Any], Awaitable[Any]]) -> Any:
-    """One question to a fresh client whose markets are loaded."""
+class Clients:
+    """One client per address and venue, its markets loaded once."""
 
-    async def run() -> Any:
-        client = getattr(ccxt.async_support, venue)({"enableRateLimit": False, **OPTIONS.get(venue, {})})
-        client.urls["api"] = rebase(client.urls["api"], base_url)
-        try:
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def ask(self, base_url: str, venue: str, question: Callable[[Any], Awaitable[Any]]) -> Any:
+        async def run() -> Any:
+            return await question(await self._client(base_url, venue))
+
+        return self._runner.run(run())
+
+    def close(self) -> None:
+        async def run() -> None:
+            await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+        self._runner.run(run())
+        self._runner.close()
+
+    async def _client(self, base_url: str, venue: str) -> Any:
+        if (base_url, venue) not in self._clients:
+            client = getattr(ccxt.async_support, venue)({"enableRateLimit": False, **OPTIONS.get(venue, {})})
+            client.urls["api"] = rebase(client.urls["api"], base_url)
+            self._clients[base_url, venue] = client
             await client.load_markets()
-            return await question(client)
-        finally:
-            await client.close()
+        return self._clients[base_url, venue]
 
-    return asyncio.run(run())
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Clients]:
+    clients = Clients()
+    yield clients
+    clients.close()
 
 
 async def markets_of(client: Any) -> Any:
-    return client.markets
+    return client.markets  # loaded by now
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_markets_are_listed_with_one_halted(sandbox: Running, venue: str) -> None:
-    markets = ask(sandbox.url, venue, markets_of)
+def test_markets_are_listed_with_one_halted(sandbox: Running, clients: Clients, venue: str) -> None:
+    markets = clients.ask(sandbox.url, venue, markets_of)
     listed = next(one for one in sandbox.control("venues") if one["id"] == venue)
     assert set(markets) == {*listed["symbols"], *listed["halted"]}
     assert [symbol for symbol, market in markets.items() if market["active"] is False] == listed["halted"]
@@ -72,8 +93,8 @@ def test_markets_are_listed_with_one_halted(sandbox: Running, venue: str) -> Non
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_tickers_hold_the_prices_of_the_second_they_were_served(sandbox: Running, venue: str) -> None:
-    tickers = ask(sandbox.url, venue, lambda client: client.fetch_tickers())
+def test_tickers_hold_the_prices_of_the_second_they_were_served(sandbox: Running, clients: Clients, venue: str) -> None:
+    tickers = clients.ask(sandbox.url, venue, lambda client: client.fetch_tickers())
     second = sandbox.log(venue, BULK[venue])[-1]["second"]
     listed = next(one for one in sandbox.control("venues") if one["id"] == venue)
     priced = {symbol: ticker for symbol, ticker in tickers.items() if ticker["last"] is not None}
@@ -87,13 +108,13 @@ def test_tickers_hold_the_prices_of_the_second_they_were_served(sandbox: Running
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_one_ticker_and_the_book_agree(sandbox: Running, venue: str) -> None:
+def test_one_ticker_and_the_book_agree(sandbox: Running, clients: Clients, venue: str) -> None:
     sandbox.control("clocks", {"exchange": venue, "clock": "price", "frozen": True})
 
     async def both(client: Any) -> Any:
         return await client.fetch_ticker(FIRST[venue]), await client.fetch_order_book(FIRST[venue], 5)
 
-    ticker, book = ask(sandbox.url, venue, both)
+    ticker, book = clients.ask(sandbox.url, venue, both)
     second = sandbox.log(venue)[-1]["second"]
     bid, offer = prices.sides(venue, FIRST[venue], second)
     assert ticker["last"] == prices.price(venue, FIRST[venue], second)
@@ -104,13 +125,13 @@ def test_one_ticker_and_the_book_agree(sandbox: Running, venue: str) -> None:
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_candles_agree_with_prices_and_stay(sandbox: Running, venue: str) -> None:
+def test_candles_agree_with_prices_and_stay(sandbox: Running, clients: Clients, venue: str) -> None:
     since = (int(time.time()) // 60 - 10) * 60_000
 
     async def twice(client: Any) -> Any:
         return [await client.fetch_ohlcv(FIRST[venue], "1m", since, 5) for _ in range(2)]
 
-    candles, again = ask(sandbox.url, venue, twice)
+    candles, again = clients.ask(sandbox.url, venue, twice)
     assert candles == again
     assert [candle[0] for candle in candles] == [since + 60_000 * n for n in range(5)]
     for start, first, high, low, close, volume in candles:
@@ -121,8 +142,8 @@ def test_candles_agree_with_prices_and_stay(sandbox: Running, venue: str) -> Non
 
 
 @pytest.mark.parametrize("venue", [venue for venue in VENUES if venue != "hyperliquid"])
-def test_trades_happened_at_the_prices_of_their_seconds(sandbox: Running, venue: str) -> None:
-    trades = ask(sandbox.url, venue, lambda client: client.fetch_trades(FIRST[venue], limit=20))
+def test_trades_happened_at_the_prices_of_their_seconds(sandbox: Running, clients: Clients, venue: str) -> None:
+    trades = clients.ask(sandbox.url, venue, lambda client: client.fetch_trades(FIRST[venue], limit=20))
     assert len(trades) == 20
     assert len({trade["id"] for trade in trades}) == 20
     for trade in trades:
@@ -138,21 +159,21 @@ def test_hyperliquid_has_recent_trades_of_its_own(sandbox: Running) -> None:
 
 
 @pytest.mark.parametrize("venue", [venue for venue in VENUES if venue != "luno"])
-def test_venue_time_comes_from_its_stamp_clock(sandbox: Running, venue: str) -> None:
+def test_venue_time_comes_from_its_stamp_clock(sandbox: Running, clients: Clients, venue: str) -> None:
     sandbox.control("clocks", {"exchange": venue, "clock": "stamp", "offset_seconds": 120})
-    told = ask(sandbox.url, venue, lambda client: client.fetch_time())
+    told = clients.ask(sandbox.url, venue, lambda client: client.fetch_time())
     assert told / 1000 - time.time() == pytest.approx(120, abs=3)
 
 
 @pytest.mark.parametrize("venue", ["binance", "binanceusdm", "hyperliquid", "kraken"])
-def test_status_is_fine(sandbox: Running, venue: str) -> None:
-    assert ask(sandbox.url, venue, lambda client: client.fetch_status())["status"] == "ok"
+def test_status_is_fine(sandbox: Running, clients: Clients, venue: str) -> None:
+    assert clients.ask(sandbox.url, venue, lambda client: client.fetch_status())["status"] == "ok"
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_a_clone_has_its_own_prices_and_log(sandbox: Running, venue: str) -> None:
+def test_a_clone_has_its_own_prices_and_log(sandbox: Running, clients: Clients, venue: str) -> None:
     name = f"clone-{venue}"
-    tickers = ask(f"{sandbox.url}/{name}", venue, lambda client: client.fetch_tickers([FIRST[venue]]))
+    tickers = clients.ask(f"{sandbox.url}/{name}", venue, lambda client: client.fetch_tickers([FIRST[venue]]))
     second = sandbox.log(name, BULK[venue].partition("?")[0])[-1]["second"]
     assert tickers[FIRST[venue]]["last"] == prices.price(name, FIRST[venue], second)
     assert sandbox.log(venue) == []

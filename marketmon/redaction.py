@@ -27,6 +27,8 @@ _VALUE = _QUOTED + r"""|(?:(?:bearer|basic|token)\s+)?[^\s&,;"'}\])]+"""
 _NAMED_SECRET = re.compile(rf"""(\b{_NAME}\\?["']?\s*(?:[:=]|%3d|',\s*b?'|",\s*b?")\s*)({_VALUE})""", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+# A key of ours wherever it turns up; its public id tells which one.
+_OUR_KEY = re.compile(r"\b(mm_[a-z0-9]{8}_)[A-Za-z0-9_-]{16,}")
 _URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -73,6 +75,7 @@ def hide_secrets(text: str) -> str:
     for secret in (settings.ADMIN_API_KEY, settings.SECRET_KEY):
         if len(secret) >= 8:
             text = text.replace(secret, HIDDEN)
+    text = _OUR_KEY.sub(rf"\1{HIDDEN}", text)
     text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
     text = _NAMED_SECRET.sub(rf"\1{HIDDEN}", text)
     return _BEARER.sub(rf"\1 {HIDDEN}", text)

@@ -95,6 +95,7 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quality.Ve
     feed = _feed(permit)
     version = permit.markets_version
     if _markets_are_due(permit, now):
+        lease.extend(permit, lease_seconds=settings.MARKETS_DEADLINE_SECONDS + settings.POLL_DEADLINE_SECONDS)
         version = _load_markets(permit, feed, now=now)
     pipelines = markets.pipelines_of(permit.exchange.id, version)
     may_call = partial(lease.is_current, permit.exchange.id, permit.generation)

@@ -102,6 +102,16 @@ def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float)
         time.sleep(0.1)
 
 
+def extend(permit: Permit, *, lease_seconds: float) -> None:
+    """Keeps the lease for longer than it was taken for. Without effect when it was lost: the write will be refused."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE collectors_worker SET lease_until = clock_timestamp() + make_interval(secs => %s) "
+            "WHERE exchange_id = %s AND lease_token = %s",
+            [lease_seconds + LEASE_MARGIN_SECONDS, permit.exchange.id, str(permit.token)],
+        )
+
+
 def release(permit: Permit) -> None:
     """Gives the lease back without a word about the exchange's health."""
     with connection.cursor() as cursor:

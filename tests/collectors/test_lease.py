@@ -20,6 +20,17 @@ def test_an_expired_lease_can_be_taken_over(world):
     assert lease.take("kraken", lease_seconds=8, repeat=True) is not None
 
 
+def test_a_lease_can_be_kept_longer_and_only_by_its_holder(world):
+    permit = lease.take("kraken", lease_seconds=8)
+
+    lease.extend(permit, lease_seconds=60)
+    assert Worker.objects.get().lease_until > clock.now() + timedelta(seconds=50)
+
+    lease.release(permit)
+    lease.extend(permit, lease_seconds=60)
+    assert Worker.objects.get().lease_until is None
+
+
 def test_a_task_that_is_delivered_twice_polls_once(world):
     first = lease.take("kraken", lease_seconds=8)
     lease.release(first)

@@ -22,7 +22,11 @@ from exchanges.models import Exchange
 OWNED = ("poll:", "markets:", "job:")
 POLL_TASK = "collectors.tasks.collect_exchange"
 MARKETS_TASK = "collectors.tasks.refresh_markets"
-JOBS = {"job:upkeep": ("collectors.tasks.keep_up", 60.0), "job:sync": ("collectors.tasks.sync_schedule", 60.0)}
+JOBS = {
+    "job:upkeep": ("collectors.tasks.keep_up", 60.0),
+    "job:sync": ("collectors.tasks.sync_schedule", 60.0),
+    "job:markets": ("exchanges.tasks.judge_markets", 60.0),
+}
 
 SET_EXPECTED = """
 UPDATE collectors_pipeline AS p SET expected_seconds = %(seconds)s
@@ -64,7 +68,9 @@ def _sync_exchange(exchange: Exchange, now: datetime) -> list[str]:
     arguments = {"exchange_id": exchange.id}
     every_hour = settings.MARKETS_REFRESH_SECONDS
     return [
-        *_put(poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now),
+        *_put(
+            poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now, priority=exchange.priority
+        ),
         *_put(f"markets:{exchange.id}", MARKETS_TASK, seconds=every_hour, enabled=is_on, kwargs=arguments, now=now),
     ]
 
@@ -103,7 +109,16 @@ def _delete_strays() -> list[str]:
     return [stray.name for stray in strays]
 
 
-def _put(name: str, task: str, *, seconds: float, enabled: bool, kwargs: dict[str, Any], now: datetime) -> list[str]:
+def _put(
+    name: str,
+    task: str,
+    *,
+    seconds: float,
+    enabled: bool,
+    kwargs: dict[str, Any],
+    now: datetime,
+    priority: int | None = None,
+) -> list[str]:
     """Creates the row, or saves it if anything differs: every save makes beat read its whole schedule again."""
     wanted = {
         "task": task,
@@ -111,6 +126,7 @@ def _put(name: str, task: str, *, seconds: float, enabled: bool, kwargs: dict[st
         "enabled": enabled,
         "kwargs": json.dumps(kwargs),
         "expire_seconds": max(1, int(seconds)),
+        "priority": priority,
     }
     row = PeriodicTask.objects.filter(name=name).first()
     if row is None:

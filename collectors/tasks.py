@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
-from collectors import ingest, rollups, schedule, sweep, upkeep
+from collectors import ingest, markets, rollups, schedule, sweep, upkeep
 from marketmon.lib import clock
 
 
@@ -28,6 +28,7 @@ def keep_up(**_: Any) -> None:
     """Rollups, gap counters, partitions, pruning. Twice is harmless: cursors move in the work's transaction."""
     now = clock.now()
     rollups.run(now)
+    markets.follow_volumes(now)
     sweep.forget_old_gaps(now)
     upkeep.run(now)
 

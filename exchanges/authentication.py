@@ -31,7 +31,7 @@ EXAMPLE = re.compile(
 class AdminKeyHolder(AnonymousUser):
     """Whoever sent the admin key. Not a user: no permission of the admin pages comes with it."""
 
-    username = "admin key"
+    username = "admin key"  # type: ignore[assignment]
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]

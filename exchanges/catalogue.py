@@ -18,7 +18,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
 from exchanges.feeds import known_exchange_ids
-from exchanges.models import EXCHANGE_ID, Exchange, Market
+from exchanges.models import Exchange, Market, is_exchange_id
 from marketmon.lib import valkey
 from marketmon.lib.clock import seconds_z
 
@@ -67,7 +67,7 @@ def blacklisted_ids() -> list[str]:
 
 def available_ids() -> list[str]:
     """What could be added: every id that a feed speaks and a path can carry."""
-    return sorted(name for name in known_exchange_ids() if EXCHANGE_ID.regex.match(name))
+    return sorted(name for name in known_exchange_ids() if is_exchange_id(name))
 
 
 def render_supported() -> Body:
@@ -106,11 +106,11 @@ def _cached(key: str, seconds: int, render: Callable[[], Body], *, is_worth_keep
     """From the cache while it is true; else made and stored, unless something was dropped meanwhile."""
     try:
         with valkey.client().pipeline() as pipe:
-            pipe.watch(DROPPED)
-            held, made_of = pipe.mget(key, MADE_OF + key)  # type: ignore[misc]
+            pipe.watch(DROPPED)  # type: ignore[no-untyped-call]
+            held, made_of = pipe.mget(key, MADE_OF + key)
             wanted = _fingerprint_or_none() if held else _fingerprint()
             if held and (wanted is None or made_of == wanted):
-                return bytes(held)
+                return held if isinstance(held, bytes) else held.encode()
             body = render()
             content = orjson.dumps(body)
             pipe.multi()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Self
 
@@ -13,7 +14,12 @@ from exchanges import market_filter, secrets
 from exchanges.feeds.base import FeedSpec
 
 SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
-EXCHANGE_ID = RegexValidator(r"^[a-z0-9_-]{1,64}\Z", "An exchange id is 1-64 of a-z, 0-9, _ and -.")
+ID_FAULT = "An exchange id is 1-64 of a-z, 0-9, _ and -."
+EXCHANGE_ID = RegexValidator(r"^[a-z0-9_-]{1,64}\Z", ID_FAULT)
+
+
+def is_exchange_id(text: str) -> bool:
+    return re.fullmatch(r"[a-z0-9_-]{1,64}", text) is not None
 
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):

@@ -29,7 +29,7 @@ from access.addresses import caller_address
 from exchanges import catalogue, connectivity, management, secrets
 from exchanges.authentication import AdminKeyAuthentication, AdminKeyRefused, MayManage, StaffSession
 from exchanges.market_filter import validate as validate_market_filter
-from exchanges.models import EXCHANGE_ID, Exchange, Transport
+from exchanges.models import ID_FAULT, Exchange, Transport, is_exchange_id
 from marketmon.lib import clock
 from marketmon.redaction import hide_secrets
 
@@ -161,7 +161,7 @@ def _warning_header(name: str, description: str) -> OpenApiParameter:
 class CatalogueViews(ViewSet):
     """Which exchanges are collected, and what they can do."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = []
     permission_classes = [AllowAny]
 
     @extend_schema(
@@ -588,8 +588,8 @@ def _call(request: Request, now: datetime) -> dict[str, Any]:
 def _exchange_id(text: str, title: str, now: datetime) -> str:
     """Lower-cased. Raises Answer for what can be no id."""
     exchange_id = text.lower()
-    if not EXCHANGE_ID.regex.match(exchange_id):
-        raise Answer(400, _failure(title, EXCHANGE_ID.message, now=clock.seconds_z(now)))
+    if not is_exchange_id(exchange_id):
+        raise Answer(400, _failure(title, ID_FAULT, now=clock.seconds_z(now)))
     return exchange_id
 
 

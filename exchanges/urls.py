@@ -12,7 +12,7 @@ ID = r"(?P<exchange>[a-z0-9_-]{1,64})"
 
 
 def _route(place: str, name: str, **actions: str) -> URLPattern:
-    return re_path(rf"{PLACE}/{place}/?$", OperatorViews.as_view(actions), name=name)
+    return re_path(rf"{PLACE}/{place}/?$", OperatorViews.as_view({**actions}), name=name)
 
 
 urlpatterns = [

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from collectors import sweep
+from exchanges import management
 from marketmon.lib import clock
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,9 @@ def beat() -> None:
     """One pulse."""
     close_old_connections()
     try:
-        swept = sweep.run(clock.now())
+        now = clock.now()
+        management.lift_expired(now)
+        swept = sweep.run(now)
     except (DatabaseError, InterfaceError) as error:
         log.warning("sweep_skipped", error=str(error).strip())
         return

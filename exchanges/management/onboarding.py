@@ -161,7 +161,7 @@ def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime
     able, capabilities = report.capabilities, report.finding("capabilities")
     if able is None or capabilities.result == FAILED:
         raise Unsuitable(f"Exchange {exchange_id} cannot be collected: {capabilities.reason}", report)
-    known = {
+    known: dict[str, Any] = {
         "capabilities": dict(able.has),
         "timeframes": list(able.timeframes),
         "rate_limit_ms": able.rate_limit_ms,

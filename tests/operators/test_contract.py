@@ -270,7 +270,7 @@ def test_a_blacklisted_exchange_cannot_be_added(operator: Client) -> None:
 
 
 def test_an_exchange_that_is_down_is_still_added(sandbox: Sandbox, operator: Client) -> None:
-    sandbox.fault("kraken", "status", status=503)
+    sandbox.fault("kraken", "status", params={"code": 503})
 
     answer = operator.post(
         "/api/v1/exchanges/add/kraken", {"base_url": "{SANDBOX_URL}"}
@@ -493,7 +493,7 @@ def test_a_refresh_reloads_every_exchange_and_names_those_that_failed(
 ) -> None:
     make("kraken")
     make("luno")
-    sandbox.fault("luno", "status", status=503)
+    sandbox.fault("luno", "status", params={"code": 503})
 
     answer = operator.post("/api/v1/exchanges/refresh")
 

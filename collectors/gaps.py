@@ -1,11 +1,29 @@
-"""What is a gap? The rule in words and numbers; `store.py` and `sweep.py` carry it out in SQL with these constants."""
+"""What is a gap, and why? The rules in words and numbers; `store.py` and `sweep.py` carry them out in SQL."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 # contracts.md 4: a distance between stored points of more than two expected intervals.
 GAP_INTERVALS = 2.0
+
+OUR_OUTAGE = "our outage"
+EXCHANGE_OUTAGE = "exchange outage"
+RATE_LIMITED = "rate limited"
+MARKET_QUIET = "market quiet"
+DELISTED = "delisted"
+UNKNOWN = "unknown"
+
+LEAST_SHARE = 0.5  # of a silence: what explains less of it did not cause it
+CAUSE_OF_OUTCOME = {
+    "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
+    "unreachable": (EXCHANGE_OUTAGE, "the exchange did not answer"),
+    "bad_reply": (EXCHANGE_OUTAGE, "the exchange answered no data"),
+    "denied": (UNKNOWN, "the exchange refused us: key, region or certificate"),
+    "failed": (OUR_OUTAGE, "our own cycles failed"),
+    "unsupported": (UNKNOWN, "the exchange said that it cannot do that"),
+}
 
 
 def is_gap(started_at: datetime, ended_at: datetime, expected_seconds: float) -> bool:
@@ -18,11 +36,79 @@ def missed_count(started_at: datetime, ended_at: datetime, expected_seconds: flo
 
 
 def cause_of(last_outcome: str) -> tuple[str, str]:
-    """Why a pipeline is silent although its worker finishes cycles: the cause, and the evidence in words."""
-    if last_outcome == "throttled":
-        return "rate limited", "the exchange asked us to wait"
-    if last_outcome in ("unreachable", "bad_reply"):
-        return "exchange outage", f"the last cycle ended {last_outcome}"
-    if last_outcome in ("failed", "denied"):
-        return "unknown", f"the last cycle ended {last_outcome}"
-    return "unknown", "cycles were stored, this market was not in them or was quarantined"
+    """A first guess, from the last cycle alone, until all runs of the silence are read: the cause, and why."""
+    if last_outcome in CAUSE_OF_OUTCOME:
+        cause, _ = CAUSE_OF_OUTCOME[last_outcome]
+        return cause, f"the last cycle ended {last_outcome}"
+    return UNKNOWN, "cycles were stored, this market was not in them or was quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one silence.
+
+    `seconds` are by the outcome of the run that covers them: until the next run, but no longer than its pause or two
+    intervals. What no run covers, nobody collected. `counts` are the runs.
+    """
+
+    length_seconds: float
+    slack_seconds: float
+    seconds: dict[str, float]
+    counts: dict[str, int]
+    delisted_at: datetime | None = None
+    quarantined_count: int = 0
+    quarantine_reason: str = ""
+
+
+def judge(evidence: Evidence) -> tuple[str, str]:
+    """The cause of a silence and the evidence in words. What fills the larger part of it decides."""
+    if evidence.delisted_at is not None:
+        return DELISTED, f"the exchange no longer lists this market since {evidence.delisted_at:%Y-%m-%d %H:%M:%S} UTC"
+    absent = _absent_seconds(evidence)
+    failed = {name: seconds for name, seconds in evidence.seconds.items() if name != "stored"}
+    stored = evidence.seconds.get("stored", 0.0)
+    if absent > 0 and absent >= max([stored, sum(failed.values())]):
+        runs = sum(evidence.counts.values())
+        done = "no cycle was finished" if runs == 0 else f"only {_counted(runs, 'cycle')} finished"
+        return OUR_OUTAGE, f"{done} during the silence; nobody collected for {absent:.0f} s of {_length(evidence)}"
+    if failed and sum(failed.values()) >= stored:
+        return _of_failures(evidence, failed)
+    return _of_one_market(evidence)
+
+
+def _absent_seconds(evidence: Evidence) -> float:
+    """Without what the row before the silence covers, and without rounding's crumbs."""
+    covered = sum(evidence.seconds.values()) + min(evidence.slack_seconds, evidence.length_seconds / 2)
+    absent = evidence.length_seconds - covered
+    return absent if absent > 0.05 * evidence.length_seconds else 0.0
+
+
+def _of_failures(evidence: Evidence, failed: dict[str, float]) -> tuple[str, str]:
+    by_cause: dict[str, float] = {}
+    for outcome, seconds in failed.items():
+        cause, _ = CAUSE_OF_OUTCOME.get(outcome, (UNKNOWN, ""))
+        by_cause[cause] = by_cause.get(cause, 0.0) + seconds
+    cause = max(by_cause, key=lambda name: by_cause[name])
+    outcomes = sorted(name for name in failed if CAUSE_OF_OUTCOME.get(name, (UNKNOWN, ""))[0] == cause)
+    words = ", ".join(f"{_counted(evidence.counts.get(name, 0), 'cycle')} {name}" for name in outcomes)
+    why = CAUSE_OF_OUTCOME.get(outcomes[0], (UNKNOWN, "cycles brought nothing"))[1]
+    return cause, f"{why}: {words} in {_length(evidence)}"
+
+
+def _of_one_market(evidence: Evidence) -> tuple[str, str]:
+    """Others came, this one did not."""
+    stored = evidence.counts.get("stored", 0)
+    if evidence.quarantined_count:
+        times = _counted(evidence.quarantined_count, "time")
+        return UNKNOWN, f"its quotes were quarantined {times}: {evidence.quarantine_reason}"
+    if stored:
+        return MARKET_QUIET, f"{_counted(stored, 'cycle')} stored other markets, the exchange sent nothing of this one"
+    return UNKNOWN, f"no run explains {_length(evidence)}"
+
+
+def _length(evidence: Evidence) -> str:
+    return f"{evidence.length_seconds:.0f} s"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -5,6 +5,7 @@ Hot tables (Pipeline, Tick) are written by `store.py` in one SQL statement per p
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -38,6 +39,28 @@ class GapCause(models.TextChoices):
     MARKET_QUIET = "market quiet"
     DELISTED = "delisted"
     UNKNOWN = "unknown"
+
+
+class GapState(models.TextChoices):
+    """How far the exchange has been asked for what we missed; says nothing about whether the silence lasts."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+    PARTLY_FILLED = "partly filled"
+    NOTHING = "exchange has none"
+    EXPIRED = "expired"
+
+
+TO_FILL = (GapState.OPEN, GapState.FILLING)
+
+
+class Origin(models.IntegerChoices):
+    """Where a stored row comes from: our own poll, or the exchange's history asked for later."""
+
+    LIVE = 0
+    CANDLE = 1
+    TRADE = 2
 
 
 class Worker(models.Model):
@@ -102,6 +125,7 @@ class Pipeline(models.Model):
     gaps_24h = models.IntegerField(default=0)
     gap_open = models.BooleanField(default=False)
     resumed_at = models.DateTimeField(null=True, blank=True)  # no silence before this was a gap
+    frozen = models.BooleanField(default=False, db_default=False)  # fresh stamps, old values, while the pair moves
 
     objects = PipelineQuerySet.as_manager()
 
@@ -160,6 +184,8 @@ class Gap(models.Model):
     """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
 
     `ended_at` is null while the silence lasts. Opened by `sweep` or by the row that ends it, exactly once.
+    The exchange has been asked for everything before `filled_until`: `filled_count` rows came, `lacking_count` that
+    should be there it has not.
     """
 
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="gaps", db_index=False)
@@ -168,7 +194,14 @@ class Gap(models.Model):
     missed_count = models.IntegerField()
     cause = models.CharField(max_length=16, default=GapCause.UNKNOWN)
     evidence = models.TextField(blank=True)
+    is_judged = models.BooleanField(default=False, db_default=False)  # the cause is from all runs of the silence
     detected_at = models.DateTimeField()
+    state = models.CharField(max_length=17, default=GapState.OPEN, db_default=GapState.OPEN)
+    filled_until = models.DateTimeField(null=True, blank=True)
+    filled_count = models.IntegerField(default=0, db_default=0)
+    lacking_count = models.IntegerField(default=0, db_default=0)
+    attempts = models.SmallIntegerField(default=0, db_default=0)  # failed ones in a row
+    next_try_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -181,6 +214,11 @@ class Gap(models.Model):
         indexes = [
             models.Index(fields=["ended_at"], name="gap_by_end"),  # the sweep's 24 h window, and pruning
             models.Index(fields=["-started_at", "-id"], name="gap_newest_first"),  # admin and API pages
+            models.Index(  # backfill's choice among an exchange's pipelines
+                fields=["pipeline"], condition=models.Q(state__in=["open", "filling"]), name="gap_to_fill"
+            ),
+            models.Index(fields=["id"], condition=models.Q(is_judged=False), name="gap_to_judge"),
+            models.Index(fields=["pipeline"], condition=models.Q(ended_at__isnull=True), name="gap_running"),
         ]
 
     def __str__(self) -> str:
@@ -189,6 +227,14 @@ class Gap(models.Model):
     @property
     def is_open(self) -> bool:
         return self.ended_at is None
+
+    def progress(self, now: datetime) -> float:
+        """The share of the silence for which the exchange has been asked, from 0 to 1."""
+        if self.state not in TO_FILL:
+            return 1.0
+        whole = ((self.ended_at or now) - self.started_at).total_seconds()
+        asked = ((self.filled_until or self.started_at) - self.started_at).total_seconds()
+        return min(1.0, asked / whole) if whole > 0 else 0.0
 
 
 class Run(models.Model):
@@ -206,6 +252,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     excerpt = models.TextField(blank=True)
     correlation_id = models.CharField(max_length=64, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)  # nobody asks before this: a pause, not an outage of ours
 
     class Meta:
         indexes = [
@@ -231,6 +278,20 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.exchange_id}: {self.from_status} to {self.to_status}"
+
+
+class Backfill(models.Model):
+    """The turn-taking of one exchange's backfill: one request at a time, so many a minute."""
+
+    exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="backfill")
+    has_work = models.BooleanField(default=False)
+    busy_until = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+    minute_at = models.DateTimeField(null=True, blank=True)
+    requests_in_minute = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"backfill of {self.exchange_id}"
 
 
 class Cursor(models.Model):

@@ -16,10 +16,19 @@ NAME = re.compile(r"_(\d{4})(\d{2})(\d{2})$")
 
 def ensure(now: datetime) -> None:
     """Makes every partition from yesterday to DAYS_AHEAD that is not there yet."""
+    _ensure(now.date() - timedelta(days=1), now.date() + timedelta(days=DAYS_AHEAD))
+
+
+def ensure_since(start: datetime, now: datetime) -> None:
+    """Makes those of past days, on which nothing may have run here, for rows that are fetched later."""
+    _ensure(start.date(), now.date())
+
+
+def _ensure(first: date, last: date) -> None:
     for table in PARTITIONED:
         present = set(_partitions(table))
-        for offset in range(-1, DAYS_AHEAD + 1):
-            day = now.date() + timedelta(days=offset)
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(days=offset)
             if _name(table, day) not in present:
                 _create(table, day)
 

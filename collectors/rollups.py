@@ -19,7 +19,7 @@ SELECT pipeline_id, date_trunc('minute', received_at), count(*),
        (array_agg(last ORDER BY received_at DESC))[1],
        (array_agg(bid ORDER BY received_at DESC))[1], (array_agg(ask ORDER BY received_at DESC))[1],
        (array_agg(base_volume ORDER BY received_at DESC))[1]
-FROM collectors_tick WHERE received_at >= %(start)s AND received_at < %(end)s
+FROM collectors_tick WHERE received_at >= %(start)s AND received_at < %(end)s {only}
 GROUP BY 1, 2
 ON CONFLICT (pipeline_id, minute_at) DO UPDATE SET
     samples = excluded.samples, open = excluded.open, high = excluded.high, low = excluded.low,
@@ -38,7 +38,16 @@ def run(now: datetime) -> int:
         if end <= cursor_row.reached_at:
             return 0
         with connection.cursor() as cursor:
-            cursor.execute(ROLL_UP, {"start": cursor_row.reached_at, "end": end})
+            cursor.execute(ROLL_UP.format(only=""), {"start": cursor_row.reached_at, "end": end})
             written = int(cursor.rowcount)
         Cursor.objects.filter(pk=CURSOR).update(reached_at=end)
     return written
+
+
+def again(pipeline_id: int, *, start: datetime, end: datetime) -> None:
+    """Recomputes the minutes that touch [start, end] of one pipeline, because rows came later."""
+    first = start.replace(second=0, microsecond=0)
+    after_last = end.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    with connection.cursor() as cursor:
+        statement = ROLL_UP.format(only="AND pipeline_id = %(pipeline)s")
+        cursor.execute(statement, {"start": first, "end": after_last, "pipeline": pipeline_id})

@@ -25,6 +25,8 @@ MARKETS_TASK = "collectors.tasks.refresh_markets"
 JOBS = {
     "job:upkeep": ("collectors.tasks.keep_up", 60.0),
     "job:sync": ("collectors.tasks.sync_schedule", 60.0),
+    "job:backfill": ("collectors.tasks.plan_backfill", 30.0),
+    "job:habits": ("collectors.tasks.learn_habits", 60.0),
     "job:markets": ("exchanges.tasks.judge_markets", 60.0),
 }
 

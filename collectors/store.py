@@ -92,7 +92,7 @@ QUOTES = f"""
            %(finished_at)s
     FROM merged WHERE is_gap AND NOT is_first
     ON CONFLICT (pipeline_id, started_at) DO UPDATE
-        SET ended_at = excluded.ended_at, missed_count = excluded.missed_count
+        SET ended_at = excluded.ended_at, missed_count = excluded.missed_count, is_judged = false
         WHERE collectors_gap.ended_at IS NULL
 ), withdrawn AS (
     -- sweep saw the silence a moment before the row that ended it in time was committed
@@ -104,9 +104,10 @@ QUOTES = f"""
 RUN = """
 , run AS (
     INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
-                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id)
+                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, retry_at)
     SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s, {stored},
-           %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s
+           %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s,
+           %(retry_at)s
     FROM fenced
 )
 SELECT (SELECT count(*) FROM fenced), {stored}

@@ -6,18 +6,21 @@ passed over until the next sweep.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
 from collectors import freshness
-from collectors.gaps import GAP_INTERVALS, cause_of
+from collectors.gaps import GAP_INTERVALS, Evidence, cause_of, judge
 from collectors.models import Cursor, Transition, Worker
 from collectors.status import facts
 
 GAP_WINDOW = timedelta(hours=24)
 GAP_CURSOR = "gaps_24h"
+MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
 OPEN_GAPS = f"""
@@ -62,6 +65,53 @@ UPDATE collectors_pipeline AS p SET gaps_24h = greatest(0, p.gaps_24h - gone.gap
 FROM gone JOIN locked ON locked.market_id = gone.pipeline_id WHERE p.market_id = gone.pipeline_id
 """
 
+# A gap that lost its pipeline's mark would stay open for ever; the pipeline's newest row says where it ended.
+END_ORPHANS = """
+UPDATE collectors_gap AS g
+SET ended_at = greatest(g.started_at + interval '1 microsecond', coalesce(p.received_at, g.started_at)),
+    is_judged = false
+FROM collectors_pipeline AS p
+WHERE p.market_id = g.pipeline_id AND g.ended_at IS NULL AND NOT p.gap_open AND p.received_at > g.started_at
+"""
+
+# Gaps by the silence that they are part of. The markets of one poll share theirs, so an outage is judged once; only
+# those that others' rows covered are looked at one by one.
+TO_JUDGE = """
+SELECT m.exchange_id, g.started_at, COALESCE(g.ended_at, %(now)s), min(p.expected_seconds), array_agg(g.id),
+       g.ended_at
+FROM (SELECT * FROM collectors_gap WHERE NOT is_judged ORDER BY id LIMIT %(most_gaps)s) AS g
+JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
+JOIN exchanges_market AS m ON m.id = g.pipeline_id
+GROUP BY 1, 2, g.ended_at ORDER BY min(g.id) LIMIT %(most)s
+"""
+
+# Each run covers the time until the next one, but no more than its pause or two intervals.
+COVERED = f"""
+SELECT s.number, r.outcome, count(*), sum(extract(epoch FROM r.covered))
+FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
+            %(intervals)s::float8[]) AS s (number, exchange, started_at, ended_at, seconds)
+CROSS JOIN LATERAL (
+    SELECT outcome, least(
+        greatest(retry_at, started_at + {GAP_INTERVALS} * s.seconds * interval '1 second'),
+        lead(started_at, 1, s.ended_at) OVER (ORDER BY started_at), s.ended_at) - started_at AS covered
+    FROM collectors_run
+    WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at - interval '1 millisecond'
+) AS r GROUP BY 1, 2
+"""
+
+DELISTED_AND_QUARANTINED = """
+SELECT g.id, m.delisted_at, q.times, q.reason
+FROM collectors_gap AS g
+JOIN exchanges_market AS m ON m.id = g.pipeline_id
+LEFT JOIN LATERAL (
+    SELECT count(*) AS times, max(bad ->> 'reason') AS reason
+    FROM collectors_run AS r CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS bad
+    WHERE r.exchange_id = m.exchange_id AND r.started_at > g.started_at
+      AND r.started_at < COALESCE(g.ended_at, %(now)s) AND r.rows_quarantined > 0 AND bad ->> 'symbol' = m.symbol
+) AS q ON true
+WHERE g.id = ANY(%(gaps)s) AND (m.delisted_at IS NOT NULL AND NOT m.active OR q.times > 0)
+"""
+
 OUTCOMES_WITH_CAUSE = ("throttled", "unreachable", "bad_reply", "failed", "denied")
 
 
@@ -71,11 +121,12 @@ class Swept:
 
     gaps_opened: int
     workers_turned: int
+    gaps_judged: int = 0
 
 
 def run(now: datetime) -> Swept:
     """One sweep. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
-    return Swept(gaps_opened=open_gaps(now), workers_turned=turn_workers(now))
+    return Swept(gaps_opened=open_gaps(now), workers_turned=turn_workers(now), gaps_judged=judge_gaps(now))
 
 
 def open_gaps(now: datetime) -> int:
@@ -111,6 +162,86 @@ def forget_old_gaps(now: datetime) -> int:
             count = int(cursor.rowcount)
         Cursor.objects.filter(pk=GAP_CURSOR).update(reached_at=until)
     return count
+
+
+def end_orphans() -> int:
+    """Ends gaps whose pipeline no longer knows of them; there are none unless somebody wrote past the write path."""
+    with connection.cursor() as cursor:
+        cursor.execute(END_ORPHANS)
+        return int(cursor.rowcount)
+
+
+def judge_gaps(now: datetime) -> int:
+    """Gives gaps their cause from all runs of the silence; again when they end. Twice finds the same."""
+    with connection.cursor() as cursor:
+        cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
+        silences = cursor.fetchall()
+        if not silences:
+            return 0
+        covered = _covered(cursor, silences)
+        cursor.execute(
+            DELISTED_AND_QUARANTINED, {"now": now, "gaps": [pk for silence in silences for pk in silence[4]]}
+        )
+        particular = {pk: facts for pk, *facts in cursor.fetchall()}
+    verdicts = [
+        (pk, *judge(_evidence(silence, covered.get(number, []), particular.get(pk))), silence[5])
+        for number, silence in enumerate(silences)
+        for pk in silence[4]
+    ]
+    return _record(verdicts)
+
+
+def _covered(cursor: Any, silences: Sequence[Sequence[Any]]) -> dict[int, list[tuple[str, int, float]]]:
+    exchanges, starts, ends, intervals, *_ = zip(*silences, strict=True)
+    cursor.execute(
+        COVERED,
+        {
+            "numbers": list(range(len(silences))),
+            "exchanges": list(exchanges),
+            "starts": list(starts),
+            "ends": list(ends),
+            "intervals": list(intervals),
+        },
+    )
+    found: dict[int, list[tuple[str, int, float]]] = {}
+    for number, outcome, count, seconds in cursor.fetchall():
+        found.setdefault(number, []).append((outcome, count, float(seconds)))
+    return found
+
+
+def _evidence(
+    silence: Sequence[Any], covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
+) -> Evidence:
+    _, started_at, ended_at, interval, *_ = silence
+    delisted_at, times, reason = particular or (None, 0, "")
+    return Evidence(
+        length_seconds=(ended_at - started_at).total_seconds(),
+        slack_seconds=GAP_INTERVALS * interval,
+        seconds={outcome: seconds for outcome, _, seconds in covered},
+        counts={outcome: count for outcome, count, _ in covered},
+        delisted_at=delisted_at if delisted_at and started_at <= delisted_at <= ended_at else None,
+        quarantined_count=times or 0,
+        quarantine_reason=reason or "",
+    )
+
+
+def _record(verdicts: Sequence[tuple[int, str, str, datetime | None]]) -> int:
+    """In the order of keys, and past gaps that a poll has ended meanwhile: they are judged by the next sweep."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(RECORD, tuple(map(list, zip(*sorted(verdicts), strict=True))))
+        return int(cursor.rowcount)
+
+
+RECORD = """
+WITH verdict AS (SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[])
+                 AS v (id, cause, evidence, ended_at)),
+locked AS (
+    SELECT g.id FROM collectors_gap AS g JOIN verdict AS v ON v.id = g.id ORDER BY g.id FOR UPDATE OF g SKIP LOCKED
+)
+UPDATE collectors_gap AS g SET cause = v.cause, evidence = v.evidence, is_judged = true
+FROM verdict AS v JOIN locked ON locked.id = v.id
+WHERE g.id = v.id AND g.ended_at IS NOT DISTINCT FROM v.ended_at
+"""
 
 
 def turn_workers(now: datetime) -> int:

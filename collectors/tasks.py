@@ -5,16 +5,55 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+import structlog
 from celery import shared_task
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
 
-from collectors import ingest, markets, rollups, schedule, sweep, upkeep
+from collectors import backfill, habits, ingest, markets, rollups, schedule, sweep, upkeep
 from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+
+FILL_SECONDS = 15.0  # well within the soft time limit, and children are for polls first
 
 
 @shared_task(bind=True)
 def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
     """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
-    return ingest.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
+    outcome = ingest.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
+    if outcome == "stored" and backfill.is_wanted(exchange_id):
+        _send_fill(exchange_id)
+    return outcome
+
+
+def _send_fill(exchange_id: str) -> None:
+    """The pause after this poll is the time for it; should the message be lost, the next poll sends another."""
+    try:
+        fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
+    except (KombuError, CeleryError, redis.RedisError, OSError) as error:
+        log.warning("fill_not_sent", exchange=exchange_id, error=str(error))
+
+
+@shared_task
+def fill_gaps(*, exchange_id: str, **_: Any) -> int:
+    """Fills gaps for as long as polling leaves time. Twice is harmless: one request at a time, each gap claimed."""
+    return backfill.fill(exchange_id, clock=clock.now, seconds=FILL_SECONDS)
+
+
+@shared_task
+def plan_backfill(**_: Any) -> None:
+    """Says which exchanges have gaps to fill. Twice finds the same."""
+    backfill.plan(clock.now())
+
+
+@shared_task
+def learn_habits(**_: Any) -> None:
+    """Learns cadences, finds frozen values. Twice is harmless: only differences are written."""
+    now = clock.now()
+    habits.learn(now)
+    habits.find_frozen(now)
 
 
 @shared_task
@@ -29,6 +68,7 @@ def keep_up(**_: Any) -> None:
     now = clock.now()
     rollups.run(now)
     markets.follow_volumes(now)
+    sweep.end_orphans()
     sweep.forget_old_gaps(now)
     upkeep.run(now)
 

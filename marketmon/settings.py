@@ -183,6 +183,11 @@ THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
 SANDBOX_URL = env.str("SANDBOX_URL", "") or f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}"
 PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
 
+BACKFILL_REQUESTS_PER_MINUTE = env.int("BACKFILL_REQUESTS_PER_MINUTE", 6)
+BACKFILL_DEADLINE_SECONDS = env.float("BACKFILL_DEADLINE_SECONDS", 3.0)
+CADENCE_CEILING_SECONDS = env.float("CADENCE_CEILING_SECONDS", 300.0)
+FROZEN_AFTER_SECONDS = env.float("FROZEN_AFTER_SECONDS", 600.0)
+FROZEN_LEAST_MOVE_SHARE = env.float("FROZEN_LEAST_MOVE_SHARE", 0.001)
 # --- what operators may set for an exchange -----------------------------------------------------------------------------
 CREDENTIALS_KEY = env.str("CREDENTIALS_KEY", "")  # Fernet keys, newest first; without one it follows from SECRET_KEY
 CONNECTIVITY_BUDGET_SECONDS = env.float("CONNECTIVITY_BUDGET_SECONDS", 10.0)

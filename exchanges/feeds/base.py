@@ -145,16 +145,31 @@ class Feed(Protocol):
     ) -> Poll: ...
 
     def fetch_candles(
-        self, symbol: str, *, timeframe: str, since: float | None, limit: int | None, deadline_seconds: float
+        self,
+        symbol: str,
+        *,
+        timeframe: str,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
     ) -> tuple[Candle, ...]: ...
 
     def fetch_trades(
-        self, symbol: str, *, since: float | None, limit: int | None, deadline_seconds: float
+        self,
+        symbol: str,
+        *,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
     ) -> tuple[Trade, ...]: ...
 
     def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook: ...
 
-    def fetch_balance(self, *, deadline_seconds: float) -> Mapping[str, Mapping[str, Any]]: ...
+    def fetch_balance(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Mapping[str, Mapping[str, Any]]: ...
 
     def ping(self, *, deadline_seconds: float) -> None:
         """The cheapest call that proves the venue answers (time, status or one ticker); raises FeedError."""

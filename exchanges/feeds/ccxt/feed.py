@@ -98,22 +98,35 @@ class CcxtFeed:
         return self._run(work, deadline_seconds, may_call)
 
     def fetch_candles(
-        self, symbol: str, *, timeframe: str, since: float | None, limit: int | None, deadline_seconds: float
+        self,
+        symbol: str,
+        *,
+        timeframe: str,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
     ) -> tuple[Candle, ...]:
         async def work(_: Call) -> tuple[Candle, ...]:
             await self._ensure_markets()
             return _candles(await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit))
 
-        return self._run(work, deadline_seconds)
+        return self._run(work, deadline_seconds, may_call)
 
     def fetch_trades(
-        self, symbol: str, *, since: float | None, limit: int | None, deadline_seconds: float
+        self,
+        symbol: str,
+        *,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
     ) -> tuple[Trade, ...]:
         async def work(_: Call) -> tuple[Trade, ...]:
             await self._ensure_markets()
             return _trades(await self._client.fetch_trades(symbol, _milliseconds(since), limit))
 
-        return self._run(work, deadline_seconds)
+        return self._run(work, deadline_seconds, may_call)
 
     def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook:
         async def work(call: Call) -> OrderBook:
@@ -122,13 +135,15 @@ class CcxtFeed:
 
         return self._run(work, deadline_seconds)
 
-    def fetch_balance(self, *, deadline_seconds: float) -> Mapping[str, Mapping[str, Any]]:
+    def fetch_balance(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
         async def work(_: Call) -> Mapping[str, Mapping[str, Any]]:
             await self._ensure_markets()
             balance: dict[str, Any] = await self._client.fetch_balance()
             return {part: balance.get(part) or {} for part in ("free", "used", "total")}
 
-        return self._run(work, deadline_seconds)
+        return self._run(work, deadline_seconds, may_call)
 
     def ping(self, *, deadline_seconds: float) -> None:
         async def work(call: Call) -> None:

@@ -1,0 +1,50 @@
+"""Fresh stamps, old values: is a price frozen while the same pair moves on other exchanges?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+LEAST_SOURCES = 2  # one other that moves may be the one that is wrong
+USUAL_CHANGES = 10  # a market that rests long between changes is given ten such rests
+PEGS = {
+    "dollar": {
+        "USD", "USDT", "USDC", "DAI", "TUSD", "FDUSD", "BUSD", "PYUSD", "USDE", "USDS", "USDP", "GUSD", "USDD",
+        "FRAX", "LUSD", "RLUSD", "USD1", "USDG", "USDB", "SUSD", "CRVUSD", "GHO", "USD0", "XUSD", "USDQ", "USDR",
+    },
+    "euro": {"EUR", "EURC", "EURT", "EURS", "EURI", "EURQ", "EURR", "AEUR", "EURCV"},
+    "bitcoin": {"BTC", "WBTC", "CBBTC", "TBTC", "BTCB", "FBTC", "LBTC", "SOLVBTC"},
+    "ether": {"ETH", "WETH", "STETH", "WSTETH", "CBETH", "RETH", "WBETH", "BETH"},
+}  # fmt: skip
+ANCHORS = {asset: anchor for anchor, assets in PEGS.items() for asset in assets}
+MONEY = {"dollar", "euro"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """One pipeline whose rows come and do not change, and the moves of the others of its pair.
+
+    `usual_seconds` is how long its value usually rests, None when that is not known; `moves` are shares of the price,
+    one for each other exchange, since this one's last change.
+    """
+
+    base: str
+    quote: str
+    unchanged_seconds: float
+    usual_seconds: float | None
+    moves: Sequence[float]
+
+
+def is_pegged(base: str, quote: str) -> bool:
+    """Is the pair's price meant to stand still?"""
+    one, other = ANCHORS.get(base.upper()), ANCHORS.get(quote.upper())
+    return one is not None and other is not None and (one == other or {one, other} <= MONEY)
+
+
+def is_frozen(still: Stillness, *, after_seconds: float, least_move: float) -> bool:
+    """Does it rest far longer than is its habit, while most others have moved by at least `least_move`?"""
+    if is_pegged(still.base, still.quote) or len(still.moves) < LEAST_SOURCES:
+        return False
+    patience = max(after_seconds, USUAL_CHANGES * (still.usual_seconds or 0.0))
+    return still.unchanged_seconds > patience and median(still.moves) >= least_move

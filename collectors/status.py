@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from collectors import freshness
 from collectors.models import Worker
@@ -25,7 +25,7 @@ def read(now: datetime) -> Snapshot:
             Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("exchange_id")
         )
         views = tuple(freshness.view(facts(worker, now), now) for worker in workers)
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         raise CollectorAbsent("the collector's state cannot be read") from error
     return Snapshot(taken_at=now, workers=views)
 

@@ -14,7 +14,7 @@ from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.quality import Row
 from exchanges.feeds.base import Quote
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
+from marketmon.lib import clock, valkey
 
 
 def quote(symbol: str = "BTC/USD", *, received_at: float = 1_795_000_000.0, **fields: object) -> Quote:
@@ -87,6 +87,7 @@ def make_world(now: datetime) -> World:
 @pytest.fixture
 def world(transactional_db: None) -> Iterator[World]:
     """Real commits: the write path's stage is emptied by them."""
+    valkey.client().flushdb()
     yield make_world(clock.now())
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_tick, collectors_rollup")  # not managed by Django, so not flushed by it

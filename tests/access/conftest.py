@@ -3,6 +3,6 @@ from tests.documents.conftest import (  # noqa: F401
     client,
     key_of,
     noon,
-    partitions_exist,
+    tiers,
     venue,
 )

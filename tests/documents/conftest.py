@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from django.test import Client
 
 from access import keys, lookup
 from access.models import Tier
-from collectors import partitions
 from collectors.models import Pipeline, Worker
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock, valkey
@@ -105,6 +105,9 @@ def client() -> Client:
 
 
 @pytest.fixture(autouse=True)
-def partitions_exist(request: pytest.FixtureRequest) -> None:
-    if "transactional_db" in request.fixturenames:
-        partitions.ensure(clock.now())
+def tiers(request: pytest.FixtureRequest) -> None:
+    """Tests with real commits empty all tables afterwards, the migrations' rows included."""
+    if {"db", "transactional_db"} & set(request.fixturenames):
+        request.getfixturevalue("db")
+        for values in import_module("access.migrations.0002_tiers").TIERS:
+            Tier.objects.get_or_create(name=values["name"], defaults=values)

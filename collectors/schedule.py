@@ -28,6 +28,9 @@ JOBS = {
     "job:backfill": ("collectors.tasks.plan_backfill", 30.0),
     "job:habits": ("collectors.tasks.learn_habits", 60.0),
     "job:markets": ("exchanges.tasks.judge_markets", 60.0),
+    "job:candles": ("metrics.tasks.collect_candles", 60.0),
+    "job:grids": ("metrics.tasks.follow_grids", 30.0),
+    "job:forget": ("metrics.tasks.forget", 3600.0),
 }
 
 SET_EXPECTED = """

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "access",
     "exchanges",
     "collectors",
+    "metrics",
 ]
 
 MIDDLEWARE = [
@@ -217,6 +218,20 @@ API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", 0.5)  # a revoked key
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])  # networks whose X-Forwarded-For is believed
 STATUS_BODY_MAX_AGE_SECONDS = env.float("STATUS_BODY_MAX_AGE_SECONDS", 2.0)  # 0: each request is rendered on its own
 RATE_OUTLIER_SHARE = env.float("RATE_OUTLIER_SHARE", 0.05)  # further than this from the median of three or more
+
+# --- metrics: webhook, candles, regimes, grids (metrics/policy.py has the regime's numbers) -------------------------------
+METRICS_WEBHOOK_TOKEN = env.str("METRICS_WEBHOOK_TOKEN", "")  # empty: open, as an internal service
+METRICS_BUDGET_SECONDS = env.float("METRICS_BUDGET_SECONDS", 60.0)
+METRICS_EXCHANGE_SECONDS = env.float("METRICS_EXCHANGE_SECONDS", 10.0)
+METRICS_WAIT_SECONDS = env.float("METRICS_WAIT_SECONDS", 30.0)  # for a collection that is already running
+METRICS_FRESH_SECONDS = env.float("METRICS_FRESH_SECONDS", 60.0)  # older quotes are asked for again, or left out
+METRICS_RETENTION_DAYS = env.int("METRICS_RETENTION_DAYS", 14)
+METRICS_MARKETS = env.list("METRICS_MARKETS", default=["binance:BTC/USDT", "binance:ETH/USDT", "kraken:BTC/USD"])
+METRICS_TIMEFRAMES = env.list("METRICS_TIMEFRAMES", default=["1h", "4h"])
+CANDLE_SETTLE_SECONDS = env.float("CANDLE_SETTLE_SECONDS", 5.0)  # an exchange's clock may be behind ours
+CANDLE_HOLES_SECONDS = env.float("CANDLE_HOLES_SECONDS", 3600.0)  # how often candles that did not come are asked for
+CANDLE_LOOKBACK = env.int("CANDLE_LOOKBACK", 250)
+REGIME_POLICY = env.json("REGIME_POLICY", default={})  # {"trend_limit": 0.7}: any number of metrics/policy.py
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "marketmon.api.BrowsableRenderer"],

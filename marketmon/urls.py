@@ -17,6 +17,7 @@ from collectors import documents_urls
 from exchanges import api as exchanges
 from exchanges import urls as operators
 from marketmon import errors, health
+from metrics import urls as metrics
 
 handler400 = errors.bad_request
 handler403 = errors.permission_denied
@@ -58,6 +59,8 @@ urlpatterns = [
     route("health", health.health, "health"),
     route("live", health.live, "live"),
     route("ready", health.ready, "ready"),
+    # Document 5: the webhook, its history, regimes and grids; Prometheus.
+    *metrics.urlpatterns,
     # Our own views of the state, read-only.
     route("api/v1", APIRootView.as_view(api_root_dict=START_PAGE, permission_classes=[AllowAny]), "api-root"),
     *listing("exchanges", exchanges.ExchangeViews, "exchange", key=EXCHANGE),

@@ -1,0 +1,406 @@
+"""Document 5's routes: parse, one call, render. Errors have the document's shapes; nothing here places an order."""
+
+from __future__ import annotations
+
+import hmac
+import io
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import exceptions
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from exchanges.models import Exchange, Market
+from marketmon.api import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
+from marketmon.lib import clock
+from marketmon.middleware import correlation_id
+from metrics import analysis, collection, dialect, exposition, grids, history, schemas, sources
+from metrics.collection import Budget, Trigger
+from metrics.fields import Fields, Invalid
+from metrics.models import PERIOD_SECONDS, Grid, Series, Spacing, Verdict
+
+log = structlog.get_logger(__name__)
+
+NO_STORE = {"Cache-Control": "no-store"}
+TIMEFRAMES = list(PERIOD_SECONDS)
+DEFAULT_SOURCE = "n8n_schedule"
+GRID_STATES = ("active", "disabled", "out_of_range", "stopped")
+
+
+class Refusal(Exception):
+    """An answer with a status of its own; the message is for the caller."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DocumentView(APIView):
+    """A route of document 5: open, or behind METRICS_WEBHOOK_TOKEN."""
+
+    authentication_classes = ()
+    permission_classes = [AllowAny]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not has_token(request.headers):
+            raise Refusal(401, "Valid webhook token required for this endpoint")
+
+    def handle_exception(self, error: Exception) -> Response:
+        if isinstance(error, Invalid):
+            return Response({"detail": error.problems}, status=422, headers=NO_STORE)
+        if isinstance(error, Refusal):
+            challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            body = dialect.refusal(str(error), now=clock.now())
+            return Response(body, status=error.status, headers=NO_STORE | challenge)
+        if isinstance(error, exceptions.APIException):
+            return super().handle_exception(error)
+        return self.handle_failure(error)
+
+    def handle_failure(self, error: Exception) -> Response:
+        log.exception("metrics_request_failed", path=self.request.path)
+        status = 503 if isinstance(error, DatabaseError | InterfaceError) else 500
+        return Response(dialect.refusal(in_words(error), now=clock.now()), status=status, headers=NO_STORE)
+
+
+class Collect(DocumentView):
+    """Collects one snapshot now: balances, market data, regimes, grids."""
+
+    trigger_source = DEFAULT_SOURCE
+
+    @extend_schema(
+        operation_id="metrics_collect",
+        tags=["metrics"],
+        auth=[],
+        request=schemas.CollectRequest,
+        responses={200: schemas.CollectResponse, 422: schemas.Detail, 500: schemas.CollectResponse, 401: schemas.Error},
+    )
+    def post(self, request: Request) -> Response:
+        trigger = read_trigger(Fields(body_of(request), ("body",)))
+        self.trigger_source = trigger.source
+        outcome = collection.collect(trigger, now=clock.now(), correlation_id=correlation_id())
+        return Response(dialect.outcome(outcome), headers=NO_STORE)
+
+    def handle_failure(self, error: Exception) -> Response:
+        if not isinstance(error, collection.Busy):
+            log.exception("metrics_collection_failed")
+        body = dialect.failed(self.trigger_source, in_words(error), now=clock.now())
+        return Response(body, status=500, headers=NO_STORE)
+
+
+class History(DocumentView):
+    """What was collected, newest first."""
+
+    @extend_schema(
+        operation_id="metrics_history",
+        tags=["metrics"],
+        auth=[],
+        parameters=[
+            OpenApiParameter("from", OpenApiTypes.DATETIME, description="Inclusive."),
+            OpenApiParameter("to", OpenApiTypes.DATETIME, description="Exclusive."),
+            OpenApiParameter("source", str),
+            OpenApiParameter("status", str, enum=["success", "error"]),
+            OpenApiParameter("market", str, description="Collections that stored this market; snapshots show it only."),
+            OpenApiParameter("limit", int, default=100),
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("include", str, enum=["snapshot"]),
+        ],
+        responses={200: schemas.HistoryResponse, 422: schemas.Detail, 401: schemas.Error, 503: schemas.Error},
+    )
+    def get(self, request: Request) -> Response:
+        query = history.read_query(Fields(request.query_params.dict(), ("query",)))
+        page = history.read(query)
+        body = dialect.listed("metrics", page.entries, now=clock.now(), next_cursor=page.next_cursor)
+        return Response(body, headers=NO_STORE)
+
+
+class RegimeCurrent(DocumentView):
+    """The newest verdict on each watched market."""
+
+    @extend_schema(
+        operation_id="regime_current",
+        tags=["metrics"],
+        auth=[],
+        parameters=[
+            OpenApiParameter("market", str),
+            OpenApiParameter("exchange", str),
+            OpenApiParameter("timeframe", str, enum=TIMEFRAMES, default="1h"),
+        ],
+        responses={200: schemas.RegimesResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+    )
+    def get(self, request: Request) -> Response:
+        fields = Fields(request.query_params.dict(), ("query",))
+        market, exchange = fields.text("market"), fields.text("exchange")
+        timeframe = fields.choice("timeframe", TIMEFRAMES, "1h") or "1h"
+        fields.check()
+        now = clock.now()
+        chosen = find_series(market=market, exchange=exchange, timeframe=timeframe)
+        newest = {row.series_id: row for row in newest_of(chosen)}
+        entries = [
+            dialect.regime_entry(newest[each.pk], now=now)
+            if each.pk in newest
+            else dialect.regime_failure(each, "not analyzed yet")
+            for each in chosen
+        ]
+        return Response(dialect.listed("regimes", entries, now=now), headers=NO_STORE)
+
+
+class RegimeAnalyze(DocumentView):
+    """Judges one market or all watched ones now; stored candles first, missing ones are asked for."""
+
+    @extend_schema(
+        operation_id="regime_analyze",
+        tags=["metrics"],
+        auth=[],
+        request=schemas.AnalyzeRequest,
+        responses={200: schemas.AnalyzeResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+    )
+    def post(self, request: Request) -> Response:
+        fields = Fields(body_of(request), ("body",))
+        market, exchange = fields.text("market"), fields.text("exchange")
+        timeframe = fields.choice("timeframe", TIMEFRAMES, "1h") or "1h"
+        lookback = fields.integer("lookback", low=60, high=1000, default=analysis.DEFAULT_LOOKBACK)
+        source, analysis_id = fields.text("source") or "manual", fields.text("analysis_id")
+        fields.check()
+        now = clock.now()
+        chosen = series_to_analyze(market=market, exchange=exchange, timeframe=timeframe)
+        entries = analyze(chosen, now=now, lookback=lookback, source=source)
+        name = analysis_id or f"analysis_{now:%Y%m%d_%H%M%S}"
+        return Response(dialect.listed("regimes", entries, now=now, analysis_id=name), headers=NO_STORE)
+
+
+class GridsStatus(DocumentView):
+    """How every grid stands against the newest stored price."""
+
+    @extend_schema(
+        operation_id="grids_status",
+        tags=["metrics"],
+        auth=[],
+        parameters=[
+            OpenApiParameter("market", str),
+            OpenApiParameter("exchange", str),
+            OpenApiParameter("state", str, enum=list(GRID_STATES)),
+            OpenApiParameter("grid_id", str),
+        ],
+        responses={200: schemas.GridsResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+    )
+    def get(self, request: Request) -> Response:
+        fields = Fields(request.query_params.dict(), ("query",))
+        names = {"market__symbol": fields.text("market"), "market__exchange": fields.text("exchange")}
+        names["pk"] = fields.text("grid_id")
+        state = fields.choice("state", GRID_STATES, None)
+        fields.check()
+        now = clock.now()
+        wanted = {name: value for name, value in names.items() if value}
+        chosen = Grid.objects.filter(**wanted).select_related("market").order_by("pk")
+        standings = grids.standings(chosen, now=now)
+        if names["pk"] and not standings:
+            raise Refusal(404, f"grid {names['pk']} is not known")
+        matching = [each for each in standings if state in (None, each.state)]
+        return Response(dialect.listed("grids", dialect.grid_entries(matching), now=now), headers=NO_STORE)
+
+
+class GridsCreate(DocumentView):
+    """Makes a grid that is followed on paper."""
+
+    @extend_schema(
+        operation_id="grids_create",
+        tags=["metrics"],
+        auth=[],
+        request=schemas.GridRequest,
+        responses={
+            201: schemas.GridResponse,
+            404: schemas.Error,
+            409: schemas.Error,
+            422: schemas.Detail,
+            401: schemas.Error,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        fields = Fields(body_of(request), ("body",))
+        market, exchange = fields.text("market", required=True), fields.text("exchange", required=True)
+        wanted = read_grid(fields)
+        fields.check()
+        now = clock.now()
+        chosen = find_market(str(market), str(exchange))
+        try:
+            grid = grids.create(chosen, wanted, now=now)
+        except grids.Taken as error:
+            raise Refusal(409, str(error)) from error
+        standing = grids.standings([grid], now=now)[0]
+        body = {
+            "status": "success",
+            "grid_id": grid.pk,
+            "timestamp": clock.milliseconds_z(now),
+            "grid": dialect.grid_entry(standing),
+            "warnings": grids.warnings_of(standing),
+        }
+        return Response(body, status=201, headers=NO_STORE)
+
+
+class Exposition(DocumentView):
+    """Everything that Prometheus may want to know, in its text format."""
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        body, content_type = exposition.render(request.headers.get("Accept", ""), now=clock.now())
+        return HttpResponse(body, content_type=content_type, headers=NO_STORE)
+
+
+# --- reading requests -------------------------------------------------------------------------------------------
+
+
+def has_token(headers: Mapping[str, str]) -> bool:
+    """True without a configured token: the service is internal."""
+    token = settings.METRICS_WEBHOOK_TOKEN
+    if not token:
+        return True
+    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+    claimed = [headers.get("X-Webhook-Token", ""), bearer.strip() if scheme.lower() == "bearer" else ""]
+    return True in [hmac.compare_digest(each.encode(), token.encode()) for each in claimed]  # all, in equal time
+
+
+def body_of(request: Request) -> object:
+    """The body as document 5's service read it: none at all is an empty object, and other types are no object."""
+    raw = request._request.body[: BODY_BYTES + 1]
+    if not raw.strip():
+        return {}
+    if "json" not in (request.content_type or ""):
+        return raw[:TEXT_SHOWN].decode("utf-8", "replace")
+    try:
+        return GuardedJSONParser().parse(io.BytesIO(raw))
+    except (exceptions.ParseError, PayloadTooLarge) as error:
+        problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
+        raise Invalid([{**problem, "ctx": {"error": str(error.detail)}}]) from error
+
+
+TEXT_SHOWN = 200
+
+
+def read_trigger(fields: Fields) -> Trigger:
+    fields.moment("trigger_time")
+    source = fields.text("source")
+    trigger = Trigger(
+        source=DEFAULT_SOURCE if source is None else source,
+        trigger_time=fields.text("trigger_time") or None,
+        collection_id=fields.text("collection_id") or None,
+    )
+    fields.check()
+    return trigger
+
+
+def read_grid(fields: Fields) -> grids.Wanted:
+    prices, structure = fields.part("price_range"), fields.part("grid_structure")
+    lower, upper = prices.amount("lower_bound"), prices.amount("upper_bound")
+    if lower is not None and upper is not None and upper <= lower:
+        prices.note("upper_bound", "greater_than", "Input should be greater than lower_bound")
+    stop_loss = fields.amount("stop_loss", required=False)
+    if stop_loss is not None and lower is not None and stop_loss >= lower:
+        fields.note("stop_loss", "less_than", "Input should be less than price_range.lower_bound")
+    grid_id = fields.text("grid_id") or None
+    if grid_id is not None and not schemas.GRID_ID_PATTERN.fullmatch(grid_id):
+        fields.note(
+            "grid_id", "string_pattern_mismatch", "String should be 1-64 of letters, digits, '.', '_', ':', '-'"
+        )
+    wanted = {
+        "levels": structure.integer("levels", low=2, high=500),
+        "spacing": structure.choice("spacing", [*Spacing.values], "arithmetic"),
+        "amount": structure.amount("amount_per_grid"),
+    }
+    enabled, source = fields.flag("enabled", default=False), fields.text("source")
+    return grids.Wanted(
+        grid_id=grid_id,
+        lower=lower,  # type: ignore[arg-type]  # a missing one has been noted, and `check` raises
+        upper=upper,  # type: ignore[arg-type]
+        stop_loss=stop_loss,
+        enabled=enabled,
+        source=source or "",
+        **wanted,  # type: ignore[arg-type]
+    )
+
+
+# --- finding what they name -------------------------------------------------------------------------------------
+
+
+def find_market(symbol: str, exchange_id: str) -> Market:
+    """Raises Refusal 404, which says which of the two is unknown."""
+    exchange = Exchange.objects.known().filter(pk=exchange_id.lower()).first()
+    if exchange is None:
+        raise Refusal(404, f"exchange {exchange_id} is not known")
+    market = Market.objects.filter(exchange=exchange, symbol=symbol).select_related("exchange").first()
+    if market is None:
+        raise Refusal(404, f"market {symbol} is not known on {exchange.id}")
+    return market
+
+
+def find_series(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
+    """The watched ones, or those of a named market; one that nobody lists is a 404, one never judged an empty list."""
+    analysis.watch_configured()
+    names = {"market__symbol": market, "market__exchange": exchange.lower() if exchange else None}
+    wanted: dict[str, Any] = {name: value for name, value in names.items() if value}
+    if not market:
+        wanted["enabled"] = True
+    chosen = Series.objects.filter(timeframe=timeframe, **wanted)
+    found = list(chosen.select_related("market__exchange").order_by("market__exchange", "market__symbol"))
+    if not found and market and not Market.objects.filter(**_market_names(wanted)).exists():
+        raise Refusal(404, f"market {market} is not known" + (f" on {exchange}" if exchange else ""))
+    if not found and exchange and not Exchange.objects.known().filter(pk=exchange.lower()).exists():
+        raise Refusal(404, f"exchange {exchange} is not known")
+    return found
+
+
+def series_to_analyze(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
+    """The watched ones, or those of the named market, watched from now on only if they were before."""
+    found = find_series(market=market, exchange=exchange, timeframe=timeframe)
+    if found or not market:
+        return found
+    names = {"symbol": market} | ({"exchange": exchange.lower()} if exchange else {})
+    markets = Market.objects.filter(**names).select_related("exchange").order_by("exchange_id")[:MARKETS_AT_ONCE]
+    # Switched off: a verdict that was asked for once makes nobody collect its candles for ever.
+    made = [
+        Series.objects.get_or_create(market=each, timeframe=timeframe, defaults={"enabled": False}) for each in markets
+    ]
+    return [series for series, _ in made]
+
+
+MARKETS_AT_ONCE = 20
+
+
+def newest_of(chosen: Sequence[Series]) -> list[Verdict]:
+    rows = Verdict.objects.filter(series__in=chosen).order_by("series_id", "-analyzed_at", "-id")
+    return list(rows.distinct("series_id").select_related("series__market"))
+
+
+def analyze(chosen: Sequence[Series], *, now: datetime, lookback: int, source: str) -> list[dialect.Body]:
+    budget = Budget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    errors = sources.fetch_candles(chosen, now=now, budget=budget, lookback=lookback)
+    entries = []
+    for series in chosen:
+        verdict = analysis.analyze(series, now=now, source=source, lookback=lookback)
+        error = errors.get(series.market.exchange_id, "")
+        entries.append(dialect.regime_entry(verdict, now=now, error=error))
+    return entries
+
+
+def in_words(error: Exception) -> str:
+    """For the caller: a database's message may quote its statement, which is nobody's business."""
+    if isinstance(error, DatabaseError | InterfaceError):
+        cause = type(error.__cause__ or error).__name__
+        return f"The database cannot store or answer now ({cause})"
+    if isinstance(error, collection.Busy):
+        return str(error)
+    return f"Unexpected failure ({type(error).__name__}); the log has it under correlation id {correlation_id()}"
+
+
+def _market_names(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("market__"): value for name, value in wanted.items() if name != "enabled"}

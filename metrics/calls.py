@@ -1,0 +1,35 @@
+"""Calls to exchanges for metrics: only where operators want collection, never while one has asked us to wait."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from collectors import lease, markets
+from collectors.models import Worker
+from exchanges.feeds import open_feed
+from exchanges.feeds.base import Feed, MayCall
+from exchanges.models import Exchange
+
+
+class NotNow(Exception):
+    """This exchange may not be called: stopped, blacklisted, or told to wait."""
+
+
+class Line(NamedTuple):
+    """A feed, and what it must ask before each request."""
+
+    feed: Feed
+    may_call: MayCall
+
+
+def open_line(exchange: Exchange, *, now: datetime) -> Line:
+    """Raises NotNow, or KeyError for an exchange that no feed speaks."""
+    worker = Worker.objects.filter(pk=exchange.pk).first()
+    if worker is None or not exchange.is_collected:
+        raise NotNow(f"{exchange.id} is not collected")
+    if worker.retry_at is not None and worker.retry_at > now:
+        raise NotNow(f"{exchange.id} is not called until {worker.retry_at:%H:%M:%S} UTC: {worker.last_error}")
+    feed = open_feed(exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
+    return Line(feed, partial(lease.is_current, exchange.id, worker.generation))

@@ -1,0 +1,196 @@
+"""POST /metrics/collect: one run at a time, one run per id, one transaction for all that it found.
+
+A run holds a session's advisory lock of PostgreSQL: when its process dies, the lock goes with the connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import redis
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from marketmon.lib import clock, valkey
+from metrics import sources
+from metrics.models import Collection
+from metrics.sources import Failure, Found, Source
+
+log = structlog.get_logger(__name__)
+
+LOCK = (5, 20_260_106)  # classid and objid: any two numbers, the same in every process
+LOOK_SECONDS = 0.05
+DASHBOARD_KEY = "marketmon:metrics:newest"
+DATABASE_AWAY = (DatabaseError, InterfaceError)
+
+ADD_POINTS = """
+INSERT INTO metrics_marketpoint (collection_id, market_id, last, bid, ask, volume_24h, received_at)
+SELECT %(collection)s, p.market_id, p.last, p.bid, p.ask, p.base_volume, p.received_at
+FROM collectors_pipeline AS p
+JOIN exchanges_market AS m ON m.id = p.market_id
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id
+WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+  AND p.received_at >= %(now)s - greatest(%(fresh)s, 3 * p.expected_seconds) * interval '1 second'
+"""
+
+
+class Busy(Exception):
+    """Another collection has been running for as long as this one was willing to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Who asked, in their words."""
+
+    source: str
+    trigger_time: str | None
+    collection_id: str | None
+
+
+@dataclass(slots=True)
+class Budget:
+    """Seconds that are left of a run; `exchange_seconds` of them for one exchange."""
+
+    seconds: float
+    exchange_seconds: float
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.seconds - (time.monotonic() - self.started))
+
+
+def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Collection:
+    """The outcome of this id: stored earlier, or by this very call. Raises Busy or Failed.
+
+    Twenty calls with one id at a time make one run: the others wait for the lock and then find its row.
+    """
+    collection_id = trigger.collection_id or f"metrics_{now:%Y%m%d_%H%M%S}"
+    settled = Collection.objects.filter(collection_id=collection_id, settled_at__isnull=False).first()
+    if settled is not None:
+        return settled
+    with turn(settings.METRICS_WAIT_SECONDS):
+        stored = Collection.objects.filter(collection_id=collection_id).first()
+        if stored is not None:  # its process may have died after the commit
+            return stored if stored.settled_at else settle(stored, dashboard_updated=False)
+        return run(collection_id, trigger, now=clock.now(), correlation_id=correlation_id)
+
+
+def run(collection_id: str, trigger: Trigger, *, now: datetime, correlation_id: str) -> Collection:
+    """Asks every source, then stores all in one transaction. A source that fails is counted and costs only itself."""
+    budget = Budget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    found, failures = Found(), []
+    for name, source in sources.SOURCES.items():
+        failures += _ask(name, source, found, now=now, budget=budget)
+    collection = Collection(
+        collection_id=collection_id,
+        started_at=now,
+        trigger_source=trigger.source,
+        trigger_time=trigger.trigger_time,
+        status="success",
+        storage_status="committed",
+        failures=[failure.as_dict() for failure in failures],
+        correlation_id=correlation_id,
+    )
+    collection.duration_ms = round((settings.METRICS_BUDGET_SECONDS - budget.left) * 1000)
+    _store(collection, found, now=now)
+    return settle(collection, dashboard_updated=show(collection))
+
+
+def settle(collection: Collection, *, dashboard_updated: bool) -> Collection:
+    collection.dashboard_updated = dashboard_updated
+    collection.settled_at = clock.now()
+    collection.save(update_fields=["dashboard_updated", "settled_at"])
+    return collection
+
+
+def show(collection: Collection) -> bool:
+    """Tells the dashboard of the newest snapshot; False when it cannot be told."""
+    summary = {
+        "collection_id": collection.collection_id,
+        "started_at": clock.milliseconds_z(collection.started_at),
+        "data_points_collected": collection.data_points_collected,
+        "failures": collection.failures,
+    }
+    try:
+        valkey.client().set(DASHBOARD_KEY, orjson.dumps(summary))
+    except redis.RedisError as error:
+        log.warning("dashboard_not_updated", cause=str(error))
+        return False
+    return True
+
+
+@contextmanager
+def turn(wait_seconds: float) -> Iterator[None]:
+    """Holds the lock that lets one run through at a time. Raises Busy."""
+    give_up_at = time.monotonic() + wait_seconds
+    while not _try_lock():
+        if time.monotonic() >= give_up_at:
+            raise Busy(f"another collection is running; it did not end within {wait_seconds:.0f} s")
+        time.sleep(LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        _unlock()
+
+
+def _ask(name: str, source: Source, found: Found, *, now: datetime, budget: Budget) -> list[Failure]:
+    try:
+        failures = source(found, now=now, budget=budget)
+    except DATABASE_AWAY:
+        raise
+    except Exception as error:  # one source must not take the others along
+        log.exception("metrics_source_failed", source=name)
+        failures = [Failure(name, "", f"{type(error).__name__}: {error}")]
+    for failure in failures:
+        log.warning("metrics_source_incomplete", source=name, exchange=failure.exchange, cause=failure.reason)
+    return failures
+
+
+@transaction.atomic
+def _store(collection: Collection, found: Found, *, now: datetime) -> None:
+    collection.save(force_insert=True)
+    collection.data_points_collected = _add_points(collection, now) + sources.store(found, collection, now=now)
+    collection.save(update_fields=["data_points_collected"])
+
+
+def _add_points(collection: Collection, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        values: dict[str, Any] = {
+            "collection": collection.pk,
+            "now": clock.now(),
+            "fresh": settings.METRICS_FRESH_SECONDS,
+        }
+        cursor.execute(ADD_POINTS, values)
+        return int(cursor.rowcount)
+
+
+def _try_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK)
+        return bool(cursor.fetchone()[0])
+
+
+def _unlock() -> None:
+    """A connection that cannot say so is closed, which unlocks as well."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
+    except DATABASE_AWAY:
+        connection.close()
+
+
+def forget(now: datetime) -> int:
+    """Drops what the retention no longer keeps, a few snapshots at a time."""
+    old = Collection.objects.filter(started_at__lt=now - timedelta(days=settings.METRICS_RETENTION_DAYS))
+    deleted = 0
+    for collection in old.order_by("started_at")[:100]:
+        deleted += collection.delete()[0]
+    return deleted

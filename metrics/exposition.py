@@ -1,0 +1,237 @@
+"""GET /metrics: Prometheus' view of the snapshot, read at each scrape, so that a removed exchange's series end.
+
+What cannot be read has no series, what never happened is infinitely old, and `marketmon_component_up` says which part
+is away: silence never reads as health.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Sum
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from access.models import UsageDay
+from collectors import freshness, status
+from collectors.models import Cursor, Worker, WorkerStatus
+from collectors.snapshot import WorkerView
+from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
+from marketmon.lib import valkey
+from metrics import grids
+from metrics.models import Collection, Grid, Series
+
+log = structlog.get_logger(__name__)
+
+RECENT = timedelta(minutes=5)
+NEVER = math.inf
+DATABASE_AWAY = (DatabaseError, InterfaceError)
+
+PIPELINES = """
+SELECT m.exchange_id,
+       count(*) FILTER (WHERE p.received_at > %(now)s - interval '60 seconds'),
+       count(*) FILTER (WHERE p.received_at <= %(now)s - interval '60 seconds'
+                          AND p.received_at >= %(now)s - interval '300 seconds'),
+       count(*) FILTER (WHERE p.received_at IS NULL OR p.received_at < %(now)s - interval '300 seconds'),
+       max(extract(epoch FROM %(now)s - coalesce(p.received_at, '-infinity'))),
+       count(*) FILTER (WHERE p.gap_open),
+       sum(p.gaps_24h)
+FROM collectors_pipeline AS p
+JOIN exchanges_market AS m ON m.id = p.market_id
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id
+WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+GROUP BY m.exchange_id
+"""
+RUNS = """
+SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored), avg(r.duration_ms) / 1000.0
+FROM collectors_run AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id AND e.removed_at IS NULL
+WHERE r.started_at > %(since)s GROUP BY 1, 2
+"""
+
+
+def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
+    """The exposition in the format that the scraper accepts."""
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry()
+    registry.register(State(now))
+    return encode(registry), content_type
+
+
+class State(Collector):
+    """Everything at one moment; a part that cannot be read is left out and reported down."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # registering must not read the database
+
+    def collect(self) -> Iterator[Metric]:
+        database, is_database_up = self._part(self.from_database, DATABASE_AWAY)
+        queues, is_valkey_up = self._part(queue_depths, (redis.RedisError,))
+        up = gauge("component_up", "Whether a part can be read: no other series of it is there when not.", "component")
+        up.add_metric(["database"], float(is_database_up))
+        up.add_metric(["valkey"], float(is_valkey_up))
+        collection = gauge("collection_enabled", "Whether collection is switched on (COLLECTION_ENABLED).")
+        collection.add_metric([], float(settings.COLLECTION_ENABLED))
+        yield from (up, collection, *database, *queues)
+
+    def from_database(self) -> list[Metric]:
+        rows = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("pk")
+        workers = list(rows)
+        facts = [status.facts(worker, self.now) for worker in workers]
+        views = [freshness.view(each, self.now) for each in facts]
+        return [
+            *worker_families(views, self.now),
+            breaker_family(workers, self.now),
+            *pipeline_families(self.now),
+            *run_families(self.now),
+            beat_family(self.now),
+            *collection_families(self.now),
+            *regime_families(),
+            grid_family(self.now),
+            usage_family(self.now),
+        ]
+
+    @staticmethod
+    def _part(read: Any, absences: tuple[type[Exception], ...]) -> tuple[list[Metric], bool]:
+        try:
+            return list(read()), True
+        except absences as error:
+            log.warning("exposition_incomplete", part=read.__name__, cause=str(error).strip())
+            return [], False
+
+
+def gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"marketmon_{name}", words, labels=labels)
+
+
+def worker_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
+    state = gauge("worker_status", "1 for the status that the exchange's worker has.", "exchange", "status")
+    stored = gauge("worker_freshness_seconds", "Since a row was last stored; +Inf when never.", "exchange")
+    heartbeat = gauge("worker_heartbeat_age_seconds", "Since a cycle was finished; +Inf when never.", "exchange")
+    errors = gauge("worker_consecutive_errors", "Failed cycles in a row.", "exchange")
+    markets = gauge("worker_markets", "Markets that are collected.", "exchange")
+    wanted = gauge("worker_wanted", "1 when operators want the exchange collected.", "exchange")
+    for view in views:
+        for word in WorkerStatus.values:
+            state.add_metric([view.exchange, word], float(view.status == word))
+        stored.add_metric([view.exchange], age(view.stored_at, now))
+        heartbeat.add_metric([view.exchange], age(view.heartbeat_at, now))
+        errors.add_metric([view.exchange], view.error_count)
+        markets.add_metric([view.exchange], view.symbols_tracked)
+        wanted.add_metric([view.exchange], float(view.is_collected))
+    yield from (state, stored, heartbeat, errors, markets, wanted)
+
+
+def breaker_family(workers: Iterable[Worker], now: datetime) -> Metric:
+    family = gauge("breaker_open", "1 while an exchange is not called because it failed or asked so.", "exchange")
+    for worker in workers:
+        family.add_metric([worker.exchange_id], float(worker.retry_at is not None and worker.retry_at > now))
+    return family
+
+
+def pipeline_families(now: datetime) -> Iterator[Metric]:
+    counts = gauge(
+        "pipelines", "Pipelines by delay: healthy, degraded (60 s), down (300 s, or never).", "exchange", "status"
+    )
+    delay = gauge("pipeline_delay_seconds_max", "Delay of the pipeline that is furthest behind.", "exchange")
+    open_gaps = gauge("gaps_open", "Pipelines that are silent now.", "exchange")
+    gaps = gauge("gaps_24h", "Gaps that touch the last 24 hours.", "exchange")
+    for exchange, healthy, degraded, down, furthest, silent, day in _rows(PIPELINES, now=now):
+        for word, count in (("healthy", healthy), ("degraded", degraded), ("down", down)):
+            counts.add_metric([exchange, word], count)
+        delay.add_metric([exchange], max(0.0, float(furthest)))
+        open_gaps.add_metric([exchange], silent)
+        gaps.add_metric([exchange], day)
+    yield from (counts, delay, open_gaps, gaps)
+
+
+def run_families(now: datetime) -> Iterator[Metric]:
+    runs = gauge("runs_5m", "Collection cycles of the last 5 minutes.", "exchange", "outcome")
+    stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
+    duration = gauge("run_duration_seconds", "Mean duration of a cycle in the last 5 minutes.", "exchange", "outcome")
+    rows: dict[str, int] = {}
+    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT):
+        runs.add_metric([exchange, outcome], count)
+        duration.add_metric([exchange, outcome], float(seconds))
+        rows[exchange] = rows.get(exchange, 0) + int(total)
+    for exchange, total in rows.items():
+        stored.add_metric([exchange], total)
+    yield from (runs, stored, duration)
+
+
+def beat_family(now: datetime) -> Metric:
+    family = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
+    reached_at = Cursor.objects.filter(name="beat").values_list("reached_at", flat=True).first()
+    family.add_metric([], age(reached_at, now))
+    return family
+
+
+def collection_families(now: datetime) -> Iterator[Metric]:
+    since = gauge("metrics_collection_age_seconds", "Since the webhook last stored a snapshot; +Inf when never.")
+    points = gauge("metrics_collection_data_points", "Rows stored by the newest snapshot.")
+    failures = gauge("metrics_collection_failures", "Sources that failed in the newest snapshot.")
+    seconds = gauge("metrics_collection_duration_seconds", "How long the newest snapshot took.")
+    newest = Collection.objects.filter(status="success").order_by("-started_at", "-id").first()
+    since.add_metric([], age(newest.started_at if newest else None, now))
+    if newest is not None:
+        points.add_metric([], newest.data_points_collected)
+        failures.add_metric([], len(newest.failures))
+        seconds.add_metric([], newest.duration_ms / 1000)
+    yield from (since, points, failures, seconds)
+
+
+def regime_families() -> Iterator[Metric]:
+    state = gauge(
+        "regime_exit_state", "1 for the exit state that the series has.", "exchange", "market", "timeframe", "state"
+    )
+    verdicts = gauge("regime_verdict", "1 for the verdict on the series.", "exchange", "market", "timeframe", "verdict")
+    watched = Series.objects.watched().select_related("market").order_by("pk")
+    for series in watched:
+        names = [series.market.exchange_id, series.market.symbol, series.timeframe]
+        state.add_metric([*names, series.exit_state or "unknown"], 1)
+        verdicts.add_metric([*names, series.verdict or "unknown"], 1)
+    yield from (state, verdicts)
+
+
+def grid_family(now: datetime) -> Metric:
+    family = gauge("grid_state", "1 for the state that the grid has.", "grid", "exchange", "market", "state")
+    for each in grids.standings(Grid.objects.select_related("market").order_by("pk"), now=now):
+        market = each.grid.market
+        family.add_metric([each.grid.pk, market.exchange_id, market.symbol, each.state or "unknown"], 1)
+    return family
+
+
+def usage_family(now: datetime) -> Metric:
+    family = gauge("api_calls_today", "Calls by API keys today (UTC), by tier.", "tier")
+    used = UsageDay.objects.filter(day=now.date()).values("key__tier").annotate(calls=Sum("calls"))
+    for row in used.order_by("key__tier"):
+        family.add_metric([row["key__tier"]], row["calls"])
+    return family
+
+
+def queue_depths() -> list[Metric]:
+    family = gauge("queue_depth", "Tasks that wait.", "queue")
+    for queue in (POLL_QUEUE, DEFAULT_QUEUE):
+        family.add_metric([queue], int(valkey.client().llen(queue)))
+    return [family]
+
+
+def age(moment: datetime | None, now: datetime) -> float:
+    return NEVER if moment is None else max(0.0, (now - moment).total_seconds())
+
+
+def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())

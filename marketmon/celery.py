@@ -1,5 +1,6 @@
 """The Celery app: named queues, task routes, and connections that outlive a task but not a database restart."""
 
+import gc
 import os
 from typing import Any
 
@@ -29,6 +30,13 @@ def drop_dead_connections(**_: Any) -> None:
     from django.db import close_old_connections
 
     close_old_connections()
+
+
+@signals.worker_init.connect
+def share_memory_with_children(**_: Any) -> None:
+    """The parent has imported everything by now; without the freeze the first collection in a child copies it all."""
+    gc.collect()
+    gc.freeze()
 
 
 @signals.setup_logging.connect

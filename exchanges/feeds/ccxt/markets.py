@@ -63,6 +63,9 @@ def install(client: Any, packed: bytes) -> None:
     client.currencies = {code: _currency(code, venue_id) for code, venue_id in content["currencies"].items()}
     client.currencies_by_id = {entry["id"]: entry for entry in client.currencies.values() if entry["id"]}
     client.codes = sorted(client.currencies)
+    # The finished load still holds the list as ccxt made it, five times the size of ours.
+    client.markets_loading = None
+    client.baseCurrencies = client.quoteCurrencies = client.currencies
 
 
 def remember(client: Any) -> dict[str, Any]:

@@ -1,0 +1,235 @@
+"""Every silence is one gap, with its bounds and its cause; what is no silence is none. Hours pass in seconds."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from collectors import sweep
+from collectors.models import Gap, Pipeline, Worker
+from exchanges import management
+from exchanges.models import Market
+from tests.gaps.conftest import INTERVAL, Field, gaps_of, live_moments
+
+EXCHANGES = ("binance", "kraken", "luno", "coinbase")
+MARKETS = 8
+EPOCH_SLOTS = 12  # a disturbance and the quiet after it
+KINDS = ("exchange outage", "rate limited", "market quiet", "our outage", "restart", "planned", "market quiet")
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What goes wrong in one epoch: from slot `first` on, for `slots` slots."""
+
+    kind: str
+    first: int
+    slots: int
+    exchanges: tuple[str, ...]
+    pipelines: frozenset[int]
+
+    def covers(self, slot: int) -> bool:
+        return self.first <= slot % EPOCH_SLOTS < self.first + self.slots
+
+
+def disturbances(field_: Field, epochs: int, *, seed: int) -> list[Disturbance]:
+    chance = random.Random(seed)
+    found = []
+    for number in range(epochs):
+        kind = KINDS[number % len(KINDS)]
+        slots = chance.randint(3, 7)
+        one = (chance.choice(EXCHANGES),)
+        if kind == "market quiet":
+            some = frozenset(chance.sample(field_.all_pipelines, 14))
+            found.append(Disturbance(kind, 1, slots, (), some))
+        else:
+            whom = EXCHANGES if kind in ("our outage", "restart") else one
+            them = frozenset(pipeline for exchange in whom for pipeline in field_.pipelines[exchange])
+            found.append(Disturbance(kind, 1, slots, whom, them))
+    return found
+
+
+def play(field_: Field, plan: list[Disturbance], start: datetime) -> datetime:
+    """Polls every exchange in every slot as the plan says; the pulse sweeps as long as we are there ourselves."""
+    chance = random.Random(7)
+    moment = start
+    for slot in range(len(plan) * EPOCH_SLOTS):
+        now = plan[slot // EPOCH_SLOTS]
+        moment = start + timedelta(seconds=INTERVAL * slot)
+        is_on = now.covers(slot)
+        for exchange_id in EXCHANGES:
+            poll(field_, exchange_id, now if is_on else None, moment + timedelta(seconds=chance.random()))
+        plan_stop(now, slot, moment)
+        if not (is_on and now.kind == "our outage"):
+            sweep.run(moment + timedelta(seconds=5))
+    return moment
+
+
+def poll(field_: Field, exchange_id: str, now: Disturbance | None, at: datetime) -> None:
+    if now is None or now.kind == "market quiet":
+        field_.store(exchange_id, at, without=() if now is None else now.pipelines)
+    elif exchange_id not in now.exchanges:
+        field_.store(exchange_id, at)
+    elif now.kind == "exchange outage":
+        field_.fail(exchange_id, at, random.choice(["unreachable", "bad_reply"]))
+    elif now.kind == "rate limited":
+        field_.fail(exchange_id, at, "throttled", pause_seconds=30)
+
+
+def plan_stop(now: Disturbance, slot: int, moment: datetime) -> None:
+    if now.kind == "planned" and slot % EPOCH_SLOTS == now.first - 1:
+        management.disable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
+    if now.kind == "planned" and slot % EPOCH_SLOTS == now.first + now.slots - 1:
+        management.enable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
+    if now.kind == "restart" and now.covers(slot):
+        Worker.objects.filter(pk="kraken").update(generation=5 + slot)  # nobody polls while it comes up
+
+
+def silences(field_: Field, plan: list[Disturbance], start: datetime) -> Counter[tuple[int, datetime, datetime, str]]:
+    """The truth: for each disturbed pipeline, its last row before and its first row after, and why."""
+    found: Counter[tuple[int, datetime, datetime, str]] = Counter()
+    moments = {pipeline: live_moments(pipeline) for pipeline in field_.all_pipelines}
+    for number, one in enumerate(plan):
+        if one.kind == "planned":
+            continue
+        begins = start + timedelta(seconds=INTERVAL * (number * EPOCH_SLOTS + one.first))
+        ends = begins + timedelta(seconds=INTERVAL * one.slots)
+        cause = "our outage" if one.kind == "restart" else one.kind
+        for pipeline in one.pipelines:
+            before = max(at for at in moments[pipeline] if at < begins)
+            after = min(at for at in moments[pipeline] if at >= ends)
+            found[(pipeline, before, after, cause)] += 1
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_five_hundred_silences_are_each_found_once_with_their_cause(field_):
+    for exchange_id in EXCHANGES:
+        field_.add(exchange_id, MARKETS)
+    start = field_.begun + timedelta(hours=1)
+    plan = disturbances(field_, 42, seed=4)
+
+    end = play(field_, plan, start)
+    while sweep.judge_gaps(end + timedelta(seconds=6)):
+        pass
+
+    truth = silences(field_, plan, start)
+    found = Counter(Gap.objects.values_list("pipeline_id", "started_at", "ended_at", "cause"))
+    assert sum(truth.values()) >= 500
+    assert set(truth.values()) == {1}
+    assert found == truth
+    assert not Pipeline.objects.filter(gap_open=True).exists()
+    for pipeline in field_.all_pipelines:
+        assert Pipeline.objects.get(pk=pipeline).gaps_24h == len(gaps_of(pipeline))
+
+
+def test_a_quiet_hour_has_no_gap(field_):
+    field_.add("kraken", 40)
+    start = field_.begun + timedelta(hours=1)
+    chance = random.Random(3)
+
+    for slot in range(360):
+        late = chance.random() * 6 if slot % 7 else 9.9  # slow answers, and one that came at the last moment
+        moment = start + timedelta(seconds=INTERVAL * slot)
+        field_.store("kraken", moment + timedelta(seconds=late))
+        sweep.run(moment + timedelta(seconds=9.95))
+
+    assert not Gap.objects.exists()
+    assert set(Pipeline.objects.values_list("gaps_24h", flat=True)) == {0}
+
+
+def test_a_gap_that_no_sweep_has_seen_names_the_exchange_that_was_away(field_):
+    """The pulse was down, the worker was not: the row that ends the silence finds what the runs say."""
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+    for slot in range(1, 9):
+        field_.fail("kraken", start + timedelta(seconds=INTERVAL * slot), "unreachable")
+    field_.store("kraken", start + timedelta(seconds=90))
+
+    sweep.judge_gaps(start + timedelta(seconds=91))
+
+    assert {(gap.cause, gap.missed_count) for gap in Gap.objects.all()} == {("exchange outage", 8)}
+
+
+def test_one_failed_poll_after_a_long_absence_does_not_make_it_the_exchanges_fault(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+    field_.fail("kraken", start + timedelta(seconds=590), "unreachable")
+    field_.store("kraken", start + timedelta(seconds=600))
+
+    sweep.judge_gaps(start + timedelta(seconds=601))
+
+    assert {gap.cause for gap in Gap.objects.all()} == {"our outage"}
+
+
+def test_a_pause_that_the_exchange_asked_for_is_not_our_absence(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+    field_.fail("kraken", start + timedelta(seconds=10), "throttled", pause_seconds=3600)
+    field_.store("kraken", start + timedelta(seconds=3610))
+
+    sweep.judge_gaps(start + timedelta(seconds=3611))
+
+    assert {gap.cause for gap in Gap.objects.all()} == {"rate limited"}
+
+
+def test_a_market_that_is_delisted_while_silent_says_so(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    gone = field_.pipelines["kraken"][0]
+    field_.store("kraken", start)
+    for slot in range(1, 6):
+        field_.store("kraken", start + timedelta(seconds=INTERVAL * slot), without=[gone])
+        sweep.run(start + timedelta(seconds=INTERVAL * slot + 5))
+    Market.objects.filter(pk=gone).update(active=False, delisted_at=start + timedelta(seconds=55))
+    Pipeline.objects.filter(pk=gone).update(gap_open=False)
+    Gap.objects.filter(pipeline_id=gone).update(ended_at=start + timedelta(seconds=56), is_judged=False)
+
+    sweep.run(start + timedelta(seconds=60))
+
+    (gap,) = gaps_of(gone)
+    assert gap.cause == "delisted"
+    assert Gap.objects.count() == 1
+
+
+def test_a_market_whose_quotes_were_bad_is_not_called_quiet(field_):
+    from collectors.models import Run
+
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    bad = field_.pipelines["kraken"][0]
+    field_.store("kraken", start)
+    for slot in range(1, 6):
+        field_.store("kraken", start + timedelta(seconds=INTERVAL * slot), without=[bad])
+    Run.objects.filter(started_at__gt=start).update(
+        rows_quarantined=1, quarantine=[{"symbol": "C0/USD", "reason": "bid above ask", "excerpt": ""}]
+    )
+
+    sweep.run(start + timedelta(seconds=55))
+
+    (gap,) = gaps_of(bad)
+    assert (gap.cause, gap.is_judged) == ("unknown", True)
+    assert "bid above ask" in gap.evidence
+
+
+def test_a_gap_that_lost_its_pipelines_mark_is_ended_where_rows_went_on(field_):
+    field_.add("kraken", 1)
+    start = field_.begun + timedelta(hours=1)
+    (pipeline,) = field_.pipelines["kraken"]
+    field_.store("kraken", start)
+    sweep.run(start + timedelta(seconds=25))
+    Pipeline.objects.update(gap_open=False)
+    Worker.objects.update(resumed_at=start + timedelta(seconds=30))
+    field_.store("kraken", start + timedelta(seconds=40))
+
+    assert sweep.end_orphans() == 1
+
+    (gap,) = gaps_of(pipeline)
+    assert gap.ended_at == start + timedelta(seconds=40)
+    assert sweep.end_orphans() == 0

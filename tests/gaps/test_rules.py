@@ -1,0 +1,240 @@
+"""The pure rules: why a gap was, what an answer holds, how often rows come, what stands still."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from collectors import backfill, cadence, frozen, gaps
+from collectors.backfill import Span
+from exchanges.feeds.base import Candle, Trade
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def evidence(length: float, **fields: object) -> gaps.Evidence:
+    values = {"slack_seconds": 20.0, "seconds": {}, "counts": {}} | fields
+    return gaps.Evidence(length_seconds=length, **values)
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "words"),
+    [
+        (evidence(100), "our outage", "no cycle was finished"),
+        (evidence(30), "our outage", "no cycle was finished"),
+        (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 cycle"),
+        (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 cycles"),
+        (evidence(100, seconds={"throttled": 90}, counts={"throttled": 1}), "rate limited", "asked us to wait"),
+        (
+            evidence(100, seconds={"throttled": 60, "unreachable": 20}, counts={"throttled": 1, "unreachable": 2}),
+            "rate limited",
+            "1 cycle throttled",
+        ),
+        (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own cycles failed"),
+        (evidence(100, seconds={"denied": 85}, counts={"denied": 1}), "unknown", "key, region"),
+        (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 cycles stored other"),
+        (
+            evidence(100, seconds={"stored": 85}, counts={"stored": 9}, quarantined_count=9, quarantine_reason="bid"),
+            "unknown",
+            "quarantined 9 times: bid",
+        ),
+        (evidence(100, delisted_at=NOW), "delisted", "no longer lists"),
+    ],
+    ids=[
+        "nobody came",
+        "nobody came for three intervals",
+        "one failure in ten silent minutes",
+        "it did not answer",
+        "we were told to wait once, for long",
+        "told to wait for the larger part",
+        "our own errors",
+        "refused",
+        "others came",
+        "others came and its quotes were bad",
+        "delisted",
+    ],
+)
+def test_what_fills_the_larger_part_of_a_silence_caused_it(found, cause, words):
+    named, why = gaps.judge(found)
+
+    assert named == cause
+    assert words in why
+
+
+def span(start: float, end: float, **fields: object) -> Span:
+    values = {"gap_id": 1, "pipeline_id": 1, "symbol": "BTC/USD", "is_ended": True, "expected_seconds": 10.0}
+    return Span(start=start, end=end, claimed_until=NOW, **(values | fields))
+
+
+def candle(opened_at: float, close: float = 7.0) -> Candle:
+    return Candle(opened_at, 1.0, 9.0, 0.5, close, 3.0)
+
+
+def test_a_candle_is_its_close_at_the_moment_it_closed():
+    found = backfill.from_candles([candle(0, 5.0), candle(60, 6.0), candle(120, 8.0)], span(30, 150))
+
+    assert found.points == ((60.0, 5.0), (120.0, 6.0))
+    assert (found.reached, found.lacking) == (150, 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes"),
+    [(0, 60, 0), (0, 61, 1), (59, 61, 1), (60, 120, 0), (60, 121, 1), (30, 150, 2), (10, 50, 0)],
+)
+def test_minutes_that_close_strictly_inside(start, end, minutes):
+    assert backfill.minutes_between(start, end) == minutes
+
+
+def test_rows_at_the_edges_of_a_gap_are_ours_and_not_filled():
+    found = backfill.from_candles([candle(0), candle(60), candle(120)], span(60, 180))
+
+    assert [point.at for point in found.points] == [120]
+
+
+def test_minutes_that_the_exchange_left_out_are_counted():
+    found = backfill.from_candles([candle(0), candle(240)], span(30, 330))
+
+    assert [point.at for point in found.points] == [60, 300]
+    assert (found.reached, found.lacking) == (330, 3)
+
+
+def test_an_exchange_with_no_candle_has_none():
+    found = backfill.from_candles([], span(30, 330))
+
+    assert (found.points, found.reached, found.lacking) == ((), 330, 5)
+
+
+def test_a_short_page_leaves_the_rest_open():
+    found = backfill.from_candles([candle(60.0 * n) for n in range(100)], span(30, 60 * 200))
+
+    assert (len(found.points), found.reached, found.lacking) == (100, 6000, 0)
+
+
+def test_a_gap_longer_than_a_page_goes_on_after_an_empty_one():
+    found = backfill.from_candles([], span(0, 60 * 1000))
+
+    assert (found.reached, found.lacking) == (backfill.PAGE * 60, backfill.PAGE)
+
+
+def test_only_the_newest_candles_are_kept_by_some_exchanges():
+    kept = [candle(60.0 * n) for n in range(150, 200)]
+
+    found = backfill.from_candles(kept, span(0, 60 * 200))
+
+    assert (len(found.points), found.reached, found.lacking) == (49, 12_000, 150)
+
+
+def test_candles_that_make_no_sense_are_not_stored():
+    found = backfill.from_candles([candle(17.0), candle(60.0, -1.0), candle(-60.0)], span(30, 150))
+
+    assert found.points == ()
+
+
+def trade(at: float, price: float = 5.0) -> Trade:
+    return Trade(None, at, price, 1.0, None)
+
+
+def test_the_newest_trade_of_each_expected_interval_is_taken():
+    trades = [trade(90), trade(101, 1.0), trade(108, 2.0), trade(125, 3.0), trade(140)]
+
+    found = backfill.from_trades(trades, span(100, 130))
+
+    assert found.points == ((108, 2.0), (125, 3.0))
+    assert (found.reached, found.lacking) == (130, 0)
+
+
+def test_what_lies_before_the_oldest_trade_is_not_known():
+    found = backfill.from_trades([trade(155), trade(170)], span(100, 160))
+
+    assert [point.at for point in found.points] == [155]
+    assert found.lacking == 5
+
+
+def test_trades_around_a_gap_without_one_inside_say_that_it_was_quiet():
+    found = backfill.from_trades([trade(90), trade(140)], span(100, 130))
+
+    assert (found.points, found.lacking) == ((), 0)
+    assert backfill.final_state(0, 0) == "exchange has none"
+
+
+def test_a_full_page_of_trades_leaves_the_rest_open():
+    found = backfill.from_trades([trade(100 + n / 100) for n in range(1, backfill.PAGE + 1)], span(100, 160))
+
+    assert found.reached == pytest.approx(103)
+
+
+@pytest.mark.parametrize(
+    ("distances", "expected"),
+    [
+        ([10.0] * 29, 10),
+        ([10.0] * 30, 10),
+        ([9.2, 10.9, 12.0] * 20, 10),
+        ([30.4, 29.7] * 20, 30),
+        ([10.0] * 93 + [600.0] * 7, 10),
+        ([10.0] * 50 + [40.0] * 50, 40),
+        ([5000.0] * 40, 300),
+        ([1.0] * 50, 10),
+    ],
+    ids=[
+        "too few",
+        "every poll",
+        "jitter is no missed poll",
+        "every third poll",
+        "some outliers",
+        "the slower half counts",
+        "the ceiling",
+        "never faster than polls",
+    ],
+)
+def test_the_expected_interval_is_learned_in_whole_polls(distances, expected):
+    assert cadence.expected_seconds(distances, poll_seconds=10, ceiling_seconds=300) == expected
+
+
+def test_a_ceiling_below_the_poll_interval_does_not_count():
+    assert cadence.expected_seconds([900.0] * 50, poll_seconds=900, ceiling_seconds=300) == 900
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"), [(10, "every poll"), (30, "learned: nine of ten"), (300, "held at the ceiling of 300 s")]
+)
+def test_the_cadence_says_its_reason(expected, words):
+    assert words in cadence.reason(expected, poll_seconds=10, ceiling_seconds=300)
+
+
+def still(base: str = "BTC", quote: str = "USD", **fields: object) -> frozen.Stillness:
+    values = {"unchanged_seconds": 700.0, "usual_seconds": 10.0, "moves": (0.004, 0.003)}
+    return frozen.Stillness(base, quote, **(values | fields))
+
+
+@pytest.mark.parametrize(
+    ("what", "is_frozen"),
+    [
+        (still(), True),
+        (still(unchanged_seconds=600.0), False),
+        (still(moves=(0.004,)), False),
+        (still(moves=(0.0004, 0.0003)), False),
+        (still(moves=(0.9, 0.0003, 0.0002)), False),
+        (still(usual_seconds=120.0), False),
+        (still(usual_seconds=None), True),
+        (still("USDC", "USDT"), False),
+        (still("EURC", "USDC"), False),
+        (still("WBTC", "BTC"), False),
+        (still("ETH", "BTC"), True),
+    ],
+    ids=[
+        "others moved",
+        "exactly the limit",
+        "only one other",
+        "nobody moved",
+        "one outlier moved",
+        "it rests long by habit",
+        "no habit known",
+        "a peg",
+        "a peg to another money",
+        "a wrapped coin",
+        "two coins",
+    ],
+)
+def test_a_price_is_frozen_when_its_pair_moves_elsewhere(what, is_frozen):
+    assert frozen.is_frozen(what, after_seconds=600, least_move=0.001) == is_frozen

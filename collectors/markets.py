@@ -227,7 +227,7 @@ WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at <
 
 RESUME = """
 UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
-FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
+FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND received_at IS NOT NULL
       ORDER BY market_id FOR UPDATE) AS resumed
 WHERE p.market_id = resumed.market_id
 """

@@ -13,7 +13,7 @@ from exchanges.models import SANDBOX_PLACEHOLDER
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
 # Public by Python's table, and still a way into private networks.
 NAT64 = ip_network("64:ff9b::/96")
-RELAY_6TO4 = ip_network("192.88.99.0/24")
+RELAYS = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"))
 SCHEMES = ("http", "https")
 
 
@@ -54,7 +54,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     inner = _unwrapped(address)
     if inner is not address:
         return is_public(inner)
-    if isinstance(address, IPv4Address) and address in RELAY_6TO4:
+    if isinstance(address, IPv4Address) and any(address in network for network in RELAYS):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 

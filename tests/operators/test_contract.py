@@ -272,9 +272,7 @@ def test_a_blacklisted_exchange_cannot_be_added(operator: Client) -> None:
 def test_an_exchange_that_is_down_is_still_added(sandbox: Sandbox, operator: Client) -> None:
     sandbox.fault("kraken", "status", params={"code": 503})
 
-    answer = operator.post(
-        "/api/v1/exchanges/add/kraken", {"base_url": "{SANDBOX_URL}"}
-    )
+    answer = operator.post("/api/v1/exchanges/add/kraken", {"base_url": "{SANDBOX_URL}"})
 
     assert answer.status_code == 200
     assert answer.json()["connectivity"]["health"] == "failed"
@@ -531,12 +529,8 @@ def test_credentials_are_taken_and_never_shown(make: Make, operator: Client) -> 
 def test_an_interval_under_the_rate_limit_is_400(make: Make, operator: Client) -> None:
     make("kraken", rate_limit_ms=1500.0, capabilities={"fetchTickers": True})
 
-    refused = operator.patch(
-        "/api/v1/exchanges/kraken/settings", {"poll_interval_seconds": 1.4}
-    )
-    allowed = operator.patch(
-        "/api/v1/exchanges/kraken/settings", {"poll_interval_seconds": 1.5}
-    )
+    refused = operator.patch("/api/v1/exchanges/kraken/settings", {"poll_interval_seconds": 1.4})
+    allowed = operator.patch("/api/v1/exchanges/kraken/settings", {"poll_interval_seconds": 1.5})
 
     assert (refused.status_code, allowed.status_code) == (400, 200)
     assert "1.5 s" in refused.json()["message"]

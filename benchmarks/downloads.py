@@ -1,0 +1,63 @@
+"""Market lists are downloaded once: the requests that polls after the first send, beyond those that bring prices.
+
+The other side makes a client for each poll, as a task without memory would. Counted by the venue's own log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from benchmarks.comparison import Comparison
+from benchmarks.venues import Sandbox, plain_client, running_sandbox
+from collectors import ingest, partitions
+from exchanges import management
+from exchanges.feeds import close_feeds
+from exchanges.feeds.ccxt.fields import FIELD_MAPS
+from exchanges.models import Exchange
+from marketmon.lib import clock
+
+MARKETS = 50
+POLLS = 5
+
+
+def comparisons() -> Iterator[Comparison]:
+    partitions.ensure(clock.now())
+    with running_sandbox(markets=MARKETS) as sandbox:
+        exchange_ids = [one for one in sandbox.venue_ids() if one in FIELD_MAPS]  # whose requests for prices are known
+        ours = sum(_ours(exchange_id, sandbox) for exchange_id in exchange_ids)
+        other = sum(asyncio.run(_other(exchange_id, sandbox)) for exchange_id in exchange_ids)
+    close_feeds()
+    yield Comparison(
+        "market_downloads", ours, other, goal=0, unit="requests", at_most=True, rounds=1,
+        note=f"{POLLS} polls after the first, {len(exchange_ids)} exchanges; other: a new client for each poll",
+    )  # fmt: skip
+
+
+def _ours(exchange_id: str, sandbox: Sandbox) -> int:
+    Exchange.objects.filter(pk=exchange_id).delete()
+    management.create(exchange_id, by="bench", now=clock.now(), base_url=sandbox.url)
+    Exchange.objects.filter(pk=exchange_id).update(poll_interval_seconds=0.5)
+    _poll(exchange_id)
+    before = sandbox.request_count(exchange_id)
+    for _ in range(POLLS):
+        _poll(exchange_id)
+    return sandbox.request_count(exchange_id) - before - POLLS * len(FIELD_MAPS[exchange_id].requests)
+
+
+def _poll(exchange_id: str) -> None:
+    """Again while the slot is not over: a task that comes twice in a slot is refused."""
+    while (outcome := ingest.collect_once(exchange_id, now=clock.now())) != "stored":
+        assert outcome == ingest.SKIPPED, outcome
+
+
+async def _other(exchange_id: str, sandbox: Sandbox) -> int:
+    base_url = f"{sandbox.url}/clone-plain-{exchange_id}"
+    for _ in range(POLLS):
+        client = plain_client(exchange_id, base_url)
+        try:
+            await client.fetch_tickers()
+        finally:
+            await client.close()
+    polls = POLLS * len(FIELD_MAPS[exchange_id].requests)
+    return sandbox.request_count(f"clone-plain-{exchange_id}") - polls

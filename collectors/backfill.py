@@ -147,12 +147,12 @@ FROM (
            least(%(deadline)s, e.poll_interval_seconds - least(%(guard)s, e.poll_interval_seconds / 10)
                  - extract(epoch FROM clock_timestamp() - w.cycle_started_at)) AS seconds
     FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
-    WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted
+    WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
       AND w.error_count = 0 AND w.last_outcome = 'stored'
       AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
       AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
 ) AS t
-WHERE b.exchange_id = t.exchange_id AND t.seconds >= %(least)s
+WHERE b.exchange_id = t.exchange_id AND t.seconds >= %(least)s AND %(budget)s > 0
   AND (b.busy_until IS NULL OR b.busy_until < clock_timestamp())
   AND (b.paused_until IS NULL OR b.paused_until < clock_timestamp())
   AND (b.minute_at IS DISTINCT FROM date_trunc('minute', clock_timestamp()) OR b.requests_in_minute < %(budget)s)

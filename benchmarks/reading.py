@@ -26,7 +26,7 @@ from benchmarks.comparison import Comparison
 from benchmarks.reading_client import Load, load, request, seconds_of_one
 from collectors import bodies
 from collectors.models import Pipeline
-from marketmon.lib import clock
+from marketmon.lib import clock, valkey
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -65,7 +65,7 @@ def comparisons() -> Iterator[Comparison]:
         )
         yield from _uncached(sites)
         stack.enter_context(_running([sys.executable, "-m", "benchmarks.reading_pulse"]))
-        time.sleep(3)
+        _wait_for_bodies()
         yield from _cached(sites)
 
 
@@ -169,6 +169,14 @@ def _by_hand(stack: contextlib.ExitStack, static: Path) -> int | None:
         print("FastAPI and asyncpg are not installed: no comparison with a handler written by hand", flush=True)
         return None
     return stack.enter_context(_site("asgi", "benchmarks.reading_fastapi:application", static))
+
+
+def _wait_for_bodies() -> None:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not valkey.client().exists(bodies.PIPELINES):
+        if time.monotonic() > give_up_at:
+            raise RuntimeError("the pulse renders nothing")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -34,9 +34,11 @@ def heads(names: RowNames, fields: tuple[str, ...]) -> Sequence[bytes]:
 
 
 def _made(names: RowNames, fields: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(orjson.dumps(dict(zip(fields, name, strict=True)))[:-1] for name in names.names)
+    template = b"{" + b",".join(orjson.dumps(field) + b":%b" for field in fields)
+    return tuple(template % tuple(map(_text, name)) for name in names.names)
 
 
+_text = lru_cache(maxsize=20_000)(orjson.dumps)  # sources and symbols come again and again
 _kept = lru_cache(maxsize=4)(_made)
 
 

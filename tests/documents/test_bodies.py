@@ -11,6 +11,8 @@ import pytest
 import redis
 from django.test import Client
 from django.urls import reverse
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from collectors import bodies
 from collectors.models import Pipeline
@@ -107,7 +109,7 @@ def test_without_valkey_the_web_renders_and_limits_by_itself(
 ) -> None:
     from access import meter
 
-    gone = redis.Redis(unix_socket_path="/nonexistent/valkey.sock")
+    gone = redis.Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
     monkeypatch.setattr(valkey, "client", lambda: gone)
     meter._shared.cache_clear()
     key = key_of("free")

@@ -221,3 +221,17 @@ def test_the_moment_is_in_utc(noon: Any, client: Client, key_of: Callable[..., s
     noon.move_to((NOW + timedelta(seconds=0.9)).replace(tzinfo=NOW.tzinfo))
 
     assert get(client, key_of("free")).json()["timestamp"] == "2026-03-23T12:00:00Z"
+
+
+def test_a_removed_exchange_is_in_neither_document(
+    noon: Any, client: Client, venue: Callable[..., Venue], key_of: Callable[..., str]
+) -> None:
+    venue("luno").market("BTC", "NGN", age=5)
+    key = key_of("pro")
+    assert get(client, key).json()["pairs"]
+
+    Exchange.objects.filter(pk="luno").update(enabled=False, removed_at=NOW)
+
+    assert get(client, key).json()["pairs"] == []
+    assert get(client, key, "/v1/status/pipelines").json()["data"] == []
+    assert get(client, key, "/v1/status/pipelines", source="luno").json()["data"] == []

@@ -43,7 +43,7 @@ class Sandbox:
 
 @contextlib.contextmanager
 def running_sandbox(*, markets: int) -> Iterator[Sandbox]:
-    port = next(port for port in PORTS if _is_free(port))
+    port = next(port for port in PORTS if is_free(port))
     server = process.spawn(
         [sys.executable, "-m", "sandbox", "--port", str(port), "--markets", str(markets)],
         environ={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -72,7 +72,7 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,43 @@
+"""More exchanges than the sandbox has venues: `kraken-07` is kraken under a name of its own.
+
+`celery -A benchmarks.fleet worker` is our worker with these ids known to it, as a native feed's would be; the feed
+behind each is the real one, and so is everything around it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from exchanges import feeds
+from exchanges.feeds.base import FeedSpec, MarketCache
+from exchanges.feeds.ccxt import CcxtFeed
+from marketmon.celery import app
+
+__all__ = ["app", "members"]
+
+VENUES = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno")
+LARGEST = 200
+
+
+class CloneFeed(CcxtFeed):
+    """A venue's feed under a clone's spec: every clone has a client and a market list of its own."""
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        super().__init__(replace(spec, exchange_id=spec.exchange_id.rpartition("-")[0]), market_cache)
+        self.spec = spec
+
+
+def members(count: int) -> Sequence[str]:
+    """The first `count` ids: the venues in turn."""
+    return list(itertools.islice(_names(), count))
+
+
+def _names() -> Iterator[str]:
+    for number in itertools.count():
+        for venue in VENUES:
+            yield f"{venue}-{number:02d}"
+
+
+feeds.NATIVE_FEEDS = {**feeds.NATIVE_FEEDS, **dict.fromkeys(members(LARGEST), CloneFeed)}

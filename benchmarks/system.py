@@ -1,0 +1,190 @@
+"""The whole system at work: real beat, workers, pulse and web on durable servers, collecting from the sandbox.
+
+Prints and keeps how late slots began, how many were done, and what each group of processes used meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+from benchmarks.servers import Servers, durable_servers, prepare_django
+from benchmarks.usage import Usage
+from benchmarks.venues import PORTS, Sandbox, is_free, running_sandbox
+from marketmon.home import PROJECT_DIR
+from marketmon.supervisor import process
+from marketmon.supervisor.settings import application_specs, read_settings
+
+PROCESSES = ("worker", "beat", "pulse", "web")
+WARM_UP_SECONDS = 180.0
+CPU_GOAL_CORES = 0.6
+LAG_GOAL_SECONDS = 1.0
+SHARE_GOAL = 0.98
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    with durable_servers() as servers, running_sandbox(markets=options.markets) as sandbox:
+        prepare_django(servers)
+        _schedule(options, sandbox)
+        with _running(servers, options) as roots:
+            _wait_until_all_have_stored(options.exchanges)
+            time.sleep(2 * options.interval)
+            figures = _measure(options, {**roots, "sandbox": sandbox.pid})
+    for name, value in figures.items():
+        print(f"system {name} {value}")
+    results.keep_system_run(f"{options.exchanges}x{options.markets}", figures, now=datetime.now(UTC))
+    return 0 if figures["is_good"] else 1
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.system", description=__doc__)
+    parser.add_argument("--exchanges", type=int, default=100)
+    parser.add_argument("--markets", type=int, default=500)
+    parser.add_argument("--interval", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--concurrency", type=int, default=4, help="worker processes; 4 is what make run uses")
+    return parser.parse_args(arguments)
+
+
+def _schedule(options: argparse.Namespace, sandbox: Sandbox) -> None:
+    from benchmarks import fleet
+    from collectors import partitions, schedule
+    from exchanges import management
+    from marketmon.lib import clock
+
+    now = clock.now()
+    partitions.ensure(now)
+    for exchange_id in fleet.members(options.exchanges):
+        url = f"{sandbox.url}/clone-{exchange_id}"
+        management.create(exchange_id, by="bench", now=now, base_url=url, poll_interval_seconds=options.interval)
+    schedule.sync(now=now)
+
+
+@contextlib.contextmanager
+def _running(servers: Servers, options: argparse.Namespace) -> Iterator[dict[str, int]]:
+    """The commands of `make run`; the worker knows the fleet. Their pids by name, the servers' among them."""
+    port = next(port for port in PORTS if is_free(port))
+    environ = {
+        **os.environ,
+        **servers.environ,
+        "PORT": str(port),
+        "WORKER_CONCURRENCY": str(options.concurrency),
+        "PYTHONUNBUFFERED": "1",
+    }
+    specs = application_specs(read_settings(environ, with_sandbox=False), environ)
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    with contextlib.ExitStack() as stack:
+        for name in PROCESSES:
+            command = ["benchmarks.fleet" if part == "marketmon" and name == "worker" else str(part)
+                       for part in specs[name].command]  # fmt: skip
+            log = stack.enter_context((Path(environ["MARKETMON_HOME"]) / f"{name}.log").open("wb"))
+            started[name] = process.spawn(command, environ=environ, cwd=PROJECT_DIR, output=log)
+            stack.callback(_stop, started[name])
+        yield {
+            **{name: one.pid for name, one in started.items()},
+            "postgres": servers.postgres_pid,
+            "valkey": servers.valkey_pid,
+        }
+
+
+def _stop(one: subprocess.Popen[bytes]) -> None:
+    one.send_signal(signal.SIGTERM)
+    try:
+        one.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill_group(one.pid, signal.SIGKILL)
+
+
+def _wait_until_all_have_stored(exchanges: int) -> None:
+    from collectors.models import Run
+
+    give_up_at = time.monotonic() + WARM_UP_SECONDS
+    while (stored := Run.objects.filter(outcome="stored").values("exchange").distinct().count()) < exchanges:
+        if time.monotonic() > give_up_at:
+            raise RuntimeError(f"only {stored} of {exchanges} exchanges have stored rows within {WARM_UP_SECONDS} s")
+        time.sleep(1)
+
+
+def _measure(options: argparse.Namespace, roots: Mapping[str, int]) -> dict[str, Any]:
+    from marketmon.lib import clock
+
+    begun, started = clock.now(), time.monotonic()
+    with Usage(roots) as usage:
+        time.sleep(options.seconds)
+    seconds = time.monotonic() - started
+    cores = {group: round(used / seconds, 3) for group, used in usage.cpu_seconds().items()}
+    memory = {group: round(megabytes) for group, megabytes in usage.memory_mb().items()}
+    total = round(sum(cores.values()) - cores["sandbox"], 3)
+    figures = _slots(options, begun, seconds)
+    is_good = figures["lag_max_seconds"] < LAG_GOAL_SECONDS and figures["share_of_slots"] >= SHARE_GOAL
+    return figures | {
+        "cores": cores,
+        "cores_without_sandbox": total,
+        "goal_cores": CPU_GOAL_CORES,
+        "pss_mb": memory,
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "is_good": is_good and total <= CPU_GOAL_CORES * 1.25,
+    }
+
+
+def _slots(options: argparse.Namespace, begun: datetime, seconds: float) -> dict[str, Any]:
+    from collectors.models import Gap, Run
+
+    runs = list(
+        Run.objects.filter(started_at__gte=begun, started_at__lt=begun + timedelta(seconds=seconds))
+        .order_by("started_at")
+        .values_list("exchange_id", "started_at", "duration_ms", "outcome", "rows_stored")
+    )
+    stored = [run for run in runs if run[3] == "stored"]
+    late = sorted(_lags(stored, options.interval))
+    lags = [lag for lag, _ in late]
+    durations = sorted(run[2] for run in stored)
+    expected = options.exchanges * seconds / options.interval
+    return {
+        "exchanges": options.exchanges,
+        "markets": options.markets,
+        "interval_seconds": options.interval,
+        "seconds": round(seconds),
+        "concurrency": options.concurrency,
+        "slots_expected": round(expected),
+        "slots_stored": len(stored),
+        "share_of_slots": round(len(stored) / expected, 4),
+        "other_outcomes": len(runs) - len(stored),
+        "rows_per_second": round(sum(run[4] for run in stored) / seconds, 1),
+        "rows_per_second_wanted": round(options.exchanges * options.markets / options.interval, 1),
+        "lag_p50_seconds": round(statistics.median(lags), 3),
+        "lag_p99_seconds": round(lags[int(len(lags) * 0.99)], 3),
+        "lag_max_seconds": round(lags[-1], 3),
+        "late_at_seconds": sorted({int(at - begun.timestamp()) for lag, at in late if lag > LAG_GOAL_SECONDS / 2}),
+        "poll_p50_ms": durations[len(durations) // 2],
+        "poll_p99_ms": durations[int(len(durations) * 0.99)],
+        "gaps": Gap.objects.filter(detected_at__gte=begun).count(),
+    }
+
+
+def _lags(runs: Sequence[tuple[Any, ...]], interval: float) -> Iterator[tuple[float, float]]:
+    """How far behind its grid each run began, and when. An exchange's grid goes through its most punctual run, so
+    that drift counts as lag, too."""
+    starts: dict[str, list[float]] = defaultdict(list)
+    for exchange_id, started_at, *_ in runs:
+        starts[exchange_id].append(started_at.timestamp())
+    for moments in starts.values():
+        offsets = [moment - moments[0] - round((moment - moments[0]) / interval) * interval for moment in moments]
+        yield from ((offset - min(offsets), moment) for offset, moment in zip(offsets, moments, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
-from collectors.models import Gap, GapCause, Outcome, Pipeline, Run, Transition, WorkerStatus
+from collectors import backfill, cadence
+from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Transition, WorkerStatus
 from exchanges.models import Exchange, Market
-from marketmon.admin import MachineAdmin, cut, since, utc, word_filter
+from marketmon.admin import MachineAdmin, ago, cut, since, utc, word_filter
 from marketmon.lib import clock
 
 OUTCOME_LABELS = {
@@ -42,7 +47,7 @@ def matching_markets(search_term: str) -> list[int]:
 
 @admin.register(Pipeline)
 class PipelineAdmin(MachineAdmin):
-    list_display = ("market", "last", "bid", "ask", "newest", "expected", "gaps_24h", "silent")
+    list_display = ("market", "last", "bid", "ask", "newest", "expected", "gaps_24h", "condition")
     list_select_related = ("market__exchange",)
     list_filter = (
         word_filter(
@@ -54,23 +59,40 @@ class PipelineAdmin(MachineAdmin):
             parameter="gaps",
             narrow=lambda rows, word: rows.filter(gaps_24h__gt=0) if word == "yes" else rows.filter(gaps_24h=0),
         ),
+        word_filter(
+            "values stand still",
+            YES_NO,
+            parameter="frozen",
+            narrow=lambda rows, word: rows.filter(frozen=word == "yes"),
+        ),
         ("market__exchange", RelatedDropdownFilter),
     )
     search_fields = ("market__symbol",)
     search_help_text = "Beginning of a symbol: BTC/ or binance:BTC/"
     ordering = ("market_id",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pipeline]:
+        here = super().get_queryset(request)
+        return here.filter(market__exchange__removed_at__isnull=True)  # type: ignore[no-any-return]
+
     @display(description="newest quote", header=True)
     def newest(self, pipeline: Pipeline) -> tuple[str, str]:
         return since(pipeline.received_at)
 
-    @display(description="expected every")
-    def expected(self, pipeline: Pipeline) -> str:
-        return f"{pipeline.expected_seconds:g} s"
+    @display(description="expected every", header=True)
+    def expected(self, pipeline: Pipeline) -> tuple[str, str]:
+        reason = cadence.reason(
+            pipeline.expected_seconds,
+            poll_seconds=pipeline.market.exchange.poll_interval_seconds,
+            ceiling_seconds=settings.CADENCE_CEILING_SECONDS,
+        )
+        return f"{pipeline.expected_seconds:g} s", reason
 
-    @display(description="silent", label={"silent": "danger"})
-    def silent(self, pipeline: Pipeline) -> str | None:
-        return "silent" if pipeline.gap_open else None
+    @display(description="condition", label={"silent": "danger", "frozen": "warning"})
+    def condition(self, pipeline: Pipeline) -> str | None:
+        if pipeline.gap_open:
+            return "silent"
+        return "frozen" if pipeline.frozen else None
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Pipeline], search_term: str
@@ -82,7 +104,7 @@ class PipelineAdmin(MachineAdmin):
 
 @admin.register(Gap)
 class GapAdmin(MachineAdmin):
-    list_display = ("market", "started", "ended", "lasted", "missed_count", "cause", "why")
+    list_display = ("market", "started", "ended", "lasted", "missed_count", "cause", "why", "filling", "forecast")
     list_select_related = ("pipeline__market__exchange",)
     list_filter = (
         word_filter(
@@ -92,6 +114,7 @@ class GapAdmin(MachineAdmin):
             narrow=lambda rows, word: rows.filter(ended_at__isnull=word == "yes"),
         ),
         word_filter("cause", GapCause.choices, parameter="cause", narrow=lambda rows, word: rows.filter(cause=word)),
+        word_filter("filling", GapState.choices, parameter="state", narrow=lambda rows, word: rows.filter(state=word)),
         ("pipeline__market__exchange", RelatedDropdownFilter),
     )
     search_fields = ("pipeline__market__symbol",)
@@ -117,6 +140,28 @@ class GapAdmin(MachineAdmin):
     @display(description="evidence")
     def why(self, gap: Gap) -> str:
         return cut(gap.evidence)
+
+    @display(description="filled from the exchange's history")
+    def filling(self, gap: Gap) -> str:
+        """A bar, and how many rows came of it."""
+        share = gap.progress(clock.now())
+        words = f"{gap.state}, {gap.filled_count} rows" if gap.filled_count else gap.state
+        return format_html('<progress max="1" value="{}"></progress> {}', f"{share:.3f}", words)
+
+    @display(description="forecast")
+    def forecast(self, gap: Gap) -> str:
+        """When it may be done, were its exchange to fill nothing else: requests over what a minute allows."""
+        now = clock.now()
+        requests, budget = backfill.requests_left(gap, now), settings.BACKFILL_REQUESTS_PER_MINUTE
+        if requests == 0:
+            return ""
+        if budget == 0:
+            return "backfill is off"
+        if gap.ended_at is None:
+            return "goes on while the silence lasts"
+        if gap.next_try_at and gap.next_try_at > now:
+            return f"next try {ago(gap.next_try_at, now)}"
+        return f"{requests} requests, about {ceil(requests / budget)} min after its turn"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Gap], search_term: str

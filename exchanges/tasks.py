@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from celery import shared_task
+from django.conf import settings
 
-from exchanges import management
+from exchanges import connectivity, management, progress
+from exchanges.connectivity import Finding
+from exchanges.models import Exchange
 from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 600  # a hundred exchanges that use up their budgets, six at a time, and as much again
 
 
 @shared_task
@@ -24,7 +32,43 @@ def check_connectivity(*, exchange_id: str, occasion: str = "on demand", **_: An
 
 @shared_task
 def add_exchange(
-    *, exchange_id: str, by: str, origin: str = "", wanted: dict[str, Any] | None = None, **_: Any
+    *,
+    exchange_id: str,
+    by: str,
+    origin: str = "",
+    wanted: dict[str, Any] | None = None,
+    progress_key: str = "",
+    **_: Any,
 ) -> None:
     """`add` for a page that shows progress. Twice is harmless: an active exchange stays as it is."""
-    management.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)
+    try:
+        first = _first_look(exchange_id, wanted or {})
+        progress.note(progress_key, exchange_id, progress.RUNNING, findings=first)
+        report = management.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)
+    except (management.Refused, connectivity.CannotOpen) as refusal:
+        found = refusal.report.findings if isinstance(refusal, management.Unsuitable) else ()
+        progress.note(progress_key, exchange_id, progress.FAILED, findings=found, message=str(refusal))
+        log.info("exchange_not_added", exchange=exchange_id, by=by, reason=str(refusal))
+    except Exception as error:
+        progress.note(progress_key, exchange_id, progress.FAILED, message=f"{type(error).__name__}; see the log")
+        raise
+    else:
+        progress.note(progress_key, exchange_id, progress.DONE, findings=report.findings)
+
+
+@shared_task(acks_late=False, soft_time_limit=REFRESH_SECONDS, time_limit=REFRESH_SECONDS + 5)
+def refresh_exchanges(*, by: str, origin: str = "", exchange_ids: list[str] | None = None, **_: Any) -> None:
+    """`refresh` for a page. Twice is harmless: what was refreshed half a minute ago is not asked again."""
+    management.refresh(by=by, now=clock.now(), origin=origin, exchange_ids=exchange_ids)
+
+
+def _first_look(exchange_id: str, wanted: dict[str, Any]) -> tuple[Finding, ...]:
+    """What can be said before the exchange is asked."""
+    management.require_known(exchange_id)
+    report = connectivity.check(
+        Exchange(id=exchange_id, **wanted),
+        market_count=None,
+        budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS,
+        health=Finding("health", "asking"),
+    )
+    return report.findings

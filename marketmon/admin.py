@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 
 from auditlog.admin import LogEntryAdmin
@@ -13,6 +14,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
@@ -20,6 +22,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
 from django_celery_beat.admin import PeriodicTaskAdmin
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
@@ -31,6 +34,7 @@ from collectors import schedule
 from marketmon.lib import clock
 
 PAGES = 1000  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
+STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
 LIST_TEXT_CHARACTERS = 160  # an exchange's error may be a page of HTML
 
 
@@ -124,14 +128,30 @@ def cut(text: str) -> str:
     return text if len(text) <= LIST_TEXT_CHARACTERS else text[: LIST_TEXT_CHARACTERS - 1] + "…"
 
 
-def back_to_page(request: HttpRequest, fallback: str) -> HttpResponse:
-    """Where the dialog was opened: htmx is told by a header, a plain form by a redirect."""
-    page = request.headers.get("HX-Current-URL", "")
+def back_to_page(request: HttpRequest, fallback: str, *, is_gone: bool = False) -> HttpResponse:
+    """Where the dialog was opened, unless that page is gone: htmx is told by a header, a plain form by a redirect."""
+    page = "" if is_gone else request.headers.get("HX-Current-URL", "")
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
         page = reverse(fallback)
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": page})
     return HttpResponseRedirect(page)
+
+
+def polled(view: Callable[..., HttpResponse], *, permission: str) -> Callable[..., HttpResponse]:
+    """A fragment that a page asks for again and again. Signed out meanwhile, the page is loaded anew, and asks to
+    sign in; a redirect would put the sign-in form into the fragment's place."""
+
+    @never_cache
+    @wraps(view)
+    def fragment(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not admin.site.has_permission(request):
+            return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return fragment
 
 
 # --- pages of the libraries -----------------------------------------------------------------------------------------

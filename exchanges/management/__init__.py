@@ -22,7 +22,7 @@ from exchanges.management.onboarding import (
     refresh,
     require_known,
 )
-from exchanges.management.preview import Preview, preview_stop
+from exchanges.management.preview import Preview, preview_stop, preview_stop_of
 from exchanges.management.undo import can_undo, undo
 from exchanges.management.verbs import (
     blacklist,
@@ -62,6 +62,7 @@ __all__ = [
     "lift_expired",
     "lift_market",
     "preview_stop",
+    "preview_stop_of",
     "refresh",
     "remove",
     "require_known",

@@ -137,16 +137,20 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
     return _completed(exchange, report, occasion=occasion, now=now)
 
 
-def refresh(*, by: str, now: datetime, origin: str = "") -> list[Refreshed]:
-    """Reloads markets and capabilities of every collected exchange and replaces their loops, some at a time.
+def refresh(
+    *, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[str] | None = None
+) -> list[Refreshed]:
+    """Reloads markets and capabilities of every collected exchange (or of those named) and replaces their loops,
+    some at a time.
 
     An exchange that was refreshed within half a minute is not asked again.
     """
-    ids = catalogue.active_ids()
+    ids = [each for each in catalogue.active_ids() if exchange_ids is None or each in exchange_ids]
     with ThreadPoolExecutor(RELOADS_AT_ONCE, thread_name_prefix="refresh") as pool:
         waiting = [pool.submit(copy_context().run, _refresh_in_thread, each, now) for each in ids]
         results = [each.result() for each in waiting]
-    fence.record("refresh", by=by, now=now, origin=origin, why=f"{len(ids)} exchanges")
+    only = ids[0] if exchange_ids is not None and len(ids) == 1 else ""
+    fence.record("refresh", by=by, now=now, exchange=only, origin=origin, why="" if only else f"{len(ids)} exchanges")
     catalogue.drop()
     failed = [result.exchange_id for result in results if result.error]
     log.info("exchanges_refreshed", by=by, count=len(ids), failed=failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -12,14 +13,14 @@ from exchanges.models import Exchange
 
 SHOWN_PAIRS = 20
 
-# Pairs that are collected from here and from no other collected exchange.
+# Pairs that are collected from these and from no other collected exchange.
 LAST_SOURCES = """
 SELECT m.base || '/' || m.quote FROM exchanges_market AS m
-WHERE m.exchange_id = %(exchange)s AND m.active AND NOT m.blacklisted AND NOT m.excluded
+WHERE m.exchange_id = ANY(%(exchanges)s) AND m.active AND NOT m.blacklisted AND NOT m.excluded
 GROUP BY m.base, m.quote
 HAVING NOT EXISTS (
     SELECT FROM exchanges_market AS other JOIN exchanges_exchange AS e ON e.id = other.exchange_id
-    WHERE other.base = m.base AND other.quote = m.quote AND other.exchange_id <> %(exchange)s
+    WHERE other.base = m.base AND other.quote = m.quote AND other.exchange_id <> ALL(%(exchanges)s)
       AND other.active AND NOT other.blacklisted AND NOT other.excluded AND e.enabled AND NOT e.blacklisted
 )
 ORDER BY 1
@@ -51,13 +52,22 @@ class Preview:
 
 def preview_stop(exchange_id: str) -> Preview:
     """What a blacklist, a disable or a removal would stop. Three queries; changes nothing."""
-    exchange = Exchange.objects.known().filter(pk=exchange_id).first()
-    if exchange is None:
-        raise fence.NotFound(f"there is no exchange {exchange_id}")
-    if not exchange.is_collected:
-        return Preview(exchange_id, False, 0, 0, ())
+    return preview_stop_of([exchange_id])
+
+
+def preview_stop_of(exchange_ids: Sequence[str]) -> Preview:
+    """The same of several at once: together they may be the last sources of pairs that none loses alone."""
+    known = Exchange.objects.known().filter(pk__in=exchange_ids)
+    states = {exchange.id: exchange.is_collected for exchange in known}
+    missing = [each for each in exchange_ids if each not in states]
+    if missing:
+        raise fence.NotFound(f"there is no exchange {missing[0]}")
+    named = ", ".join(exchange_ids)
+    collected = [each for each, is_collected in states.items() if is_collected]
+    if not collected:
+        return Preview(named, False, 0, 0, ())
     with connection.cursor() as cursor:
-        cursor.execute(LAST_SOURCES, {"exchange": exchange_id})
+        cursor.execute(LAST_SOURCES, {"exchanges": collected})
         lost = [row[0] for row in cursor.fetchall()]
-    count = Pipeline.objects.live().filter(market__exchange_id=exchange_id).count()
-    return Preview(exchange_id, True, count, len(lost), tuple(lost[:SHOWN_PAIRS]))
+    count = Pipeline.objects.live().filter(market__exchange_id__in=collected).count()
+    return Preview(named, True, count, len(lost), tuple(lost[:SHOWN_PAIRS]))

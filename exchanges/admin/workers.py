@@ -1,0 +1,82 @@
+"""Workers: how each exchange's collection goes, and its one verb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.http import require_GET
+from unfold.decorators import action, display
+
+from collectors.api import view_of, with_status
+from collectors.models import Worker, WorkerStatus
+from exchanges.admin.acting import carry_out
+from exchanges.admin.dialogs import ConfirmForm
+from marketmon import dashboard
+from marketmon.admin import STATUS_LABELS, MachineAdmin, back_to_page, cut, polled, since, word_filter
+from marketmon.lib import clock
+
+
+@admin.register(Worker)
+class WorkerAdmin(MachineAdmin):
+    """One collector per exchange; its row's key is the exchange's id, so the verb takes it as it is."""
+
+    list_display = ("exchange", "state", "last_update", "last_cycle", "error_count", "symbols_tracked", "problem")
+    list_select_related = ("exchange",)
+    list_per_page = 200
+    list_filter = (
+        word_filter(
+            "status",
+            WorkerStatus.choices,
+            parameter="status",
+            narrow=lambda workers, word: with_status(workers, word, clock.now()),
+        ),
+    )
+    search_fields = ("exchange__id__startswith",)
+    ordering = ("exchange_id",)
+    actions_row = ("restart",)
+    actions_detail = ("restart",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        return super().get_queryset(request).filter(exchange__removed_at__isnull=True)  # type: ignore[no-any-return]
+
+    def get_urls(self) -> list[Any]:
+        board = polled(require_GET(dashboard.board), permission="collectors.view_worker")
+        return [path("board/", board, name="marketmon_board"), *super().get_urls()]
+
+    @display(description="status", label=STATUS_LABELS)
+    def state(self, worker: Worker) -> str:
+        return view_of(worker, clock.now()).status
+
+    @display(description="last update", header=True)
+    def last_update(self, worker: Worker) -> tuple[str, str]:
+        return since(worker.stored_at)
+
+    @display(description="last cycle", header=True)
+    def last_cycle(self, worker: Worker) -> tuple[str, str]:
+        return since(worker.heartbeat_at)
+
+    @display(description="last error", header=True)
+    def problem(self, worker: Worker) -> tuple[str, str]:
+        return cut(worker.last_error) or "-", since(worker.last_error_at)[0] if worker.last_error else ""
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("exchanges.change_exchange")
+
+    @action(
+        description="Restart…",
+        icon="restart_alt",
+        permissions=["operate"],
+        dialog={
+            "title": "Restart this worker",
+            "description": "Errors and pauses are forgotten; a running cycle is replaced, never doubled.",
+            "form_class": ConfirmForm,
+            "form_submit_text": "Restart",
+        },
+    )
+    def restart(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
+        carry_out(request, "restart", object_id)
+        return back_to_page(request, "admin:collectors_worker_changelist")

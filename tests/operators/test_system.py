@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def wait_until(is_so: Callable[[], Any], *, seconds: float) -> float:
 
 
 def longest_pause(moments: list[float]) -> float:
-    return max((later - sooner for sooner, later in zip(moments, moments[1:], strict=False)), default=0.0)
+    return max((later - sooner for sooner, later in pairwise(moments)), default=0.0)
 
 
 def test_three_unseen_exchanges_are_added_and_nobody_else_loses_a_slot(system: System) -> None:

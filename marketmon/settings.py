@@ -183,12 +183,12 @@ THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
 # Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
 SANDBOX_URL = env.str("SANDBOX_URL", "") or f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}"
 PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
-
 BACKFILL_REQUESTS_PER_MINUTE = env.int("BACKFILL_REQUESTS_PER_MINUTE", 6)
 BACKFILL_DEADLINE_SECONDS = env.float("BACKFILL_DEADLINE_SECONDS", 3.0)
 CADENCE_CEILING_SECONDS = env.float("CADENCE_CEILING_SECONDS", 300.0)
 FROZEN_AFTER_SECONDS = env.float("FROZEN_AFTER_SECONDS", 600.0)
 FROZEN_LEAST_MOVE_SHARE = env.float("FROZEN_LEAST_MOVE_SHARE", 0.001)
+
 # --- what operators may set for an exchange -----------------------------------------------------------------------------
 CREDENTIALS_KEY = env.str("CREDENTIALS_KEY", "")  # Fernet keys, newest first; without one it follows from SECRET_KEY
 CONNECTIVITY_BUDGET_SECONDS = env.float("CONNECTIVITY_BUDGET_SECONDS", 10.0)
@@ -199,7 +199,10 @@ ALLOW_PRIVATE_EXCHANGE_URLS = env.bool("ALLOW_PRIVATE_EXCHANGE_URLS", "DATABASE_
 AUDITLOG_INCLUDE_TRACKING_MODELS = (
     {
         "model": "exchanges.Exchange",
-        "include_fields": ["name", "enabled", "blacklisted", "poll_interval_seconds", "base_url", "proxy", "ca_file"],
+        "include_fields": [
+            "name", "enabled", "blacklisted", "poll_interval_seconds", "transport", "priority", "market_filter",
+            "base_url", "proxy", "ca_file",
+        ],
         "mask_fields": ["proxy"],
     },
     {
@@ -267,12 +270,14 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}marketmon/favicon.svg"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "marketmon.dashboard.fill",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
             {
                 "title": "Collection",
                 "items": [
+                    {"title": "Overview", "icon": "monitor_heart", "link": reverse_lazy("admin:index")},
                     {
                         "title": "Exchanges",
                         "icon": "account_balance",
@@ -291,9 +296,35 @@ UNFOLD = {
                     {"title": "Gaps", "icon": "broken_image", "link": reverse_lazy("admin:collectors_gap_changelist")},
                     {"title": "Runs", "icon": "history", "link": reverse_lazy("admin:collectors_run_changelist")},
                     {
+                        "title": "Transitions",
+                        "icon": "swap_horiz",
+                        "link": reverse_lazy("admin:collectors_transition_changelist"),
+                    },
+                    {
                         "title": "Markets",
                         "icon": "storefront",
                         "link": reverse_lazy("admin:exchanges_market_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Operation",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Blacklisted exchanges",
+                        "icon": "block",
+                        "link": reverse_lazy("admin:exchanges_blacklistentry_changelist"),
+                    },
+                    {
+                        "title": "Blacklisted markets",
+                        "icon": "remove_shopping_cart",
+                        "link": reverse_lazy("admin:exchanges_marketblacklistentry_changelist"),
+                    },
+                    {
+                        "title": "Who did what",
+                        "icon": "gavel",
+                        "link": reverse_lazy("admin:exchanges_auditentry_changelist"),
                     },
                 ],
             },
@@ -307,10 +338,12 @@ UNFOLD = {
                         "link": reverse_lazy("admin:django_celery_beat_periodictask_changelist"),
                     },
                     {
-                        "title": "Changes",
+                        "title": "Changed fields",
                         "icon": "fact_check",
                         "link": reverse_lazy("admin:auditlog_logentry_changelist"),
                     },
+                    {"title": "API keys", "icon": "key", "link": reverse_lazy("admin:access_apikey_changelist")},
+                    {"title": "Plans", "icon": "sell", "link": reverse_lazy("admin:access_tier_changelist")},
                     {"title": "Users", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
                 ],
             },

@@ -259,6 +259,9 @@ def test_preview_undo_plan_and_apply(system: System, tmp_path: Path) -> None:
     assert system.command("plan", str(file)) == "nothing to change\n"
     assert system.ask("GET", "exchanges/kraken/settings").json()["poll_interval_seconds"] == 5
     wait_until(lambda: system.workers()["luno"]["status"] == "stopped", seconds=5)
+    file.write_text("exchanges:\n  kraken: {poll_interval_seconds: 10}\n  luno: {}\n", encoding="utf-8")
+    system.command("apply", str(file))
+    wait_until(lambda: system.workers()["luno"]["status"] == "running", seconds=2 * INTERVAL_SECONDS)
 
 
 def test_with_valkey_stopped_the_catalogue_is_served(system: System) -> None:

@@ -208,13 +208,14 @@ class ApiKeyAdmin(ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        chart = {"usage_chart": _usage_chart(object_id)} if object_id.isdecimal() else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        chart = {"usage_chart": _usage_chart(int(object_id))} if object_id.isdecimal() else {}
+        page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        return page
 
 
-def _usage_chart(key_id: str) -> str:
+def _usage_chart(key_id: int) -> str:
     days = meter.days_of(clock.now(), CHART_DAYS)
-    calls = dict(UsageDay.objects.filter(key_id=key_id, day__gte=days[0]).values_list("day", "calls"))
+    calls = dict(UsageDay.objects.filter(key=key_id, day__gte=days[0]).values_list("day", "calls"))
     return json.dumps(
         {
             "labels": [f"{day:%d %b}" for day in days],

@@ -62,8 +62,8 @@ class WindowStorage(RedisStorage):
 
     def __init__(self) -> None:
         super().__init__("redis://", connection_pool=valkey.client().connection_pool)
-        self._take = self.get_connection().register_script(TAKE)
-        self._give_back = self.get_connection().register_script(GIVE_BACK)
+        self._take = self.get_connection().register_script(TAKE.encode())
+        self._give_back = self.get_connection().register_script(GIVE_BACK.encode())
 
     def take(self, keys: Sequence[str], limits: Sequence[RateLimitItem]) -> list[int]:
         arguments = [number for item in limits for number in (item.amount, item.get_expiry())]

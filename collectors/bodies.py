@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -84,7 +84,7 @@ def _store(hashes: Mapping[str, Mapping[str, Any]]) -> None:
     with valkey.client().pipeline(transaction=True) as together:
         for name, fields in hashes.items():
             together.delete(name)
-            together.hset(name, mapping=dict(fields))
+            together.hset(name, mapping=cast("dict[Any, Any]", fields))
             together.expire(name, EXPIRES_SECONDS)
         together.execute()
 
@@ -112,11 +112,10 @@ def one_source(source: str, now: datetime) -> Body | None:
     if not _may_ask():
         return None
     try:
-        found = valkey.client().hmget(SOURCES, ["taken_at", "edge", f"source:{source}"])
+        taken_at, edge, fragment = _fields(SOURCES, "taken_at", "edge", f"source:{source}")
     except redis.RedisError:
         _stop_asking()
         return None
-    taken_at, edge, fragment = found
     if taken_at is None or fragment is None:
         return None
     count, _, joined = fragment.partition(b" ")
@@ -170,17 +169,20 @@ def _refreshed(slot: tuple[str, bool], held: Body | None) -> Body | None:
 def _fetched(slot: tuple[str, bool], held: Body | None) -> Body | None:
     name, wants_gzip = slot
     try:
-        taken_at = valkey.client().hget(name, "taken_at")
+        (taken_at,) = _fields(name, "taken_at")
         if taken_at is None or (held is not None and held.taken_at == _moment(taken_at)):
             return held if taken_at is not None else None
-        fields = ["taken_at", "edge", "count", "gzip" if wants_gzip else "body"]
-        taken_at, edge, count, content = valkey.client().hmget(name, fields)
+        taken_at, edge, count, content = _fields(name, "taken_at", "edge", "count", "gzip" if wants_gzip else "body")
     except redis.RedisError:
         _stop_asking()
         return None
-    if content is None:
+    if taken_at is None or count is None or content is None:
         return None
     return Body(_moment(taken_at), _edge(edge), int(count), content, is_gzip=wants_gzip)
+
+
+def _fields(name: str, *fields: str) -> list[bytes | None]:
+    return cast("list[bytes | None]", valkey.client().hmget(name, list(fields)))
 
 
 def _moment(seconds: bytes) -> datetime:

@@ -72,7 +72,7 @@ def ready(body: Body) -> Answer:
 class Document(APIView):
     """One endpoint: who may call it at what price, how its parameters are read, and its answer."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
     permission_classes = [AllowAny]
     dialect: ClassVar[Dialect] = Dialect.PIPELINES
     terms: ClassVar[Terms]

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -150,7 +151,12 @@ def read_page(
     given = {"sources": sources, "symbols": symbols, "after": after}
     filters = " ".join(FILTERS[name] for name, value in given.items() if value is not None)
     source, symbol = after or ("", "")
-    parameters = {"sources": list(sources or ()), "symbols": list(symbols or ()), "source": source, "symbol": symbol}
+    parameters: dict[str, Any] = {
+        "sources": list(sources or ()),
+        "symbols": list(symbols or ()),
+        "source": source,
+        "symbol": symbol,
+    }
     try:
         with connection.cursor() as cursor:
             cursor.execute(PAGE.format(filters=filters), {**parameters, "limit": limit + 1})

@@ -179,7 +179,7 @@ def test_a_web_process_killed_in_the_middle_sells_nothing_twice(key_of: Callable
     with web(processes=4) as server:  # its own: the others' must not feel a process come back
         seen = storm(server, key, 640, lambda: server.workers()[0].kill())
 
-    assert 0 < seen[None] <= CALLERS
+    assert seen[None] <= CALLERS
     assert paid() == 5_000
     # A call may have been paid for in the moment its process died; none was served that was not paid for.
     assert 200 - seen[None] <= seen[200] <= 200

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 from django.conf import settings
 
+from marketmon.supervisor import process
+
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
 
@@ -59,7 +61,9 @@ def web(*, processes: int = 1) -> Iterator[Web]:
         "--workers", str(processes), "--blocking-threads", "8", "--log-level", "error", "--respawn-failed-workers",
         "--respawn-interval", "0.1", "--no-ws", "marketmon.wsgi:application",
     ]  # fmt: skip
-    server = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **_environment()}, start_new_session=True)
+    server = process.spawn(
+        command, environ={**os.environ, **_environment()}, cwd=PROJECT, output=subprocess.DEVNULL
+    )  # dies with the tests, however they end
     try:
         running = Web(port, server)
         _wait(running)

@@ -130,8 +130,12 @@ class Fields:
         return Decimal(repr(value))
 
     def part(self, name: str) -> Fields:
-        """An object within; missing is noted."""
+        """An object within. One that is missing or is none is noted once: what it would hold is not missed as well."""
+        value, place = self.data.get(name), (*self.place, name)
+        if isinstance(value, Mapping):
+            return Fields(value, place, self.problems)
         if name not in self.data:
             self.missing(name)
-            return Fields({}, (*self.place, name), [])
-        return Fields(self.data[name], (*self.place, name), self.problems)
+        else:
+            Fields(value, place, self.problems)
+        return Fields({}, place, [])

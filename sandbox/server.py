@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -40,6 +41,8 @@ class Sandbox:
         venue = VENUE_BY_HOST.get(target.host)
         if venue is None:
             return _nobody(target)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self.stream(request, target)
         exchange = self.exchanges.get(venue, target.clone)
         values, query = _parameters(target, await request.read())
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{query}", now)
@@ -60,14 +63,16 @@ class Sandbox:
             await obstruct(request, met)
             answer = instead(met, exchange.venue.error, request.raw_path)
             if answer is None:
-                answer = _render(exchange, entry, values, met)
+                answer = _render(exchange, entry, values, met, headers=request.headers)
             entry.status = answer.status
             return await deliver(request, answer, met)
         except Vanished:
             return web.Response(status=499)  # never sent: the connection is closed
 
 
-def _render(exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[Fault]) -> Answer:
+def _render(
+    exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[Fault], *, headers: Mapping[str, str]
+) -> Answer:
     """The moment is the end of any delay: a late answer is not an old one."""
     view = exchange.view(time.time(), met)
     entry.second = view.second
@@ -76,7 +81,7 @@ def _render(exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[
         return encode(404, exchange.venue.error(404))
     renderer, named = route
     try:
-        payload = renderer(view, Ask(values, named))
+        payload = renderer(view, Ask(values, named, entry.query, headers))
     except Refused as refusal:
         return encode(refusal.status, refusal.body)
     if view.lies.values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Ask:
-    """One request's parameters: the query's, the JSON body's, and the path's named parts."""
+    """One request's parameters: the query's, the JSON body's, and the path's named parts.
+
+    `query` and `headers` are as they came, for venues that check signatures.
+    """
 
     values: Mapping[str, Any]
     named: Mapping[str, str]
 
     def text(self, name: str, default: str = "") -> str:
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
         """The last of a name that was given several times."""
         value = self.named.get(name, self.values.get(name, default))
         return str(value[-1] if isinstance(value, list) else value)

@@ -12,6 +12,7 @@ import orjson
 
 from sandbox.market import Bar, Market, Quote, spot
 from sandbox.venues.base import Ask, Refused, Venue
+from sandbox.venues.binance_account import account
 from sandbox.view import View, between, newest
 
 PERIODS = {
@@ -204,6 +205,7 @@ VENUE = Venue(
         "/api/v3/aggTrades": trades,
         "/api/v3/time": server_time,
         "/api/v3/ping": ping,
+        "/api/v3/account": account,
         "/sapi/v1/system/status": system_status,
         "/dapi/v1/exchangeInfo": no_markets,
     },

@@ -23,10 +23,14 @@ _READS_INFO = "its public calls read the venue's raw market row"
 QUIRKS: Mapping[str, Quirk] = {
     "binance": Quirk(
         because="by default load_markets asks three hosts (spot, linear, inverse); futures are binanceusdm here",
-        options={"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot"},
-        skips_currencies=True,  # signed request as soon as a key is set
+        options={"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot", "fetchMargins": False},
+        skips_currencies=True,  # with a key set, this and the margin lists would be signed requests
     ),
-    "binanceusdm": Quirk(because="the currency list is a signed spot request", skips_currencies=True),
+    "binanceusdm": Quirk(
+        because="the currency list and the margin lists are signed spot requests",
+        options={"fetchMargins": False},
+        skips_currencies=True,
+    ),
     "coinbase": Quirk(because="three currency requests that the product list does not need", skips_currencies=True),
     "hyperliquid": Quirk(
         because="HIP-3 dexes cost one more request each (up to 11) in every poll",

@@ -1,0 +1,104 @@
+"""Two exchanges with fresh pipelines, and candles by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from collectors import partitions
+from collectors.models import Pipeline, Tick, Worker
+from exchanges.models import Exchange, Market
+from marketmon.lib import clock
+from metrics import candles
+from metrics.models import Candle, Series
+from tests.metrics.series import HOUR, bars_of
+
+
+@dataclass
+class Place:
+    """binance and kraken, three markets each, all stored a moment ago."""
+
+    now: datetime
+    markets: dict[str, Market]
+
+    def market(self, name: str = "binance:BTC/USDT") -> Market:
+        return self.markets[name]
+
+    def age(self, exchange: str, seconds: float) -> None:
+        Pipeline.objects.filter(market__exchange=exchange).update(received_at=self.now - timedelta(seconds=seconds))
+
+    def series(self, name: str = "binance:BTC/USDT", timeframe: str = "1h") -> Series:
+        return Series.objects.get_or_create(market=self.markets[name], timeframe=timeframe)[0]
+
+    def candles(
+        self,
+        closes: Sequence[float],
+        *,
+        name: str = "binance:BTC/USDT",
+        now: datetime | None = None,
+        fetched_at: datetime | None = None,
+    ) -> None:
+        """So many closed hours up to the newest one."""
+        now = now or self.now
+        newest_at = candles.newest_closed(now, HOUR)
+        bars = bars_of(closes)
+        first = newest_at - (len(bars) - 1) * HOUR
+        Candle.objects.bulk_create(
+            (
+                Candle(
+                    market=self.markets[name],
+                    timeframe="1h",
+                    opened_at=datetime.fromtimestamp(first + n * HOUR, UTC),
+                    open=bar.open,
+                    high=bar.high,
+                    low=bar.low,
+                    close=bar.close,
+                    fetched_at=fetched_at or now - timedelta(seconds=1),
+                )
+                for n, bar in enumerate(bars)
+            ),
+            ignore_conflicts=True,
+        )
+
+    def tick(self, price: float, *, at: datetime, name: str = "binance:BTC/USDT") -> None:
+        Tick.objects.create(pipeline_id=self.markets[name].pk, origin=0, received_at=at, last=price)
+
+
+def make_place(now: datetime) -> Place:
+    partitions.ensure(now)
+    markets = {}
+    for exchange_id, quote in (("binance", "USDT"), ("kraken", "USD")):
+        exchange = Exchange.objects.create(id=exchange_id, base_url="http://127.0.0.1:9", poll_interval_seconds=10)
+        Worker.objects.create(
+            exchange=exchange, resumed_at=now - timedelta(hours=1), status_since=now, heartbeat_at=now, stored_at=now
+        )
+        for base in ("BTC", "ETH", "SOL"):
+            markets[f"{exchange_id}:{base}/{quote}"] = Market.objects.create(
+                exchange=exchange, symbol=f"{base}/{quote}", base=base, quote=quote, kind="spot",
+                venue_id=f"{base}{quote}", source=f"{exchange_id}_spot", listed_at=now, taker_fee=0.001,
+            )  # fmt: skip
+    Pipeline.objects.bulk_create(
+        Pipeline(market=market, expected_seconds=10, received_at=now, last=100.0, bid=99.5, ask=100.5, base_volume=7.0)
+        for market in markets.values()
+    )
+    return Place(now, markets)
+
+
+@pytest.fixture
+def place(transactional_db: None, settings: Any) -> Iterator[Place]:
+    settings.METRICS_MARKETS = []
+    settings.METRICS_EXCHANGE_SECONDS = 3.0
+    yield make_place(clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+
+
+@pytest.fixture
+def api() -> Client:
+    return Client(raise_request_exception=False)

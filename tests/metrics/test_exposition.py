@@ -1,0 +1,188 @@
+"""GET /metrics: what Prometheus reads, what it must never read, and what dashboards and alerts are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.db import OperationalError
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from collectors.models import Cursor, Pipeline, Run, Worker
+from exchanges.models import Exchange
+from marketmon.lib import valkey
+from metrics import exposition
+from tests.metrics.conftest import Place
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+NAME = re.compile(r"\bmarketmon_[a-z0-9_]+")
+
+
+def scrape(client: Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    families = text_string_to_metric_families(answer.content.decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def value(client: Client, name: str, **labels: str) -> float | None:
+    return scrape(client).get((f"marketmon_{name}", tuple(sorted(labels.items()))))
+
+
+def test_every_part_of_the_snapshot_has_its_series(place: Place, api: Client) -> None:
+    Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored", rows_stored=3)
+    Cursor.objects.update_or_create(name="beat", defaults={"reached_at": place.now})
+
+    found = scrape(api)
+
+    def one(name: str, **labels: str) -> float:
+        return found[(f"marketmon_{name}", tuple(sorted(labels.items())))]
+
+    assert one("component_up", component="database") == 1
+    assert one("component_up", component="valkey") == 1
+    assert one("pipelines", exchange="kraken", status="healthy") == 3
+    assert one("runs_5m", exchange="kraken", outcome="stored") == 1
+    assert one("rows_stored_5m", exchange="kraken") == 3
+    assert one("run_duration_seconds", exchange="kraken", outcome="stored") == 0.25
+    assert one("worker_freshness_seconds", exchange="kraken") < 60
+    assert one("queue_depth", queue="poll") >= 0
+    assert one("beat_lag_seconds") < 60
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59, "healthy"), (61, "degraded"), (299, "degraded"), (301, "down")])
+def test_pipelines_are_counted_by_their_delay(place: Place, api: Client, seconds: float, status: str) -> None:
+    place.age("kraken", seconds)
+
+    assert value(api, "pipelines", exchange="kraken", status=status) == 3
+
+
+def test_what_never_happened_is_infinitely_old_and_never_healthy(place: Place, api: Client) -> None:
+    Pipeline.objects.update(received_at=None)
+    Worker.objects.update(stored_at=None, heartbeat_at=None)
+    Cursor.objects.filter(name="beat").delete()
+
+    found = scrape(api)
+
+    ages = ("worker_freshness_seconds", "worker_heartbeat_age_seconds", "pipeline_delay_seconds_max")
+    for name in ages:
+        assert found[(f"marketmon_{name}", (("exchange", "kraken"),))] == float("inf")
+    assert found[("marketmon_beat_lag_seconds", ())] == float("inf")
+    assert found[("marketmon_metrics_collection_age_seconds", ())] == float("inf")
+    assert found[("marketmon_pipelines", (("exchange", "kraken"), ("status", "healthy")))] == 0
+    assert found[("marketmon_pipelines", (("exchange", "kraken"), ("status", "down")))] == 3
+
+
+def test_without_a_database_nothing_of_it_is_there_and_it_is_said(place: Place, api: Client, monkeypatch: Any) -> None:
+    def away(_: Any) -> Any:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(exposition, "pipeline_families", away)
+
+    names = {name for name, _ in scrape(api)}
+
+    assert names == {"marketmon_component_up", "marketmon_collection_enabled", "marketmon_queue_depth"}
+    assert value(api, "component_up", component="database") == 0
+
+
+def test_without_valkey_there_is_no_queue_depth(place: Place, api: Client, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    valkey.client.cache_clear()
+    try:
+        found = scrape(api)
+    finally:
+        valkey.client.cache_clear()
+
+    assert found[("marketmon_component_up", (("component", "valkey"),))] == 0
+    assert not [name for name, _ in found if name == "marketmon_queue_depth"]
+
+
+def test_the_series_of_a_removed_exchange_end(place: Place, api: Client) -> None:
+    Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored")
+    Exchange.objects.filter(pk="kraken").update(enabled=False, removed_at=place.now)
+
+    assert not [labels for _, labels in scrape(api) if ("exchange", "kraken") in labels]
+
+
+def test_a_stopped_exchange_is_not_wanted_and_has_no_pipelines(place: Place, api: Client) -> None:
+    Exchange.objects.filter(pk="kraken").update(enabled=False)
+
+    assert value(api, "worker_wanted", exchange="kraken") == 0
+    assert value(api, "worker_status", exchange="kraken", status="stopped") == 1
+    assert value(api, "pipelines", exchange="kraken", status="healthy") is None
+
+
+def test_an_open_breaker_is_seen(place: Place, api: Client) -> None:
+    Worker.objects.filter(pk="kraken").update(retry_at=place.now + timedelta(minutes=5), error_count=3)
+
+    assert value(api, "breaker_open", exchange="kraken") == 1
+    assert value(api, "breaker_open", exchange="binance") == 0
+    assert value(api, "worker_consecutive_errors", exchange="kraken") == 3
+
+
+# --- dashboards, alerts, workflow --------------------------------------------------------------------------------
+
+
+def exported_names() -> set[str]:
+    """Every name that the exposition can ever use, from its source."""
+    source = Path(exposition.__file__).read_text()
+    return {f"marketmon_{name}" for name in re.findall(r'gauge\(\s*"([a-z0-9_]+)"', source)}
+
+
+def test_every_name_of_the_source_is_really_exported(place: Place, api: Client) -> None:
+    text = api.get("/metrics").content.decode()
+
+    assert exported_names() == set(re.findall(r"# TYPE (marketmon_[a-z0-9_]+) gauge", text))
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "grafana").glob("*.*")), ids=lambda path: path.name)
+def test_dashboards_and_alerts_use_only_names_that_are_exported(path: Path) -> None:
+    used = set(NAME.findall(path.read_text()))
+
+    assert used <= exported_names()
+
+
+def test_there_is_a_dashboard_and_every_panel_has_a_query() -> None:
+    board = json.loads((DOCS / "grafana" / "dashboard.json").read_text())
+
+    assert len(board["panels"]) >= 10
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    for panel in board["panels"]:
+        assert panel["targets"]
+        for target in panel["targets"]:
+            assert NAME.search(target["expr"]), panel["title"]
+
+
+def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
+    groups = yaml.safe_load((DOCS / "grafana" / "alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+
+    assert len(rules) >= 8
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_the_workflow_calls_the_webhook_hourly_and_branches_on_errors() -> None:
+    flow = json.loads((DOCS / "n8n" / "collect-metrics.json").read_text())
+    nodes = {node["name"]: node for node in flow["nodes"]}
+    kinds = {node["type"].removeprefix("n8n-nodes-base.") for node in flow["nodes"]}
+
+    assert {"scheduleTrigger", "httpRequest", "if"} <= kinds
+    request = next(node for node in flow["nodes"] if node["type"].endswith("httpRequest"))
+    assert request["parameters"]["method"] == "POST"
+    assert request["parameters"]["url"].endswith("/metrics/collect")
+    interval = next(node for node in flow["nodes"] if node["type"].endswith("scheduleTrigger"))
+    assert interval["parameters"]["rule"]["interval"] == [{"field": "hours", "hoursInterval": 1}]
+    for name, outputs in flow["connections"].items():
+        assert name in nodes
+        for branch in outputs["main"]:
+            assert all(step["node"] in nodes for step in branch)
+    decision = next(node["name"] for node in flow["nodes"] if node["type"].endswith(".if"))
+    assert len(flow["connections"][decision]["main"]) == 2

@@ -41,8 +41,6 @@ class Sandbox:
         venue = VENUE_BY_HOST.get(target.host)
         if venue is None:
             return _nobody(target)
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self.stream(request, target)
         exchange = self.exchanges.get(venue, target.clone)
         values, query = _parameters(target, await request.read())
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{query}", now)

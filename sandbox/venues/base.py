@@ -30,10 +30,10 @@ class Ask:
 
     values: Mapping[str, Any]
     named: Mapping[str, str]
-
-    def text(self, name: str, default: str = "") -> str:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, name: str, default: str = "") -> str:
         """The last of a name that was given several times."""
         value = self.named.get(name, self.values.get(name, default))
         return str(value[-1] if isinstance(value, list) else value)

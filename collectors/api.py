@@ -9,20 +9,31 @@ import django_filters
 from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, inline_serializer
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    inline_serializer,
+)
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.viewsets import ReadOnlyModelViewSet
+from rest_framework.viewsets import ReadOnlyModelViewSet, ViewSet
 
-from collectors import freshness, history, status
+from collectors import cadence, exports, freshness, history, status
 from collectors.dialects import workers
-from collectors.models import Gap, GapCause, Outcome, Pipeline, Run, Transition, Worker, WorkerStatus
+from collectors.models import Gap, GapCause, GapState, Origin, Outcome, Pipeline, Run, Transition, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
+from exchanges.authentication import AdminKeyAuthentication, MayManage, StaffSession
 from marketmon.api import may_see
+from marketmon.errors import ServiceUnavailable
 from marketmon.lib import clock
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -191,6 +202,8 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
     symbol = serializers.CharField(source="market.symbol")
     source = serializers.CharField(source="market.source")  # type: ignore[assignment]
     active = serializers.BooleanField(source="market.active")
+    cadence_reason = serializers.SerializerMethodField(help_text="Why it is expected so often.")
+    origins = serializers.SerializerMethodField(help_text="Rows of the last hour by where they come from.")
 
     class Meta:
         model = Pipeline
@@ -211,10 +224,27 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
             "base_volume",
             "quote_volume",
             "expected_seconds",
+            "cadence_reason",
             "gaps_24h",
             "gap_open",
+            "frozen",
+            "origins",
         ]
         read_only_fields = fields
+
+    def get_cadence_reason(self, pipeline: Pipeline) -> str:
+        return cadence.reason(
+            pipeline.expected_seconds,
+            poll_seconds=pipeline.market.exchange.poll_interval_seconds,
+            ceiling_seconds=settings.CADENCE_CEILING_SECONDS,
+        )
+
+    @extend_schema_field(
+        inline_serializer("origins", {origin.name.lower(): serializers.IntegerField() for origin in Origin})
+    )
+    def get_origins(self, pipeline: Pipeline) -> dict[str, int]:
+        counts = getattr(pipeline, "origins", None) or {}
+        return {origin.name.lower(): counts.get(str(origin.value), 0) for origin in Origin}
 
 
 class PipelineFilters(django_filters.FilterSet):
@@ -229,7 +259,7 @@ class PipelineFilters(django_filters.FilterSet):
 
     class Meta:
         model = Pipeline
-        fields = ["gap_open"]
+        fields = ["gap_open", "frozen"]
 
 
 class HistoryQuerySerializer(serializers.Serializer[Any]):
@@ -269,11 +299,14 @@ class HistorySerializer(serializers.Serializer[Any]):
 class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     """The ingestion of each market: its newest stored quote and its gaps."""
 
-    queryset = Pipeline.objects.select_related("market")
+    queryset = Pipeline.objects.select_related("market__exchange")
     serializer_class = PipelineSerializer
     permission_classes = [AllowAny]
     filterset_class = PipelineFilters
     orderings = ("id", "-id", "gaps_24h", "-gaps_24h")
+
+    def get_queryset(self) -> QuerySet[Pipeline]:
+        return history.with_origins(super().get_queryset(), since=clock.now() - timedelta(hours=1))
 
     @extend_schema(parameters=[HistoryQuerySerializer], responses=HistorySerializer, filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -352,6 +385,7 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
     exchange = serializers.CharField(source="pipeline.market.exchange_id")
     symbol = serializers.CharField(source="pipeline.market.symbol")
     is_open = serializers.BooleanField()
+    progress = serializers.SerializerMethodField(help_text="Share for which the exchange has been asked, 0 to 1.")
 
     class Meta:
         model = Gap
@@ -367,8 +401,18 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
             "cause",
             "evidence",
             "detected_at",
+            "state",
+            "progress",
+            "filled_until",
+            "filled_count",
+            "lacking_count",
+            "attempts",
+            "next_try_at",
         ]
         read_only_fields = fields
+
+    def get_progress(self, gap: Gap) -> float:
+        return round(gap.progress(clock.now()), 3)
 
 
 class GapFilters(django_filters.FilterSet):
@@ -376,6 +420,7 @@ class GapFilters(django_filters.FilterSet):
     symbol = django_filters.CharFilter(field_name="pipeline__market__symbol")
     pipeline = django_filters.NumberFilter(field_name="pipeline_id", min_value=0, max_value=2**31 - 1, decimal_places=0)
     cause = django_filters.MultipleChoiceFilter(choices=GapCause.choices)
+    state = django_filters.MultipleChoiceFilter(choices=GapState.choices)
     open = django_filters.BooleanFilter(field_name="ended_at", lookup_expr="isnull")
     started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
     started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
@@ -394,6 +439,82 @@ class GapViews(ReadOnlyModelViewSet[Gap]):
     permission_classes = [AllowAny]
     filterset_class = GapFilters
     orderings = ("-started_at", "started_at", "-missed_count")
+
+
+# --- exports ------------------------------------------------------------------------------------------------------
+
+
+class ExportQuerySerializer(serializers.Serializer[Any]):
+    exchange = serializers.CharField(required=False, max_length=64)
+    symbol = serializers.CharField(required=False, max_length=100)
+    pipeline = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    cause = serializers.ChoiceField(choices=GapCause.choices, required=False)
+    state = serializers.ChoiceField(choices=GapState.choices, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        start = serializers.DateTimeField(help_text="Inclusive.")
+        end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
+        kind = self.context.get("kind")
+        filters = {name: field for name, field in super().get_fields().items() if kind is None or name in kind.filters}
+        return {"from": start, "to": end, **filters}
+
+    def validate(self, query: dict[str, Any]) -> dict[str, Any]:
+        kind: exports.Kind = self.context["kind"]
+        start, end = query["from"], query.setdefault("to", self.context["now"])
+        if start >= end:
+            raise serializers.ValidationError({"from": ["It must be before `to`."]})
+        if end - start > kind.longest:
+            raise serializers.ValidationError({"from": [f"At most {kind.longest.days} days before `to`."]})
+        if kind.needs_one_of and not any(name in query for name in kind.needs_one_of):
+            raise serializers.ValidationError({name: ["Name one of these."] for name in kind.needs_one_of})
+        return query
+
+
+class MayExport(MayManage):
+    """The admin key, or staff who may read these rows in the admin: an export costs far more than a page."""
+
+
+@extend_schema(
+    tags=["exports"],
+    parameters=[ExportQuerySerializer],
+    responses={(200, "text/csv"): OpenApiTypes.STR, 503: OpenApiResponse(description="Too many exports are running.")},
+)
+class ExportViews(ViewSet):
+    """Gaps, ticks and rollups as CSV, streamed. Cells that a spreadsheet would take for formulas are quoted."""
+
+    authentication_classes = [AdminKeyAuthentication, StaffSession]
+    permission_classes = [MayExport]
+
+    def permission_of(self, action: str | None) -> str:
+        return {"ticks": "collectors.view_pipeline", "rollups": "collectors.view_pipeline"}.get(
+            action or "", "collectors.view_gap"
+        )
+
+    def gaps(self, request: Request) -> HttpResponseBase:
+        """Gaps that started in a span of at most a month."""
+        return self._export("gaps", request)
+
+    def ticks(self, request: Request) -> HttpResponseBase:
+        """Stored quotes of an exchange or a pipeline, at most a day."""
+        return self._export("ticks", request)
+
+    def rollups(self, request: Request) -> HttpResponseBase:
+        """Minutes of an exchange or a pipeline, at most a week."""
+        return self._export("rollups", request)
+
+    def _export(self, name: str, request: Request) -> HttpResponseBase:
+        kind, now = exports.KINDS[name], clock.now()
+        query = ExportQuerySerializer(data=request.query_params, context={"kind": kind, "now": now})
+        query.is_valid(raise_exception=True)
+        wanted = dict(query.validated_data)
+        start, end = wanted.pop("from"), wanted.pop("to")
+        try:
+            chunks = exports.stream(kind, {"start": start, "end": end, **wanted})
+        except exports.TooMany as error:
+            raise ServiceUnavailable(f"{error}; try again in a minute.") from error
+        disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'
+        headers = {**NO_STORE, "Content-Disposition": disposition}
+        return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):

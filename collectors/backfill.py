@@ -298,7 +298,8 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
         except Superseded:
             return 0
         except Unsupported as error:
-            _remember_nothing(turn, span, str(error))
+            log.info("no_history", exchange=exchange_id, symbol=span.symbol, error=str(error))
+            _remember_nothing(turn, span)
             return 0
         except FeedError as error:
             changes = _pause(turn, span, error, now)
@@ -403,7 +404,7 @@ def final_state(filled_count: int, lacking_count: int) -> str:
     return GapState.PARTLY_FILLED if lacking_count else GapState.FILLED
 
 
-def _remember_nothing(turn: Turn, span: Span, why: str) -> None:
+def _remember_nothing(turn: Turn, span: Span) -> None:
     """It cannot be had here: never asked again. What was filled before stays."""
     with transaction.atomic():
         gap = _still_ours(turn, span)
@@ -414,8 +415,7 @@ def _remember_nothing(turn: Turn, span: Span, why: str) -> None:
         gap.state = final_state(gap.filled_count, gap.lacking_count) if span.is_ended else GapState.FILLING
         if not span.is_ended:
             gap.next_try_at = span.claimed_until + LONGEST_RETRY
-        gap.evidence = f"{gap.evidence}; no history: {why}"[:1000]
-        gap.save(update_fields=["lacking_count", "filled_until", "next_try_at", "state", "evidence"])
+        gap.save(update_fields=["lacking_count", "filled_until", "next_try_at", "state"])
 
 
 def _pause(turn: Turn, span: Span, error: FeedError, now: datetime) -> dict[str, Any]:

@@ -74,6 +74,9 @@ urlpatterns = [
     ),
     *listing("runs", collectors.RunViews, "run"),
     *listing("gaps", collectors.GapViews, "gap"),
+    route("api/v1/gaps/export", collectors.ExportViews.as_view({"get": "gaps"}), "gaps-export"),
+    route("api/v1/ticks/export", collectors.ExportViews.as_view({"get": "ticks"}), "ticks-export"),
+    route("api/v1/rollups/export", collectors.ExportViews.as_view({"get": "rollups"}), "rollups-export"),
     *listing("transitions", collectors.TransitionViews, "transition"),
     # What all of it looks like, and people's pages.
     route("api/schema", SpectacularAPIView.as_view(), "schema"),

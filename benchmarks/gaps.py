@@ -1,0 +1,148 @@
+"""What gap detection and a long ledger cost: the write path with and without it, and reading beside a million gaps.
+
+A round is one cycle of 20,000 pipelines through `store.finish`. The side without detection runs the same statement,
+with the parts that look for gaps, count them and record them taken out.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+from benchmarks import world
+from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
+from benchmarks.ingest import _cycle, _rows
+from collectors import lease, pipelines_status, store, sweep
+from collectors.models import Cursor, Gap, Pipeline
+from marketmon.lib import clock
+
+# Gaps of the last 24 hours by pipeline, so that many differ: 10,000 and about 1,000,000 together.
+FEW = "CASE WHEN p.market_id %% 5 = 0 THEN 1 ELSE 0 END"
+MANY = "1 + p.market_id %% 39"
+POLLS = 40  # of the world's 100, so that the suite stays short
+
+FILL = """
+INSERT INTO collectors_gap (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at, is_judged)
+SELECT p.market_id, at, at + interval '40 seconds', 3, 'our outage', 'no cycle was finished during the silence',
+       at + interval '40 seconds', true
+FROM collectors_pipeline AS p CROSS JOIN LATERAL generate_series(1, {gaps}) AS n
+CROSS JOIN LATERAL (SELECT %(now)s - interval '1 day' + (n + random()) * interval '86000 seconds' / (2 + {gaps}) AS at)
+"""
+COUNT = "UPDATE collectors_pipeline AS p SET gaps_24h = {gaps}"
+
+
+def comparisons() -> Iterator[Comparison]:
+    now = clock.now()
+    cycles = Cycles(world.seed(now), now)
+    detecting, bare = alternate([cycles.detecting, cycles.bare])
+    _check(cycles)
+    yield Comparison(
+        "ingest_gap_detection", detecting, bare, goal=0.8, note="the same statement without counting and recording gaps"
+    )
+    few, fewest = _beside(cycles, FEW)
+    many, most = _beside(cycles, MANY)
+    note = f"{most:,} gaps in 24 h against {fewest:,}"
+    for name, goal in (("status", 1.3), ("ingest", 1.3), ("sweep", None), ("forget", None)):
+        yield Comparison(
+            f"{name}_beside_a_million_gaps", many[name], few[name], goal=goal, unit="ms", at_most=True, note=note
+        )
+
+
+class Cycles:
+    """Polls of the same pipelines, ten seconds apart."""
+
+    def __init__(self, numbers: Mapping[str, Sequence[int]], now: datetime) -> None:
+        self._numbers = dict(list(numbers.items())[:POLLS])
+        self.moment = now
+        self.rows_stored = 0
+
+    def detecting(self, cycle: int) -> float:
+        return self.rows / self.seconds(cycle)
+
+    def bare(self, cycle: int) -> float:
+        with _without_detection():
+            return self.rows / self.seconds(cycle)
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self._numbers.values()))
+
+    def seconds(self, cycle: int) -> float:
+        self.moment += timedelta(seconds=world.INTERVAL_SECONDS)
+        return sum(self._poll(exchange, numbers, cycle) for exchange, numbers in self._numbers.items())
+
+    def _poll(self, exchange: str, numbers: Sequence[int], cycle: int) -> float:
+        permit = lease.take(exchange, lease_seconds=60, repeat=True)
+        assert permit is not None
+        finished = _cycle(self.moment, _rows(numbers, self.moment, cycle))
+        stored: list[int | None] = []
+        seconds = seconds_of(lambda: stored.append(store.finish(permit, finished)))
+        assert stored == [len(numbers)]
+        self.rows_stored += len(numbers)
+        return seconds
+
+
+@contextmanager
+def _without_detection() -> Iterator[None]:
+    """store.finish under a statement of its own, prepared like the real one."""
+    store._ensure_stage()
+    real = store.EXECUTE
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE name = 'finish_bare'")
+        if cursor.fetchone()[0] == 0:
+            cursor.execute(_bare(store.PREPARE).replace("finish_with_quotes", "finish_bare"))
+    store.EXECUTE = real.replace("finish_with_quotes", "finish_bare")
+    try:
+        yield
+    finally:
+        store.EXECUTE = real
+
+
+def _bare(statement: str) -> str:
+    for part, instead in (
+        (r",\s+gaps_24h = p\.gaps_24h \+ CASE.*?END,\s+gap_open = false", ""),
+        (r"RETURNING p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
+        (r"\), closed AS \(.*?\), withdrawn AS \(.*?silent_since\s+\)", ")"),
+    ):
+        statement, found = re.subn(part, instead, statement, count=1, flags=re.DOTALL)
+        if not found:
+            raise AssertionError(f"the write path has changed: nothing looks like {part}")
+    return statement
+
+
+def _beside(cycles: Cycles, gaps: str) -> tuple[dict[str, float], int]:
+    """Milliseconds of each work beside so many gaps, and how many there are."""
+    now = cycles.moment
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE collectors_gap")
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(FILL.format(gaps=gaps), {"now": now})
+        cursor.execute(COUNT.format(gaps=gaps.replace("%%", "%")))
+        cursor.execute("VACUUM ANALYZE collectors_gap, collectors_pipeline")
+    Cursor.objects.update_or_create(name=sweep.GAP_CURSOR, defaults={"reached_at": now - sweep.GAP_WINDOW})
+    works: dict[str, Callable[[int], float]] = {
+        "status": lambda _: seconds_of(lambda: pipelines_status.read_all(cycles.moment)),
+        "ingest": cycles.seconds,
+        "sweep": lambda _: seconds_of(lambda: sweep.open_gaps(now)) + seconds_of(lambda: sweep.judge_gaps(now)),
+        "forget": lambda number: seconds_of(lambda: sweep.forget_old_gaps(now + timedelta(minutes=number + 1))),
+    }
+    count = Gap.objects.count()
+    return {name: 1000 * _median(work) for name, work in works.items()}, count
+
+
+def _median(work: Callable[[int], float]) -> float:
+    return statistics.median([work(number) for number in range(ROUNDS + 1)][1:])
+
+
+def _check(cycles: Cycles) -> None:
+    """Nobody was silent, and both sides stored every row."""
+    assert not Gap.objects.exists()
+    assert Pipeline.objects.filter(received_at__isnull=False).count() == cycles.rows
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM collectors_tick")
+        assert cursor.fetchone()[0] == cycles.rows_stored

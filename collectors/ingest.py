@@ -101,7 +101,7 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quality.Ve
     may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
     fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=may_call)
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
-    judged = quality.judge(poll.quotes, pipelines)
+    judged = quality.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
     verdict = quality.Verdict(judged.accepted, judged.rejected + poll.rejected)
     _check_share(permit, verdict, poll)
     return poll, verdict

@@ -28,15 +28,16 @@ class Verdict:
     rejected: tuple[RejectedRow, ...]
 
 
-def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int]) -> Verdict:
+def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances: bool = False) -> Verdict:
     """Sorts quotes into rows by pipeline number and rejections. Of two quotes of one market the later one counts."""
+    find_fault = chance_fault if are_chances else fault
     accepted: dict[int, Row] = {}
     rejected: list[RejectedRow] = []
     for quote in quotes:
         pipeline_id = pipelines.get(quote.symbol)
         if pipeline_id is None:
             continue  # not a market that we collect
-        reason = fault(quote)
+        reason = find_fault(quote)
         if reason:
             rejected.append(RejectedRow(quote.symbol[:100], reason, _excerpt(quote)))
         else:
@@ -46,6 +47,18 @@ def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int]) -> Verdict:
 
 def fault(quote: Quote) -> str:
     """Why this quote must not be stored; empty when it may."""
+    return _price_fault(quote) or _stamp_fault(quote) or _volume_fault(quote) or _range_fault(quote)
+
+
+def chance_fault(quote: Quote) -> str:
+    """The same for a chance from 0 to 1. Its last trade may be days old and far from today's bid and ask."""
+    above = next((price for price in (quote.last, quote.bid, quote.ask) if price is not None and price > 1), None)
+    if above is not None:
+        return "a chance above 1"
+    return _price_fault(quote) or _stamp_fault(quote) or _volume_fault(quote)
+
+
+def _price_fault(quote: Quote) -> str:
     last, bid, ask = quote.last, quote.bid, quote.ask
     if last is None and (bid is None or ask is None):
         return "no price"
@@ -54,7 +67,7 @@ def fault(quote: Quote) -> str:
             return f"{name} is not a positive number"
     if bid is not None and ask is not None and bid > ask:
         return "bid above ask"
-    return _stamp_fault(quote) or _volume_fault(quote) or _range_fault(quote)
+    return ""
 
 
 def _stamp_fault(quote: Quote) -> str:

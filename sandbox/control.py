@@ -17,7 +17,7 @@ from sandbox.faults import KINDS, Faults, WrongFault
 from sandbox.journal import Journal
 from sandbox.venues import VENUES
 
-SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9]+)?")
+SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9.-]+)?")
 USUAL_LIMIT = 1000
 CLOCKS = ("price", "stamp", "both")
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 from math import floor, log10
 from typing import NamedTuple
 
-from sandbox.assets import unit, usd_anchor, volatility
+from sandbox import questions
+from sandbox.assets import MONEY, unit, usd_anchor, volatility
 
 # (seconds, share of the price): long waves make days differ, short ones make every poll differ.
 WAVES = (
@@ -29,6 +30,9 @@ HALF_SPREAD = 0.0002
 SIGNIFICANT_DIGITS = {"hyperliquid": 5}
 USUAL_SIGNIFICANT_DIGITS = 6
 MOST_DECIMALS = 12
+# An oracle writes a price down now and then; until the next time that is its price.
+WRITTEN_EVERY_SECONDS = {"chainlink": 60}
+MONEY_WRITTEN_EVERY_SECONDS = {"chainlink": 3600}
 DAY_SECONDS = 86_400
 DAY_SAMPLE_SECONDS = 14_400
 CANDLE_SAMPLES = 4
@@ -63,7 +67,15 @@ class Day(NamedTuple):
 def price(exchange: str, symbol: str, second: int) -> float:
     """The last price; `symbol` is ccxt's unified symbol."""
     base, quote, factor, decimals = terms(exchange, symbol)
-    return round(value(base, second) / value(quote, second) * factor, decimals)
+    second = written_at(exchange, base, second)
+    worth = value(base, second) / value(quote, second) * factor
+    return questions.chance(symbol, worth) if questions.is_question(symbol) else round(worth, decimals)
+
+
+def written_at(exchange: str, base: str, second: int) -> int:
+    """The second whose price the exchange shows."""
+    table = MONEY_WRITTEN_EVERY_SECONDS if base in MONEY else WRITTEN_EVERY_SECONDS
+    return second - second % table.get(exchange, 1)
 
 
 def wire_price(exchange: str, symbol: str, second: int) -> str:
@@ -96,7 +108,7 @@ def day(exchange: str, symbol: str, sample: int) -> Day:
     newest = sample * DAY_SAMPLE_SECONDS
     seen = [price(exchange, symbol, second) for second in range(newest - DAY_SECONDS, newest + 1, DAY_SAMPLE_SECONDS)]
     dollars = 10 ** (6 + 3 * unit("volume", exchange, symbol))
-    volume = dollars / usd_anchor(terms(exchange, symbol).base) * (1 + 0.2 * unit("volume", symbol, sample))
+    volume = dollars / unit_dollars(symbol) * (1 + 0.2 * unit("volume", symbol, sample))
     return Day(seen[0], max(seen), min(seen), round(volume, 2))
 
 
@@ -104,10 +116,17 @@ def day(exchange: str, symbol: str, sample: int) -> Day:
 def terms(exchange: str, symbol: str) -> Terms:
     base, _, rest = symbol.partition("/")
     quote = rest.partition(":")[0]
+    if questions.is_question(symbol):
+        return Terms(base, quote, 1.0, questions.DECIMALS)
     bias = EXCHANGE_BIAS * (2 * unit("bias", exchange) - 1) + SYMBOL_BIAS * (2 * unit("bias", exchange, symbol) - 1)
     digits = SIGNIFICANT_DIGITS.get(exchange, USUAL_SIGNIFICANT_DIGITS)
     decimals = digits - 1 - floor(log10(usd_anchor(base) / usd_anchor(quote)))
     return Terms(base, quote, 1 + bias, min(max(decimals, 0), MOST_DECIMALS))
+
+
+def unit_dollars(symbol: str) -> float:
+    """What one unit of a market's amounts is worth: a coin, or a contract that pays a dollar."""
+    return 1.0 if questions.is_question(symbol) else usd_anchor(symbol.partition("/")[0])
 
 
 @lru_cache(maxsize=50_000)

@@ -15,9 +15,11 @@ from sandbox.delivery import Answer, Vanished, deliver, encode, instead, obstruc
 from sandbox.exchange import Exchange, Exchanges
 from sandbox.faults import Fault, Faults
 from sandbox.journal import Entry, Journal
+from sandbox.streams import DIALECT_BY_HOST
+from sandbox.streams.session import Session
 from sandbox.target import Target, resolve
 from sandbox.venues import VENUES
-from sandbox.venues.base import Ask, Refused
+from sandbox.venues.base import LIST, Ask, Refused
 
 VENUE_BY_HOST = {host: venue for venue in VENUES.values() for host in venue.hosts}
 BODY_BYTES = 1_000_000
@@ -96,6 +98,8 @@ def _parameters(target: Target, body: bytes) -> tuple[dict[str, Any], str]:
         sent = orjson.loads(body)
     except orjson.JSONDecodeError:
         return values, target.query
+    if isinstance(sent, list):
+        return values | {LIST: sent}, target.query
     if isinstance(sent, dict):
         values |= sent
     flat = {**sent, **sent["req"]} if isinstance(sent, dict) and isinstance(sent.get("req"), dict) else sent

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import prices
-from sandbox.assets import unit, usd_anchor
+from sandbox.assets import unit
 from sandbox.lies import HONEST, Lies
 from sandbox.market import Bar, Book, Market, Quote, Trade
 
@@ -92,7 +92,7 @@ class View:
             if 0 <= start <= self.second:
                 bar = prices.candle(self.exchange, market.symbol, start, period=period, now=self.second)
                 dollars = DOLLARS_A_SECOND * period * (0.5 + unit("bar", self.exchange, market.symbol, period, start))
-                volume = dollars / usd_anchor(market.base)
+                volume = dollars / prices.unit_dollars(market.symbol)
                 opened, high, low, close = (f"{value:.{digits}f}" for value in bar[1:])
                 yield Bar(start, opened, high, low, close, f"{volume:.8f}", f"{volume * bar.close:.8f}")
 
@@ -106,7 +106,7 @@ class View:
 
     def _amount(self, market: Market, *what: Any) -> str:
         dollars = ORDER_DOLLARS * (0.1 + unit(market.symbol, *what))
-        return f"{dollars / usd_anchor(market.base):.{max(market.amount_decimals, 2)}f}"
+        return f"{dollars / prices.unit_dollars(market.symbol):.{max(market.amount_decimals, 2)}f}"
 
 
 def newest(period: int, *, last: int, count: int) -> range:

@@ -8,12 +8,21 @@ import threading
 from collections.abc import Callable, Mapping
 
 from .base import Feed, FeedSpec, MarketCache
-from .ccxt import CcxtFeed, class_names
+from .ccxt import CcxtFeed, PredictionFeed, class_names
+from .native import ChainlinkFeed, NativeFeed, QuidaxFeed, ValrFeed
 
 __all__ = ["close_feeds", "known_exchange_ids", "open_feed"]
 
-# Venues that ccxt does not speak: id → class, each in native/<id>.py
-NATIVE_FEEDS: Mapping[str, Callable[[FeedSpec, MarketCache | None], CcxtFeed]] = {}
+AnyFeed = CcxtFeed | NativeFeed
+# Venues that ccxt's plain classes do not give: what ccxt does not speak, each in native/<id>.py, and what it speaks
+# as prediction markets.
+NATIVE_FEEDS: Mapping[str, Callable[[FeedSpec, MarketCache | None], AnyFeed]] = {
+    "chainlink": ChainlinkFeed,
+    "kalshi": PredictionFeed,
+    "polymarket": PredictionFeed,
+    "quidax": QuidaxFeed,
+    "valr": ValrFeed,
+}
 
 
 def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
@@ -46,12 +55,12 @@ def known_exchange_ids() -> frozenset[str]:
     return class_names() | NATIVE_FEEDS.keys()
 
 
-def _feeds_of_this_process() -> dict[str, CcxtFeed]:
+def _feeds_of_this_process() -> dict[str, AnyFeed]:
     # A forked child must not use, close or even collect its parent's sockets: the old dict stays, untouched.
     return _feeds_by_process.setdefault(os.getpid(), {})
 
 
-_feeds_by_process: dict[int, dict[str, CcxtFeed]] = {}
+_feeds_by_process: dict[int, dict[str, AnyFeed]] = {}
 _opening = threading.Lock()
 
 

@@ -97,12 +97,14 @@ class Poll:
     """All quotes of one collection cycle, and how many market rows the venue's answers held.
 
     At most one quote per symbol. Values that are numbers but make no sense (negative, non-finite, crossed)
-    are in `quotes`: judging them is not the feed's business.
+    are in `quotes`: judging them is not the feed's business. Of prediction markets the prices are chances of an
+    outcome, from 0 to 1.
     """
 
     quotes: tuple[Quote, ...]
     answered_count: int
     rejected: tuple[RejectedRow, ...] = ()
+    prices_are_chances: bool = False
 
 
 class MarketCache(Protocol):

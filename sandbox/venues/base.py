@@ -11,6 +11,8 @@ from typing import Any
 from sandbox.market import Market
 from sandbox.view import View
 
+LIST = "*list*"  # among an Ask's values: the JSON body where that is a list
+
 
 class Refused(Exception):
     """The venue answers with its own error instead."""

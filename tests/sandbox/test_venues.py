@@ -89,7 +89,7 @@ async def markets_of(client: Any) -> Any:
     return client.markets  # loaded by now
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("venue", BULK)
 def test_markets_are_listed_with_one_halted(sandbox: Running, clients: Clients, venue: str) -> None:
     markets = clients.ask(sandbox.url, venue, markets_of)
     listed = next(one for one in sandbox.control("venues") if one["id"] == venue)
@@ -98,7 +98,7 @@ def test_markets_are_listed_with_one_halted(sandbox: Running, clients: Clients, 
     assert len(listed["symbols"]) == VENUES[venue].size
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("venue", BULK)
 def test_tickers_hold_the_prices_of_the_second_they_were_served(sandbox: Running, clients: Clients, venue: str) -> None:
     tickers = clients.ask(sandbox.url, venue, lambda client: client.fetch_tickers())
     second = sandbox.log(venue, BULK[venue])[-1]["second"]
@@ -113,7 +113,7 @@ def test_tickers_hold_the_prices_of_the_second_they_were_served(sandbox: Running
     assert (tickers[FIRST[venue]]["bid"] is None) is (venue in WITHOUT_SIDES)
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("venue", BULK)
 def test_one_ticker_and_the_book_agree(sandbox: Running, clients: Clients, venue: str) -> None:
     sandbox.control("clocks", {"exchange": venue, "clock": "price", "frozen": True})
 
@@ -130,7 +130,7 @@ def test_one_ticker_and_the_book_agree(sandbox: Running, clients: Clients, venue
     assert sorted((level[0] for level in book["bids"]), reverse=True) == [level[0] for level in book["bids"]]
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("venue", BULK)
 def test_candles_agree_with_prices_and_stay(sandbox: Running, clients: Clients, venue: str) -> None:
     since = (int(time.time()) // 60 - 10) * 60_000
 
@@ -147,7 +147,7 @@ def test_candles_agree_with_prices_and_stay(sandbox: Running, clients: Clients, 
         assert volume > 0
 
 
-@pytest.mark.parametrize("venue", [venue for venue in VENUES if venue != "hyperliquid"])
+@pytest.mark.parametrize("venue", [venue for venue in BULK if venue != "hyperliquid"])
 def test_trades_happened_at_the_prices_of_their_seconds(sandbox: Running, clients: Clients, venue: str) -> None:
     trades = clients.ask(sandbox.url, venue, lambda client: client.fetch_trades(FIRST[venue], limit=20))
     assert len(trades) == 20
@@ -164,7 +164,7 @@ def test_hyperliquid_has_recent_trades_of_its_own(sandbox: Running) -> None:
         assert float(trade["px"]) == prices.price("hyperliquid", "BTC/USDC:USDC", trade["time"] // 1000)
 
 
-@pytest.mark.parametrize("venue", [venue for venue in VENUES if venue not in ("luno", "bitstamp")])
+@pytest.mark.parametrize("venue", [venue for venue in BULK if venue not in ("luno", "bitstamp")])
 def test_venue_time_comes_from_its_stamp_clock(sandbox: Running, clients: Clients, venue: str) -> None:
     sandbox.control("clocks", {"exchange": venue, "clock": "stamp", "offset_seconds": 120})
     told = clients.ask(sandbox.url, venue, lambda client: client.fetch_time())
@@ -176,7 +176,7 @@ def test_status_is_fine(sandbox: Running, clients: Clients, venue: str) -> None:
     assert clients.ask(sandbox.url, venue, lambda client: client.fetch_status())["status"] == "ok"
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("venue", BULK)
 def test_a_clone_has_its_own_prices_and_log(sandbox: Running, clients: Clients, venue: str) -> None:
     name = f"clone-{venue}"
     tickers = clients.ask(f"{sandbox.url}/{name}", venue, lambda client: client.fetch_tickers([FIRST[venue]]))

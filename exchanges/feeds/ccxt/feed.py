@@ -93,7 +93,7 @@ class CcxtFeed:
 
         async def work(call: Call) -> Poll:
             await self._ensure_markets()
-            return await quotes.fetch(self._client, call, symbols, self._route)
+            return await self._fetch(call, symbols)
 
         return self._run(work, deadline_seconds, may_call)
 
@@ -189,6 +189,9 @@ class CcxtFeed:
         finally:
             self._share_markets()
 
+    async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
+        return await quotes.fetch(self._client, call, symbols, self._route)
+
     async def _connect(self) -> None:
         async with self._session_lock:
             if self._client.session is None:
@@ -209,15 +212,18 @@ class CcxtFeed:
         client = self._client
         before = markets.remember(client)
         try:
-            await client.load_markets(True)
-            if not client.markets:
-                raise BadReply(f"{self.spec.exchange_id} listed no markets")
-            packed = markets.pack(client, keep_info=self._quirk.keeps_market_info)
+            packed = await self._load_packed()
         except BaseException:
             markets.restore(client, before)
             raise
         self._install(packed)
         self._unshared = packed
+
+    async def _load_packed(self) -> bytes:
+        await self._client.load_markets(True)
+        if not self._client.markets:
+            raise BadReply(f"{self.spec.exchange_id} listed no markets")
+        return markets.pack(self._client, keep_info=self._quirk.keeps_market_info)
 
     def _install(self, packed: bytes) -> None:
         markets.install(self._client, packed)

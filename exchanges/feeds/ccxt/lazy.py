@@ -26,6 +26,14 @@ BASES = {
     "ccxt.prediction": "ccxt.async_support.base.exchange",
 }
 
+# Our ids carry no colon. What the documents call polymarket and kalshi are the prediction venues; what ccxt calls
+# polymarket is that company's perpetuals.
+RENAMED = {
+    "kalshi": ("ccxt.prediction", "kalshi"),
+    "polymarket": ("ccxt.prediction", "polymarket"),
+    "polymarket_perpetuals": ("ccxt.async_support", "polymarket"),
+}
+
 
 def client_class(exchange_id: str) -> type[Any]:
     """The async client class of a known id ("kraken", "prediction:kalshi"); KeyError for any other text."""
@@ -39,7 +47,7 @@ def known_classes() -> dict[str, tuple[str, str]]:
     """Every id ccxt speaks → package and class name, read from ccxt's source without running it."""
     ids = {name: ("ccxt.async_support", name) for name in listed_in("ccxt")}
     ids |= {f"prediction:{name}": ("ccxt.prediction", name) for name in listed_in("ccxt.prediction")}
-    return ids
+    return ids | RENAMED
 
 
 @cache

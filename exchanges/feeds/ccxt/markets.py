@@ -6,7 +6,7 @@ ccxt keeps 16 kB per market (raw row, limits, precision, fees, everything twice)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -41,6 +41,12 @@ def pack(client: Any, *, keep_info: bool) -> bytes:
         },
         option=orjson.OPT_NON_STR_KEYS,
     )
+
+
+def pack_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Markets that were not loaded by ccxt itself: id, symbol, base, quote, type and whatever else a client needs."""
+    ids = {row["id"]: [row["symbol"]] for row in rows}
+    return orjson.dumps({"markets": list(rows), "ids": ids, "currencies": {}, "common": {}})
 
 
 def install(client: Any, packed: bytes) -> None:

@@ -48,7 +48,7 @@ QUIRKS: Mapping[str, Quirk] = {
     "hibachi": Quirk(because=_READS_INFO, keeps_market_info=True),
     "lighter": Quirk(because=_READS_INFO, keeps_market_info=True),
     "nado": Quirk(because=_READS_INFO, keeps_market_info=True),
-    "polymarket": Quirk(because=_READS_INFO, keeps_market_info=True),
+    "polymarket_perpetuals": Quirk(because=_READS_INFO, keeps_market_info=True),
     "tokocrypto": Quirk(because=_READS_INFO, keeps_market_info=True),
     "toobit": Quirk(because=_READS_INFO, keeps_market_info=True),
 }

@@ -1,0 +1,289 @@
+"""NativeFeed: the Feed protocol for a venue that says what it lists and how its answers are read."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from concurrent.futures import wait
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any, ClassVar, TypeVar
+
+import orjson
+
+from .. import errors
+from ..base import (
+    BadReply,
+    Candle,
+    Capabilities,
+    FeedError,
+    FeedSpec,
+    Listing,
+    MarketCache,
+    MayCall,
+    OrderBook,
+    Poll,
+    Trade,
+    Unsupported,
+)
+from ..ccxt.numbers import number
+from ..ccxt.quotes import Harvest
+from ..loop import Call, process_loop, run
+from .http import Headers, Http, Pace
+
+T = TypeVar("T")
+
+MARKETS_SECONDS = 3600
+CLOSE_SECONDS = 2.0
+MARKET_FORMAT = 1  # part of the cache key: raise it when Listing changes
+
+
+class NativeFeed:
+    """What all native venues share. A venue says the rest in the class attributes and the `read_…` methods."""
+
+    name: ClassVar[str]
+    has: ClassVar[Mapping[str, bool]]
+    timeframes: ClassVar[Mapping[str, int]] = {}
+    rate_limit_ms: ClassVar[float]
+    burst_calls: ClassVar[int] = 3
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        self.spec = spec
+        self.market_cache = market_cache
+        self.http = Http(spec, Pace(self.rate_limit_ms / 1000, burst_calls=self.burst_calls), self.explain)
+        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._markets_lock = asyncio.Lock()
+        self._markets: dict[str, Listing] = {}
+        self._markets_at = -math.inf
+        self._recalled: bytes | None = None
+        self._unshared: bytes | None = None
+
+    # what a venue says -------------------------------------------------------------------------------------------
+
+    def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
+        """The error that an answer is by the venue's own words; None where its HTTP status decides."""
+        return None
+
+    async def read_markets(self) -> Iterable[Listing]:
+        raise NotImplementedError
+
+    async def read_quotes(self, harvest: Harvest, wanted: Mapping[str, Listing]) -> None:
+        raise NotImplementedError
+
+    async def read_candles(
+        self, market: Listing, period: int, since: float | None, limit: int | None
+    ) -> Iterable[Candle]:
+        raise Unsupported(f"{self.name} has no candles")
+
+    async def read_trades(self, market: Listing, since: float | None, limit: int | None) -> Iterable[Trade]:
+        raise Unsupported(f"{self.name} has no trades")
+
+    async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
+        raise Unsupported(f"{self.name} has no order books")
+
+    async def prove_alive(self) -> None:
+        raise NotImplementedError
+
+    # the protocol ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(self.name, dict(self.has), tuple(self.timeframes), self.rate_limit_ms)
+
+    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
+        """Asks the venue, whatever is known, and shares what it said."""
+
+        async def work(_: Call) -> tuple[Listing, ...]:
+            async with self._markets_lock:
+                await self._download_markets()
+            return tuple(self._markets.values())
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_quotes(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Poll:
+        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+
+        async def work(call: Call) -> Poll:
+            if not symbols:
+                return Poll((), 0)
+            await self._ensure_markets()
+            wanted = {symbol: self._markets[symbol] for symbol in symbols if symbol in self._markets}
+            if not wanted:
+                raise Unsupported(f"{self.name} lists none of the {len(symbols)} wanted markets")
+            harvest = Harvest(call, {symbol: {} for symbol in wanted})
+            await self.read_quotes(harvest, wanted)
+            return harvest.poll()
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_candles(
+        self,
+        symbol: str,
+        *,
+        timeframe: str,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> tuple[Candle, ...]:
+        async def work(_: Call) -> tuple[Candle, ...]:
+            if timeframe not in self.timeframes:
+                raise Unsupported(f"{self.name} has no candles of {timeframe[:20]}")
+            market, period = await self._find(symbol), self.timeframes[timeframe]
+            found = await self.read_candles(market, period, since, limit)
+            return _first(found, since, limit, at=lambda candle: candle.opened_at)
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_trades(
+        self,
+        symbol: str,
+        *,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> tuple[Trade, ...]:
+        async def work(_: Call) -> tuple[Trade, ...]:
+            found = await self.read_trades(await self._find(symbol), since, limit)
+            return _first(found, since, limit, at=lambda trade: trade.traded_at)
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook:
+        async def work(call: Call) -> OrderBook:
+            book = await self.read_order_book(await self._find(symbol), depth, call)
+            if not book.bids and not book.asks and book.exchange_at is None:
+                raise BadReply("an order book without levels and time")
+            return book
+
+        return self._run(work, deadline_seconds)
+
+    def fetch_balance(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        raise Unsupported(f"{self.name}: balances are not read")
+
+    def ping(self, *, deadline_seconds: float) -> None:
+        async def work(_: Call) -> None:
+            await self.prove_alive()
+
+        self._run(work, deadline_seconds)
+
+    def close(self) -> None:
+        """Ends all connections. The feed must not be used afterwards."""
+        wait([asyncio.run_coroutine_threadsafe(self.http.close(), process_loop())], timeout=CLOSE_SECONDS)
+
+    def _run(
+        self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
+    ) -> T:
+        self._recall_markets()
+
+        async def guarded(call: Call) -> T:
+            try:
+                return await work(call)
+            except Exception as error:  # aiohttp's, and whatever a parser stumbles over in an odd answer
+                raise errors.from_exception(
+                    error, status=call.status, excerpt=call.body, secrets=self._secrets
+                ) from error
+
+        try:
+            return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
+        finally:
+            self._share_markets()
+
+    async def _find(self, symbol: str) -> Listing:
+        await self._ensure_markets()
+        found = self._markets.get(symbol)
+        if found is None:
+            raise Unsupported(f"{self.name} lists no {symbol[:100]}")
+        return found
+
+    async def _ensure_markets(self) -> None:
+        async with self._markets_lock:
+            recalled, self._recalled = self._recalled, None
+            if recalled is not None and (known := _unpacked(recalled)):
+                self._markets, self._markets_at = known, time.monotonic()
+            if not self._markets:
+                await self._download_markets()
+
+    async def _download_markets(self) -> None:
+        listed = {market.symbol: market for market in await self.read_markets()}
+        if not listed:
+            raise BadReply(f"{self.name} listed no usable market")
+        self._markets, self._markets_at = listed, time.monotonic()
+        self._unshared = orjson.dumps([asdict(market) for market in listed.values()])
+
+    def _recall_markets(self) -> None:
+        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
+        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
+            return
+        self._recalled = self.market_cache.load(self._cache_key)
+        if self._recalled is None and self._markets:
+            self._markets_at = time.monotonic()
+
+    def _share_markets(self) -> None:
+        packed, self._unshared = self._unshared, None
+        if packed is not None and self.market_cache is not None:
+            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
+
+    @property
+    def _cache_key(self) -> str:
+        where = sha256(self.spec.base_url.encode()).hexdigest()[:12] if self.spec.base_url else "venue"
+        return f"markets:native{MARKET_FORMAT}:{self.spec.exchange_id}:{where}"
+
+
+def rows_of(content: Any, what: str) -> list[Any]:
+    """A list that has to be one."""
+    if not isinstance(content, list):
+        raise BadReply(f"expected a list of {what}, got {type(content).__name__}")
+    return content
+
+
+def candle(opened_at: object, prices: Iterable[object], volume: object) -> Candle | None:
+    """None where a price is missing or no finite number: a bar cannot be judged without its prices."""
+    values = [number(value) for value in (opened_at, *prices)]
+    if any(value is None or not math.isfinite(value) for value in values):
+        return None
+    begin, first, high, low, last = (value for value in values if value is not None)
+    return Candle(begin, first, high, low, last, number(volume))
+
+
+def trade(trade_id: object, traded_at: object, price: object, amount: object, side: object) -> Trade | None:
+    values = [number(value) for value in (traded_at, price, amount)]
+    if any(value is None or not math.isfinite(value) for value in values):
+        return None
+    at, paid, size = (value for value in values if value is not None)
+    known_side = str(side).lower() if str(side).lower() in ("buy", "sell") else None
+    return Trade(None if trade_id is None else str(trade_id), at, paid, size, known_side)
+
+
+def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[float, float], ...]:
+    """Best first, whatever order they came in."""
+    read = [(number(price), number(amount)) for price, amount in rows]
+    whole = [(p, a) for p, a in read if p is not None and a is not None and math.isfinite(p) and math.isfinite(a)]
+    return tuple(sorted(whole, reverse=is_bid)[:depth])
+
+
+def is_name(text: object) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= 50 and text.isprintable() and "/" not in text
+
+
+def _first(found: Iterable[T], since: float | None, limit: int | None, *, at: Callable[[T], float]) -> tuple[T, ...]:
+    """Ascending; the first ones from `since`, or else the newest."""
+    ordered = sorted((one for one in found if since is None or at(one) >= since), key=at)
+    if limit is None:
+        return tuple(ordered)
+    return tuple(ordered[:limit] if since is not None else ordered[-limit:])
+
+
+def _unpacked(packed: bytes) -> dict[str, Listing]:
+    """Empty for what is spoiled in the cache: the venue has another."""
+    try:
+        return {row["symbol"]: Listing(**row) for row in orjson.loads(packed)}
+    except (ValueError, KeyError, TypeError):
+        return {}

@@ -8,6 +8,7 @@ UV := .bootstrap/bin/uv
 checksum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
 RUN_STAMP := .venv/installed-run-$(call checksum,requirements.txt)
 DEV_STAMP := .venv/installed-dev-$(call checksum,requirements-dev.txt)
+BENCH_STAMP := .venv/installed-bench-$(call checksum,requirements-bench.txt)
 E2E_STAMP := .venv/installed-e2e-$(call checksum,requirements-e2e.txt)
 
 # Compiled bytecode halves every process's start.
@@ -43,7 +44,7 @@ check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deploymen
 	@echo '$(BIN)/python manage.py check --deploy --fail-level WARNING'
 	@$(PRODUCTION_LIKE) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench: $(DEV_STAMP) ## measure ourselves against the alternatives (benchmarks/results.json)
+bench: $(DEV_STAMP) $(BENCH_STAMP) ## measure ourselves against the alternatives (benchmarks/results.json)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 ifneq ($(wildcard tests/e2e),)
@@ -75,6 +76,10 @@ $(RUN_STAMP): | $(BIN)/python
 $(DEV_STAMP): | $(BIN)/python
 	$(call install,requirements-dev.txt)
 	@touch $@ $(RUN_STAMP)
+
+$(BENCH_STAMP): | $(DEV_STAMP)
+	$(call install,requirements-bench.txt)
+	@touch $@
 
 $(E2E_STAMP): | $(DEV_STAMP)
 	$(call install,requirements-e2e.txt)

@@ -13,11 +13,17 @@ BATCH = 20_000
 
 PRUNE_RUNS = """
 DELETE FROM collectors_run
-WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %s ORDER BY started_at LIMIT %s)
+WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
 """
 PRUNE_GAPS = """
 DELETE FROM collectors_gap
-WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %s ORDER BY ended_at LIMIT %s)
+WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %(before)s ORDER BY ended_at LIMIT %(batch)s)
+"""
+# Only the oldest rows are looked at, so that a call with nothing to do costs nothing.
+PRUNE_CREDITS = """
+DELETE FROM access_creditentry WHERE id IN (
+    SELECT id FROM (SELECT id, charged_at FROM access_creditentry ORDER BY id LIMIT %(batch)s) AS oldest
+    WHERE charged_at < %(before)s)
 """
 
 
@@ -27,11 +33,12 @@ def run(now: datetime) -> None:
     partitions.drop_expired(now)
     _prune(PRUNE_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
     _prune(PRUNE_GAPS, now - timedelta(days=settings.GAP_RETENTION_DAYS))
+    _prune(PRUNE_CREDITS, now - timedelta(days=settings.CREDIT_RETENTION_DAYS))
 
 
 def _prune(statement: str, before: datetime) -> None:
     with connection.cursor() as cursor:
         while True:
-            cursor.execute(statement, [before, BATCH])
+            cursor.execute(statement, {"before": before, "batch": BATCH})
             if cursor.rowcount < BATCH:
                 return

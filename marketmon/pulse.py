@@ -1,17 +1,19 @@
-"""The pulse: once a second, what changes only because time passes."""
+"""The pulse: once a second, what changes only because time passes, and what all readers will ask for."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
+from datetime import datetime
 from types import FrameType
 
+import redis
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from collectors import sweep
+from collectors import bodies, sweep
 from exchanges import management
 from marketmon.lib import clock
 
@@ -45,3 +47,12 @@ def beat() -> None:
         return
     if swept.gaps_opened or swept.workers_turned:
         log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
+    publish(now)
+
+
+def publish(now: datetime) -> None:
+    """The status bodies, rendered once for all web processes; without them each renders for itself."""
+    try:
+        bodies.publish(now)
+    except (DatabaseError, InterfaceError, redis.RedisError) as error:
+        log.warning("bodies_not_published", error=str(error).strip())

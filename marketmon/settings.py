@@ -125,6 +125,7 @@ RAW_RETENTION_HOURS = env.int("RAW_RETENTION_HOURS", 48)
 ROLLUP_RETENTION_DAYS = env.int("ROLLUP_RETENTION_DAYS", 90)
 RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 7)
 GAP_RETENTION_DAYS = env.int("GAP_RETENTION_DAYS", 90)
+CREDIT_RETENTION_DAYS = env.int("CREDIT_RETENTION_DAYS", 400)
 
 # --- Valkey -----------------------------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from access.demo import ensure_demo_keys
 from collectors import partitions, schedule
 from exchanges import management
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
+from marketmon import home
 from marketmon.lib import clock
 
 SIMULATED = {
@@ -28,9 +30,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
         partitions.ensure(now)
+        is_first = os.environ.get("FIRST_RUN") == "1"
         has_sandbox = bool(os.environ.get("SANDBOX_URL"))
-        if os.environ.get("FIRST_RUN") == "1" and has_sandbox and not Exchange.objects.exists():
+        if is_first and has_sandbox and not Exchange.objects.exists():
             for exchange_id, name in SIMULATED.items():
                 management.create(exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name)
         for name in schedule.sync(now=now):
             self.stdout.write(f"schedule: {name}")
+        if is_first and (path := ensure_demo_keys(home.home_dir(), now=now)):
+            self.stdout.write(f"API keys to try out, one for each plan: {path}")

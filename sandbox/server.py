@@ -15,8 +15,6 @@ from sandbox.delivery import Answer, Vanished, deliver, encode, instead, obstruc
 from sandbox.exchange import Exchange, Exchanges
 from sandbox.faults import Fault, Faults
 from sandbox.journal import Entry, Journal
-from sandbox.streams import DIALECT_BY_HOST
-from sandbox.streams.session import Session
 from sandbox.target import Target, resolve
 from sandbox.venues import VENUES
 from sandbox.venues.base import LIST, Ask, Refused

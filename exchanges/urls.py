@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
-from exchanges.operators import CatalogueViews, OperatorViews
+from exchanges.operators.catalogue_views import CatalogueViews
+from exchanges.operators.views import OperatorViews
 
 PLACE = r"^api/v1/exchanges"
 ANYTHING = r"(?P<exchange>.+?)"  # what is no id is answered with 400, not with 404

@@ -1,0 +1,58 @@
+"""What operators send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from exchanges import secrets
+from exchanges.market_filter import validate as validate_market_filter
+from exchanges.models import Transport
+from marketmon.lib import clock
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses names that it does not know: a typing error must not look like success."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        strangers = sorted(set(map(str, data)) - set(self.fields)) if isinstance(data, Mapping) else []
+        if strangers:
+            raise serializers.ValidationError({name[:50]: ["There is no such field."] for name in strangers[:10]})
+        return super().to_internal_value(data)
+
+
+class SettingsSerializer(StrictSerializer):
+    """How an exchange is collected. What is left out stays as it is."""
+
+    name = serializers.CharField(max_length=100, required=False)
+    poll_interval_seconds = serializers.FloatField(
+        min_value=0.5, max_value=86_400, required=False, help_text="Not under what the exchange's rate limit allows."
+    )
+    transport = serializers.ChoiceField(choices=Transport.choices, required=False)
+    priority = serializers.IntegerField(min_value=0, max_value=9, required=False)
+    market_filter = serializers.JSONField(
+        required=False,
+        validators=[validate_market_filter],
+        help_text='{"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}; {} collects all.',
+    )
+    base_url = serializers.CharField(max_length=300, allow_blank=True, required=False)
+    proxy = serializers.CharField(max_length=300, allow_blank=True, required=False)
+    credentials = serializers.DictField(
+        child=serializers.CharField(max_length=secrets.VALUE_CHARACTERS, allow_blank=True),
+        required=False,
+        write_only=True,
+        help_text=f"Some of {', '.join(secrets.NAMES)}. Public data needs none. Stored encrypted and never shown.",
+    )
+
+
+class BlacklistSerializer(StrictSerializer):
+    reason = serializers.CharField(max_length=500, allow_blank=True, required=False)
+    expires_at = serializers.DateTimeField(allow_null=True, required=False, help_text="Lifts itself then.")
+
+    def validate_expires_at(self, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment <= clock.now():
+            raise serializers.ValidationError("This moment has passed.")
+        return moment

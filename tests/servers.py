@@ -39,6 +39,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         early_config.add_cleanup(stack.close)
         folder = stack.enter_context(_folder())
         os.environ["MARKETMON_HOME"] = str(folder)  # not the developer's own
+        (folder / "static").mkdir(mode=0o755)  # whitenoise looks for it at every start of a web process
         os.environ.update(stack.enter_context(throwaway_servers(folder, missing)))
     return (yield)
 

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 0.2
 def main() -> int:
     options = _options()
     try:
-        asyncio.run(_serve(options.host, options.port, size=options.markets))
+        asyncio.run(_serve(options.host, options.port, options))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
@@ -33,18 +33,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=os.environ.get("SANDBOX_PORT") or USUAL_PORT)
     parser.add_argument("--markets", type=int, help="this many trading markets on every venue")
+    parser.add_argument("--stream-seconds", type=float, default=1.0, help="between two messages of one market")
     options = parser.parse_args()
     if options.markets is not None and options.markets < 1:
         parser.error("--markets is 1 or more")
+    if options.stream_seconds <= 0:
+        parser.error("--stream-seconds is more than 0")
     return options
 
 
-async def _serve(host: str, port: int, *, size: int | None) -> None:
+async def _serve(host: str, port: int, options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     # Cancellation ends the requests that hang on purpose once their client is gone.
-    application = Sandbox(size=size).application()
+    application = Sandbox(size=options.markets, stream_seconds=options.stream_seconds).application()
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=PATIENCE_SECONDS)
     await runner.setup()
     try:

@@ -48,7 +48,7 @@ async def obstruct(request: web.BaseRequest, faults: Sequence[Fault]) -> None:
         elif fault.kind == "hang":
             await asyncio.Event().wait()
         elif fault.kind == "reset":
-            _reset(request)
+            cut(request)
             raise Vanished
 
 
@@ -154,7 +154,8 @@ async def _begin(request: web.BaseRequest, answer: Answer, *, length: int) -> we
     return response
 
 
-def _reset(request: web.BaseRequest) -> None:
+def cut(request: web.BaseRequest) -> None:
+    """The connection is reset, without a word."""
     transport = request.transport
     if transport is None:
         return

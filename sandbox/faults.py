@@ -39,7 +39,20 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "frozen_prices": {},
     "frozen_stamps": {},
     "future_stamps": {"seconds": 300.0},
+    # websockets only; a handshake meets the kinds above that come before or instead of an answer
+    "ws_close": {"code": 1013},
+    "ws_reset": {},
+    "ws_silence": {},
+    "ws_broken": {},
+    "ws_nan": {},
+    "ws_unknown_symbol": {},
+    "ws_refuse": {},
+    "ws_no_answer": {},
+    "ws_no_pong": {},
+    "ws_burst": {"frames": 10_000},
 }
+LIES = frozenset({"drop_symbols", "override", "frozen_prices", "frozen_stamps", "future_stamps"})
+OF_REQUESTS = frozenset(kind for kind in KINDS if not kind.startswith("ws_"))
 
 
 class WrongFault(ValueError):
@@ -99,11 +112,11 @@ class Faults:
         self._faults[fault.id] = fault
         return fault
 
-    def take(self, exchange: str, target: str, now: float) -> list[Fault]:
-        """The faults that this request meets; each has one use less afterwards."""
+    def take(self, exchange: str, target: str, now: float, *, kinds: frozenset[str] = OF_REQUESTS) -> list[Fault]:
+        """The faults of these kinds that this request meets; each has one use less afterwards."""
         if not self._faults:
             return []
-        met = [fault for fault in self._faults.values() if fault.meets(exchange, target, now)]
+        met = [fault for fault in self._faults.values() if fault.kind in kinds and fault.meets(exchange, target, now)]
         for fault in met:
             fault.hits += 1
             if fault.remaining is not None:

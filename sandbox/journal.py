@@ -11,7 +11,11 @@ LONGEST = 100_000
 
 @dataclass(slots=True)
 class Entry:
-    """`at`: when the request arrived, Unix seconds. `status` is None until, and unless, it was answered."""
+    """`at`: when the request arrived, Unix seconds. `status` is None until, and unless, it was answered.
+
+    A websocket connection's method is OPEN, its status 101 and then how it closed at `ended_at`; what the client said
+    on it is SEND, with the message as the query.
+    """
 
     at: float
     exchange: str
@@ -22,6 +26,7 @@ class Entry:
     second: int
     status: int | None = None
     fault: str | None = None
+    ended_at: float | None = None
 
     def render(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in Entry.__slots__}
@@ -37,6 +42,10 @@ class Journal:
         self._entries.append(entry)
         self._under_way[entry.exchange] += 1
         self._peaks[entry.exchange] = max(self._peaks[entry.exchange], self._under_way[entry.exchange])
+
+    def note(self, entry: Entry) -> None:
+        """What is no request with an answer, and so is under way no time at all."""
+        self._entries.append(entry)
 
     def end(self, entry: Entry) -> None:
         self._under_way[entry.exchange] -= 1

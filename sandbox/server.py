@@ -15,6 +15,8 @@ from sandbox.delivery import Answer, Vanished, deliver, encode, instead, obstruc
 from sandbox.exchange import Exchange, Exchanges
 from sandbox.faults import Fault, Faults
 from sandbox.journal import Entry, Journal
+from sandbox.streams import DIALECT_BY_HOST
+from sandbox.streams.session import Session
 from sandbox.target import Target, resolve
 from sandbox.venues import VENUES
 from sandbox.venues.base import LIST, Ask, Refused
@@ -24,8 +26,9 @@ BODY_BYTES = 1_000_000
 
 
 class Sandbox:
-    def __init__(self, *, size: int | None = None) -> None:
+    def __init__(self, *, size: int | None = None, stream_seconds: float = 1.0) -> None:
         self.exchanges = Exchanges(size)
+        self.stream_seconds = stream_seconds
         self.faults = Faults()
         self.journal = Journal()
 
@@ -38,6 +41,8 @@ class Sandbox:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         now = time.time()
         target = resolve(request.raw_path, request.headers.get("Host", ""))
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self.stream(request, target)
         venue = VENUE_BY_HOST.get(target.host)
         if venue is None:
             return _nobody(target)
@@ -53,6 +58,30 @@ class Sandbox:
             return await self._answer(request, exchange, entry, values, met)
         finally:
             self.journal.end(entry)
+
+    async def stream(self, request: web.Request, target: Target) -> web.StreamResponse:
+        """A handshake, and the connection that comes of it."""
+        dialect = DIALECT_BY_HOST.get(target.host)
+        if dialect is None:
+            return _nobody(target)
+        now = time.time()
+        exchange = self.exchanges.get(VENUES[dialect.venue], target.clone)
+        met = self.faults.take(exchange.id, f"{target.host}{target.path}?{target.query}", now)
+        kinds = ",".join(fault.kind for fault in met) or None
+        entry = Entry(
+            now, exchange.id, "OPEN", target.host, target.path, target.query, exchange.second(now), fault=kinds
+        )
+        self.journal.note(entry)
+        try:
+            await obstruct(request, met)
+            answer = instead(met, exchange.venue.error, request.raw_path)
+        except Vanished:
+            return web.Response(status=499)
+        if answer is not None:
+            entry.status, entry.ended_at = answer.status, time.time()
+            return await deliver(request, answer, met)
+        session = Session(exchange, dialect, self.faults, self.journal, target, self.stream_seconds)
+        return await session.serve(request, entry)
 
     async def _answer(
         self, request: web.Request, exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[Fault]

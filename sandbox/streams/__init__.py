@@ -1,0 +1,14 @@
+"""What the simulated venues say over websockets. A new one is a file here and a line below."""
+
+from collections.abc import Mapping
+
+from sandbox.streams import binance, coinbase, hyperliquid, kraken
+from sandbox.streams.base import Dialect
+
+DIALECT_BY_HOST: Mapping[str, Dialect] = {
+    "stream.binance.com": binance.SPOT,
+    "fstream.binance.com": binance.FUTURES,
+    "ws.kraken.com": kraken.DIALECT,
+    "advanced-trade-ws.coinbase.com": coinbase.DIALECT,
+    "api.hyperliquid.xyz": hyperliquid.DIALECT,
+}

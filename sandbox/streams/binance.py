@@ -1,0 +1,76 @@
+"""Binance: streams by name, lower-case; spot under /ws/<n>, futures under /market/ws/<n> and /public/ws/<n>.
+
+{"e":"24hrTicker","E":1795000000000,"s":"BTCUSDT","c":"65000.0","o":"64880.0","h":"65500.0","l":"64100.0","b":"64987.0","a":"65013.0","v":"12.5","q":"812500.0"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from sandbox.market import Quote
+from sandbox.streams.base import Dialect, Frame, Message, Subscriptions
+from sandbox.view import View
+
+EVERY_MARKET = "!"
+CHANNELS = frozenset({"miniTicker", "ticker", "bookTicker"})
+
+
+def hear(view: View, subscriptions: Subscriptions, message: Message) -> list[Frame]:
+    wanted = [_topic(str(name)) for name in message.get("params", [])]
+    number = message.get("id")
+    if message.get("method") not in ("SUBSCRIBE", "UNSUBSCRIBE") or not all(
+        channel in CHANNELS for channel, _ in wanted
+    ):
+        return refuse(message)
+    for topic in wanted:
+        if message["method"] == "SUBSCRIBE":
+            subscriptions.add(topic)
+        else:
+            subscriptions.drop(topic)
+    return [{"result": None, "id": number}]
+
+
+def refuse(message: Message) -> list[Frame]:
+    return [{"error": {"code": 2, "msg": "Invalid request: unknown stream"}, "id": message.get("id")}]
+
+
+def frames(view: View, subscriptions: Subscriptions, *, has_sides: bool) -> Iterator[Frame]:
+    shape = partial(_frame, view, has_sides=has_sides)
+    for channel, market_id in list(subscriptions.topics):
+        if market_id == EVERY_MARKET:
+            yield [shape(channel, id_, quote) for id_, _, quote in view.tickers()]
+        else:
+            yield from (shape(channel, id_, quote) for id_, _, quote in view.tickers([market_id]))
+
+
+def _topic(name: str) -> tuple[str, str]:
+    """`btcusdt@ticker`, `!ticker@arr`: the second is every market's."""
+    if name.startswith("!"):
+        return name[1:].partition("@")[0], EVERY_MARKET
+    market, _, channel = name.partition("@")
+    return channel, market.upper()
+
+
+def _frame(view: View, channel: str, id_: str, quote: Quote, *, has_sides: bool) -> dict[str, Any]:
+    if channel == "bookTicker":
+        return {"u": view.second, "s": id_, "b": quote.bid, "B": "1.2", "a": quote.ask, "A": "0.8"}
+    frame = {
+        "e": "24hrTicker" if channel == "ticker" else "24hrMiniTicker",
+        "E": view.stamp_ms, "s": id_, "c": quote.last, "o": quote.open, "h": quote.high, "l": quote.low,
+        "v": quote.base_volume, "q": quote.quote_volume,
+    }  # fmt: skip
+    if channel == "miniTicker":
+        return frame
+    sides = {"b": quote.bid, "B": "1.2", "a": quote.ask, "A": "0.8"} if has_sides else {}
+    return frame | sides | {"P": quote.change_percent, "C": view.stamp_ms}
+
+
+def _foreign() -> Frame:
+    names = {"e": "24hrTicker", "E": 1_795_000_000_000, "s": "NOBODYUSDT"}
+    return names | dict.fromkeys("cohlvq", "1.0")
+
+
+SPOT = Dialect("binance", hear, refuse, partial(frames, has_sides=True), _foreign())
+FUTURES = Dialect("binanceusdm", hear, refuse, partial(frames, has_sides=False), _foreign())

@@ -91,7 +91,7 @@ def with_undo(request: HttpRequest, text: str, verb: str, exchange_id: str, now:
     if entry is None or not management.can_undo(entry, now=now):
         return text
     context = {"text": text, "entry": entry, "token": get_token(request)}
-    return render_to_string("admin/exchanges/undo_message.html", context).strip()
+    return render_to_string("admin/exchanges/undo_message.html", context)
 
 
 def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:

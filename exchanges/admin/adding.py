@@ -66,7 +66,6 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Add an exchange",
-        "opts": model_admin.opts,
         "form": form,
         "sections": [(title, [form[name] for name in names]) for title, names in SECTIONS],
         "known_ids": [each for each in catalogue.available_ids() if each not in active],
@@ -82,7 +81,6 @@ def progress_page(request: HttpRequest, model_admin: Any, key: str) -> HttpRespo
         **model_admin.admin_site.each_context(request),
         **_progress(key),
         "title": "Adding an exchange",
-        "opts": model_admin.opts,
         "media": model_admin.media,
     }
     return TemplateResponse(request, "admin/exchanges/adding.html", context)

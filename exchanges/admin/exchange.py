@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -67,7 +66,11 @@ class ExchangeAdmin(ModelAdmin):
     actions = ("blacklist_selected", "lift_selected", "enable_selected", "disable_selected")
     actions_list = ("refresh_all",)
     actions_row = ("blacklist", "lift", "enable", "disable", "restart", "refresh", "remove")
-    actions_detail = ("blacklist", "lift", "enable", "disable", "restart", "refresh", "remove")
+    actions_detail = (
+        "blacklist",
+        "lift",
+        {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "restart", "refresh", "remove"]},
+    )
     change_form_outer_after_template = "admin/exchanges/panels.html"
     fieldsets = (
         STATE,
@@ -210,7 +213,11 @@ class ExchangeAdmin(ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        context = {**(extra_context or {}), **panels.context(request, object_id)}
+        context = {
+            **(extra_context or {}),
+            **panels.context(request, object_id),
+            "show_save_and_add_another": False,
+        }
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
@@ -412,14 +419,13 @@ class ExchangeAdmin(ModelAdmin):
             **self.admin_site.each_context(request),
             **(consequences(chosen) if verb in ("blacklist", "disable") else {}),
             "title": f"{verb.capitalize()} {len(chosen)} exchange{'s' if len(chosen) != 1 else ''}",
-            "opts": self.opts,
             "chosen": chosen,
             "chosen_keys": chosen,
             "form": form,
             "verb": verb.capitalize(),
             "is_dangerous": verb in ("blacklist", "disable"),
             "action_name": f"{verb}_selected",
-            "list_url": reverse(CHANGELIST),
+            "list_url": request.get_full_path(),
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/exchanges/confirm.html", context)

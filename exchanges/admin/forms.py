@@ -19,6 +19,7 @@ from unfold.widgets import (
 
 from exchanges import addresses, connectivity, market_filter, secrets
 from exchanges.feeds import known_exchange_ids
+from exchanges.management.onboarding import SETTINGS
 from exchanges.models import ID_FAULT, Exchange, Market, is_exchange_id
 from marketmon.redaction import hide_secrets
 
@@ -26,6 +27,7 @@ BETWEEN_QUOTES = re.compile(r"[,;\s]+")
 BETWEEN_MARKETS = re.compile(r"[,;\n]+")
 FILTER_FIELDS = ("quotes", "only_markets", "top")
 CREDENTIAL_FIELDS = tuple(f"credential_{name}" for name in secrets.NAMES)
+LABELS = {"poll_interval_seconds": "Interval (seconds)", "base_url": "Base URL", "ca_file": "CA file"}
 UNCHANGED = "Empty: stays as it is."
 
 
@@ -56,6 +58,8 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in LABELS.keys() & self.fields.keys():
+            self.fields[name].label = LABELS[name]
         stored = self.instance.market_filter or {}
         self.initial |= {
             "quotes": ", ".join(stored.get("quotes") or ()),
@@ -109,8 +113,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def wanted(self) -> dict[str, Any]:
         """Only what was changed here: a verb may have run since the page was opened."""
-        plain = [name for name in self.changed_data if name in self._meta.fields and name != "id"]
-        found = {name: self.cleaned_data[name] for name in plain}
+        found = {name: self.cleaned_data[name] for name in self.changed_data if name in SETTINGS}
         if set(FILTER_FIELDS) & set(self.changed_data):
             found["market_filter"] = self.market_filter()
         return found

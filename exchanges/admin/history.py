@@ -18,6 +18,7 @@ from exchanges.management.undo import OPPOSITES, UNDO_WITHIN
 from exchanges.models import AuditEntry
 from marketmon.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_filter
 from marketmon.lib import clock
+from marketmon.redaction import hide_secrets
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
 VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back")]
@@ -59,8 +60,8 @@ def _permission(entry: AuditEntry) -> str:
 
 
 def _note(entry: AuditEntry) -> str:
-    if entry.undone_at:
-        return "undone"
+    if entry.undone_at:  # the opposite that undoing carries out is marked with its own moment
+        return "undo" if entry.undone_at == entry.happened_at else "undone"
     return "" if entry.changed else "no change"
 
 
@@ -73,13 +74,25 @@ class AuditAdmin(MachineAdmin):
     ordering = ("-happened_at", "-id")
     actions_row = ("undo",)
     actions_detail = ("undo",)
-    fields = (
-        "happened", "who", "verb", "place", "why", "origin", "correlation_id", "outcome", "before", "undone_at",
-    )  # fmt: skip
+    fields = ("moment", "who", "verb", "place", "why", "origin", "correlation_id", "outcome", "was_before", "undone")
+    readonly_fields = ("moment", "place", "outcome", "was_before", "undone")
 
     @display(description="when", header=True)
     def happened(self, entry: AuditEntry) -> tuple[str, str]:
         return since(entry.happened_at)
+
+    @display(description="when")
+    def moment(self, entry: AuditEntry) -> str:
+        return utc(entry.happened_at)
+
+    @display(description="undone")
+    def undone(self, entry: AuditEntry) -> str:
+        return utc(entry.undone_at)
+
+    @display(description="before")
+    def was_before(self, entry: AuditEntry) -> str:
+        """What undoing needs; an old proxy's password is none of anybody's business."""
+        return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
 
     @display(description="exchange")
     def place(self, entry: AuditEntry) -> str:
@@ -89,7 +102,7 @@ class AuditAdmin(MachineAdmin):
     def why_shown(self, entry: AuditEntry) -> str:
         return cut(entry.why) or "-"
 
-    @display(description="outcome", label={"undone": "info", "no change": "warning"})
+    @display(description="outcome", label={"undo": "info", "undone": "info", "no change": "warning"})
     def outcome(self, entry: AuditEntry) -> str | None:
         return _note(entry) or None
 

@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -129,14 +128,13 @@ class MarketAdmin(MachineAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": f"{verb.capitalize()} {len(chosen)} market{'s' if len(chosen) != 1 else ''}",
-            "opts": self.opts,
             "chosen": [str(market) for market in chosen],
             "chosen_keys": [market.pk for market in chosen],
             "form": form,
             "verb": verb.capitalize(),
             "is_dangerous": verb == "blacklist",
             "action_name": f"{verb}_selected",
-            "list_url": reverse(CHANGELIST),
+            "list_url": request.get_full_path(),
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/exchanges/confirm.html", context)

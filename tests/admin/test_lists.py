@@ -30,6 +30,9 @@ OTHER_LISTS = (
     "django_celery_beat/solarschedule",
     "django_celery_beat/clockedschedule",
     "auditlog/logentry",
+    "exchanges/auditentry",
+    "exchanges/blacklistentry",
+    "exchanges/marketblacklistentry",
     "auth/user",
     "auth/group",
 )

@@ -53,7 +53,7 @@ class Supervisor:
         secrets_are_new = home_files.ensure_secrets(home)
         logs = home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
-        (logs.parent / "static").mkdir(mode=0o755, exist_ok=True)  # whitenoise looks for it at every start
+        (home / "static").mkdir(mode=0o755, exist_ok=True)  # whitenoise looks for it at every start
         with Nursery(logs, self._terminal) as nursery:
             try:
                 self._bring_up(nursery, secrets_are_new=secrets_are_new)

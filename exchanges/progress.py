@@ -55,7 +55,7 @@ def find(key: str) -> Progress | None:
     raw = valkey.client().get(_name(key))
     if raw is None:
         return None
-    stored = orjson.loads(raw)  # type: ignore[arg-type]
+    stored = orjson.loads(raw)
     return Progress(**{**stored, "findings": tuple(Finding(**finding) for finding in stored["findings"])})
 
 

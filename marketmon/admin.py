@@ -54,7 +54,7 @@ class InfinitePaginator(Paginator):  # type: ignore[type-arg]
 class MachineAdmin(ModelAdmin):
     """Rows that machines write: people read, filter and search them, and never wait for a count."""
 
-    actions = None
+    actions: Sequence[str] | None = None
     paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = 100

@@ -34,6 +34,7 @@ from marketmon.lib import clock
 from marketmon.redaction import hide_secrets
 
 CHANGELIST = "admin:exchanges_exchange_changelist"
+REFUSED = "marketmon.refused"
 STATE = (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")})
 ABILITIES = (
     "What it can do",
@@ -231,17 +232,15 @@ class ExchangeAdmin(ModelAdmin):
         try:
             management.configure(obj.pk, form.wanted(), **call(request))
         except management.Refused as refusal:
+            request.META[REFUSED] = True
             messages.error(request, f"Not saved: {refusal}")
 
     def response_change(self, request: HttpRequest, obj: Exchange) -> HttpResponse:
         """A refusal has its own message, and leaves none of success."""
-        refused = [message for message in messages.get_messages(request) if message.level == messages.ERROR]
-        if not refused:
-            response: HttpResponse = super().response_change(request, obj)
-            return response
-        for message in refused:
-            messages.error(request, message.message)
-        return HttpResponseRedirect(request.path)
+        if REFUSED in request.META:
+            return HttpResponseRedirect(request.path)
+        response: HttpResponse = super().response_change(request, obj)
+        return response
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         return [{"changed": {"fields": [form.fields[name].label or name for name in form.changed_data]}}]

@@ -61,12 +61,14 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in LABELS.keys() & self.fields.keys():
             self.fields[name].label = LABELS[name]
         stored = self.instance.market_filter or {}
-        self.initial |= {
-            "quotes": ", ".join(stored.get("quotes") or ()),
-            "only_markets": ", ".join(stored.get("symbols") or ()),
-            "top": stored.get("top"),
-            "proxy": hide_secrets(self.instance.proxy),  # unchanged, it is not saved
-        }
+        self.initial.update(
+            {
+                "quotes": ", ".join(stored.get("quotes") or ()),
+                "only_markets": ", ".join(stored.get("symbols") or ()),
+                "top": stored.get("top"),
+                "proxy": hide_secrets(self.instance.proxy),  # unchanged, it is not saved
+            }
+        )
 
     def clean_base_url(self) -> str:
         base_url: str = self.cleaned_data["base_url"]

@@ -35,6 +35,8 @@ def may_undo(entry: AuditEntry, request: HttpRequest, now: datetime) -> bool:
     """Fit for lists: it does not ask whether something newer stands in the way."""
     is_young = now - entry.happened_at <= UNDO_WITHIN
     is_open = entry.changed and entry.undone_at is None and entry.verb in OPPOSITES
+    if entry.verb == "configure" and "credentials" in entry.why.split(", "):
+        return False  # old ones are not kept
     return is_young and is_open and request.user.has_perm(_permission(entry))
 
 

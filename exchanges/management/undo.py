@@ -27,6 +27,8 @@ def find_obstacle(entry: AuditEntry, *, now: datetime) -> str:
         return f"{entry.verb} changed nothing that could be undone"
     if entry.undone_at is not None:
         return "it was undone already"
+    if entry.verb == "configure" and "credentials" in entry.why.split(", "):
+        return "old credentials are not kept, so nothing can bring them back"
     if now - entry.happened_at > UNDO_WITHIN:
         return "it is more than ten minutes old"
     if later_entries(entry).exists():

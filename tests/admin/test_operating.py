@@ -272,6 +272,30 @@ def test_a_filter_of_too_many_names_is_refused(operator: Client, world: Fill) ->
     assert Exchange.objects.get(pk="kraken").market_filter == {}
 
 
+def test_a_verb_that_refuses_at_the_last_moment_leaves_no_word_of_success(
+    operator: Client, world: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise management.Refused("somebody was faster")
+
+    form = form_of(operator, priority="1")
+    monkeypatch.setattr(management, "configure", refuse)
+
+    page = operator.post(f"{KRAKEN}change/", form, follow=True).content.decode()
+
+    assert "Not saved: somebody was faster" in page
+    assert "successfully" not in page
+
+
+def test_a_change_of_credentials_cannot_be_undone_and_says_so(operator: Client, world: Fill) -> None:
+    save(operator, credential_apiKey="key-one")
+
+    page = operator.post(undo_url("configure"), CONFIRMED, follow=True).content.decode()
+
+    assert "old credentials are not kept" in page
+    assert undo_url("configure") not in operator.get(f"{KRAKEN}change/").content.decode()
+
+
 def test_readers_see_settings_but_no_form_and_no_password(staff: Any, world: Fill) -> None:
     Exchange.objects.filter(pk="kraken").update(
         proxy="http://u:hunter2hunter2@p:1", market_filter={"quotes": ["EUR"], "top": 9}

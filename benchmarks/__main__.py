@@ -18,6 +18,7 @@ SUITES = {
     "memory": "benchmarks.memory",
     "downloads": "benchmarks.downloads",
     "reading": "benchmarks.reading",
+    "webhook": "benchmarks.webhook",
 }
 SYSTEM_RUNS = """
 The whole system takes minutes and is measured on request:

@@ -1,4 +1,4 @@
-"""The numbers of the regime's rules (docs/regime.md). REGIME_POLICY replaces any of them by name."""
+"""The numbers of the regime's rules (document 5). REGIME_POLICY replaces any of them by name."""
 
 from __future__ import annotations
 

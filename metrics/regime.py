@@ -1,4 +1,4 @@
-"""Is a market a range or a trend, and is it time to leave? Pure rules over closed candles (contracts: document 5).
+"""Is a market a range or a trend, and is it time to leave? Pure rules over closed candles (document 5).
 
 A verdict depends on nothing but its bars and the policy's numbers, so asking again gives the same answer.
 """

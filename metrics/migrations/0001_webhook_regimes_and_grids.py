@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('ask', models.FloatField(null=True)),
                 ('volume_24h', models.FloatField(null=True)),
                 ('received_at', models.DateTimeField()),
-                ('collection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='points', to='metrics.collection')),
+                ('collection', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='points', to='metrics.collection')),
                 ('market', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='exchanges.market')),
             ],
         ),

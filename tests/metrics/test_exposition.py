@@ -17,8 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from collectors.models import Cursor, Pipeline, Run, Worker
 from exchanges.models import Exchange
 from marketmon.lib import valkey
-from metrics import exposition
+from metrics import analysis, exposition
+from metrics.models import Verdict
 from tests.metrics.conftest import Place
+from tests.metrics.series import ranging
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 NAME = re.compile(r"\bmarketmon_[a-z0-9_]+")
@@ -186,3 +188,40 @@ def test_the_workflow_calls_the_webhook_hourly_and_branches_on_errors() -> None:
             assert all(step["node"] in nodes for step in branch)
     decision = next(node["name"] for node in flow["nodes"] if node["type"].endswith(".if"))
     assert len(flow["connections"][decision]["main"]) == 2
+
+
+# --- admin --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["collection", "series", "verdict", "exittransition", "notice", "grid"])
+def test_every_list_in_the_admin_opens(place: Place, admin_client: Client, model: str) -> None:
+    fill(place, admin_client)
+
+    assert admin_client.get(f"/admin/metrics/{model}/").status_code == 200
+
+
+def test_series_verdicts_and_grids_have_a_chart(place: Place, admin_client: Client) -> None:
+    fill(place, admin_client)
+    verdict = Verdict.objects.get()
+
+    pages = [f"series/{verdict.series_id}", f"verdict/{verdict.pk}", "grid/g1"]
+
+    for page in pages:
+        answer = admin_client.get(f"/admin/metrics/{page}/change/")
+        assert answer.status_code == 200
+        assert b'class="chart"' in answer.content
+
+
+def fill(place: Place, client: Client) -> None:
+    place.candles(ranging(250))
+    analysis.analyze(place.series(), now=place.now, source="test")
+    client.post("/metrics/collect", {}, "application/json")
+    grid = {
+        "market": "BTC/USDT",
+        "exchange": "binance",
+        "grid_id": "g1",
+        "price_range": {"lower_bound": 90, "upper_bound": 110},
+        "grid_structure": {"levels": 5, "amount_per_grid": 1},
+    }
+    client.post("/grids/create", grid, "application/json")
+    Verdict.objects.exclude(source="test").delete()

@@ -1,0 +1,27 @@
+"""What stops a start: numbers of the regime's rules, or watched markets, that cannot be meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from metrics.models import PERIOD_SECONDS
+from metrics.policy import UnknownNumber, with_changes
+
+
+@register()
+def check_metrics_settings(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    try:
+        with_changes(settings.REGIME_POLICY)
+    except UnknownNumber as error:
+        found.append(Error(str(error), hint="Names and defaults are in metrics/policy.py.", id="metrics.E001"))
+    if unknown := sorted(set(settings.METRICS_TIMEFRAMES) - set(PERIOD_SECONDS)):
+        hint = f"Known: {', '.join(PERIOD_SECONDS)}."
+        found.append(Error(f"METRICS_TIMEFRAMES has {', '.join(unknown)}.", hint=hint, id="metrics.E002"))
+    if wrong := [name for name in settings.METRICS_MARKETS if ":" not in name]:
+        words = f"METRICS_MARKETS has {', '.join(wrong)} without an exchange."
+        found.append(Error(words, hint="Write binance:BTC/USDT.", id="metrics.E003"))
+    return found

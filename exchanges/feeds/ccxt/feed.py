@@ -109,7 +109,7 @@ class CcxtFeed:
     ) -> tuple[Candle, ...]:
         async def work(_: Call) -> tuple[Candle, ...]:
             await self._ensure_markets()
-            return _candles(await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit))
+            return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
 
         return self._run(work, deadline_seconds, may_call)
 
@@ -188,6 +188,9 @@ class CcxtFeed:
             return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
         finally:
             self._share_markets()
+
+    async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        return await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit)
 
     async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
         return await quotes.fetch(self._client, call, symbols, self._route)

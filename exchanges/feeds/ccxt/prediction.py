@@ -59,6 +59,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Venue:
+    """`end_name` is the parameter that ends a span of candles."""
+
+    end_name: str
     list_questions: Callable[[Any], Awaitable[list[Question]]]
     fetch: Callable[[Any, Harvest], Awaitable[None]]
 
@@ -84,6 +87,15 @@ class PredictionFeed(CcxtFeed):
         client = self._client
         client.outcomes = {symbol: market["outcome"] for symbol, market in client.markets.items()}
         client.outcomes_by_id = {outcome["outcomeId"]: outcome for outcome in client.outcomes.values()}
+
+    async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        """ccxt would cut what came to the newest bars, also where the first were asked for."""
+        if since is None or limit is None:
+            return await super()._fetch_bars(symbol, timeframe, since, limit)
+        end = int(since) + limit * self._client.parse_timeframe(timeframe)
+        span = {self._venue.end_name: end}
+        bars = await self._client.fetch_ohlcv(symbol, timeframe, int(since * 1000), None, span)
+        return bars[:limit]
 
     async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
         if not symbols:
@@ -312,6 +324,6 @@ def _polymarket_values(row: Any) -> Values:
 POLYMARKET = FieldMap([], _polymarket_values)
 
 VENUES: Mapping[str, Venue] = {
-    "kalshi": Venue(_kalshi_questions, _kalshi_fetch),
-    "polymarket": Venue(_polymarket_questions, _polymarket_fetch),
+    "kalshi": Venue("end_ts", _kalshi_questions, _kalshi_fetch),
+    "polymarket": Venue("endTs", _polymarket_questions, _polymarket_fetch),
 }

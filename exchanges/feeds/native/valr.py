@@ -50,7 +50,7 @@ class ValrFeed(NativeFeed):
         self, market: Listing, period: int, since: float | None, limit: int | None
     ) -> Iterable[Candle]:
         count = min(limit or MOST_BARS, MOST_BARS)
-        span = {} if since is None else {"startTime": int(since), "endTime": int(since) + count * period}
+        span = {} if since is None else {"startTime": int(since), "endTime": int(since) + count * period - 1}
         reply = await self.http.get(
             f"{API}/{market.venue_id}/buckets", {"periodSeconds": period, "limit": count, **span}
         )

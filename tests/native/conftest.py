@@ -1,0 +1,59 @@
+"""The five venues that ccxt's plain classes do not give, as the sandbox plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import pytest
+from django.db import connection
+
+from collectors import ingest, partitions
+from collectors.models import Worker
+from exchanges import management
+from exchanges.feeds import close_feeds, open_feed
+from exchanges.feeds.base import Feed, FeedSpec
+from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
+from marketmon.lib import clock
+from tests.feeds.venue import Venue, open_venue
+from tests.sandbox_client import Sandbox
+
+FIVE = ["chainlink", "kalshi", "polymarket", "quidax", "valr"]
+OpenFeed = Callable[[str], Feed]
+
+
+@pytest.fixture
+def collect(transactional_db, sandbox, settings) -> Iterator[Callable[..., str]]:
+    """Makes an exchange on the sandbox and gives a function that collects it, whatever the slot."""
+    settings.POLL_DEADLINE_SECONDS = 3.0
+    partitions.ensure(clock.now())
+
+    def poll(exchange_id: str, *, now: datetime | None = None) -> str:
+        if not Exchange.objects.filter(pk=exchange_id).exists():
+            management.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+        Worker.objects.update(cycle_started_at=None)
+        return ingest.collect_once(exchange_id, now=now or clock.now())
+
+    yield poll
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+
+
+@pytest.fixture
+def open_on_sandbox(sandbox: Sandbox) -> OpenFeed:
+    """A feed that knows its markets already."""
+
+    def opened(exchange_id: str) -> Feed:
+        feed = open_feed(FeedSpec(exchange_id, base_url=sandbox.url))
+        feed.load_markets(deadline_seconds=10)
+        return feed
+
+    return opened
+
+
+@pytest.fixture
+def venue() -> Iterator[Venue]:
+    """A server that answers what a test says."""
+    with open_venue() as running:
+        yield running
+    close_feeds()

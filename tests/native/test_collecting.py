@@ -1,0 +1,106 @@
+"""One collection cycle of each venue end to end: what is stored is what the sandbox's price function says."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from collectors.models import Pipeline, Run, Tick
+from exchanges.models import Market
+
+from .conftest import FIVE
+
+MARKET_LISTS = {
+    "chainlink": None,  # a poll is a POST to the same address; counted below
+    "kalshi": "series_ticker=",
+    "polymarket": "/events",
+    "quidax": "/api/v1/markets?",
+    "valr": "/v1/public/pairs",
+}
+REQUESTS_A_POLL = {"chainlink": 1, "kalshi": 1, "polymarket": 2, "quidax": 1, "valr": 1}
+
+
+@pytest.mark.parametrize("exchange_id", FIVE)
+def test_stored_prices_are_the_sandboxs_prices(collect, sandbox, exchange_id):
+    began = time.time()
+    assert collect(exchange_id) == "stored"
+
+    asked = sandbox.requests_of(exchange_id, since=began)
+    seconds = {int(request["second"]) for request in asked}
+    ticks = Tick.objects.select_related("pipeline__market").filter(pipeline__market__exchange=exchange_id)
+    assert ticks.count() == Market.objects.collected().filter(exchange=exchange_id).count() >= 16
+    for tick in ticks.order_by("pipeline_id")[:25]:
+        truth = {sandbox.price(exchange_id, tick.pipeline.market.symbol, second) for second in seconds}
+        assert tick.last in truth, tick.pipeline.market.symbol
+        if tick.bid is not None:
+            assert tick.bid < tick.last < tick.ask
+    assert Run.objects.latest("id").quarantine == []
+
+
+@pytest.mark.parametrize("exchange_id", FIVE)
+def test_the_second_poll_downloads_no_market_list(collect, sandbox, exchange_id):
+    collect(exchange_id)
+    began = time.time()
+
+    assert collect(exchange_id) == "stored"
+
+    asked = sandbox.requests_of(exchange_id, since=began)
+    assert len(asked) == REQUESTS_A_POLL[exchange_id]
+    listing = MARKET_LISTS[exchange_id]
+    assert listing is None or not any(listing in f"{row['path']}?{row['query']}" for row in asked)
+
+
+@pytest.mark.parametrize("exchange_id", FIVE)
+def test_the_source_is_the_venues_own_name_and_bitcoin_is_there(collect, exchange_id):
+    collect(exchange_id)
+
+    listed = Market.objects.collected().filter(exchange=exchange_id)
+    assert set(listed.values_list("source", flat=True)) == {exchange_id}
+    bitcoin = listed.filter(base="BTC")
+    assert bitcoin.exists()
+    assert Pipeline.objects.get(market=bitcoin.first()).received_at is not None
+
+
+@pytest.mark.parametrize("exchange_id", ["kalshi", "polymarket"])
+def test_an_outcome_is_a_market_of_its_own_and_both_add_up_to_one(collect, exchange_id):
+    collect(exchange_id)
+
+    listed = Market.objects.collected().filter(exchange=exchange_id)
+    assert set(listed.values_list("kind", flat=True)) == {"prediction"}
+    pairs = 0
+    for yes in listed.filter(symbol__endswith="-YES").select_related("pipeline"):
+        no = listed.select_related("pipeline").get(symbol=yes.symbol.removesuffix("YES") + "NO")
+        assert yes.pipeline.last + no.pipeline.last == pytest.approx(1)
+        pairs += 1
+    assert pairs * 2 == listed.count() >= 40
+    assert all(len(symbol) <= 100 and symbol.isprintable() for symbol in listed.values_list("symbol", flat=True))
+
+
+@pytest.mark.parametrize("exchange_id", ["chainlink", "kalshi"])
+def test_a_stamp_that_is_old_by_right_is_stored_as_it_is(collect, exchange_id):
+    collect(exchange_id)
+
+    tick = Tick.objects.filter(pipeline__market__exchange=exchange_id).order_by("exchange_at").first()
+    age = (tick.received_at - tick.exchange_at).total_seconds()
+    assert age > (1 if exchange_id == "chainlink" else 86_400)
+
+
+@pytest.mark.parametrize("exchange_id", FIVE)
+def test_one_poisoned_market_does_not_spoil_the_others(collect, sandbox, exchange_id):
+    collect(exchange_id)
+    market = Market.objects.collected().filter(exchange=exchange_id, base="BTC").order_by("symbol").last()
+    sandbox.fault(exchange_id, "override", params={"symbol": market.symbol, "field": "last", "value": "-5"})
+
+    assert collect(exchange_id) == "stored"
+
+    run = Run.objects.latest("id")
+    assert market.symbol in [bad["symbol"] for bad in run.quarantine]
+    assert run.rows_stored >= Market.objects.collected().count() - 2  # a question has two outcomes
+
+
+@pytest.mark.parametrize("exchange_id", ["valr", "polymarket"])
+def test_a_halted_market_is_not_collected(collect, exchange_id):
+    collect(exchange_id)
+
+    assert not Pipeline.objects.filter(market__active=False, received_at__isnull=False).exists()

@@ -56,7 +56,7 @@ class CollectionAdmin(MachineAdmin):
 
 
 @admin.register(Series)
-class SeriesAdmin(ModelAdmin):  # type: ignore[misc]
+class SeriesAdmin(ModelAdmin):
     """What is watched. People add markets and switch them on and off; the rest follows."""
 
     list_display = ("market", "timeframe", "enabled", "says", "exit", "asked", "problem")
@@ -99,7 +99,8 @@ class SeriesAdmin(ModelAdmin):  # type: ignore[misc]
     ) -> HttpResponse:
         series = self.get_object(request, object_id)
         chart = {"chart": charts.of_series(series)} if series else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        return page
 
 
 @admin.register(Verdict)
@@ -149,7 +150,8 @@ class VerdictAdmin(MachineAdmin):
     ) -> HttpResponse:
         verdict = self.get_object(request, object_id)
         chart = {"chart": charts.of_series(verdict.series)} if verdict else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        return page
 
 
 @admin.register(ExitTransition)
@@ -211,7 +213,7 @@ class GridForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Grid)
-class GridAdmin(ModelAdmin):  # type: ignore[misc]
+class GridAdmin(ModelAdmin):
     """Grids are followed on paper; nothing here ever places an order."""
 
     form = GridForm
@@ -272,4 +274,5 @@ class GridAdmin(ModelAdmin):  # type: ignore[misc]
     ) -> HttpResponse:
         grid = self.get_object(request, object_id)
         chart = {"chart": charts.of_grid(grid)} if grid else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
+        return page

@@ -124,7 +124,8 @@ def _points(ids: Sequence[int], market: str | None) -> Iterable[Mapping[str, Any
         points = points.filter(market__symbol=market)
     names = ("last", "bid", "ask", "volume_24h", "received_at")
     ordered = points.order_by("market__exchange_id", "market__symbol")
-    return ordered.values("collection_id", "market__exchange_id", "market__symbol", *names)
+    rows: Iterable[Mapping[str, Any]] = ordered.values("collection_id", "market__exchange_id", "market__symbol", *names)
+    return rows
 
 
 def _cursor_of(row: Collection) -> str:

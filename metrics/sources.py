@@ -155,7 +155,7 @@ def _in_thread(ask: Callable[[Exchange], T], exchange: Exchange) -> T:
         connection.close()  # a connection of this thread only
 
 
-def _answer(future: Future[T]) -> Answer[T]:
+def _answer(future: Future[Any]) -> Answer[Any]:
     if not future.done():
         future.cancel()
         return None, "no answer within the budget"

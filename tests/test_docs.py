@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-READ_BY_SETTINGS = re.compile(r"env\.\w+\(\s*['\\"]([A-Z_]+)['\\"]")
+READ_BY_SETTINGS = re.compile(r"""env\.\w+\(\s*["']([A-Z_]+)["']""")
 # Read by the supervisor and the Makefile, before Django.
 READ_BEFORE = {"MARKETMON_HOME", "PORT", "SANDBOX", "WORKER_CONCURRENCY"}
 

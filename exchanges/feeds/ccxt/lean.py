@@ -39,7 +39,7 @@ def lean_class(exchange_id: str) -> type[Any]:
     return type(original.__name__, (Lean, original), own)
 
 
-class Lean(Client):  # type: ignore[misc]
+class Lean(Client):
     _free_at = 0.0
     _is_parsing_ticker = False
     _decoded: tuple[str, Any] | None = None

@@ -86,6 +86,8 @@ def judge_capabilities(has: Mapping[str, bool], *, duration_ms: int = 0) -> Find
     missing = [name for name in ("fetchTickers", "fetchOrderBook") if not has.get(name)]
     if not missing:
         return Finding("capabilities", OK, "", duration_ms)
+    if missing == ["fetchOrderBook"] and has.get("oracle"):
+        return Finding("capabilities", OK, "an oracle: it has prices and no order books", duration_ms)
     if missing == ["fetchTickers"] and has.get("fetchTicker"):
         return Finding("capabilities", OK, "no fetchTickers: it is asked market by market", duration_ms)
     return Finding("capabilities", FAILED, f"it has no {' and no '.join(missing)}", duration_ms)

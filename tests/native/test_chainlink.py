@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from exchanges.feeds import open_feed
+from exchanges import connectivity
+from exchanges.feeds import close_feeds, open_feed
 from exchanges.feeds.base import FeedSpec, Poll, Unreachable
 from exchanges.feeds.native.chainlink import read_round, read_text
 from exchanges.feeds.native.oracles import ORACLES
@@ -171,3 +172,10 @@ def test_words_are_read_as_the_chain_writes_them() -> None:
 
     assert read_round(negative).answer == -7
     assert read_text("0x" + word(32) + word(9) + b"BTC / USD".hex().ljust(64, "0")) == "BTC / USD"
+
+
+def test_an_oracle_can_be_added_although_it_has_no_order_books() -> None:
+    able = open_feed(FeedSpec("chainlink")).capabilities
+
+    assert connectivity.judge_capabilities(able.has).result == connectivity.OK
+    close_feeds()

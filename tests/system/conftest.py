@@ -90,7 +90,7 @@ class System:
             workers = self.workers()
         except (requests.RequestException, AssertionError):
             return False
-        return len(workers) == 6 and all(w["status"] == "running" and w["last_update"] for w in workers.values())
+        return len(workers) == 11 and all(w["status"] == "running" and w["last_update"] for w in workers.values())
 
 
 class AdminSession(requests.Session):
@@ -143,8 +143,8 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
 
 @pytest.fixture
 def system(started_system: System) -> Iterator[System]:
-    """The running system with all six exchanges healthy."""
+    """The running system with all eleven exchanges healthy."""
     started_system.sandbox.heal()
-    started_system.wait_until(started_system.is_healthy, seconds=90, what="all six exchanges are running")
+    started_system.wait_until(started_system.is_healthy, seconds=90, what="all eleven exchanges are running")
     yield started_system
     started_system.sandbox.heal()

@@ -9,16 +9,19 @@ import pytest
 from tests.system.conftest import INTERVAL_SECONDS, System
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
-SIX = {"binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno"}
+SEEDED = {
+    "binance", "binanceusdm", "chainlink", "coinbase", "hyperliquid", "kalshi", "kraken", "luno", "polymarket",
+    "quidax", "valr",
+}  # fmt: skip
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
-def test_six_exchanges_are_collected_and_say_so(system: System):
+def test_eleven_exchanges_are_collected_and_say_so(system: System):
     for path in ("/api/v1/market/workers/status", "/api/v1/exchanges/workers/status/"):
         body = system.get(path).json()
 
         assert set(body) == {"workers", "timestamp"}
-        assert set(body["workers"]) == SIX
+        assert set(body["workers"]) == SEEDED
         for exchange, worker in body["workers"].items():
             assert list(worker) == ["exchange", "status", "last_update", "error_count", "symbols_tracked"]
             assert (worker["exchange"], worker["status"], worker["error_count"]) == (exchange, "running", 0)
@@ -42,7 +45,7 @@ def test_a_failing_exchange_turns_to_error_and_costs_the_others_nothing(system: 
     failed_at = time.time()
     time.sleep(5 * INTERVAL_SECONDS)
 
-    for exchange in SIX - {"coinbase"}:
+    for exchange in SEEDED - {"coinbase"}:
         slots = (time.time() - began) / INTERVAL_SECONDS
         (runs,) = system.sql(
             "SELECT count(*) FROM collectors_run WHERE exchange_id = %s AND outcome = 'stored' "
@@ -110,11 +113,11 @@ def test_a_killed_process_is_back_within_15_seconds_and_nothing_is_doubled(syste
 
     def everyone_stores() -> bool:
         try:
-            return all(system.rows_since(exchange, killed_at + 1) for exchange in SIX)
+            return all(system.rows_since(exchange, killed_at + 1) for exchange in SEEDED)
         except Exception:
             return False  # the database itself is on its way back
 
-    system.wait_until(everyone_stores, seconds=15, what="rows of all six again")
+    system.wait_until(everyone_stores, seconds=15, what="rows of all eleven again")
     system.wait_until(lambda: not open_gaps(system), seconds=15, what="all gaps closed")
     assert doubled_ticks(system) == 0
     assert overlapping_gaps(system) == 0

@@ -17,15 +17,20 @@ from marketmon.lib import clock
 SIMULATED = {
     "binance": "Binance",
     "binanceusdm": "Binance USDⓈ-M",
+    "chainlink": "Chainlink",
     "coinbase": "Coinbase",
     "hyperliquid": "Hyperliquid",
+    "kalshi": "Kalshi",
     "kraken": "Kraken",
     "luno": "Luno",
+    "polymarket": "Polymarket",
+    "quidax": "Quidax",
+    "valr": "VALR",
 }
 
 
 class Command(BaseCommand):
-    help = "Brings beat's schedule and the day partitions up to date; on a first run adds six simulated exchanges."
+    help = "Brings beat's schedule and the day partitions up to date; on a first run adds eleven simulated exchanges."
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()

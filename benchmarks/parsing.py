@@ -18,6 +18,7 @@ from benchmarks.venues import plain_client, running_sandbox
 from exchanges.feeds.base import FeedSpec, Poll, Quote
 from exchanges.feeds.ccxt.feed import build_client
 from exchanges.feeds.ccxt.fields import FIELD_MAPS
+from exchanges.feeds.ccxt.lazy import known_classes
 from exchanges.feeds.ccxt.quotes import Route, fetch
 from exchanges.feeds.ccxt.session import open_session
 from exchanges.feeds.loop import Call, current_call
@@ -35,8 +36,14 @@ Asking = Callable[[], Awaitable[Any]]
 
 def comparisons() -> Iterator[Comparison]:
     with running_sandbox(markets=MARKETS) as sandbox, asyncio.Runner() as runner:
-        for exchange_id in sandbox.venue_ids():
+        for exchange_id in filter(_is_compared, sandbox.venue_ids()):
             yield _compare(exchange_id, sandbox.url, runner)
+
+
+def _is_compared(exchange_id: str) -> bool:
+    """Native feeds have no other side, and prediction venues answer event by event."""
+    package, _ = known_classes().get(exchange_id, ("", ""))
+    return package == "ccxt.async_support"
 
 
 def _compare(exchange_id: str, base_url: str, runner: asyncio.Runner) -> Comparison:

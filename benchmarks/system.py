@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import signal
 import statistics
@@ -29,6 +30,7 @@ from marketmon.supervisor.settings import application_specs, read_settings
 
 PROCESSES = ("worker", "beat", "pulse", "web")
 WARM_UP_SECONDS = 180.0
+SETTLE_INTERVALS = 5  # the queue of first polls, each with its market list, is worked off by then
 CPU_GOAL_CORES = 0.6
 LAG_GOAL_SECONDS = 1.0
 SHARE_GOAL = 0.98
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         _schedule(options, sandbox)
         with _running(servers, options) as roots:
             _wait_until_all_have_stored(options.exchanges)
-            time.sleep(2 * options.interval)
+            time.sleep(SETTLE_INTERVALS * options.interval)
             figures = _measure(options, {**roots, "sandbox": sandbox.pid})
     for name, value in figures.items():
         print(f"system {name} {value}")
@@ -168,6 +170,7 @@ def _slots(options: argparse.Namespace, begun: datetime, seconds: float) -> dict
         "lag_p50_seconds": round(statistics.median(lags), 3),
         "lag_p99_seconds": round(lags[int(len(lags) * 0.99)], 3),
         "lag_max_seconds": round(lags[-1], 3),
+        "drift_seconds_per_slot": round(_drift(stored, options.interval), 4),
         "late_at_seconds": sorted({int(at - begun.timestamp()) for lag, at in late if lag > LAG_GOAL_SECONDS / 2}),
         "poll_p50_ms": durations[len(durations) // 2],
         "poll_p99_ms": durations[int(len(durations) * 0.99)],
@@ -176,14 +179,24 @@ def _slots(options: argparse.Namespace, begun: datetime, seconds: float) -> dict
 
 
 def _lags(runs: Sequence[tuple[Any, ...]], interval: float) -> Iterator[tuple[float, float]]:
-    """How far behind its grid each run began, and when. An exchange's grid goes through its most punctual run, so
-    that drift counts as lag, too."""
+    """How late each run began, and when: a slot is due an interval after the slot before it was."""
+    for moments in _starts(runs).values():
+        for before, moment in itertools.pairwise(moments):
+            slots = max(1, round((moment - before) / interval))
+            yield max(0.0, moment - before - slots * interval), moment
+
+
+def _drift(runs: Sequence[tuple[Any, ...]], interval: float) -> float:
+    """Seconds by which a slot is longer than it should be: what lateness adds up to."""
+    spans = [(moments[-1] - moments[0], len(moments) - 1) for moments in _starts(runs).values() if len(moments) > 1]
+    return sum(span for span, _ in spans) / sum(slots for _, slots in spans) - interval
+
+
+def _starts(runs: Sequence[tuple[Any, ...]]) -> Mapping[str, list[float]]:
     starts: dict[str, list[float]] = defaultdict(list)
     for exchange_id, started_at, *_ in runs:
         starts[exchange_id].append(started_at.timestamp())
-    for moments in starts.values():
-        offsets = [moment - moments[0] - round((moment - moments[0]) / interval) * interval for moment in moments]
-        yield from ((offset - min(offsets), moment) for offset, moment in zip(offsets, moments, strict=True))
+    return starts
 
 
 if __name__ == "__main__":

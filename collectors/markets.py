@@ -10,6 +10,7 @@ from typing import Final
 import redis
 from django.db import connection, transaction
 
+from collectors import sweep
 from collectors.lease import Permit
 from collectors.models import Worker
 from exchanges import catalogue, market_filter
@@ -133,6 +134,7 @@ def _settled(exchange_id: str, now: datetime) -> Iterator[None]:
     before = _collected_ids(exchange_id)
     yield
     after = _collected_ids(exchange_id)
+    sweep.open_gaps_of_markets(sorted(before - after), now)  # what was silent before was not planned
     _run(END_GAPS_OF_STOPPED, before - after, now)
     _run(RESUME, after - before, now)
 

@@ -28,10 +28,11 @@ WITH silent AS MATERIALIZED (
     SELECT p.market_id, greatest(p.received_at, p.resumed_at, w.resumed_at) AS silent_since, p.expected_seconds,
            w.heartbeat_at, w.last_outcome
     FROM collectors_pipeline AS p
-    JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
-    JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.enabled AND NOT e.blacklisted
+    JOIN exchanges_market AS m ON m.id = p.market_id AND m.active
+    JOIN exchanges_exchange AS e ON e.id = m.exchange_id
     JOIN collectors_worker AS w ON w.exchange_id = e.id
-    WHERE NOT p.gap_open AND p.received_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+    WHERE {{which}} AND NOT p.gap_open
+      AND p.received_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
       AND greatest(p.resumed_at, w.resumed_at)
           < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
     ORDER BY p.market_id
@@ -112,6 +113,10 @@ LEFT JOIN LATERAL (
 WHERE g.id = ANY(%(gaps)s) AND (m.delisted_at IS NOT NULL AND NOT m.active OR q.times > 0)
 """
 
+COLLECTED = "e.enabled AND NOT e.blacklisted AND NOT m.blacklisted AND NOT m.excluded"
+OF_EXCHANGE = "e.id = %(exchange)s AND NOT m.blacklisted AND NOT m.excluded"
+OF_MARKETS = "m.id = ANY(%(markets)s) AND e.enabled AND NOT e.blacklisted"
+
 OUTCOMES_WITH_CAUSE = ("throttled", "unreachable", "bad_reply", "failed", "denied")
 
 
@@ -131,12 +136,27 @@ def run(now: datetime) -> Swept:
 
 def open_gaps(now: datetime) -> int:
     """Opens a gap for every live pipeline that has been silent for more than GAP_INTERVALS expected intervals."""
+    return _open(COLLECTED, now)
+
+
+def open_gaps_of_exchange(exchange_id: str, now: datetime) -> int:
+    """The same before an exchange is stopped on purpose: a silence from before the stop was not planned."""
+    return _open(OF_EXCHANGE, now, exchange=exchange_id)
+
+
+def open_gaps_of_markets(market_ids: Sequence[int], now: datetime) -> int:
+    """The same before markets are taken out on purpose."""
+    return _open(OF_MARKETS, now, markets=list(market_ids)) if market_ids else 0
+
+
+def _open(which: str, now: datetime, **chosen: Any) -> int:
     causes = [cause_of(outcome) for outcome in OUTCOMES_WITH_CAUSE]
     other_cause, other_evidence = cause_of("stored")
     with connection.cursor() as cursor:
         cursor.execute(
-            OPEN_GAPS,
+            OPEN_GAPS.format(which=which),
             {
+                **chosen,
                 "now": now,
                 "outcomes": list(OUTCOMES_WITH_CAUSE),
                 "causes": [cause for cause, _ in causes],

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from kombu.exceptions import KombuError
 
-from collectors import lease, schedule
+from collectors import lease, schedule, sweep
 from collectors.models import Worker
 from exchanges import catalogue
 from exchanges.models import AuditEntry, Exchange
@@ -99,6 +99,7 @@ def was_done_lately(verb: str, exchange_id: str, now: datetime) -> bool:
 
 
 def stop(exchange_id: str, now: datetime) -> None:
+    sweep.open_gaps_of_exchange(exchange_id, now)  # what was silent before was not planned
     renew(exchange_id, now)
     with connection.cursor() as cursor:
         cursor.execute(END_GAPS, {"exchange": exchange_id, "now": now})

@@ -233,3 +233,29 @@ def test_a_gap_that_lost_its_pipelines_mark_is_ended_where_rows_went_on(field_):
     (gap,) = gaps_of(pipeline)
     assert gap.ended_at == start + timedelta(seconds=40)
     assert sweep.end_orphans() == 0
+
+
+def test_a_planned_stop_does_not_hide_the_silence_before_it(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+
+    management.disable("kraken", by="test", now=start + timedelta(seconds=100))
+    sweep.run(start + timedelta(seconds=300))
+
+    ends = Gap.objects.values_list("started_at", "ended_at", "cause")
+    assert set(ends) == {(start, start + timedelta(seconds=100), "our outage")}
+    assert len(ends) == 2
+
+
+def test_taking_a_market_out_does_not_hide_its_silence_before(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+
+    management.blacklist_market("kraken", "C0/USD", by="test", now=start + timedelta(seconds=100))
+    management.blacklist_market("kraken", "C1/USD", by="test", now=start + timedelta(seconds=15))
+
+    (gap,) = Gap.objects.all()
+    assert (gap.pipeline_id, gap.started_at) == (field_.pipelines["kraken"][0], start)
+    assert gap.ended_at == start + timedelta(seconds=100)

@@ -19,6 +19,7 @@ SUITES = {
     "downloads": "benchmarks.downloads",
     "reading": "benchmarks.reading",
     "webhook": "benchmarks.webhook",
+    "gaps": "benchmarks.gaps",
 }
 SYSTEM_RUNS = """
 The whole system takes minutes and is measured on request:

@@ -13,7 +13,9 @@ from typing import Any
 
 import redis
 import structlog
-from django.db import DatabaseError, InterfaceError, connections
+from celery.schedules import schedstate
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from collectors.models import Cursor
@@ -96,6 +98,28 @@ class LeaderScheduler(DatabaseScheduler):
                 entry.last_run_at = entry.model.last_run_at = clock.now()
         return entries
 
+    def is_due(self, entry: Any) -> Any:
+        """The next slot counts from when this one was due, not from when we noticed: lateness does not add up."""
+        is_due, seconds = super().is_due(entry)
+        return schedstate(is_due, max(seconds - self._late_seconds(entry), 0.0) if is_due else seconds)
+
+    def reserve(self, entry: Any) -> Any:
+        late_seconds = self._late_seconds(entry)
+        following = super().reserve(entry)
+        following.last_run_at = following.model.last_run_at = following.last_run_at - timedelta(seconds=late_seconds)
+        return following
+
+    def sync(self) -> None:
+        """All in one statement: saved one by one, a hundred cost a second in which nothing is sent."""
+        names, self._dirty = self._dirty, set()
+        models = [self._schedule[name].model for name in names if name in (self._schedule or {})]
+        try:
+            close_old_connections()
+            PeriodicTask.objects.bulk_update(models, ["last_run_at", "total_run_count"])
+        except (DatabaseError, InterfaceError):
+            self._dirty |= names
+            log.warning("beat_rows_not_saved", count=len(models))
+
     def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
         """Polls are not added to a queue that nobody empties: what they would ask is old by the time they run."""
         names: list[str] = list(self._schedule or {})
@@ -108,6 +132,14 @@ class LeaderScheduler(DatabaseScheduler):
     def close(self) -> None:
         super().close()
         self._leadership.release()
+
+    def _late_seconds(self, entry: Any) -> float:
+        """Behind its slot; nothing once a whole slot was missed, and for what runs by calendar."""
+        interval = getattr(entry.schedule, "run_every", None)
+        if interval is None:
+            return 0.0
+        late = clock.now() - entry.last_run_at - interval
+        return late.total_seconds() if timedelta(0) < late < interval else 0.0
 
     def _check(self) -> None:
         """Once a second: do we lead, did the clock jump, how long is the queue."""

@@ -75,13 +75,15 @@ class Sandbox:
         try:
             await obstruct(request, met)
             answer = instead(met, exchange.venue.error, request.raw_path)
+            if answer is not None:
+                entry.status = answer.status
+                return await deliver(request, answer, met)
+            session = Session(exchange, dialect, self.faults, self.journal, target, self.stream_seconds)
+            return await session.serve(request, entry)
         except Vanished:
             return web.Response(status=499)
-        if answer is not None:
-            entry.status, entry.ended_at = answer.status, time.time()
-            return await deliver(request, answer, met)
-        session = Session(exchange, dialect, self.faults, self.journal, target, self.stream_seconds)
-        return await session.serve(request, entry)
+        finally:
+            entry.ended_at = time.time()
 
     async def _answer(
         self, request: web.Request, exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[Fault]

@@ -57,7 +57,6 @@ class Session:
             news.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError, Vanished):
                 await news
-            entry.ended_at = time.time()
             entry.status = self.socket.close_code or 1006
         return self.socket
 

@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from collectors import backfill, cadence
-from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Transition, WorkerStatus
+from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Switch, Transition, WorkerStatus
 from exchanges.models import Exchange, Market
 from marketmon.admin import MachineAdmin, ago, cut, since, utc, word_filter
 from marketmon.lib import clock
@@ -243,3 +243,19 @@ class TransitionAdmin(MachineAdmin):
     @display(description="why")
     def why(self, transition: Transition) -> str:
         return cut(transition.reason)
+
+
+@admin.register(Switch)
+class SwitchAdmin(MachineAdmin):
+    list_display = ("exchange", "happened", "to_transport", "why")
+    list_select_related = ("exchange",)
+    list_filter = (("exchange", RelatedDropdownFilter),)
+    ordering = ("-happened_at", "-id")
+
+    @display(description="when", header=True)
+    def happened(self, switch: Switch) -> tuple[str, str]:
+        return since(switch.happened_at)
+
+    @display(description="why")
+    def why(self, switch: Switch) -> str:
+        return cut(switch.reason)

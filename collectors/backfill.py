@@ -136,6 +136,7 @@ def retry_pause(attempts: int) -> timedelta:
 # --- whose turn it is -------------------------------------------------------------------------------------------
 
 # A request may be made when the last poll was good, nobody calls now, and this one ends before the next poll is due.
+# An exchange that a stream delivers is not polled, but for a shadow now and then.
 TAKE_TURN = """
 UPDATE collectors_backfill AS b SET
     busy_until = clock_timestamp() + make_interval(secs => t.seconds + 1),
@@ -144,13 +145,16 @@ UPDATE collectors_backfill AS b SET
                               THEN b.requests_in_minute + 1 ELSE 1 END
 FROM (
     SELECT w.exchange_id, w.generation,
+           CASE WHEN s.exchange_id IS NOT NULL THEN %(deadline)s ELSE
            least(%(deadline)s, e.poll_interval_seconds - least(%(guard)s, e.poll_interval_seconds / 10)
-                 - extract(epoch FROM clock_timestamp() - w.cycle_started_at)) AS seconds
+                 - extract(epoch FROM clock_timestamp() - w.cycle_started_at)) END AS seconds
     FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
+    LEFT JOIN collectors_stream AS s
+           ON s.exchange_id = e.id AND s.is_delivering AND s.held_until > clock_timestamp()
     WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
       AND w.error_count = 0 AND w.last_outcome = 'stored'
       AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
-      AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
+      AND (s.exchange_id IS NOT NULL OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
 ) AS t
 WHERE b.exchange_id = t.exchange_id AND t.seconds >= %(least)s AND %(budget)s > 0
   AND (b.busy_until IS NULL OR b.busy_until < clock_timestamp())

@@ -17,6 +17,8 @@ from collectors.lease import Permit
 from collectors.snapshot import WorkerFacts
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import BadReply, Feed, FeedError, Poll, Throttled, Unreachable
+from exchanges.feeds.streams import can_stream
+from exchanges.models import Transport
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +36,27 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
     permit = lease.take(exchange_id, lease_seconds=_longest_seconds())
     if permit is None:
         return SKIPPED
+    if _is_for_streams_only(permit):
+        lease.release(permit)
+        return SKIPPED
     started = time.monotonic()
     elapsed = partial(_moment_after, now, started)
     try:
         poll, verdict = _fetch_and_judge(permit, now=now)
     except FeedError as error:
-        return _finish_failed(permit, error, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+        return record_failure(permit, error, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
     except Exception as error:
         ours = FeedError(f"{type(error).__name__}: {error}")
-        _finish_failed(permit, ours, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+        record_failure(permit, ours, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
         raise
     return _finish_stored(permit, poll, verdict, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+
+
+def _is_for_streams_only(permit: Permit) -> bool:
+    """The first market list still comes from a poll; a venue that pushes nothing is polled, whatever was wished."""
+    exchange = permit.exchange
+    wanted = exchange.transport == Transport.STREAM and permit.markets_loaded_at is not None
+    return wanted and can_stream(exchange.id)
 
 
 class Busy(Exception):
@@ -77,9 +89,14 @@ def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, de
     if permit is None:
         raise Busy(f"{exchange_id} may not be called now")
     try:
-        _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds)
+        reload_markets(permit, now=now, deadline_seconds=deadline_seconds)
     finally:
         lease.release(permit)
+
+
+def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | None = None) -> int:
+    """The same for who has the lease already; the new version of the list."""
+    return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds)
 
 
 def policy() -> Policy:
@@ -187,9 +204,10 @@ def _finish_stored(
     return "stored"
 
 
-def _finish_failed(
-    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str
+def record_failure(
+    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str = ""
 ) -> str:
+    """Writes down a cycle that brought no data, and gives the lease back; the outcome's word."""
     if error.kind == "superseded":
         return _superseded(permit)
     health = _health_after(permit, error, finished_at)

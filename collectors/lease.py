@@ -6,6 +6,7 @@ old one is refused by the database whatever Valkey says.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ SET lease_token = %(token)s,
 FROM exchanges_exchange AS e
 WHERE e.id = %(exchange)s AND w.exchange_id = e.id
   AND e.enabled AND NOT e.blacklisted
-  AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
+  AND (%(despite_pause)s OR w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
   AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
   AND (%(repeat)s OR w.cycle_started_at IS NULL
        OR w.cycle_started_at < clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds))
@@ -56,8 +57,11 @@ class Permit:
     status: str
 
 
-def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Permit | None:
-    """The lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot."""
+def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
+    """The lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot.
+
+    `despite_pause` is for those who make no request: a stream that is delivering.
+    """
     exchange = Exchange.objects.filter(pk=exchange_id).first()
     if exchange is None:
         return None
@@ -68,6 +72,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Per
         "lease_seconds": lease_seconds + LEASE_MARGIN_SECONDS,
         "soonest": SOONEST_REPEAT,
         "repeat": repeat,
+        "despite_pause": despite_pause,
     }
     with connection.cursor() as cursor:
         cursor.execute(TAKE, params)
@@ -93,12 +98,19 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False) -> Per
 
 
 def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:
-    """The lease as soon as the running cycle gives it back, whatever was polled in this slot; None in the end."""
+    """The lease as soon as the running cycle gives it back, whatever was polled in this slot; None in the end.
+
+    A stream, which would keep it for ever, is asked to step aside for so long.
+    """
     give_up_at = time.monotonic() + patience_seconds
+    is_asked = False
     while True:
         permit = take(exchange_id, lease_seconds=lease_seconds, repeat=True)
         if permit is not None or time.monotonic() > give_up_at:
             return permit
+        if not is_asked:
+            is_asked = True
+            _ask_for(exchange_id, patience_seconds)
         time.sleep(0.1)
 
 
@@ -152,6 +164,19 @@ def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:
         if time.monotonic() >= give_up_at:
             return False
         time.sleep(0.02)
+
+
+def is_asked_for(exchange_id: str) -> bool:
+    """Somebody waits for the lease; said once to each who asks. Silence of Valkey is no news."""
+    try:
+        return bool(valkey.client().delete(f"marketmon:lease-wanted:{exchange_id}"))
+    except redis.RedisError:
+        return False
+
+
+def _ask_for(exchange_id: str, seconds: float) -> None:
+    with contextlib.suppress(redis.RedisError):
+        valkey.client().set(f"marketmon:lease-wanted:{exchange_id}", 1, ex=max(1, round(seconds)))
 
 
 def _key(exchange_id: str) -> str:

@@ -38,7 +38,9 @@ LIMIT = f"{GAP_INTERVALS} * p.expected_seconds * interval '1 second'"
 FENCED = """
 WITH fenced AS (
     UPDATE collectors_worker SET
-        lease_token = NULL, lease_until = NULL, heartbeat_at = %(finished_at)s,
+        lease_token = CASE WHEN %(keep_seconds)s IS NULL THEN NULL ELSE lease_token END,
+        lease_until = clock_timestamp() + make_interval(secs => %(keep_seconds)s),
+        heartbeat_at = %(finished_at)s,
         stored_at = COALESCE(%(stored_at)s, stored_at),
         stored_count = COALESCE(%(stored_count)s, stored_count),
         error_count = %(error_count)s, strikes = %(strikes)s, retry_at = %(retry_at)s, last_outcome = %(outcome)s,
@@ -105,16 +107,16 @@ RUN = """
 , run AS (
     INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
                                 rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, retry_at)
-    SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s, {stored},
+    SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s,
+           {stored} + %(stored_before)s,
            %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s,
            %(retry_at)s
-    FROM fenced
+    FROM fenced WHERE %(records_run)s
 )
 SELECT (SELECT count(*) FROM fenced), {stored}
 """
 FINISH_WITH_QUOTES = FENCED + QUOTES + RUN.format(stored="(SELECT count(*) FROM history)")
 FINISH_WITHOUT_QUOTES = FENCED + RUN.format(stored="0")
-
 # The same, for the rare cycle that brings a row which is already there: as the rule it costs a sixth of the speed.
 FINISH_WITH_KNOWN_QUOTES = FINISH_WITH_QUOTES.replace("RETURNING 1\n)", "ON CONFLICT DO NOTHING RETURNING 1\n)")
 
@@ -144,6 +146,9 @@ PARAMETERS = {
     "error": "text",
     "excerpt": "text",
     "correlation_id": "text",
+    "keep_seconds": "float8",
+    "records_run": "boolean",
+    "stored_before": "int",
 }
 PREPARE = f"PREPARE finish_with_quotes ({', '.join(PARAMETERS.values())}) AS " + FINISH_WITH_QUOTES % {
     name: f"${number}" for number, name in enumerate(PARAMETERS, start=1)
@@ -155,7 +160,11 @@ _staged: weakref.WeakSet[Any] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """A finished cycle as it will be written down. Empty `accepted` means that nothing is stored but the record."""
+    """A finished cycle as it will be written down. Empty `accepted` means that nothing is stored but the record.
+
+    A stream's batch is a cycle too. It keeps the lease, for `keep_seconds` more; only some batches leave a run, and
+    none says how many rows are usual.
+    """
 
     started_at: datetime
     finished_at: datetime
@@ -172,10 +181,14 @@ class Cycle:
     excerpt: str = ""
     cause: tuple[str, str] = ("unknown", "")
     correlation_id: str = field(default="")
+    keep_seconds: float | None = None
+    records_run: bool = True
+    stored_before: int = 0  # by batches since the last run
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
-    """Writes the cycle and gives the lease back. The number of rows stored, or None when the permit was out of date."""
+    """Writes the cycle and gives the lease back, unless it keeps it. The number of rows stored, or None when the
+    permit was out of date."""
     if not cycle.accepted:
         return _finish(permit, cycle, FINISH_WITHOUT_QUOTES)
     _ensure_stage()
@@ -217,7 +230,7 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "finished_at": cycle.finished_at,
         "duration_ms": round((cycle.finished_at - cycle.started_at).total_seconds() * 1000),
         "stored_at": cycle.finished_at if cycle.accepted else None,
-        "stored_count": len(cycle.accepted) or None,
+        "stored_count": None if cycle.keep_seconds else len(cycle.accepted) or None,
         "outcome": cycle.outcome,
         "error_count": cycle.error_count,
         "strikes": cycle.strikes,
@@ -232,6 +245,9 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "error": _clean(cycle.error),
         "excerpt": _clean(cycle.excerpt),
         "correlation_id": cycle.correlation_id,
+        "keep_seconds": cycle.keep_seconds,
+        "records_run": cycle.records_run,
+        "stored_before": cycle.stored_before,
     }
 
 

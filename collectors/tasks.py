@@ -23,13 +23,14 @@ FILL_SECONDS = 15.0  # well within the soft time limit, and children are for pol
 def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
     """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
     outcome = ingest.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
-    if outcome == "stored" and backfill.is_wanted(exchange_id):
+    if outcome in ("stored", ingest.SKIPPED) and backfill.is_wanted(exchange_id):
         _send_fill(exchange_id)
     return outcome
 
 
 def _send_fill(exchange_id: str) -> None:
-    """The pause after this poll is the time for it; should the message be lost, the next poll sends another."""
+    """The pause after this poll, or all of a stream's time, is the time for it; should the message be lost, the next
+    poll sends another."""
     try:
         fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
     except (KombuError, CeleryError, redis.RedisError, OSError) as error:

@@ -33,8 +33,9 @@ class ExchangeQuerySet(models.QuerySet["Exchange"]):
 
 
 class Transport(models.TextChoices):
-    POLL = "poll"
-    STREAM = "stream"
+    POLL = "poll", "Poll"
+    STREAM = "stream", "Stream (websocket only)"
+    AUTO = "auto", "Auto (websocket, polled whenever it does not deliver)"
 
 
 def transports() -> list[tuple[str, Any]]:

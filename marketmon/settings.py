@@ -184,6 +184,20 @@ THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
 # Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
 SANDBOX_URL = env.str("SANDBOX_URL", "") or f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}"
 PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
+STREAM_SILENCE_SECONDS = env.float("STREAM_SILENCE_SECONDS", 6.0)  # without a ticker: no longer believed
+STREAM_CONNECT_SECONDS = env.float("STREAM_CONNECT_SECONDS", 10.0)  # from dialling to the first proof of delivery
+STREAM_PING_SECONDS = env.float("STREAM_PING_SECONDS", 0.0)  # 0: as ccxt thinks fit for each venue (6 to 180 s)
+STREAM_LEASE_SECONDS = env.float("STREAM_LEASE_SECONDS", 10.0)
+STREAM_FLUSH_SECONDS = env.float("STREAM_FLUSH_SECONDS", 1.0)
+STREAM_FLUSH_ROWS = env.int("STREAM_FLUSH_ROWS", 2000)
+STREAM_RUN_SECONDS = env.float("STREAM_RUN_SECONDS", 5.0)  # a run for each batch would be a row a second
+STREAM_GOOD_UPDATES = env.int("STREAM_GOOD_UPDATES", 3)  # that bring a polled exchange back to its stream
+STREAM_SHADOW_INTERVALS = env.int("STREAM_SHADOW_INTERVALS", 3)  # a poll beside the stream every so many; 0: none
+STREAM_DISAGREEMENT_SHARE = env.float("STREAM_DISAGREEMENT_SHARE", 0.01)  # of a price: twice the usual spread and lag
+STREAM_BACKOFF_SECONDS = env.float("STREAM_BACKOFF_SECONDS", 1.0)
+STREAM_BACKOFF_MAX_SECONDS = env.float("STREAM_BACKOFF_MAX_SECONDS", 60.0)
+STREAM_DIALS_PER_FIVE_MINUTES = env.int("STREAM_DIALS_PER_FIVE_MINUTES", 60)  # binance bans at 300
+STREAM_RECYCLE_SECONDS = env.float("STREAM_RECYCLE_SECONDS", 72_000.0)  # 20 h: binance hangs up after 24
 BACKFILL_REQUESTS_PER_MINUTE = env.int("BACKFILL_REQUESTS_PER_MINUTE", 6)
 BACKFILL_DEADLINE_SECONDS = env.float("BACKFILL_DEADLINE_SECONDS", 3.0)
 CADENCE_CEILING_SECONDS = env.float("CADENCE_CEILING_SECONDS", 300.0)
@@ -300,6 +314,11 @@ UNFOLD = {
                         "title": "Transitions",
                         "icon": "swap_horiz",
                         "link": reverse_lazy("admin:collectors_transition_changelist"),
+                    },
+                    {
+                        "title": "Switches",
+                        "icon": "cell_tower",
+                        "link": reverse_lazy("admin:collectors_switch_changelist"),
                     },
                     {
                         "title": "Markets",

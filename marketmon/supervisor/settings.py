@@ -84,6 +84,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         ],
         "beat": [*celery, "beat", "--pidfile=", "--loglevel", "INFO"],
         "pulse": [sys.executable, "manage.py", "pulse"],
+        "stream": [sys.executable, "manage.py", "stream"],
     }
     grace_seconds = {"worker": 10.0}
     return {

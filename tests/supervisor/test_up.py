@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 UP_WITHIN_SECONDS = 60.0
 BACK_WITHIN_SECONDS = 15.0
-CHILDREN = {"postgres", "valkey", "web", "worker", "beat", "pulse"}
+CHILDREN = {"postgres", "valkey", "web", "worker", "beat", "pulse", "stream"}
 
 
 class System:
@@ -127,10 +127,11 @@ def test_the_system_survives_what_happens_to_it_and_stops_cleanly(system: System
     assert system.process.wait(30) == 0
     assert all(is_gone(pid) for pid in last.values())
     exits = [json.loads(line) for line in (system.home / "logs" / "supervisor.log").read_text().splitlines()]
-    order = [event["child"] for event in exits if event["event"] == "child_exited"][-6:]
+    order = [event["child"] for event in exits if event["event"] == "child_exited"][-7:]
     assert set(order[:2]) == {"beat", "pulse"}
-    assert order[2:] == ["worker", "web", "valkey", "postgres"]
-    assert all(event["code"] in {0, -15} for event in exits[-6:])
+    assert set(order[2:4]) == {"worker", "stream"}
+    assert order[4:] == ["web", "valkey", "postgres"]
+    assert all(event["code"] in {0, -15} for event in exits[-7:])
 
 
 def test_a_taken_port_is_named_before_anything_starts(system: System) -> None:

@@ -250,8 +250,7 @@ class CcxtFeed:
 
     @property
     def _cache_key(self) -> str:
-        where = sha256(self.spec.base_url.encode()).hexdigest()[:12] if self.spec.base_url else "venue"
-        return f"markets:{MARKET_FORMAT}:{self.spec.exchange_id}:{where}"
+        return market_cache_key(self.spec)
 
     def _any_symbol(self) -> str:
         known = self._client.markets.values()
@@ -259,6 +258,11 @@ class CcxtFeed:
         if found is None:
             raise Unsupported(f"{self.spec.exchange_id} has no active market to ask for")
         return str(found)
+
+
+def market_cache_key(spec: FeedSpec) -> str:
+    where = sha256(spec.base_url.encode()).hexdigest()[:12] if spec.base_url else "venue"
+    return f"markets:{MARKET_FORMAT}:{spec.exchange_id}:{where}"
 
 
 def build_client(spec: FeedSpec) -> Any:

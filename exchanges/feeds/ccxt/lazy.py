@@ -42,6 +42,14 @@ def client_class(exchange_id: str) -> type[Any]:
     return _class_in(f"{package}.{name}", name)
 
 
+def pro_class(exchange_id: str) -> type[Any]:
+    """The class that also speaks websockets; KeyError for an id that ccxt.pro does not list."""
+    if exchange_id not in listed_in("ccxt.pro"):
+        raise KeyError(exchange_id)
+    install()
+    return _class_in(f"ccxt.pro.{exchange_id}", exchange_id)
+
+
 @cache
 def known_classes() -> dict[str, tuple[str, str]]:
     """Every id ccxt speaks → package and class name, read from ccxt's source without running it."""

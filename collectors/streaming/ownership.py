@@ -1,0 +1,114 @@
+"""Which stream process listens to which exchange: a lease per exchange on PostgreSQL's clock, shared out evenly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from django.db import connection
+
+from collectors.models import Stream
+from exchanges.feeds.base import FeedSpec
+from exchanges.feeds.streams import can_stream
+from exchanges.models import Exchange, Transport
+from marketmon.lib import valkey
+
+PRESENCE = "marketmon:stream-processes"
+
+CLAIM = """
+UPDATE collectors_stream SET holder = %(holder)s, is_delivering = false, since = clock_timestamp(),
+    held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE exchange_id IN (
+    SELECT exchange_id FROM collectors_stream
+    WHERE exchange_id = ANY(%(wanted)s) AND (held_until IS NULL OR held_until < clock_timestamp())
+    ORDER BY exchange_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+RETURNING exchange_id
+"""
+RENEW = """
+UPDATE collectors_stream SET held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE holder = %(holder)s AND exchange_id = ANY(%(held)s) AND held_until IS NOT NULL
+RETURNING exchange_id
+"""
+RELEASE = "UPDATE collectors_stream SET held_until = NULL, is_delivering = false WHERE holder = %s AND exchange_id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An exchange that operators want listened to, as it stands now."""
+
+    exchange_id: str
+    spec: FeedSpec
+    transport: str
+    generation: int
+    interval_seconds: float
+    markets_version: int
+    retry_at: datetime | None
+
+    def is_same_session(self, other: Wish) -> bool:
+        """A restart, another address or another transport begins anew; a changed market list does not."""
+        mine = (self.generation, self.spec, self.transport, self.spec.credentials)
+        return mine == (other.generation, other.spec, other.transport, other.spec.credentials)
+
+
+def wishes() -> dict[str, Wish]:
+    """All that a stream may listen to. Before its first market list an exchange is left to its polls."""
+    wanted = Exchange.objects.collected().filter(
+        transport__in=[Transport.STREAM, Transport.AUTO], worker__markets_loaded_at__isnull=False
+    )
+    return {
+        exchange.id: Wish(
+            exchange_id=exchange.id,
+            spec=exchange.feed_spec(),
+            transport=exchange.transport,
+            generation=exchange.worker.generation,
+            interval_seconds=exchange.poll_interval_seconds,
+            markets_version=exchange.worker.markets_version,
+            retry_at=exchange.worker.retry_at,
+        )
+        for exchange in wanted.select_related("worker")
+        if can_stream(exchange.id)
+    }
+
+
+def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) -> list[str]:
+    """Up to `most` exchanges that nobody listens to."""
+    Stream.objects.bulk_create([Stream(exchange_id=pk) for pk in sorted(wanted)], ignore_conflicts=True)
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, {"holder": holder, "wanted": sorted(wanted), "most": most, "seconds": seconds})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def renew(holder: str, held: Collection[str], *, seconds: float) -> set[str]:
+    """Those of `held` that are still this process's."""
+    with connection.cursor() as cursor:
+        cursor.execute(RENEW, {"holder": holder, "held": sorted(held), "seconds": seconds})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def release(holder: str, exchange_id: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(RELEASE, [holder, exchange_id])
+
+
+def count_processes(holder: str, *, seconds: float) -> int:
+    """Says that this one lives, and how many do. Without Valkey each believes to be alone and shares nothing out."""
+    now = time.time()
+    try:
+        pipe = valkey.client().pipeline()
+        pipe.zadd(PRESENCE, {holder: now + seconds})
+        pipe.zremrangebyscore(PRESENCE, "-inf", now)
+        pipe.zcard(PRESENCE)
+        return max(1, int(pipe.execute()[2]))
+    except redis.RedisError:
+        return 1
+
+
+def leave(holder: str) -> None:
+    try:
+        valkey.client().zrem(PRESENCE, holder)
+    except redis.RedisError:
+        return

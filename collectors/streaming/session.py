@@ -1,0 +1,392 @@
+"""One exchange's life in the stream process: connect, prove delivery, store, fall back to polls, come back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from collectors import ingest, lease, quality
+from collectors.breaker import Health
+from collectors.lease import Permit
+from collectors.streaming import rules, writer
+from collectors.streaming.ownership import Wish
+from collectors.streaming.threads import Threads, Watch
+from exchanges.feeds.base import FeedError, Poll, Quote, Throttled
+from exchanges.feeds.streams import QuoteStream, open_stream
+from exchanges.models import Transport
+from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+TICK_SECONDS = 0.1
+STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
+CLEAN_UP_SECONDS = 5.0
+STOOD_STILL = "this process stood still"
+LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
+
+
+class Fault(Exception):
+    """Why the stream is not, or no longer, believed."""
+
+
+class Superseded(Fault):
+    """The right to store went to somebody else."""
+
+
+class Recycled(Exception):
+    """Nothing is wrong: a connection does not get older than this."""
+
+
+class Session:
+    """`wish` may be replaced while it runs by one that `is_same_session`. `is_ours` says that no other process can
+    have taken the exchange."""
+
+    def __init__(self, wish: Wish, *, holder: str, threads: Threads, watch: Watch, is_ours: Callable[[], bool]) -> None:
+        self.wish = wish
+        self._holder = holder
+        self._threads = threads
+        self._watch = watch
+        self._is_ours = is_ours
+        self._stream: QuoteStream | None = None
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._budget = rules.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
+        self._pause_seconds = 0.0
+        self._permit: Permit | None = None
+        self._markets: writer.Markets | None = None
+        self._heard = rules.Heard.since(time.monotonic(), [])
+        self._buffer: dict[str, Quote] = {}
+        self._overtaken_before = 0
+        self._latest: dict[str, Quote] = {}
+        self._is_silent = asyncio.Event()
+        self._is_silent.set()
+        self._last_reason = ""
+        self._shadow: asyncio.Future[Poll] | None = None
+
+    async def run(self) -> None:
+        """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
+        fallback = asyncio.create_task(self._fall_back())
+        try:
+            await self._live()
+        finally:
+            fallback.cancel()
+            await self._clean_up()
+
+    async def _live(self) -> None:
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await self._connect()
+                await self._deliver()
+            except Recycled:
+                failures = 0
+                await self._close_stream()
+                self._stream = None
+                continue
+            except Exception as error:  # noqa: BLE001 - the session's edge: whatever it was, polls go on
+                lived = time.monotonic() - began
+                failures = 1 if lived > rules.STABLE_SECONDS else failures + 1
+                self._last_reason = self._in_words(error)
+            finally:
+                self._is_silent.set()
+                await self._close_stream()
+            jittered = rules.backoff_seconds(
+                failures - 1,
+                base=settings.STREAM_BACKOFF_SECONDS,
+                cap=settings.STREAM_BACKOFF_MAX_SECONDS,
+                jitter=random.random(),
+            )
+            log.info("stream_failed", exchange=self.wish.exchange_id, reason=self._last_reason, failures=failures)
+            await asyncio.sleep(max(jittered, self._pause_seconds))
+
+    def _in_words(self, error: Exception) -> str:
+        if not isinstance(error, Fault | FeedError | DatabaseError | InterfaceError | ingest.Busy):
+            log.error("stream_session_failed", exchange=self.wish.exchange_id, exc_info=error)
+        return f"{error}".strip() or type(error).__name__
+
+    # --- connecting ---------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        """Subscribed to everything, and shown by some good updates that it comes. Raises Fault."""
+        while not self._is_ours():
+            await asyncio.sleep(TICK_SECONDS)
+        self._markets = await self._do(writer.load_markets, self.wish)
+        stream = self._stream = self._stream or self._open()
+        if self._markets.packed is not None:
+            stream.install_markets(self._markets.packed)
+        await asyncio.sleep(self._budget.wait_seconds(time.monotonic(), 1))
+        await stream.subscribe(self._markets.pipelines.keys())
+        self._budget.spend(time.monotonic(), len(stream.groups))
+        self._heard = rules.Heard.since(time.monotonic(), stream.groups)
+        stalls, good = self._watch.stalls, 0
+        give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS
+        while good < settings.STREAM_GOOD_UPDATES or not rules.is_complete(self._heard):
+            await asyncio.sleep(TICK_SECONDS)
+            good += self._has_good_news(stream)
+            if stream.is_broken or time.monotonic() > give_up_at:
+                raise Fault(
+                    stream.complaint or f"no tickers within {settings.STREAM_CONNECT_SECONDS:g} s of connecting"
+                )
+            self._check_stalls(stalls)
+
+    def _open(self) -> QuoteStream:
+        return open_stream(self.wish.spec, ping_seconds=settings.STREAM_PING_SECONDS or None)
+
+    def _has_good_news(self, stream: QuoteStream) -> bool:
+        quotes = stream.drain()
+        self._heard.note([quote.symbol for quote in quotes], time.monotonic())
+        return any(not quality.fault(quote) for quote in quotes)
+
+    # --- delivering ---------------------------------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        """Stores what comes, until a Fault says that it is no longer to be believed."""
+        await self._take()
+        began = time.monotonic()
+        self._is_silent.clear()
+        await self._switch(is_delivering=True, reason=self._last_reason and "delivers again")
+        try:
+            await self._store_what_comes(began)
+        except Exception as error:
+            reason = "planned reconnection" if isinstance(error, Recycled) else self._in_words(error)
+            if self._permit is not None and not isinstance(error, Recycled):
+                permit, self._permit = self._permit, None
+                silent_seconds = time.monotonic() - self._heard.last_at
+                await self._do(_end, permit, reason, silent_seconds)
+            await self._switch(is_delivering=False, reason=reason)
+            raise
+
+    async def _take(self) -> None:
+        """The right to store; a poll under way is waited for. What came before is not stored."""
+        give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS + settings.POLL_DEADLINE_SECONDS
+        while self._permit is None:
+            self._permit = await self._do(writer.take, self.wish.exchange_id)
+            assert self._stream is not None
+            quotes = self._stream.drain()
+            self._heard.note([quote.symbol for quote in quotes], time.monotonic())
+            if self._permit is None:
+                self._check_stream(time.monotonic())
+                if time.monotonic() > give_up_at:
+                    raise Fault("polls never gave the exchange free")
+                await asyncio.sleep(TICK_SECONDS)
+        self._buffer.clear()
+        self._latest.clear()
+        assert self._stream is not None
+        self._overtaken_before = self._stream.overtaken_count
+
+    async def _store_what_comes(self, began: float) -> None:
+        batch = writer.Batch(started_at=clock.now())
+        stalls, flushed_at, shadowed_at, sound_at = self._watch.stalls, began, began, began
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._check_stalls(stalls)
+            now = time.monotonic()
+            batch.overtaken += self._take_in(now)
+            self._check_stream(now)
+            if now - began > settings.STREAM_RECYCLE_SECONDS:
+                raise Recycled
+            await self._follow_markets()
+            if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or len(self._buffer) >= settings.STREAM_FLUSH_ROWS:
+                flushed_at = now
+                sound_at = time.monotonic() if await self._flush(batch) else sound_at
+                if now - sound_at > settings.STREAM_SILENCE_SECONDS:
+                    raise Fault(f"no ticker fit to store for {now - sound_at:.1f} s")
+            shadowed_at = self._look_aside(now, shadowed_at)
+
+    def _take_in(self, now: float) -> int:
+        """At most one quote of each market is held, the newest; the number of those that it replaced."""
+        assert self._stream is not None
+        quotes = self._stream.drain()
+        overtaken = self._stream.overtaken_count - self._overtaken_before
+        self._overtaken_before += overtaken
+        for quote in quotes:
+            overtaken += quote.symbol in self._buffer
+            self._buffer[quote.symbol] = self._latest[quote.symbol] = quote
+        self._heard.note([quote.symbol for quote in quotes], now)
+        return overtaken
+
+    def _check_stream(self, now: float) -> None:
+        assert self._stream is not None
+        if self._stream.is_broken:
+            raise Fault(self._stream.complaint)
+        silence = rules.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
+        if silence:
+            raise Fault(f"{silence}; {self._stream.complaint}" if self._stream.complaint else silence)
+
+    def _check_stalls(self, stalls: int) -> None:
+        if self._watch.stood_still_since(stalls) or not self._is_ours():
+            self._buffer.clear()
+            raise Superseded(STOOD_STILL)
+
+    async def _flush(self, batch: writer.Batch) -> int:
+        """Stores the buffer. A database that is away costs time; what is newest meanwhile is stored when it is back."""
+        assert self._permit is not None
+        assert self._markets is not None
+        quotes, self._buffer = list(self._buffer.values()), {}
+        try:
+            written = await self._do(writer.write, self._permit, quotes, self._markets.pipelines, batch)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("batch_not_stored", exchange=self.wish.exchange_id, error=str(error).strip())
+            self._buffer = {quote.symbol: quote for quote in quotes} | self._buffer
+            return len(quotes)  # the stream did its part
+        if written is None:
+            self._permit = None
+            raise Superseded("another collector, or an operator, has the exchange now")
+        self._permit, stored, is_asked_for = written
+        if is_asked_for:
+            await self._step_aside()
+        return stored
+
+    async def _step_aside(self) -> None:
+        """Somebody waits to call the exchange: a reload of its markets, say."""
+        permit, self._permit = self._permit, None
+        await self._do(lease.release, permit)
+        await asyncio.sleep(STEP_ASIDE_SECONDS)
+        await self._take()
+
+    async def _follow_markets(self) -> None:
+        """Markets that came are subscribed to, those that went are no longer listened to; the rest goes on."""
+        assert self._markets is not None
+        assert self._stream is not None
+        if self.wish.markets_version == self._markets.version:
+            return
+        self._markets = await self._do(writer.known_markets, self.wish)
+        if self._markets.packed is not None:
+            self._stream.install_markets(self._markets.packed)
+        before = len(self._stream.groups)
+        await self._stream.subscribe(self._markets.pipelines.keys())
+        self._budget.spend(time.monotonic(), max(0, len(self._stream.groups) - before))
+        self._heard.regroup(self._stream.groups, time.monotonic())
+        wanted = self._markets.pipelines
+        self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in wanted}
+
+    # --- the shadow: a poll beside the stream -------------------------------------------------------------------------
+
+    def _look_aside(self, now: float, shadowed_at: float) -> float:
+        """When the last poll beside the stream began. Raises Fault when it contradicts the stream."""
+        if self._shadow is not None and self._shadow.done():
+            shadow, self._shadow = self._shadow, None
+            self._judge_shadow(shadow)
+        every = settings.STREAM_SHADOW_INTERVALS * self.wish.interval_seconds
+        if not every or now - shadowed_at < every or self._shadow is not None or self._must_not_ask():
+            return shadowed_at
+        assert self._permit is not None
+        assert self._markets is not None
+        symbols = list(self._markets.pipelines)
+        self._shadow = self._threads.start_slow(writer.compare, self.wish, symbols, self._permit.generation)
+        return now
+
+    def _must_not_ask(self) -> bool:
+        moments = [self.wish.retry_at, self._permit.health.retry_at if self._permit else None]
+        return self.wish.transport != Transport.AUTO or any(moment and moment > clock.now() for moment in moments)
+
+    def _judge_shadow(self, shadow: asyncio.Future[Poll]) -> None:
+        try:
+            poll = shadow.result()
+        except Throttled as error:
+            self._remember_pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
+            return
+        except Exception as error:  # noqa: BLE001 - a poll beside the stream decides nothing by failing
+            log.info("shadow_poll_failed", exchange=self.wish.exchange_id, error=str(error))
+            return
+        reason = rules.disagreement(self._latest, poll.quotes, tolerance=settings.STREAM_DISAGREEMENT_SHARE)
+        if reason:
+            raise Fault(reason)
+        delivered = sum(quote.symbol in self._latest for quote in poll.quotes)
+        if delivered < len(poll.quotes) * LEAST_SHARE_DELIVERED:
+            raise Fault(f"the stream brought {delivered} of {len(poll.quotes)} markets that a poll brought")
+        self._add_quiet_ones(poll)
+
+    def _add_quiet_ones(self, poll: Poll) -> None:
+        """A stream sends nothing of a market where nothing happens; the poll proves that it still has its price."""
+        assert self._markets is not None
+        for quote in poll.quotes:
+            known = self._latest.get(quote.symbol)
+            is_quiet = known is None or quote.received_at - known.received_at > self.wish.interval_seconds
+            if is_quiet and quote.symbol in self._markets.pipelines:
+                self._buffer.setdefault(quote.symbol, quote)
+
+    def _remember_pause(self, seconds: float) -> None:
+        if self._permit is not None:
+            retry_at = clock.now() + timedelta(seconds=seconds)
+            self._permit = replace(self._permit, health=Health(0, 0, retry_at))
+
+    # --- falling back -------------------------------------------------------------------------------------------------
+
+    async def _fall_back(self) -> None:
+        """While the stream does not deliver: polls, or, where they are not wanted, the record that nothing comes."""
+        while True:
+            await self._is_silent.wait()
+            began = time.monotonic()
+            try:
+                if self.wish.transport == Transport.AUTO:
+                    await self._do_slow(writer.poll, self.wish.exchange_id)
+                elif self._last_reason:
+                    await self._do_slow(writer.note_failure, self.wish.exchange_id, self._last_reason)
+            except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
+                log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
+            await asyncio.sleep(max(TICK_SECONDS, self.wish.interval_seconds - (time.monotonic() - began)))
+
+    # --- odds and ends ------------------------------------------------------------------------------------------------
+
+    async def _switch(self, *, is_delivering: bool, reason: str) -> None:
+        try:
+            await self._do(_switch, self.wish, self._holder, is_delivering, reason)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("switch_not_recorded", exchange=self.wish.exchange_id, error=str(error).strip())
+
+    async def _close_stream(self) -> None:
+        """The client is kept with its markets, but for a recycling."""
+        if self._stream is not None:
+            self._pause_seconds = self._stream.dial_pause_seconds
+            await self._stream.close()
+
+    async def _clean_up(self) -> None:
+        """Jobs under way are waited for: one of them may be taking the lease."""
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
+        await self._close_stream()
+        if self._permit is not None:
+            permit, self._permit = self._permit, None
+            try:
+                await self._threads.start(lease.release, permit)
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("lease_not_released", exchange=self.wish.exchange_id, error=str(error).strip())
+
+    async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._follow(self._threads.start(work, *arguments))
+
+    async def _do_slow(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._follow(self._threads.start_slow(work, *arguments))
+
+    async def _follow(self, job: asyncio.Future[T]) -> T:
+        self._pending.add(job)
+        job.add_done_callback(self._settle)
+        return await asyncio.shield(job)
+
+    def _settle(self, job: asyncio.Future[Any]) -> None:
+        """A lease that was taken for somebody who has gone is given back by `_clean_up`."""
+        self._pending.discard(job)
+        if job.cancelled() or job.exception() is not None:
+            return
+        result = job.result()
+        if isinstance(result, Permit) and self._permit is None:
+            self._permit = result
+
+
+def _end(permit: Permit, reason: str, silent_seconds: float) -> None:
+    writer.end(permit, reason, silent_seconds=silent_seconds)
+
+
+def _switch(wish: Wish, holder: str, is_delivering: bool, reason: str) -> None:
+    writer.switch(wish, holder, is_delivering=is_delivering, reason=reason)

@@ -1,0 +1,62 @@
+"""Threads for what blocks: short jobs for the database, slow ones for polls, and a watch on the loop itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import close_old_connections
+
+T = TypeVar("T")
+
+DATABASE_THREADS = 4  # a connection each
+POLL_THREADS = 4
+WATCH_SECONDS = 0.25
+
+
+class Threads:
+    def __init__(self) -> None:
+        self._database = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
+        self._polls = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="polls")
+
+    def start(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._database, _with_connection, work, arguments)
+
+    def start_slow(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._polls, _with_connection, work, arguments)
+
+    def close(self) -> None:
+        for pool in (self._database, self._polls):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _with_connection(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    close_old_connections()
+    try:
+        return work(*arguments)
+    finally:
+        close_old_connections()
+
+
+class Watch:
+    """Notices that this process stood still (stopped, swapped, a parser that hung): what was heard then is old."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit = limit_seconds
+        self._beat_at = time.monotonic()
+        self.stalls = 0
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.stalls += self._is_late()
+            self._beat_at = time.monotonic()
+
+    def stood_still_since(self, stalls: int) -> bool:
+        return self.stalls != stalls or self._is_late()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._beat_at > WATCH_SECONDS + self._limit

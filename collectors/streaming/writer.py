@@ -1,0 +1,163 @@
+"""What the stream process asks of the database and of REST: plain functions, run in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
+from django.conf import settings
+
+from collectors import gaps, ingest, lease, markets, quality, store
+from collectors.breaker import Health
+from collectors.lease import Permit
+from collectors.models import Stream, Switch
+from collectors.streaming.ownership import Wish
+from exchanges.feeds import open_feed
+from exchanges.feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
+from exchanges.feeds.streams import market_cache_key
+from exchanges.models import Transport
+from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+
+MOST_REJECTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Markets:
+    """The collected markets of one version, and the venue's list as its feed packed it (None: known already)."""
+
+    version: int
+    pipelines: Mapping[str, int]
+    packed: bytes | None
+
+
+class Written(NamedTuple):
+    """The permit for the next batch, the rows stored, and whether somebody waits for the lease."""
+
+    permit: Permit
+    stored: int
+    is_asked_for: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """What came since the last run was written down."""
+
+    started_at: datetime
+    rows_stored: int = 0
+    overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+
+def load_markets(wish: Wish) -> Markets:
+    """From the cache that polls share; downloaded, as a poll would, when it is empty."""
+    cache, key = markets.ValkeyMarketCache(), market_cache_key(wish.spec)
+    packed = cache.load(key)
+    version = wish.markets_version
+    if packed is None:
+        version = _download(wish.exchange_id)
+        packed = cache.load(key)
+    return Markets(version, markets.pipelines_of(wish.exchange_id, version), packed)
+
+
+def _download(exchange_id: str) -> int:
+    permit = lease.wait_for(
+        exchange_id, patience_seconds=settings.POLL_DEADLINE_SECONDS, lease_seconds=settings.MARKETS_DEADLINE_SECONDS
+    )
+    if permit is None:
+        raise Unreachable("the market list is not known, and polls leave no room to ask for it")
+    try:
+        return ingest.reload_markets(permit, now=clock.now())
+    finally:
+        lease.release(permit)
+
+
+def known_markets(wish: Wish) -> Markets:
+    """The same without asking the venue."""
+    packed = markets.ValkeyMarketCache().load(market_cache_key(wish.spec))
+    return Markets(wish.markets_version, markets.pipelines_of(wish.exchange_id, wish.markets_version), packed)
+
+
+def take(exchange_id: str) -> Permit | None:
+    """The right to store, once the poll under way has ended."""
+    return lease.take(exchange_id, lease_seconds=settings.STREAM_LEASE_SECONDS, repeat=True, despite_pause=True)
+
+
+def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int], batch: Batch) -> Written | None:
+    """Stores what is fit for it and keeps the lease; None when the exchange is no longer ours."""
+    now = clock.now()
+    verdict = quality.judge(quotes, pipelines)
+    batch.rejected.extend(verdict.rejected[: MOST_REJECTED - len(batch.rejected)])
+    batch.rows_stored += len(verdict.accepted)
+    writes_run = bool(verdict.accepted) and (now - batch.started_at).total_seconds() >= settings.STREAM_RUN_SECONDS
+    if not verdict.accepted:
+        lease.extend(permit, lease_seconds=settings.STREAM_LEASE_SECONDS)
+        return Written(permit, 0, lease.is_asked_for(permit.exchange.id))
+    retry_at = permit.health.retry_at if permit.health.retry_at and permit.health.retry_at > now else None
+    cycle = store.Cycle(
+        started_at=batch.started_at if writes_run else now,
+        finished_at=now,
+        outcome="stored",
+        error_count=0,
+        strikes=0,
+        retry_at=retry_at,  # it was said to polls, and a stream makes no request
+        status="running",
+        accepted=verdict.accepted,
+        rejected=batch.rejected if writes_run else (),
+        rows_answered=batch.rows_stored + len(batch.rejected),
+        excerpt=f"{batch.overtaken} tickers were overtaken by newer ones" if writes_run and batch.overtaken else "",
+        cause=gaps.cause_of(permit.last_outcome),
+        keep_seconds=settings.STREAM_LEASE_SECONDS,
+        records_run=writes_run,
+        stored_before=batch.rows_stored - len(verdict.accepted),
+    )
+    stored = store.finish(permit, cycle)
+    if stored is None:
+        return None
+    if writes_run:
+        batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
+    health = Health(0, 0, retry_at)
+    permit = replace(permit, health=health, heartbeat_at=now, last_outcome="stored", status="running")
+    return Written(permit, stored, lease.is_asked_for(permit.exchange.id))
+
+
+def compare(wish: Wish, symbols: Collection[str], generation: int) -> Poll:
+    """A poll beside the stream, under the stream's lease. Raises FeedError."""
+    feed = open_feed(wish.spec, market_cache=markets.ValkeyMarketCache())
+    may_call = partial(lease.is_current, wish.exchange_id, generation)
+    return feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
+
+
+def poll(exchange_id: str) -> str:
+    """One ordinary poll, as Celery's would be; skipped when that was first."""
+    return ingest.collect_once(exchange_id, now=clock.now(), correlation_id="stream")
+
+
+def end(permit: Permit, reason: str, *, silent_seconds: float) -> None:
+    """Gives the right to store back, and writes down since when nothing came."""
+    now = clock.now()
+    error: FeedError = Unreachable(f"websocket: {reason}")
+    ingest.record_failure(permit, error, started_at=now - timedelta(seconds=silent_seconds), finished_at=now)
+
+
+def note_failure(exchange_id: str, reason: str) -> None:
+    """For an exchange that may only be listened to: that it still cannot be."""
+    permit = take(exchange_id)
+    if permit is not None:
+        end(permit, reason, silent_seconds=0.0)
+
+
+def switch(wish: Wish, holder: str, *, is_delivering: bool, reason: str) -> None:
+    """The timeline's next row."""
+    now = clock.now()
+    fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
+    to_transport = Transport.STREAM if is_delivering else fallback
+    changed: dict[str, Any] = {"is_delivering": is_delivering, "since": now, "reason": reason}
+    if Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder).update(**changed):
+        Switch.objects.create(exchange_id=wish.exchange_id, happened_at=now, to_transport=to_transport, reason=reason)
+    log.info("transport_switched", exchange=wish.exchange_id, to=str(to_transport), reason=reason)

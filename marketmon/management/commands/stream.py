@@ -1,0 +1,14 @@
+"""`manage.py stream`: the process that listens to exchanges over websockets."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from collectors.streaming import process
+
+
+class Command(BaseCommand):
+    help = "Listens to exchanges whose transport is stream or auto. Any number may run: leases share the exchanges."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        process.run_forever()

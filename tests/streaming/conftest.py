@@ -1,0 +1,200 @@
+"""Real stream processes over the test database, listening to a sandbox of their own that talks five times a second."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import requests
+from django.conf import settings as django_settings
+from django.db import connection
+
+from collectors import ingest, partitions
+from collectors.models import Gap, Stream, Switch, Tick
+from exchanges import management
+from exchanges.feeds import close_feeds
+from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
+from marketmon.lib import clock, valkey
+from marketmon.supervisor import process
+from tests.sandbox_client import PROJECT, Sandbox, running_sandbox
+
+FIVE = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken")
+SILENCE_SECONDS = 1.5
+LEASE_SECONDS = 2.0
+LEASE_MARGIN_SECONDS = 2.0
+INTERVAL_SECONDS = 1.0
+WEBSOCKETS = r"(stream\.binance\.com|ws\.kraken|advanced-trade-ws|xyz/ws)"
+HURRIED = {
+    "STREAM_SILENCE_SECONDS": str(SILENCE_SECONDS),
+    "STREAM_CONNECT_SECONDS": "3",
+    "STREAM_LEASE_SECONDS": str(LEASE_SECONDS),
+    "STREAM_FLUSH_SECONDS": "0.3",
+    "STREAM_RUN_SECONDS": "0.5",
+    "STREAM_GOOD_UPDATES": "2",
+    "STREAM_SHADOW_INTERVALS": "2",
+    "STREAM_BACKOFF_SECONDS": "0.2",
+    "STREAM_BACKOFF_MAX_SECONDS": "0.5",
+    "STREAM_PING_SECONDS": "0.5",
+    "POLL_DEADLINE_SECONDS": "4",
+    "LOG_LEVEL": "INFO",
+}
+
+
+@pytest.fixture(scope="session")
+def talkative_sandbox() -> Iterator[Sandbox]:
+    with running_sandbox("--markets", "30", "--stream-seconds", "0.2") as sandbox:
+        yield sandbox
+
+
+@dataclass
+class Site:
+    """Exchanges that are to be listened to, the processes that do it, and what both left behind."""
+
+    sandbox: Sandbox
+    logs: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def add(self, *exchange_ids: str, transport: str = "auto") -> None:
+        """Made by the operators' verb; the first poll, as Celery would do it, brings the markets."""
+        for exchange_id in exchange_ids:
+            management.create(
+                exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
+                poll_interval_seconds=INTERVAL_SECONDS, transport=transport,
+            )  # fmt: skip
+            assert ingest.collect_once(exchange_id, now=clock.now()) == "stored"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        started = spawn(self.sandbox, self.logs / f"stream-{len(self.processes)}.log")
+        self.processes.append(started)
+        return started
+
+    def retire(self) -> None:
+        """Nobody listens or stores any more, so that the tables can be emptied."""
+        for running in self.processes:
+            end(running)
+        Exchange.objects.update(enabled=False)
+        self.wait_until(lambda: not Stream.objects.filter(held_until__gt=clock.now()).exists(), seconds=10, what="rest")
+
+    def delivering(self) -> set[str]:
+        return set(Stream.objects.filter(is_delivering=True).values_list("exchange_id", flat=True))
+
+    def holders(self) -> dict[str, str]:
+        return dict(Stream.objects.filter(is_delivering=True).values_list("exchange_id", "holder"))
+
+    def switches(self, exchange_id: str) -> list[tuple[str, str]]:
+        rows = Switch.objects.filter(exchange_id=exchange_id).order_by("happened_at", "id")
+        return list(rows.values_list("to_transport", "reason"))
+
+    def switched_to_polls(self, since: float) -> dict[str, float]:
+        """When, for those that were."""
+        rows = Switch.objects.filter(to_transport="poll", happened_at__gt=at(since)).order_by("-happened_at")
+        return {switch.exchange_id: switch.happened_at.timestamp() for switch in rows}
+
+    def rows(self, exchange_id: str, *, since: float) -> int:
+        ticks = Tick.objects.filter(received_at__gt=at(since), pipeline__market__exchange_id=exchange_id)
+        return ticks.count()
+
+    def gaps(self, exchange_id: str) -> list[Gap]:
+        return list(Gap.objects.filter(pipeline__market__exchange_id=exchange_id).order_by("started_at"))
+
+    def connections(self, exchange_id: str, *, since: float = 0.0) -> list[dict[str, Any]]:
+        asked = self.sandbox.requests_of(exchange_id, since=since)
+        return [request for request in asked if request["method"] == "OPEN"]
+
+    def subscriptions(self, exchange_id: str) -> list[str]:
+        asked = self.sandbox.requests_of(exchange_id)
+        return [request["query"] for request in asked if request["method"] == "SEND"]
+
+    def simultaneous_connections(self, exchange_id: str) -> int:
+        """Pairs of websocket connections that were open at once. Each of these exchanges fits into one."""
+        spans = sorted((one["at"], one["ended_at"] or time.time()) for one in self.connections(exchange_id))
+        return sum(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
+
+    def wait_until(self, is_so: Callable[[], bool], *, seconds: float, what: str) -> float:
+        """How long it took."""
+        began = time.monotonic()
+        while not is_so():
+            if time.monotonic() - began > seconds:
+                logs = "\n".join(path.read_text()[-3000:] for path in sorted(self.logs.glob("*.log")))
+                pytest.fail(f"not within {seconds} s: {what}\n{logs}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def wait_for_streams(self, *exchange_ids: str, seconds: float = 15) -> float:
+        wanted = set(exchange_ids)
+        return self.wait_until(lambda: wanted <= self.delivering(), seconds=seconds, what=f"streams of {wanted}")
+
+
+def spawn(sandbox: Sandbox, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return process.spawn(
+            [sys.executable, "manage.py", "stream"],
+            environ={**os.environ, **environment(sandbox.url)},
+            cwd=PROJECT,
+            output=output,
+        )
+
+
+def end(running: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGCONT)
+        os.kill(running.pid, signal.SIGTERM)
+    try:
+        running.wait(10)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait(10)
+
+
+def at(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def environment(sandbox_url: str) -> dict[str, str]:
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    database = urlunsplit(parts._replace(path=f"/{django_settings.DATABASES['default']['NAME']}"))
+    return {"DATABASE_URL": database, "SANDBOX_URL": sandbox_url, **HURRIED}
+
+
+@pytest.fixture(scope="module")
+def listener(talkative_sandbox: Sandbox, django_db_setup: None, tmp_path_factory: Any) -> Iterator[Path]:
+    """One process that lives through a module's tests; the path of its log."""
+    log = tmp_path_factory.mktemp("listener") / "stream.log"
+    running = spawn(talkative_sandbox, log)
+    yield log
+    end(running)
+
+
+@pytest.fixture
+def quiet_site(talkative_sandbox: Sandbox, transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[Site]:
+    """Nobody listens yet."""
+    settings.SANDBOX_URL = talkative_sandbox.url
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+    valkey.client().flushdb()
+    requests.post(f"{talkative_sandbox.url}/_sandbox/reset", timeout=5).raise_for_status()
+    partitions.ensure(clock.now())
+    site = Site(talkative_sandbox, tmp_path)
+    yield site
+    talkative_sandbox.heal()
+    site.retire()
+    close_feeds()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+
+
+@pytest.fixture
+def site(quiet_site: Site, listener: Path) -> Site:
+    quiet_site.logs = listener.parent
+    return quiet_site

@@ -1,0 +1,71 @@
+"""Two stream processes share the exchanges; each takes over what the other leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from collectors.models import Tick
+from tests.streaming.conftest import FIVE, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Site, at
+
+pytestmark = pytest.mark.timeout(90)
+TAKE_OVER_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
+
+
+@pytest.fixture
+def shared(quiet_site: Site) -> Site:
+    site = quiet_site
+    site.add(*FIVE)
+    site.start()
+    site.start()
+    site.wait_until(
+        lambda: len(site.holders()) == 5 and len(set(site.holders().values())) == 2, seconds=25, what="a fair share"
+    )
+    return site
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_the_other_takes_over_and_nothing_stale_is_stored(shared: Site, number: signal.Signals):
+    site = shared
+    victim = site.processes[0]
+    lost = {pk for pk, holder in site.holders().items() if f":{victim.pid}:" in holder}
+    assert lost
+
+    os.kill(victim.pid, number)
+    struck_at = time.time()
+    site.wait_until(
+        lambda: len(site.holders()) == 5 and not any(f":{victim.pid}:" in one for one in site.holders().values()),
+        seconds=TAKE_OVER_SECONDS,
+        what="the other has all five",
+    )
+    for exchange in lost:
+        others = [one for one in site.connections(exchange, since=struck_at) if one["ended_at"] is None]
+        assert len(others) == 1
+
+    if number == signal.SIGSTOP:
+        before = {exchange: len(site.connections(exchange)) for exchange in lost}
+        woken_at = time.time()
+        os.kill(victim.pid, signal.SIGCONT)
+        site.wait_until(
+            lambda: all(len(open_ones(site, exchange)) == 1 for exchange in lost), seconds=5, what="the old ones end"
+        )
+        assert {exchange: len(site.connections(exchange)) for exchange in lost} == before
+        assert rows_closer_than(site, 0.15, since=woken_at - 1) == 0
+
+
+def open_ones(site: Site, exchange_id: str) -> list[dict[str, object]]:
+    return [one for one in site.connections(exchange_id) if one["ended_at"] is None]
+
+
+def rows_closer_than(site: Site, seconds: float, *, since: float) -> int:
+    """Rows of one market that two writers must have stored: a stream's own are a batch apart."""
+    last: dict[int, float] = {}
+    found = 0
+    rows = Tick.objects.filter(received_at__gt=at(since)).order_by("received_at")
+    for pipeline, received_at in rows.values_list("pipeline_id", "received_at"):
+        found += received_at.timestamp() - last.get(pipeline, 0.0) < seconds
+        last[pipeline] = received_at.timestamp()
+    return found

@@ -215,10 +215,19 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
     {
         "model": "exchanges.Exchange",
         "include_fields": [
-            "name", "enabled", "blacklisted", "poll_interval_seconds", "transport", "priority", "market_filter",
-            "base_url", "proxy", "ca_file",
+            "name",
+            "enabled",
+            "blacklisted",
+            "poll_interval_seconds",
+            "transport",
+            "priority",
+            "market_filter",
+            "base_url",
+            "proxy",
+            "ca_file",
         ],
         "mask_fields": ["proxy"],
+        "mask_callable": "marketmon.redaction.hide_secrets",  # keeps the address, hides the password
     },
     {
         "model": "auth.User",
@@ -346,6 +355,23 @@ UNFOLD = {
                         "icon": "gavel",
                         "link": reverse_lazy("admin:exchanges_auditentry_changelist"),
                     },
+                ],
+            },
+            {
+                "title": "Metrics",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Snapshots",
+                        "icon": "photo_camera",
+                        "link": reverse_lazy("admin:metrics_collection_changelist"),
+                    },
+                    {
+                        "title": "Regimes",
+                        "icon": "ssid_chart",
+                        "link": reverse_lazy("admin:metrics_verdict_changelist"),
+                    },
+                    {"title": "Grids", "icon": "grid_on", "link": reverse_lazy("admin:metrics_grid_changelist")},
                 ],
             },
             {

@@ -30,7 +30,7 @@ class CollectResponse(serializers.Serializer[Any]):
     error = serializers.CharField(required=False)
 
 
-class Problem(serializers.Serializer[Any]):
+class ValidationProblem(serializers.Serializer[Any]):
     type = serializers.CharField()
     loc = serializers.ListField(child=serializers.JSONField())
     msg = serializers.CharField()
@@ -38,7 +38,7 @@ class Problem(serializers.Serializer[Any]):
 
 
 class Detail(serializers.Serializer[Any]):
-    detail = Problem(many=True)
+    detail = ValidationProblem(many=True)
 
 
 class Error(serializers.Serializer[Any]):

@@ -137,9 +137,7 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
     return _completed(exchange, report, occasion=occasion, now=now)
 
 
-def refresh(
-    *, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[str] | None = None
-) -> list[Refreshed]:
+def refresh(*, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[str] | None = None) -> list[Refreshed]:
     """Reloads markets and capabilities of every collected exchange (or of those named) and replaces their loops,
     some at a time.
 

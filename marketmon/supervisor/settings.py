@@ -60,7 +60,9 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
     environ = {
         **settings.environ,
         **urls,
-        "MARKETMON_HOME": str(settings.home), "PORT": str(settings.port), "PYTHONUNBUFFERED": "1",
+        "MARKETMON_HOME": str(settings.home),
+        "PORT": str(settings.port),
+        "PYTHONUNBUFFERED": "1",
     }
     environ |= {"FIRST_RUN": "1"} if first_run else {}
     environ.setdefault("ALLOW_PRIVATE_EXCHANGE_URLS", "1" if "DATABASE_URL" in urls else "0")

@@ -277,6 +277,8 @@ def build_client(spec: FeedSpec) -> Any:
     client = lean_class(spec.exchange_id)(config)
     client.own_session = False
     client.ssl_context = False  # the session brings its own; False keeps ccxt from reading the bundle again
+    if quirk.rate_limit_ms is not None:
+        client.rateLimit = quirk.rate_limit_ms
     if quirk.skips_currencies:
         client.has["fetchCurrencies"] = False
     if spec.base_url:

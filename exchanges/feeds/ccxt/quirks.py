@@ -15,6 +15,7 @@ class Quirk:
     options: Mapping[str, Any] = field(default_factory=dict)
     skips_currencies: bool = False
     keeps_market_info: bool = False
+    rate_limit_ms: float | None = None
 
 
 NO_QUIRK = Quirk(because="nothing known")
@@ -36,6 +37,9 @@ QUIRKS: Mapping[str, Quirk] = {
         because="HIP-3 dexes cost one more request each (up to 11) in every poll",
         options={"fetchMarkets": {"types": ["spot", "swap"]}},
         skips_currencies=True,  # only HIP-3 names need it
+    ),
+    "kalshi": Quirk(
+        because="ccxt waits 200 ms a request; the venue grants 20 requests a second without a key", rate_limit_ms=55
     ),
     "prediction:polymarket": Quirk(
         because="a full first page crashes ccxt's paging with UnboundLocalError", options={"eventsPageSize": 500}

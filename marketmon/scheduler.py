@@ -111,8 +111,10 @@ class LeaderScheduler(DatabaseScheduler):
 
     def sync(self) -> None:
         """All in one statement: saved one by one, a hundred cost a second in which nothing is sent."""
-        names, self._dirty = self._dirty, set()
-        models = [self._schedule[name].model for name in names if name in (self._schedule or {})]
+        entries: dict[str, Any] = self._schedule or {}
+        names: set[str] = self._dirty
+        self._dirty: set[str] = set()
+        models = [entries[name].model for name in names if name in entries]
         try:
             close_old_connections()
             PeriodicTask.objects.bulk_update(models, ["last_run_at", "total_run_count"])

@@ -31,8 +31,8 @@ help: ## show this list
 run: $(RUN_STAMP) ## run everything here, with simulated exchanges (PORT=8001 SANDBOX=off UP=--verbose make run)
 	@exec $(BIN)/python manage.py up $(UP)
 
-test: $(DEV_STAMP) ## run the tests, on real servers of their own (ARGS="-k gaps -x")
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) ## run the tests, on real servers of their own (some of them: ARGS="-k gaps -x")
+	@exec $(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests)
 
 check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deployment checks
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ import pytest
 from collectors.models import Run
 from tests.streaming.conftest import FIVE, INTERVAL_SECONDS, SILENCE_SECONDS, WEBSOCKETS, Site
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 SLACK_SECONDS = 2.0  # on a busy machine; the switch itself is a tick and two statements
 
 

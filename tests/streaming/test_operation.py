@@ -15,7 +15,7 @@ from exchanges.models import Exchange
 from marketmon.lib import clock
 from tests.streaming.conftest import INTERVAL_SECONDS, Site
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 
 def test_what_is_stored_is_what_the_exchange_said(site: Site):

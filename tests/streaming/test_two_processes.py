@@ -11,7 +11,7 @@ import pytest
 from collectors.models import Tick
 from tests.streaming.conftest import FIVE, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Site, at
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 TAKE_OVER_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 
 

@@ -42,7 +42,7 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
     home = home_files.home_dir(environ)
     merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
     sandbox = with_sandbox and merged.get("SANDBOX", "").lower() not in OFF
-    concurrency = merged.get("WORKER_CONCURRENCY", "4")
+    concurrency = merged.get("WORKER_CONCURRENCY", "6")
     if not concurrency.isdigit() or int(concurrency) < 1:
         raise RefusedError(f"WORKER_CONCURRENCY={concurrency!r} is not a number of processes")
     return Settings(

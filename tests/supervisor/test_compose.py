@@ -19,7 +19,7 @@ FOREVER = sorted(SERVICES.keys() - {"migrate"})
 
 
 def test_the_services_are_the_processes_of_up_and_the_two_servers() -> None:
-    settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=4, environ={}, servers={})
+    settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=6, environ={}, servers={})
     processes = application_specs(settings, {}).keys() - {"sandbox", "prepare"}
     assert SERVICES.keys() == processes | {"postgres", "valkey", "migrate"}
 
@@ -62,7 +62,7 @@ def test_management_commands_exist() -> None:
 
 
 def test_celery_is_called_as_up_calls_it() -> None:
-    settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=4, environ={}, servers={})
+    settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=6, environ={}, servers={})
     for name, spec in application_specs(settings, {}).items():
         if name in {"worker", "beat"}:
             ours = {part for part in " ".join(spec.command).replace("=", " ").split() if part.startswith("-")}

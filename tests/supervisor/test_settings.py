@@ -15,7 +15,7 @@ URLS = {"DATABASE_URL": "postgres://embedded", "REDIS_URL": "unix:///embedded"}
 
 def test_defaults_fit_a_laptop(tmp_path: Path) -> None:
     settings = read_settings({"MARKETMON_HOME": str(tmp_path)}, with_sandbox=True)
-    assert (settings.port, settings.sandbox_port, settings.concurrency) == (8000, 9100, 4)
+    assert (settings.port, settings.sandbox_port, settings.concurrency) == (8000, 9100, 6)
     assert settings.url == "http://127.0.0.1:8000"
 
 

@@ -255,7 +255,11 @@ def test_preview_undo_plan_and_apply(system: System, tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text("exchanges:\n  kraken: {poll_interval_seconds: 5}\n  luno: {enabled: false}\n", encoding="utf-8")
     planned = system.command("plan", str(file))
-    assert planned.splitlines() == [f"~ kraken: poll_interval_seconds: {INTERVAL_SECONDS} -> 5", "~ luno: disable", "2 changes"]
+    assert planned.splitlines() == [
+        f"~ kraken: poll_interval_seconds: {INTERVAL_SECONDS} -> 5",
+        "~ luno: disable",
+        "2 changes",
+    ]
     system.command("apply", str(file))
     assert system.command("plan", str(file)) == "nothing to change\n"
     assert system.ask("GET", "exchanges/kraken/settings").json()["poll_interval_seconds"] == 5

@@ -1,4 +1,4 @@
-"""When is a worker alive? Pure readings of stored timestamps at a given moment (contracts.md 1, 3 and 4)."""
+"""When is a worker alive? Pure readings of stored timestamps at a given moment (documents 1, 3 and 4)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-# contracts.md 4: a distance between stored points of more than two expected intervals.
+# Document 4, made exact: a distance between stored points of more than two expected intervals.
 GAP_INTERVALS = 2.0
 
 OUR_OUTAGE = "our outage"

@@ -177,10 +177,10 @@ def test_a_storm_of_verbs_leaves_one_collector_without_overlap(system: System) -
     assert all(status == 200 or (status == 500 and "blacklisted" in message) for status, message in said)
     assert system.ask("DELETE", "exchanges/blacklist/kraken").status_code == 200
     wait_until(lambda: system.workers()["kraken"]["status"] == "running", seconds=3 * INTERVAL_SECONDS)
-    time.sleep(2.5 * INTERVAL_SECONDS)
+    time.sleep(5.5 * INTERVAL_SECONDS)
     asked = [row["at"] for row in system.sandbox.requests_of("kraken", since=begun) if "Ticker" in json.dumps(row)]
-    settled = [at for at in asked if at > time.time() - 2.2 * INTERVAL_SECONDS]
-    assert 2 <= len(settled) <= 3
+    settled = [at for at in asked if at > time.time() - 5 * INTERVAL_SECONDS]
+    assert 3 <= len(settled) <= 6  # one collector asks five times, two would ask ten times
     assert system.peak("kraken") == 1
 
 

@@ -264,7 +264,8 @@ def test_preview_undo_plan_and_apply(system: System, tmp_path: Path) -> None:
     assert system.command("plan", str(file)) == "nothing to change\n"
     assert system.ask("GET", "exchanges/kraken/settings").json()["poll_interval_seconds"] == 5
     wait_until(lambda: system.workers()["luno"]["status"] == "stopped", seconds=5)
-    file.write_text("exchanges:\n  kraken: {poll_interval_seconds: 10}\n  luno: {}\n", encoding="utf-8")
+    as_it_was = f"exchanges:\n  kraken: {{poll_interval_seconds: {INTERVAL_SECONDS}}}\n  luno: {{}}\n"
+    file.write_text(as_it_was, encoding="utf-8")
     system.command("apply", str(file))
     wait_until(lambda: system.workers()["luno"]["status"] == "running", seconds=2 * INTERVAL_SECONDS)
 

@@ -180,6 +180,25 @@ class Rollup(models.Model):
         return f"{self.pipeline_id} {self.minute_at:%Y-%m-%d %H:%M}"
 
 
+class Coverage(models.Model):
+    """A quarter of an hour of one exchange: minutes of its pipelines that should hold a row, and that do.
+
+    Counted from rollups, so from stored rows. Planned stops expect nothing; our own downtime does.
+    """
+
+    pk = models.CompositePrimaryKey("exchange_id", "quarter_at")
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="coverage")
+    quarter_at = models.DateTimeField()
+    expected_minutes = models.IntegerField(default=0, db_default=0)
+    stored_minutes = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        verbose_name_plural = "coverage"
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.quarter_at:%Y-%m-%d %H:%M}"
+
+
 class Gap(models.Model):
     """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
 

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "exchanges",
     "collectors",
     "metrics",
+    "board",
 ]
 
 MIDDLEWARE = [

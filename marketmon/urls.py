@@ -12,6 +12,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
+from board import urls as board
 from collectors import api as collectors
 from collectors import documents_urls
 from exchanges import api as exchanges
@@ -61,6 +62,8 @@ urlpatterns = [
     route("ready", health.ready, "ready"),
     # Document 5: the webhook, its history, regimes and grids; Prometheus.
     *metrics.urlpatterns,
+    # For people: the board and its pages, the public status page.
+    *board.urlpatterns,
     # Our own views of the state, read-only.
     route("api/v1", APIRootView.as_view(api_root_dict=START_PAGE, permission_classes=[AllowAny]), "api-root"),
     *listing("exchanges", exchanges.ExchangeViews, "exchange", key=EXCHANGE),

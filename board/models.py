@@ -1,0 +1,40 @@
+"""What the board itself remembers: fire drills and how they went."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from exchanges.models import Exchange
+
+
+class DrillState(models.TextChoices):
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class Drill(models.Model):
+    """One fault put into the sandbox on purpose, and when the system noticed, showed and overcame it.
+
+    A moment is null while it has not come; `verdict` says why a drill failed.
+    """
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="drills")
+    symbol = models.CharField(max_length=64, blank=True)
+    fault = models.CharField(max_length=32)
+    seconds = models.FloatField()
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    started_at = models.DateTimeField()
+    detected_at = models.DateTimeField(null=True, blank=True)
+    shown_at = models.DateTimeField(null=True, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    healed_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=7, choices=DrillState.choices, default=DrillState.RUNNING)
+    verdict = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-started_at", "-id"], name="drill_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.fault} on {self.exchange_id} {self.started_at:%Y-%m-%d %H:%M:%S}"

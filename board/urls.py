@@ -1,0 +1,7 @@
+"""The pages for people: board, exchange, pair, pipeline, gaps, drills; the public status page and its badges."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

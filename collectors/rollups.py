@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
+from collectors import coverage
 from collectors.models import Cursor
 
 CURSOR = "rollups"
 SETTLE = timedelta(seconds=30)  # a poll that began in a minute is committed by then
-MOST_PER_RUN = timedelta(minutes=30)
+MINUTE = timedelta(minutes=1)
+MOST_MINUTES = 30
+MOST_SECONDS = 15.0  # of a run: well within the task's limit, with all that follows
 
-ROLL_UP = """
-INSERT INTO collectors_rollup (pipeline_id, minute_at, samples, open, high, low, close, bid, ask, base_volume)
-SELECT pipeline_id, date_trunc('minute', received_at), count(*),
-       (array_agg(last ORDER BY received_at))[1], max(last), min(last),
-       (array_agg(last ORDER BY received_at DESC))[1],
-       (array_agg(bid ORDER BY received_at DESC))[1], (array_agg(ask ORDER BY received_at DESC))[1],
-       (array_agg(base_volume ORDER BY received_at DESC))[1]
+MADE_OF_TICKS = """
+SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, count(*) AS samples,
+       (array_agg(last ORDER BY received_at))[1] AS open, max(last) AS high, min(last) AS low,
+       (array_agg(last ORDER BY received_at DESC))[1] AS close,
+       (array_agg(bid ORDER BY received_at DESC))[1] AS bid, (array_agg(ask ORDER BY received_at DESC))[1] AS ask,
+       (array_agg(base_volume ORDER BY received_at DESC))[1] AS base_volume,
+       bool_or(origin = 0) AS is_live
 FROM collectors_tick WHERE received_at >= %(start)s AND received_at < %(end)s {only}
 GROUP BY 1, 2
+"""
+COLUMNS = "pipeline_id, minute_at, samples, open, high, low, close, bid, ask, base_volume"
+KEEP = f"""
+INSERT INTO collectors_rollup ({COLUMNS}) SELECT {COLUMNS} FROM minute
 ON CONFLICT (pipeline_id, minute_at) DO UPDATE SET
     samples = excluded.samples, open = excluded.open, high = excluded.high, low = excluded.low,
     close = excluded.close, bid = excluded.bid, ask = excluded.ask, base_volume = excluded.base_volume
 """
+ROLL_UP = f"WITH minute AS MATERIALIZED ({MADE_OF_TICKS.format(only='')}) {coverage.COUNT} {KEEP}"
+ROLL_UP_AGAIN = f"WITH minute AS ({MADE_OF_TICKS.format(only='AND pipeline_id = %(pipeline)s')}) {KEEP}"
 
 
 def run(now: datetime) -> int:
-    """Rolls up the finished minutes since the last run, at most half an hour of them; gives the rows written."""
+    """Rolls up and counts the finished minutes since the last run, at most half an hour of them; gives the rows.
+
+    A transaction for each: after an outage no statement is longer than usual, and what is done stays done.
+    """
     until = (now - SETTLE).replace(second=0, microsecond=0)
+    give_up_at = time.monotonic() + MOST_SECONDS
+    written = 0
+    for _ in range(MOST_MINUTES):
+        rows = _next_minute(until)
+        if rows is None or time.monotonic() > give_up_at:
+            return written + (rows or 0)
+        written += rows
+    return written
+
+
+def _next_minute(until: datetime) -> int | None:
+    """The rows of the minute at the cursor, or None when it is not over."""
     with transaction.atomic():
         cursor_row, _ = Cursor.objects.select_for_update().get_or_create(
-            name=CURSOR, defaults={"reached_at": until - timedelta(minutes=1)}
+            name=CURSOR, defaults={"reached_at": until - MINUTE}
         )
-        end = min(until, cursor_row.reached_at + MOST_PER_RUN)
-        if end <= cursor_row.reached_at:
-            return 0
+        start, end = cursor_row.reached_at, cursor_row.reached_at + MINUTE
+        if end > until:
+            return None
         with connection.cursor() as cursor:
-            cursor.execute(ROLL_UP.format(only=""), {"start": cursor_row.reached_at, "end": end})
+            cursor.execute(ROLL_UP, {"start": start, "end": end})
             written = int(cursor.rowcount)
         Cursor.objects.filter(pk=CURSOR).update(reached_at=end)
     return written
@@ -47,7 +72,6 @@ def run(now: datetime) -> int:
 def again(pipeline_id: int, *, start: datetime, end: datetime) -> None:
     """Recomputes the minutes that touch [start, end] of one pipeline, because rows came later."""
     first = start.replace(second=0, microsecond=0)
-    after_last = end.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    after_last = end.replace(second=0, microsecond=0) + MINUTE
     with connection.cursor() as cursor:
-        statement = ROLL_UP.format(only="AND pipeline_id = %(pipeline)s")
-        cursor.execute(statement, {"start": first, "end": after_last, "pipeline": pipeline_id})
+        cursor.execute(ROLL_UP_AGAIN, {"start": first, "end": after_last, "pipeline": pipeline_id})

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from collectors import partitions
+from collectors import coverage, partitions
 
 BATCH = 20_000
 
@@ -34,6 +34,7 @@ def run(now: datetime) -> None:
     _prune(PRUNE_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
     _prune(PRUNE_GAPS, now - timedelta(days=settings.GAP_RETENTION_DAYS))
     _prune(PRUNE_CREDITS, now - timedelta(days=settings.CREDIT_RETENTION_DAYS))
+    coverage.prune(now)
 
 
 def _prune(statement: str, before: datetime) -> None:

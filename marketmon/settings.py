@@ -126,6 +126,7 @@ RAW_RETENTION_HOURS = env.int("RAW_RETENTION_HOURS", 48)
 ROLLUP_RETENTION_DAYS = env.int("ROLLUP_RETENTION_DAYS", 90)
 RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 7)
 GAP_RETENTION_DAYS = env.int("GAP_RETENTION_DAYS", 90)
+COVERAGE_DAYS = env.int("COVERAGE_DAYS", 100)  # the status page shows 90
 CREDIT_RETENTION_DAYS = env.int("CREDIT_RETENTION_DAYS", 400)
 
 # --- Valkey -----------------------------------------------------------------------------------------------------------

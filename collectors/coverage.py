@@ -1,0 +1,81 @@
+"""How much of what should have been stored was stored: minutes of pipelines, by exchange and quarter of an hour.
+
+Counted once a minute with the rollups, in their transaction. It says what was known live: rows that are fetched later
+do not raise it. Planned stops expect nothing; our own downtime does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+BATCH = 20_000
+
+# Continues the rollup's statement: `minute` are the pipelines that have rows in it, with `is_live`.
+#
+# A pipeline that comes at most every half minute has a row in every minute, or a gap. Others hold a minute as long as
+# their newest row is no older than two of their intervals at its end. A row that is there was expected, whatever its
+# exchange's state is by now: so minutes in which something was stopped or resumed count what they hold, no more. The
+# first row is not looked for unless it can lie within the minute or behind it.
+COUNT = """
+, market AS (
+    SELECT m.id, m.exchange_id,
+           m.active AND NOT m.blacklisted AND NOT m.excluded
+           AND (e.enabled AND NOT e.blacklisted AND w.resumed_at <= %(start)s
+                OR w.status = 'stopped' AND w.status_since >= %(end)s AND w.stored_at IS NOT NULL) AS is_wanted
+    FROM exchanges_market AS m
+    JOIN exchanges_exchange AS e ON e.id = m.exchange_id
+    JOIN collectors_worker AS w ON w.exchange_id = e.id
+), looked AS (
+    SELECT m.exchange_id, p.market_id, p.received_at, p.expected_seconds, coalesce(s.is_live, false) AS has_row,
+           m.is_wanted AND coalesce(p.resumed_at <= %(start)s, true) AS is_wanted
+    FROM collectors_pipeline AS p
+    JOIN market AS m ON m.id = p.market_id
+    LEFT JOIN minute AS s ON s.pipeline_id = p.market_id
+    WHERE p.received_at IS NOT NULL
+), counted AS (
+    SELECT exchange_id,
+           CASE WHEN has_row THEN true
+                WHEN NOT is_wanted THEN false
+                ELSE received_at < %(start)s OR EXISTS (
+                    SELECT 1 FROM collectors_rollup AS r
+                    WHERE r.pipeline_id = l.market_id AND r.minute_at < %(start)s)
+           END AS is_expected,
+           CASE WHEN has_row THEN true
+                WHEN NOT is_wanted OR expected_seconds <= 30 THEN false
+                ELSE EXISTS (
+                    SELECT 1 FROM collectors_tick AS t
+                    WHERE t.pipeline_id = l.market_id AND t.origin = 0 AND t.received_at < %(end)s
+                    AND t.received_at >= %(end)s - 2 * l.expected_seconds * interval '1 second')
+           END AS is_held
+    FROM looked AS l
+), covered AS (
+    INSERT INTO collectors_coverage AS c (exchange_id, quarter_at, expected_minutes, stored_minutes)
+    SELECT exchange_id, date_bin('15 minutes', %(start)s, '2000-01-01 00:00:00+00'), count(*),
+           count(*) FILTER (WHERE is_held)
+    FROM counted WHERE is_expected GROUP BY exchange_id
+    ON CONFLICT (exchange_id, quarter_at) DO UPDATE SET
+        expected_minutes = c.expected_minutes + excluded.expected_minutes,
+        stored_minutes = c.stored_minutes + excluded.stored_minutes
+)
+"""
+
+# Through each exchange's end of the key: a search by time alone would read the whole table.
+PRUNE = """
+DELETE FROM collectors_coverage AS c USING (
+    SELECT e.id, old.quarter_at FROM exchanges_exchange AS e CROSS JOIN LATERAL (
+        SELECT quarter_at FROM collectors_coverage WHERE exchange_id = e.id AND quarter_at < %(before)s
+        ORDER BY quarter_at LIMIT 1000) AS old
+    LIMIT %(batch)s
+) AS expired WHERE c.exchange_id = expired.id AND c.quarter_at = expired.quarter_at
+"""
+
+
+def prune(now: datetime) -> int:
+    """Forgets quarters past their retention, a batch at a time; the rest is the next call's."""
+    before = now - timedelta(days=settings.COVERAGE_DAYS)
+    with connection.cursor() as cursor:
+        cursor.execute(PRUNE, {"before": before, "batch": BATCH})
+        return int(cursor.rowcount)

@@ -90,13 +90,13 @@ def half_life(close: Line) -> float:
 
 
 def autocorrelation(close: Line) -> float:
-    """Of each return with the one before it."""
+    """Of each return with the one before it, as NIST defines it: both about the mean of all."""
     returns = np.diff(np.log(close))
     if len(returns) < 10:
         return math.nan
-    early, late = returns[:-1] - returns[:-1].mean(), returns[1:] - returns[1:].mean()
-    scale = math.sqrt(float(early @ early) * float(late @ late))
-    return float(early @ late) / scale if scale > 1e-18 else math.nan
+    about = returns - returns.mean()
+    spread = float(about @ about)
+    return float(about[:-1] @ about[1:]) / spread if spread > 1e-18 else math.nan
 
 
 def mean_of_known(line: Line, bars: int) -> Line:

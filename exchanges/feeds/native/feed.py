@@ -206,7 +206,7 @@ class NativeFeed:
     async def _ensure_markets(self) -> None:
         async with self._markets_lock:
             recalled, self._recalled = self._recalled, None
-            if recalled is not None and (known := _unpacked(recalled)):
+            if recalled is not None and (known := unpack_markets(recalled)):
                 self._markets, self._markets_at = known, time.monotonic()
             if not self._markets:
                 await self._download_markets()
@@ -233,8 +233,12 @@ class NativeFeed:
 
     @property
     def _cache_key(self) -> str:
-        where = sha256(self.spec.base_url.encode()).hexdigest()[:12] if self.spec.base_url else "venue"
-        return f"markets:native{MARKET_FORMAT}:{self.spec.exchange_id}:{where}"
+        return market_cache_key(self.spec)
+
+
+def market_cache_key(spec: FeedSpec) -> str:
+    where = sha256(spec.base_url.encode()).hexdigest()[:12] if spec.base_url else "venue"
+    return f"markets:native{MARKET_FORMAT}:{spec.exchange_id}:{where}"
 
 
 def rows_of(content: Any, what: str) -> list[Any]:
@@ -281,7 +285,7 @@ def _first(found: Iterable[T], since: float | None, limit: int | None, *, at: Ca
     return tuple(ordered[:limit] if since is not None else ordered[-limit:])
 
 
-def _unpacked(packed: bytes) -> dict[str, Listing]:
+def unpack_markets(packed: bytes) -> dict[str, Listing]:
     """Empty for what is spoiled in the cache: the venue has another."""
     try:
         return {row["symbol"]: Listing(**row) for row in orjson.loads(packed)}

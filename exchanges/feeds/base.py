@@ -52,11 +52,44 @@ class Trade(NamedTuple):
     side: str | None
 
 
+class TradeSpan(NamedTuple):
+    """Trades asked for again: from this number on where the venue looks up by number, else between two moments."""
+
+    first_number: int | None
+    since: float
+    until: float
+
+
+class TradePage(NamedTuple):
+    """One answer's trades, oldest first. `is_numbered`: the venue counts each market's trades one by one, so that a
+    number that is missing is a trade that is missing. `can_resume`: an earlier span can be asked for."""
+
+    trades: tuple[Trade, ...]
+    received_at: float
+    is_numbered: bool = False
+    can_resume: bool = False
+    rejected: tuple[RejectedRow, ...] = ()
+
+
 class OrderBook(NamedTuple):
-    """Price levels, best first, as (price, amount)."""
+    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book."""
 
     bids: tuple[tuple[float, float], ...]
     asks: tuple[tuple[float, float], ...]
+    exchange_at: float | None
+    received_at: float
+    sequence: int | None = None
+
+
+class FundingRate(NamedTuple):
+    """What holders of a perpetual pay each other: `rate` is due at `next_at`, then every `interval_seconds`."""
+
+    symbol: str
+    rate: float
+    interval_seconds: float | None
+    next_at: float | None
+    mark_price: float | None
+    index_price: float | None
     exchange_at: float | None
     received_at: float
 
@@ -167,7 +200,27 @@ class Feed(Protocol):
         may_call: MayCall | None = None,
     ) -> tuple[Trade, ...]: ...
 
-    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook: ...
+    def fetch_trade_page(
+        self,
+        symbol: str,
+        *,
+        span: TradeSpan | None,
+        limit: int,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> TradePage:
+        """The newest trades, or with a span those of it, as many as one request gives."""
+        ...
+
+    def fetch_order_book(
+        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> OrderBook: ...
+
+    def fetch_funding(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> tuple[FundingRate, ...]:
+        """Of those symbols that the venue answered for; BadReply if it answered for none."""
+        ...
 
     def fetch_balance(
         self, *, deadline_seconds: float, may_call: MayCall | None = None

@@ -17,18 +17,22 @@ from ..base import (
     Candle,
     Capabilities,
     FeedSpec,
+    FundingRate,
     Listing,
     MarketCache,
     MayCall,
     OrderBook,
     Poll,
     Trade,
+    TradePage,
+    TradeSpan,
     Unreachable,
     Unsupported,
 )
 from ..loop import Call, process_loop, run
-from . import markets, quotes
+from . import books, markets, quotes, trades
 from .fields import FIELD_MAPS
+from .funding import FundingReader
 from .lazy import known_classes
 from .lean import lean_class
 from .quirks import quirk_of
@@ -55,6 +59,7 @@ class CcxtFeed:
         self.market_cache = market_cache
         self._quirk = quirk_of(spec.exchange_id)
         self._client = build_client(spec)
+        self._funding = FundingReader(self._client)
         self._secrets = tuple(value for value in spec.credentials.values() if value)
         self._session_lock = asyncio.Lock()
         self._markets_lock = asyncio.Lock()
@@ -124,16 +129,42 @@ class CcxtFeed:
     ) -> tuple[Trade, ...]:
         async def work(_: Call) -> tuple[Trade, ...]:
             await self._ensure_markets()
-            return _trades(await self._client.fetch_trades(symbol, _milliseconds(since), limit))
+            return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
 
         return self._run(work, deadline_seconds, may_call)
 
-    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook:
+    def fetch_trade_page(
+        self,
+        symbol: str,
+        *,
+        span: TradeSpan | None,
+        limit: int,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> TradePage:
+        async def work(call: Call) -> TradePage:
+            await self._ensure_markets()
+            return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_order_book(
+        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> OrderBook:
         async def work(call: Call) -> OrderBook:
             await self._ensure_markets()
-            return _order_book(await self._client.fetch_order_book(symbol, depth), depth, call.answered_at)
+            return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
 
-        return self._run(work, deadline_seconds)
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_funding(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> tuple[FundingRate, ...]:
+        async def work(call: Call) -> tuple[FundingRate, ...]:
+            await self._ensure_markets()
+            return await self._funding.fetch(symbols, answered_at=lambda: call.answered_at)
+
+        return self._run(work, deadline_seconds, may_call)
 
     def fetch_balance(
         self, *, deadline_seconds: float, may_call: MayCall | None = None
@@ -311,32 +342,6 @@ def _candles(rows: Any) -> tuple[Candle, ...]:
         for row in rows
         if _are_finite(row[:5])
     )
-
-
-def _trades(rows: Any) -> tuple[Trade, ...]:
-    return tuple(
-        Trade(
-            trade_id=None if row.get("id") is None else str(row["id"]),
-            traded_at=row["timestamp"] / 1000,
-            price=float(row["price"]),
-            amount=float(row["amount"]),
-            side=row.get("side"),
-        )
-        for row in rows
-        if _are_finite((row.get("timestamp"), row.get("price"), row.get("amount")))
-    )
-
-
-def _order_book(book: Any, depth: int, received_at: float) -> OrderBook:
-    bids, asks = _levels(book["bids"], depth), _levels(book["asks"], depth)
-    stamp = book.get("timestamp")
-    if not bids and not asks and stamp is None and book.get("nonce") is None:
-        raise BadReply("an order book without levels, time or sequence")
-    return OrderBook(bids, asks, None if stamp is None else stamp / 1000, received_at)
-
-
-def _levels(levels: Any, depth: int) -> tuple[tuple[float, float], ...]:
-    return tuple((float(level[0]), float(level[1])) for level in levels[:depth] if _are_finite(level[:2]))
 
 
 def _optional(value: Any) -> float | None:

@@ -38,18 +38,21 @@ USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of an
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a venue is subscribed to. `in_one`: a single subscription brings every market."""
+    """How a venue is subscribed to. `in_one`: a single subscription brings every market. `longest_seconds`: the age at
+    which the venue ends a connection, less a margin."""
 
     group_size: int = USUAL_GROUP
     in_one: bool = False
+    longest_seconds: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+DAY_SECONDS = 23.5 * 3600
 USUAL_ROUTE = Route()
 _FULL_TICKERS = {"watchTickers": {"name": "ticker"}}  # the default, miniTicker, has neither bid nor ask
 ROUTES: Mapping[str, Route] = {
-    "binance": Route(group_size=200, options=_FULL_TICKERS),
-    "binanceusdm": Route(group_size=200, options=_FULL_TICKERS),
+    "binance": Route(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
+    "binanceusdm": Route(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
     "hyperliquid": Route(in_one=True),
     "kraken": Route(group_size=1000),  # one message a second may be sent
 }
@@ -78,8 +81,8 @@ class CcxtStream:
         self._wanted: frozenset[str] = frozenset()
 
     @property
-    def has_markets(self) -> bool:
-        return bool(self._client.markets)
+    def longest_seconds(self) -> float | None:
+        return self._route.longest_seconds
 
     @property
     def groups(self) -> list[frozenset[str]]:

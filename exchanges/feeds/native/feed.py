@@ -20,12 +20,15 @@ from ..base import (
     Capabilities,
     FeedError,
     FeedSpec,
+    FundingRate,
     Listing,
     MarketCache,
     MayCall,
     OrderBook,
     Poll,
     Trade,
+    TradePage,
+    TradeSpan,
     Unsupported,
 )
 from ..ccxt.numbers import number
@@ -154,14 +157,38 @@ class NativeFeed:
 
         return self._run(work, deadline_seconds, may_call)
 
-    def fetch_order_book(self, symbol: str, *, depth: int, deadline_seconds: float) -> OrderBook:
+    def fetch_trade_page(
+        self,
+        symbol: str,
+        *,
+        span: TradeSpan | None,
+        limit: int,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> TradePage:
+        async def work(call: Call) -> TradePage:
+            if span is not None:
+                raise Unsupported(f"{self.name} is not asked for trades of before")
+            found = await self.read_trades(await self._find(symbol), None, limit)
+            return TradePage(_first(found, None, limit, at=lambda trade: trade.traded_at), call.answered_at)
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_funding(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> tuple[FundingRate, ...]:
+        raise Unsupported(f"{self.name} gives no funding rates")
+
+    def fetch_order_book(
+        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> OrderBook:
         async def work(call: Call) -> OrderBook:
             book = await self.read_order_book(await self._find(symbol), depth, call)
             if not book.bids and not book.asks and book.exchange_at is None:
                 raise BadReply("an order book without levels and time")
             return book
 
-        return self._run(work, deadline_seconds)
+        return self._run(work, deadline_seconds, may_call)
 
     def fetch_balance(
         self, *, deadline_seconds: float, may_call: MayCall | None = None

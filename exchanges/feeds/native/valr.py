@@ -70,7 +70,9 @@ class ValrFeed(NativeFeed):
             levels(((row["price"], row["quantity"]) for row in reply[name]), depth, is_bid=name == "Bids")
             for name in ("Bids", "Asks")
         )
-        return OrderBook(bids, asks, unix_seconds(reply.get("LastChange")), call.answered_at)
+        sequence = reply.get("SequenceNumber")
+        number = sequence if isinstance(sequence, int) and 0 <= sequence < 2**63 else None
+        return OrderBook(bids, asks, unix_seconds(reply.get("LastChange")), call.answered_at, number)
 
     async def prove_alive(self) -> None:
         """{"status":"online"}; "read-only" during maintenance."""

@@ -18,7 +18,8 @@ BATCH = 20_000
 # A pipeline that comes at most every half minute has a row in every minute, or a gap. Others hold a minute as long as
 # their newest row is no older than two of their intervals at its end. A row that is there was expected, whatever its
 # exchange's state is by now: so minutes in which something was stopped or resumed count what they hold, no more. The
-# first row is not looked for unless it can lie within the minute or behind it.
+# first row is not looked for unless it can lie within the minute or behind it. `LIMIT 1` where EXISTS would do keeps
+# the planner from reading a whole table for its answer.
 COUNT = """
 , market AS (
     SELECT m.id, m.exchange_id,
@@ -39,16 +40,16 @@ COUNT = """
     SELECT exchange_id,
            CASE WHEN has_row THEN true
                 WHEN NOT is_wanted THEN false
-                ELSE received_at < %(start)s OR EXISTS (
-                    SELECT 1 FROM collectors_rollup AS r
-                    WHERE r.pipeline_id = l.market_id AND r.minute_at < %(start)s)
+                ELSE received_at < %(start)s OR (
+                    SELECT true FROM collectors_rollup AS r
+                    WHERE r.pipeline_id = l.market_id AND r.minute_at < %(start)s LIMIT 1) IS NOT NULL
            END AS is_expected,
            CASE WHEN has_row THEN true
                 WHEN NOT is_wanted OR expected_seconds <= 30 THEN false
-                ELSE EXISTS (
-                    SELECT 1 FROM collectors_tick AS t
+                ELSE (
+                    SELECT true FROM collectors_tick AS t
                     WHERE t.pipeline_id = l.market_id AND t.origin = 0 AND t.received_at < %(end)s
-                    AND t.received_at >= %(end)s - 2 * l.expected_seconds * interval '1 second')
+                    AND t.received_at >= %(end)s - 2 * l.expected_seconds * interval '1 second' LIMIT 1) IS NOT NULL
            END AS is_held
     FROM looked AS l
 ), covered AS (

@@ -16,15 +16,23 @@ MINUTE = timedelta(minutes=1)
 MOST_MINUTES = 30
 MOST_SECONDS = 15.0  # of a run: well within the task's limit, with all that follows
 
-MADE_OF_TICKS = """
-SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, count(*) AS samples,
-       (array_agg(last ORDER BY received_at))[1] AS open, max(last) AS high, min(last) AS low,
-       (array_agg(last ORDER BY received_at DESC))[1] AS close,
-       (array_agg(bid ORDER BY received_at DESC))[1] AS bid, (array_agg(ask ORDER BY received_at DESC))[1] AS ask,
-       (array_agg(base_volume ORDER BY received_at DESC))[1] AS base_volume,
-       bool_or(origin = 0) AS is_live
-FROM collectors_tick WHERE received_at >= %(start)s AND received_at < %(end)s {only}
-GROUP BY 1, 2
+MADE_OF_TICKS = """count(*) AS samples,
+    (array_agg(last ORDER BY received_at))[1] AS open, max(last) AS high, min(last) AS low,
+    (array_agg(last ORDER BY received_at DESC))[1] AS close,
+    (array_agg(bid ORDER BY received_at DESC))[1] AS bid, (array_agg(ask ORDER BY received_at DESC))[1] AS ask,
+    (array_agg(base_volume ORDER BY received_at DESC))[1] AS base_volume
+"""
+# A search for each pipeline: one by time alone would read the key of the whole day.
+OF_EACH = f"""
+SELECT p.market_id AS pipeline_id, %(start)s AS minute_at, t.*
+FROM collectors_pipeline AS p CROSS JOIN LATERAL (
+    SELECT {MADE_OF_TICKS}, bool_or(origin = 0) AS is_live FROM collectors_tick
+    WHERE pipeline_id = p.market_id AND received_at >= %(start)s AND received_at < %(end)s) AS t
+WHERE t.samples > 0
+"""
+OF_ONE = f"""
+SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, {MADE_OF_TICKS} FROM collectors_tick
+WHERE pipeline_id = %(pipeline)s AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
 """
 COLUMNS = "pipeline_id, minute_at, samples, open, high, low, close, bid, ask, base_volume"
 KEEP = f"""
@@ -33,8 +41,8 @@ ON CONFLICT (pipeline_id, minute_at) DO UPDATE SET
     samples = excluded.samples, open = excluded.open, high = excluded.high, low = excluded.low,
     close = excluded.close, bid = excluded.bid, ask = excluded.ask, base_volume = excluded.base_volume
 """
-ROLL_UP = f"WITH minute AS MATERIALIZED ({MADE_OF_TICKS.format(only='')}) {coverage.COUNT} {KEEP}"
-ROLL_UP_AGAIN = f"WITH minute AS ({MADE_OF_TICKS.format(only='AND pipeline_id = %(pipeline)s')}) {KEEP}"
+ROLL_UP = f"WITH minute AS MATERIALIZED ({OF_EACH}) {coverage.COUNT} {KEEP}"
+ROLL_UP_AGAIN = f"WITH minute AS ({OF_ONE}) {KEEP}"
 
 
 def run(now: datetime) -> int:

@@ -72,10 +72,16 @@ def _passed(name: str, future: Future[None]) -> bool:
     return error is None
 
 
+class ReadOnly(Exception):
+    """The database answers, and stores nothing."""
+
+
 def check_database() -> None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
+            if cursor.fetchone() == (True,):
+                raise ReadOnly("nothing can be stored: the database is read-only")
     finally:
         connection.close()  # a fresh one each time also proves that there is one to be had
 

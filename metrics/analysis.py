@@ -28,9 +28,11 @@ def watch_configured() -> int:
     """Makes the series of METRICS_MARKETS whose markets are known by now; what people switched off stays off."""
     names = [tuple(name.split(":", 1)) for name in settings.METRICS_MARKETS if ":" in name]
     markets = Market.objects.filter(symbol__in=[symbol for _, symbol in names])
-    chosen = [market for market in markets if (market.exchange_id, market.symbol) in names]
-    wanted = [Series(market=market, timeframe=frame) for market in chosen for frame in settings.METRICS_TIMEFRAMES]
-    return len(Series.objects.bulk_create(wanted, ignore_conflicts=True))
+    chosen = [market.pk for market in markets if (market.exchange_id, market.symbol) in names]
+    present = set(Series.objects.filter(market__in=chosen).values_list("market", "timeframe"))
+    wanted = {(market, frame) for market in chosen for frame in settings.METRICS_TIMEFRAMES} - present
+    made = [Series(market_id=market, timeframe=frame) for market, frame in sorted(wanted)]
+    return len(Series.objects.bulk_create(made, ignore_conflicts=True))
 
 
 def analyze(

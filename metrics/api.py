@@ -345,7 +345,6 @@ def find_market(symbol: str, exchange_id: str) -> Market:
 
 def find_series(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
     """The watched ones, or those of a named market; one that nobody lists is a 404, one never judged an empty list."""
-    analysis.watch_configured()
     names = {"market__symbol": market, "market__exchange": exchange.lower() if exchange else None}
     wanted: dict[str, Any] = {name: value for name, value in names.items() if value}
     if not market:
@@ -361,6 +360,7 @@ def find_series(*, market: str | None, exchange: str | None, timeframe: str) -> 
 
 def series_to_analyze(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
     """The watched ones, or those of the named market, watched from now on only if they were before."""
+    analysis.watch_configured()
     found = find_series(market=market, exchange=exchange, timeframe=timeframe)
     if found or not market:
         return found

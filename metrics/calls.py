@@ -26,10 +26,16 @@ class Line(NamedTuple):
 
 def open_line(exchange: Exchange, *, now: datetime) -> Line:
     """Raises NotNow, or KeyError for an exchange that no feed speaks."""
+    worker = callable_worker(exchange, now=now)
+    feed = open_feed(exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
+    return Line(feed, partial(lease.is_current, exchange.id, worker.generation))
+
+
+def callable_worker(exchange: Exchange, *, now: datetime) -> Worker:
+    """Raises NotNow, which says why not and until when."""
     worker = Worker.objects.filter(pk=exchange.pk).first()
     if worker is None or not exchange.is_collected:
         raise NotNow(f"{exchange.id} is not collected")
     if worker.retry_at is not None and worker.retry_at > now:
         raise NotNow(f"{exchange.id} is not called until {worker.retry_at:%H:%M:%S} UTC: {worker.last_error}")
-    feed = open_feed(exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
-    return Line(feed, partial(lease.is_current, exchange.id, worker.generation))
+    return worker

@@ -18,7 +18,7 @@ from collectors.models import Pipeline
 from exchanges.feeds.base import FeedError
 from exchanges.models import Exchange
 from metrics import analysis, candles, dialect, grids
-from metrics.calls import NotNow, open_line
+from metrics.calls import NotNow, callable_worker, open_line
 from metrics.models import Balance, Collection, Grid, GridReading, Series, Verdict
 
 T = TypeVar("T")
@@ -168,7 +168,8 @@ def _answer(future: Future[Any]) -> Answer[Any]:
 def _poll(exchange: Exchange, now: datetime) -> None:
     outcome = ingest.collect_once(exchange.id, now=now)
     if outcome == ingest.SKIPPED:
-        raise NotNow(f"{exchange.id} may not be called now: it is busy, or has asked us to wait")
+        callable_worker(exchange, now=now)
+        raise NotNow(f"{exchange.id} is stale, and is being asked by another process at this moment")
     if outcome != "stored":
         raise NotNow(f"{exchange.id} was {outcome}")
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import redis
+from django.db import connection
 from django.test import Client
 
 from collectors.models import Cursor
@@ -55,6 +56,21 @@ def test_health_without_database_is_500_and_live_is_not(client: Client, monkeypa
 
     assert client.get("/health").status_code == 500
     assert client.get("/live").status_code == 200
+
+
+def test_health_with_a_read_only_database_is_500(client: Client) -> None:
+    """A collector that cannot store is not well, whatever can still be read."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    try:
+        response = client.get("/health")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+    assert response.status_code == 500
+    assert client.get("/health").status_code == 200
 
 
 def test_a_part_that_hangs_is_given_up_after_two_seconds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

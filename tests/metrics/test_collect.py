@@ -16,6 +16,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from collectors.models import Worker
 from exchanges.models import Exchange
 from marketmon.lib import valkey
 from metrics import collection, sources
@@ -266,6 +267,17 @@ def test_one_exchange_down_is_counted_and_its_old_quotes_are_no_data_points(plac
     assert set(MarketPoint.objects.values_list("market__exchange", flat=True)) == {"binance"}
 
 
+def test_why_an_exchange_was_not_asked_is_said(place: Place, api: Client) -> None:
+    place.age("kraken", 600)
+    until = place.now + timedelta(minutes=5)
+    Worker.objects.filter(pk="kraken").update(retry_at=until, last_error="answered 500")
+
+    collect(api)
+
+    (failure,) = Collection.objects.get().failures
+    assert failure["reason"] == f"kraken is not called until {until:%H:%M:%S} UTC: answered 500"
+
+
 def test_all_exchanges_down_is_an_honest_snapshot_of_nothing(place: Place, api: Client) -> None:
     place.age("kraken", 600)
     place.age("binance", 600)
@@ -339,19 +351,35 @@ def test_valkey_down_leaves_only_the_dashboard_behind(
 
 
 def test_a_read_only_database_is_a_500_that_says_so(place: Place, api: Client) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
-    try:
+    with read_only_database():
         answer = collect(api, {"source": "me"})
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = off")
 
     assert answer.status_code == 500
     assert list(answer.json()) == [*SUCCESS_KEYS, "error"]
     assert answer.json() | {"timestamp": "", "error": ""} == FAILED | {"trigger_source": "me"}
     assert "ReadOnly" in answer.json()["error"]
     assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/history", "/regime/current", "/grids/status"])
+def test_a_read_only_database_is_still_read_from(place: Place, api: Client, settings: Any, path: str) -> None:
+    settings.METRICS_MARKETS = ["binance:BTC/USDT"]
+    with read_only_database():
+        answer = api.get(path)
+
+    assert answer.status_code == 200
+
+
+@contextmanager
+def read_only_database() -> Iterator[None]:
+    """As far as this thread's connection is concerned."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
 
 
 @pytest.mark.parametrize(

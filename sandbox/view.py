@@ -96,10 +96,20 @@ class View:
                 opened, high, low, close = (f"{value:.{digits}f}" for value in bar[1:])
                 yield Bar(start, opened, high, low, close, f"{volume:.8f}", f"{volume * bar.close:.8f}")
 
-    def trades(self, market: Market, count: int) -> Iterator[Trade]:
-        """One trade a second, newest first; asked again they are the same."""
-        shift = self.stamp - self.second
-        for second in range(self.second, self.second - count, -1):
+    def trades(
+        self, market: Market, count: int, *, first: int = 0, last: int | None = None, oldest_first: bool = False
+    ) -> Iterator[Trade]:
+        """One trade a second, newest first, numbered by its second; asked again they are the same.
+
+        `first` and `last` are the numbers between which they are wanted.
+        """
+        shift = int(self.stamp) - self.second
+        newest = self.second if last is None else min(last, self.second)
+        if oldest_first:
+            seconds = range(first, min(first + count - 1, newest) + 1)
+        else:
+            seconds = range(newest, max(newest - count, first - 1), -1)
+        for second in seconds:
             price = prices.wire_price(self.exchange, market.symbol, second)
             is_buy = unit("side", self.exchange, market.symbol, second) < 0.5
             yield Trade(second, second + shift, price, self._amount(market, "trade", second), is_buy)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sandbox.streams import binance, coinbase, hyperliquid, kraken
+from sandbox.streams import binance, coinbase, hyperliquid, kraken, valr
 from sandbox.streams.base import Dialect
 
 DIALECT_BY_HOST: Mapping[str, Dialect] = {
@@ -11,4 +11,5 @@ DIALECT_BY_HOST: Mapping[str, Dialect] = {
     "ws.kraken.com": kraken.DIALECT,
     "advanced-trade-ws.coinbase.com": coinbase.DIALECT,
     "api.hyperliquid.xyz": hyperliquid.DIALECT,
+    "api.valr.com": valr.DIALECT,
 }

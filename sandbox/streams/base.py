@@ -39,6 +39,7 @@ class Dialect:
     """`hear` takes a message in and answers it; `refuse` answers it with the venue's no; `frames` is one second's news.
 
     `alive` is what the venue says whether or not there is news; `foreign` a message of a market that nobody listed.
+    Older connections than `lifetime_seconds` are ended.
     """
 
     venue: str
@@ -49,3 +50,4 @@ class Dialect:
     is_ping: Callable[[Message], bool] = lambda _: False
     greeting: Callable[[View], list[Frame]] = lambda _: []
     alive: Callable[[View], list[Frame]] = lambda _: []
+    lifetime_seconds: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,10 +88,12 @@ class Session:
             await self._send(self.dialect.hear(self._view(()), self.subscriptions, said))
 
     async def _tell_news(self, request: web.Request) -> None:
-        while True:
+        ends_at = time.monotonic() + (self.dialect.lifetime_seconds or math.inf)
+        while time.monotonic() < ends_at:
             await asyncio.sleep(self.period - time.time() % self.period)
             if self.subscriptions.topics:
                 await self._tell(request, self._met(ON_EVERY_TICK))
+        await self.socket.close(code=1000, message=b"this connection has lived long enough")
 
     async def _tell(self, request: web.Request, met: Sequence[Fault]) -> None:
         by_kind = {fault.kind: fault.params for fault in met}

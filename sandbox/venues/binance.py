@@ -90,14 +90,19 @@ def klines(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """The price's side is the taker's; `m` says that the buyer was the maker."""
-    found = view.trades(_find(view, ask), min(max(ask.whole("limit", 500), 1), 1000))
+    """The price's side is the taker's; `m` says that the buyer was the maker. From an id or a start on, the oldest
+    come first; without, the newest."""
+    market, count = _find(view, ask), min(max(ask.whole("limit", 500), 1), 1000)
+    first, ends_ms = ask.whole("fromId", -1), ask.whole("endTime", view.second * 1000)
+    if first < 0 and (start_ms := ask.whole("startTime", -1)) >= 0:
+        first = -(-start_ms // 1000)
+    found = view.trades(market, count, first=max(first, 0), last=ends_ms // 1000, oldest_first=first >= 0)
     rows = [
         {"a": trade.number, "p": trade.price, "q": trade.amount, "f": trade.number, "l": trade.number}
         | {"T": int(trade.at * 1000), "m": not trade.is_buy, "M": True}
         for trade in found
     ]
-    return rows[::-1]
+    return sorted(rows, key=lambda row: row["a"])
 
 
 def server_time(view: View, _: Ask) -> Any:

@@ -14,18 +14,43 @@ from sandbox.venues.base import Ask, Venue
 from sandbox.view import View
 
 FUNDING_SECONDS = 28_800
+SHORT_SECONDS = 14_400
+SHARE_OF_SHORT = 0.2
 
 
 def premium_index(view: View, ask: Ask) -> Any:
     wanted = ask.text("symbol")
-    funded_at = (view.second // FUNDING_SECONDS + 1) * FUNDING_SECONDS
     rows = [
         {"symbol": id_, "markPrice": quote.last, "indexPrice": quote.last, "estimatedSettlePrice": quote.last}
-        | {"lastFundingRate": f"{0.0002 * unit('funding', id_, funded_at) - 0.0001:.8f}", "interestRate": "0.00010000"}
-        | {"nextFundingTime": funded_at * 1000, "time": view.stamp_ms}
+        | {"lastFundingRate": funding_rate(id_, next_funding(id_, view.second)), "interestRate": "0.00010000"}
+        | {"nextFundingTime": next_funding(id_, view.second) * 1000, "time": view.stamp_ms}
         for id_, _, quote in view.tickers([wanted] if wanted else None)
     ]
     return rows[0] if wanted and rows else rows
+
+
+def funding_info(view: View, _: Ask) -> Any:
+    """Only markets that are not funded every eight hours."""
+    return [
+        {"symbol": id_, "adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}
+        | {"fundingIntervalHours": SHORT_SECONDS // 3600, "disclaimer": False}
+        for id_, market in view.markets.items()
+        if not market.is_halted and funding_seconds(id_) == SHORT_SECONDS
+    ]
+
+
+def funding_seconds(id_: str) -> int:
+    return SHORT_SECONDS if unit("funding-interval", id_) < SHARE_OF_SHORT else FUNDING_SECONDS
+
+
+def funding_rate(id_: str, funded_at: int) -> str:
+    """The rate that is paid at a moment."""
+    return f"{0.0002 * unit('funding', id_, funded_at) - 0.0001:.8f}"
+
+
+def next_funding(id_: str, second: int) -> int:
+    interval = funding_seconds(id_)
+    return (second // interval + 1) * interval
 
 
 VENUE = Venue(
@@ -39,6 +64,7 @@ VENUE = Venue(
         "/fapi/v1/ticker/24hr": binance.futures_tickers,
         "/fapi/v1/ticker/bookTicker": binance.best_prices,
         "/fapi/v1/premiumIndex": premium_index,
+        "/fapi/v1/fundingInfo": funding_info,
         "/fapi/v1/depth": binance.futures_depth,
         "/fapi/v1/klines": binance.klines,
         "/fapi/v1/aggTrades": binance.trades,

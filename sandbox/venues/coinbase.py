@@ -54,14 +54,17 @@ def products(view: View, ask: Ask) -> Any:
 
 
 def ticker(view: View, ask: Ask) -> Any:
+    """With a start and an end (seconds), the newest trades between them."""
     market = _find(view, ask, "id")
     quote = view.quote(market)
+    count, first = min(max(ask.whole("limit", 100), 1), 1000), ask.whole("start", 0)
     rows = [
         {"trade_id": str(trade.number), "product_id": ask.text("id"), "price": trade.price, "size": trade.amount}
         | {"time": _iso(trade.at), "side": "BUY" if trade.is_buy else "SELL"}
-        for trade in view.trades(market, min(max(ask.whole("limit", 100), 1), 1000))
+        for trade in view.trades(market, count, first=first, last=ask.whole("end", view.second))
     ]
-    rows[0]["price"] = quote.last
+    if not first:
+        rows[0]["price"] = quote.last
     return {"trades": rows, "best_bid": quote.bid, "best_ask": quote.ask}
 
 

@@ -24,6 +24,7 @@ WRAPPED = {"BTC": "UBTC", "ETH": "UETH", "SOL": "USOL"}
 FIRST_SPOT_NUMBER = 107  # of those whose coin is a number
 LEVELS = 20
 MOST_BARS = 5000
+FUNDING_SECONDS = 3600
 PERPETUAL_DECIMALS = 6
 SPOT_DECIMALS = 8
 
@@ -63,7 +64,7 @@ def perpetuals(view: View, _: Ask) -> Any:
         | ({"isDelisted": True} if market.is_halted else {})
         for _, market in listed
     ]
-    contexts = [_context(quotes.get(id_)) for id_, _ in listed]
+    contexts = [_context(quotes.get(id_), funding_rate(id_, view.second)) for id_, _ in listed]
     return [{"universe": universe, "marginTables": [], "collateralToken": 0}, contexts]
 
 
@@ -136,13 +137,18 @@ def _listed(view: View, quotes: dict[str, Quote], *, is_spot: bool) -> list[tupl
     ]
 
 
-def _context(quote: Quote | None) -> dict[str, Any]:
+def funding_rate(coin: str, second: int) -> str:
+    """Of the hour that runs."""
+    return f"{0.00005 * unit('funding', coin, second // FUNDING_SECONDS) - 0.00002:.10f}"
+
+
+def _context(quote: Quote | None, funding: str) -> dict[str, Any]:
     if quote is None:
         return {"funding": "0.0", "openInterest": "0.0", "prevDayPx": "0.0", "dayNtlVlm": "0.0", "premium": None} | {
             "oraclePx": "0.0", "markPx": "0.0", "midPx": None, "impactPxs": None, "dayBaseVlm": "0.0"
         }  # fmt: skip
     return {
-        "funding": "0.0000125",
+        "funding": funding,
         "openInterest": quote.base_volume,
         "prevDayPx": quote.open,
         "dayNtlVlm": quote.quote_volume,

@@ -88,16 +88,19 @@ def ohlc(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """`since` is a cursor in nanoseconds, and so is `last`; seconds are understood too."""
+    """`since` is a cursor in nanoseconds, and so is `last`; seconds are understood too. From there on the oldest."""
     since = ask.text("since", "0")
     after = int(since[:10]) if since[:10].isdigit() else 0
     count = min(max(ask.whole("count", 1000), 1), 1000)
     rows = [
         [trade.price, trade.amount, round(trade.at, 4), "b" if trade.is_buy else "s", "l", "", trade.number]
-        for trade in view.trades(_find(view, ask), count)
-        if trade.at >= after
+        for trade in view.trades(_find(view, ask), count, first=after, oldest_first=after > 0)
     ]
-    return _answer({ask.text("pair"): rows[::-1], "last": f"{int(view.stamp * 1000)}000000"})
+    return _answer({ask.text("pair"): sorted(rows, key=_number), "last": f"{int(view.stamp * 1000)}000000"})
+
+
+def _number(row: list[Any]) -> int:
+    return int(row[6])
 
 
 def server_time(view: View, _: Ask) -> Any:

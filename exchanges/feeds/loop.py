@@ -17,13 +17,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .base import MayCall, RejectedRow, Superseded, Unreachable
+from .base import FeedError, MayCall, RejectedRow, Superseded, Throttled, Unreachable
+from .gate import Gate
 
 T = TypeVar("T")
-Question = asyncio.Future[bool]
 
 # A loop that is silent this long after the deadline is stuck in a parser; the caller goes on without it.
 STUCK_LOOP_SECONDS = 0.9
+LONGEST_SLEEP_SECONDS = 0.5  # who waits at a gate asks again so often: it may have been stopped meanwhile
+LAST_REQUEST_SECONDS = 0.1  # before the deadline: a request that left then could not be answered
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May a request of this cost leave? The answer: after how many seconds to ask again, 0 for now."""
+
+    answer: asyncio.Future[float]
+    cost: float
 
 
 @dataclass(slots=True, eq=False)
@@ -40,14 +50,17 @@ class Call:
     row_count: int = 0
     rejected: list[RejectedRow] = field(default_factory=list)
 
-    async def ask_permission(self) -> None:
-        """Asked before every single request; the answer comes from the caller's thread."""
+    async def ask_permission(self, cost: float = 1.0) -> None:
+        """Asked before every single request; the answer comes from the caller's thread. Raises Superseded, HeldBack."""
         if self.may_call is None:
             return
-        answer: Question = asyncio.get_running_loop().create_future()
-        self.mailbox.put(answer)
-        if not await answer:
-            raise Superseded("stopped while the call was running; no further request is sent")
+        while wait_seconds := await self._ask(cost):
+            await asyncio.sleep(min(wait_seconds, LONGEST_SLEEP_SECONDS))
+
+    async def _ask(self, cost: float) -> float:
+        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.mailbox.put(Question(answer, cost))
+        return await answer
 
     def note_answer(self, status: int, body: str, *, at: float) -> None:
         self.status, self.body, self.answered_at = status, body[:500], at
@@ -67,8 +80,10 @@ def run(
     try:
         _answer_questions(call, loop)
         return done.result()
-    except BaseException:
+    except BaseException as error:
         done.cancel()
+        if isinstance(error, Throttled) and isinstance(may_call, Gate):
+            may_call.heed(error)
         raise
 
 
@@ -105,13 +120,28 @@ def _answer_questions(call: Call, loop: asyncio.AbstractEventLoop) -> None:
             raise Unreachable("no complete answer before the deadline; an answer is still being parsed") from None
         if question is None:
             return
-        assert call.may_call is not None
-        loop.call_soon_threadsafe(_settle, question, call.may_call())
+        loop.call_soon_threadsafe(_settle, question.answer, _decide(call, question.cost))
 
 
-def _settle(question: Question, answer: bool) -> None:
-    if not question.done():
-        question.set_result(answer)
+def _decide(call: Call, cost: float) -> float | FeedError:
+    assert call.may_call is not None
+    if isinstance(call.may_call, Gate):
+        try:
+            return call.may_call.ask(cost, seconds_left=call.deadline_at - time.monotonic() - LAST_REQUEST_SECONDS)
+        except FeedError as refusal:
+            return refusal
+    if call.may_call():
+        return 0.0
+    return Superseded("stopped while the call was running; no further request is sent")
+
+
+def _settle(answer: asyncio.Future[float], decision: float | FeedError) -> None:
+    if answer.done():
+        return
+    if isinstance(decision, FeedError):
+        answer.set_exception(decision)
+    else:
+        answer.set_result(decision)
 
 
 class _Process:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ FINAL_STATUSES = frozenset({401, 407, 408, 418, 429, 451, 511})
 ID_KEYS = ("symbol", "s", "pair", "market", "instId", "product_id", "ticker_id", "id", "name", "market_id")
 
 
+# What the next request of this task costs, in the venue's own weights: ccxt knows it only where it throttles.
+request_cost: ContextVar[float] = ContextVar("request_cost", default=1.0)
+
+
 @cache
 def lean_class(exchange_id: str) -> type[Any]:
     original = client_class(exchange_id)
@@ -47,11 +52,12 @@ class Lean(Client):
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         call = current_call.get()
         if call is not None:
-            await call.ask_permission()
+            await call.ask_permission(request_cost.get())
         return await super().fetch(url, method, headers, body)
 
     async def throttle(self, cost: float | None = None) -> None:
         """ccxt's own limiter makes a call pay for the one before it even after a minute of silence."""
+        request_cost.set(1.0 if cost is None else float(cost))
         step = (1.0 if cost is None else cost) * self.rateLimit / 1000
         now = time.monotonic()
         begin = max(self._free_at, now - BURST_SECONDS)

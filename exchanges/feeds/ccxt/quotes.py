@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import errors
 from ..base import BadReply, Poll, Quote, Unreachable, Unsupported
+from ..gate import HeldBack
 from ..loop import Call
 from .fields import FieldMap
 from .lean import name_of, reject
@@ -194,7 +195,7 @@ async def _one_by_one(client: Any, harvest: Harvest, route: Route) -> None:
         except Exception as error:
             if _ends_the_poll(error, harvest):
                 raise
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError | HeldBack):
                 route.turn -= 1
                 return
             reject(harvest.call, symbol, error, None)
@@ -207,7 +208,7 @@ def _seconds_left(call: Call) -> float:
 
 def _ends_the_poll(error: Exception, harvest: Harvest) -> bool:
     """One market's bad answer does not; a venue that is gone, throttles or refuses does."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | HeldBack):
         return not harvest.quotes
     kind = errors.from_exception(error)
     if isinstance(kind, Unreachable):

@@ -109,12 +109,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1."""
+    """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average over
+    `rate_window_seconds` (None: the venue says no such window)."""
 
     name: str
     has: Mapping[str, bool]
     timeframes: tuple[str, ...]
     rate_limit_ms: float
+    rate_window_seconds: float | None = None
 
 
 class RejectedRow(NamedTuple):
@@ -226,7 +228,7 @@ class Feed(Protocol):
         self, *, deadline_seconds: float, may_call: MayCall | None = None
     ) -> Mapping[str, Mapping[str, Any]]: ...
 
-    def ping(self, *, deadline_seconds: float) -> None:
+    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
         """The cheapest call that proves the venue answers (time, status or one ticker); raises FeedError."""
         ...
 

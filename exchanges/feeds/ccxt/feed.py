@@ -35,7 +35,7 @@ from .fields import FIELD_MAPS
 from .funding import FundingReader
 from .lazy import known_classes
 from .lean import lean_class
-from .quirks import quirk_of
+from .quirks import quirk_of, window_seconds
 from .session import open_session
 
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class CcxtFeed:
             has={name: bool(value) for name, value in client.has.items()},
             timeframes=tuple(client.timeframes or ()),
             rate_limit_ms=float(client.rateLimit),
+            rate_window_seconds=window_seconds(self.spec.exchange_id, client.rollingWindowSize),
         )
 
     def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
@@ -176,7 +177,7 @@ class CcxtFeed:
 
         return self._run(work, deadline_seconds, may_call)
 
-    def ping(self, *, deadline_seconds: float) -> None:
+    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
         async def work(call: Call) -> None:
             has = self._client.has
             if has.get("fetchTime"):
@@ -189,7 +190,7 @@ class CcxtFeed:
                     self._client, call, [self._any_symbol()], quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
                 )
 
-        self._run(work, deadline_seconds)
+        self._run(work, deadline_seconds, may_call)
 
     def close(self) -> None:
         """Ends all connections. The feed must not be used afterwards."""

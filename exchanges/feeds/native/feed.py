@@ -195,11 +195,11 @@ class NativeFeed:
     ) -> Mapping[str, Mapping[str, Any]]:
         raise Unsupported(f"{self.name}: balances are not read")
 
-    def ping(self, *, deadline_seconds: float) -> None:
+    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
         async def work(_: Call) -> None:
             await self.prove_alive()
 
-        self._run(work, deadline_seconds)
+        self._run(work, deadline_seconds, may_call)
 
     def close(self) -> None:
         """Ends all connections. The feed must not be used afterwards."""

@@ -73,6 +73,19 @@ class Exchange(models.Model):
     priority = models.PositiveSmallIntegerField(
         default=5, validators=[MaxValueValidator(9)], help_text="0 is collected first when workers are short, 9 last."
     )
+    budget_units = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="So many requests in the time below are the exchange's limit, in its client's weights; most requests "
+        "weigh 1. Empty: what its client says.",
+    )
+    budget_seconds = models.FloatField(
+        default=60.0,
+        db_default=60.0,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600)],
+        help_text="The time over which it counts requests; used with the number above.",
+    )
     market_filter = models.JSONField(
         default=dict,
         blank=True,

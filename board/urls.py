@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern
 
-urlpatterns: list[URLPattern] = []
+from board import page_urls
+
+urlpatterns: list[URLPattern] = [
+    *page_urls.urlpatterns,
+]

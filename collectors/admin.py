@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import ceil
 
 from django.conf import settings
@@ -102,6 +103,20 @@ class PipelineAdmin(MachineAdmin):
         return queryset, False
 
 
+def forecast_words(gap: Gap, now: datetime) -> str:
+    """When it may be done, were its exchange to fill nothing else: requests over what a minute allows."""
+    requests, budget = backfill.requests_left(gap, now), settings.BACKFILL_REQUESTS_PER_MINUTE
+    if requests == 0:
+        return ""
+    if budget == 0:
+        return "backfill is off"
+    if gap.ended_at is None:
+        return "goes on while the silence lasts"
+    if gap.next_try_at and gap.next_try_at > now:
+        return f"next try {ago(gap.next_try_at, now)}"
+    return f"{requests} requests, about {ceil(requests / budget)} min after its turn"
+
+
 @admin.register(Gap)
 class GapAdmin(MachineAdmin):
     list_display = ("market", "started", "ended", "lasted", "missed_count", "cause", "why", "filling", "forecast")
@@ -150,18 +165,7 @@ class GapAdmin(MachineAdmin):
 
     @display(description="forecast")
     def forecast(self, gap: Gap) -> str:
-        """When it may be done, were its exchange to fill nothing else: requests over what a minute allows."""
-        now = clock.now()
-        requests, budget = backfill.requests_left(gap, now), settings.BACKFILL_REQUESTS_PER_MINUTE
-        if requests == 0:
-            return ""
-        if budget == 0:
-            return "backfill is off"
-        if gap.ended_at is None:
-            return "goes on while the silence lasts"
-        if gap.next_try_at and gap.next_try_at > now:
-            return f"next try {ago(gap.next_try_at, now)}"
-        return f"{requests} requests, about {ceil(requests / budget)} min after its turn"
+        return forecast_words(gap, clock.now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Gap], search_term: str

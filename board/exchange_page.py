@@ -1,0 +1,151 @@
+"""One exchange: how it is now and since when, its pipelines' day, and what happened last."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+
+from board import gap_rows, pages
+from collectors import freshness, status
+from collectors.admin import OUTCOME_LABELS
+from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from exchanges.models import ConnectivityCheck, Exchange
+from marketmon.admin import STATUS_LABELS, cut
+from marketmon.lib import clock
+
+SHOWN = 10
+CHECK_LABELS = {"ok": "success", "started": "success", "failed": "danger", "skipped": "warning"}
+TONES = {"running": "success", "error": "danger", "stopped": "warning"}
+
+
+def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
+    """Nine queries, whatever there is."""
+    exchange = Exchange.objects.known().filter(pk=exchange_id).first()
+    if exchange is None:
+        raise Http404
+    now = clock.now()
+    context = {
+        "title": exchange.name or exchange.pk,
+        "exchange": exchange,
+        "state": _state(exchange, now),
+        "pipelines": _pipelines(exchange.pk),
+        "checks": _checks(exchange.pk),
+        "runs": _runs(exchange.pk),
+        "transitions": _transitions(exchange.pk),
+        "switches": _switches(exchange.pk),
+        "gaps": gap_rows.rows(_gaps(exchange.pk), now),
+        "links": _links(exchange.pk),
+        "heat_url": reverse("board-exchange-heat", args=[exchange.pk]),
+    }
+    return pages.show(request, "board/exchange.html", context)
+
+
+def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
+    """Its worker's status as every other page says it, and the stream's."""
+    worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange").first()
+    stream = Stream.objects.filter(pk=exchange.pk).first()
+    if worker is None:
+        return {"status": "stopped", "tone": "warning", "reason": "it has no worker yet"}
+    view = freshness.view(status.facts(worker, now), now)
+    listens = stream is not None and stream.is_delivering and (stream.held_until or now) > now
+    return {
+        "status": view.status,
+        "tone": TONES.get(view.status, "warning"),
+        "reason": view.reason,
+        "since": worker.status_since,
+        "stored_at": worker.stored_at,
+        "stored_count": worker.stored_count,
+        "heartbeat_at": worker.heartbeat_at,
+        "errors": worker.error_count,
+        "markets": worker.symbols_tracked,
+        "retry_at": worker.retry_at if worker.retry_at and worker.retry_at > now else None,
+        "transport": "listening (stream)" if listens else f"polled every {exchange.poll_interval_seconds:g} s",
+        "transport_why": stream.reason if stream else "",
+    }
+
+
+def _pipelines(exchange_id: str) -> dict[str, int]:
+    return (
+        Pipeline.objects.live()
+        .filter(market__exchange_id=exchange_id)
+        .aggregate(
+            all=Count("pk"),
+            silent=Count("pk", filter=Q(gap_open=True)),
+            frozen=Count("pk", filter=Q(frozen=True)),
+            never=Count("pk", filter=Q(received_at=None)),
+        )
+    )
+
+
+def _checks(exchange_id: str) -> list[dict[str, Any]]:
+    """Those of the newest occasion."""
+    found = list(ConnectivityCheck.objects.filter(exchange_id=exchange_id).order_by("-checked_at", "pk")[:4])
+    return [
+        {
+            "name": row.name.replace("_", " "),
+            "result": row.result,
+            "variant": CHECK_LABELS.get(row.result, ""),
+            "reason": cut(row.reason),
+            "at": row.checked_at,
+        }
+        for row in found
+        if row.checked_at == found[0].checked_at
+    ]
+
+
+def _runs(exchange_id: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "at": run.started_at,
+            "outcome": run.outcome,
+            "variant": OUTCOME_LABELS.get(run.outcome, ""),
+            "duration_ms": run.duration_ms,
+            "rows": run.rows_stored,
+            "quarantined": run.rows_quarantined,
+            "error": cut(run.error),
+        }
+        for run in Run.objects.filter(exchange_id=exchange_id).order_by("-started_at")[:SHOWN]
+    ]
+
+
+def _transitions(exchange_id: str) -> list[dict[str, Any]]:
+    rows = Transition.objects.filter(exchange_id=exchange_id).order_by("-happened_at", "-id")
+    return [
+        {
+            "at": row.happened_at,
+            "before": row.from_status,
+            "after": row.to_status,
+            "variant": STATUS_LABELS.get(row.to_status, ""),
+            "why": cut(row.reason),
+        }
+        for row in rows[:SHOWN]
+    ]
+
+
+def _switches(exchange_id: str) -> list[dict[str, Any]]:
+    rows = Switch.objects.filter(exchange_id=exchange_id).order_by("-happened_at", "-id")
+    return [{"at": row.happened_at, "to": row.to_transport, "why": cut(row.reason)} for row in rows[:SHOWN]]
+
+
+def _gaps(exchange_id: str) -> list[Gap]:
+    """Open ones first, then the newest."""
+    found = Gap.objects.filter(pipeline__market__exchange_id=exchange_id).select_related("pipeline__market")
+    running = list(found.filter(ended_at__isnull=True).order_by("-started_at", "-id")[:SHOWN])
+    return running or list(found.order_by("-started_at", "-id")[:SHOWN])
+
+
+def _links(exchange_id: str) -> list[tuple[str, str]]:
+    return [
+        ("Settings and verbs", reverse("admin:exchanges_exchange_change", args=[exchange_id])),
+        ("All gaps", f"{reverse('board-gaps')}?exchange={exchange_id}"),
+        ("All runs", f"{reverse('admin:collectors_run_changelist')}?exchange__id__exact={exchange_id}"),
+        (
+            "All pipelines",
+            f"{reverse('admin:collectors_pipeline_changelist')}?market__exchange__id__exact={exchange_id}",
+        ),
+        ("All markets", f"{reverse('admin:exchanges_market_changelist')}?exchange__id__exact={exchange_id}"),
+    ]

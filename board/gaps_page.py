@@ -1,0 +1,127 @@
+"""All gaps: which are open, why, how far each has been filled, and when the backfill may be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from board import gap_rows, pages, places
+from board.heat_views import page_number
+from collectors.backfill import MINUTE, PAGE
+from collectors.models import Gap, GapCause, GapState
+from exchanges.models import Exchange
+from marketmon.lib import clock
+
+PER_PAGE = 50
+MOST_PAGES = 200  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
+DAY = timedelta(hours=24)
+
+# Everything that is still to be asked for, and what a day brought, by exchange.
+PROGRESS = f"""
+SELECT m.exchange_id, count(*) FILTER (WHERE g.state IN ('open', 'filling')),
+       coalesce(sum(greatest(1, ceil(extract(epoch FROM coalesce(g.ended_at, %(now)s)
+                                             - coalesce(g.filled_until, g.started_at)) / {PAGE * MINUTE})))
+                FILTER (WHERE g.state IN ('open', 'filling')), 0)::bigint,
+       count(*) FILTER (WHERE g.state NOT IN ('open', 'filling')), coalesce(sum(g.filled_count), 0)
+FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
+WHERE g.state IN ('open', 'filling') OR g.started_at > %(since)s
+GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the page is narrowed to; an unknown word narrows nothing."""
+
+    state: str = ""
+    cause: str = ""
+    exchange: str = ""
+    lasting: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Wanted:
+        return cls(
+            state=given.get("state", "") if given.get("state") in GapState.values else "",
+            cause=given.get("cause", "") if given.get("cause") in GapCause.values else "",
+            exchange=given.get("exchange", "")[:64],
+            lasting=given.get("lasting", "") if given.get("lasting") in ("yes", "no") else "",
+        )
+
+    def narrow(self, gaps: QuerySet[Gap]) -> QuerySet[Gap]:
+        if self.state:
+            gaps = gaps.filter(state=self.state)
+        if self.cause:
+            gaps = gaps.filter(cause=self.cause)
+        if self.exchange:
+            gaps = gaps.filter(pipeline__market__exchange_id=self.exchange)
+        if self.lasting:
+            gaps = gaps.filter(ended_at__isnull=self.lasting == "yes")
+        return gaps
+
+    def query(self, number: int) -> str:
+        chosen = {"state": self.state, "cause": self.cause, "exchange": self.exchange, "lasting": self.lasting}
+        return urlencode({name: word for name, word in chosen.items() if word} | {"page": number})
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    """Three queries."""
+    now, wanted = clock.now(), Wanted.of(request.GET.dict())
+    number = min(page_number(request), MOST_PAGES)
+    known = Gap.objects.filter(pipeline__market__exchange__removed_at__isnull=True)
+    found = wanted.narrow(known).select_related("pipeline__market").order_by("-started_at", "-id")
+    start = (number - 1) * PER_PAGE
+    page = list(found[start : start + PER_PAGE + 1])
+    context = {
+        "title": "Gaps",
+        "wanted": wanted,
+        "states": GapState.values,
+        "causes": GapCause.values,
+        "exchanges": list(Exchange.objects.known().order_by("pk").values_list("pk", flat=True)),
+        "rows": gap_rows.rows(page[:PER_PAGE], now),
+        "number": number,
+        "before": wanted.query(number - 1) if number > 1 else "",
+        "after": wanted.query(number + 1) if len(page) > PER_PAGE and number < MOST_PAGES else "",
+        "progress": progress(now),
+        "budget": settings.BACKFILL_REQUESTS_PER_MINUTE,
+        "taken_at": now,
+    }
+    return pages.show(request, "board/gaps.html", context)
+
+
+def progress(now: datetime) -> list[dict[str, Any]]:
+    """Of each exchange with gaps of the last day, or older ones to fill. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(PROGRESS, {"now": now, "since": now - DAY})
+        rows = cursor.fetchall()
+    return [
+        {
+            "exchange": exchange,
+            "url": places.exchange(exchange),
+            "waiting": waiting,
+            "done": done,
+            "percent": round(100 * done / (done + waiting)),
+            "rows": filled,
+            "forecast": forecast(int(requests), settings.BACKFILL_REQUESTS_PER_MINUTE),
+        }
+        for exchange, waiting, requests, done, filled in rows
+    ]
+
+
+def forecast(requests: int, per_minute: int) -> str:
+    """How long the rest takes at the allowed pace, in words; exchanges are filled side by side."""
+    if requests == 0:
+        return "nothing left to ask"
+    if per_minute <= 0:
+        return "backfill is off"
+    minutes = ceil(requests / per_minute)
+    return f"{requests:,} request{'' if requests == 1 else 's'}, about {gap_rows.lasted(timedelta(minutes=minutes))}"

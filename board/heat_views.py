@@ -1,0 +1,87 @@
+"""The heat map on the board, and that of one exchange's pipelines; each also as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from board import coverage, heat, places
+from board.coverage import Line
+from exchanges.models import Exchange
+from marketmon.lib import clock
+
+HOURS = 24
+TICKS = range(0, heat.QUARTERS, 16)  # a label every four hours
+
+
+def of_exchanges(request: HttpRequest) -> HttpResponse:
+    now = clock.now()
+    lines = coverage.of_exchanges(now)
+    urls = {line.key: places.exchange(line.key) for line in lines}
+    return _render(request, {"rows": _rows(lines, urls, now), "what": "exchange", "url": reverse("board-heat")}, now)
+
+
+def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
+    if not Exchange.objects.known().filter(pk=exchange_id).exists():
+        raise Http404
+    now = clock.now()
+    page = coverage.of_pipelines(exchange_id, now, number=page_number(request))
+    urls = {line.key: places.pipeline(exchange_id, line.name, number=int(line.key)) for line in page.lines}
+    context = {
+        "rows": _rows(page.lines, urls, now),
+        "what": "pipeline",
+        "url": reverse("board-exchange-heat", args=[exchange_id]),
+        "pager": pager(page.number, page.last, page.found),
+    }
+    return _render(request, context, now)
+
+
+def page_number(request: HttpRequest) -> int:
+    text = request.GET.get("page", "1")
+    return max(1, int(text)) if text.isdecimal() and len(text) < 6 else 1
+
+
+def pager(number: int, last: int, found: int) -> dict[str, int]:
+    return {
+        "number": number,
+        "last": last,
+        "found": found,
+        "before": number - 1 if number > 1 else 0,
+        "after": number + 1 if number < last else 0,
+    }
+
+
+def _render(request: HttpRequest, context: dict[str, Any], now: datetime) -> HttpResponse:
+    template = "heat_table.html" if request.GET.get("as") == "table" else "heat_rows.html"
+    quarters = heat.window(now)
+    return render(
+        request,
+        f"board/{template}",
+        {**context, "width": heat.QUARTERS, "ticks": [quarters[tick] for tick in TICKS], "legend": heat.WORDS},
+    )
+
+
+def _rows(lines: Sequence[Line], urls: dict[str, str], now: datetime) -> list[dict[str, Any]]:
+    quarters = heat.window(now)
+    return [_row(line, urls[line.key], quarters) for line in lines]
+
+
+def _row(line: Line, url: str, quarters: Sequence[datetime]) -> dict[str, Any]:
+    found = heat.stretches(line.cells)
+    lost = [stretch for stretch in found if stretch.level in (heat.NONE, heat.LITTLE, heat.PARTLY, heat.NEARLY)]
+    share = heat.share(line.cells)
+    return {
+        "name": line.name,
+        "url": url,
+        "share": heat.share_words(share),
+        "tone": heat.Cell(10_000, round((share or 0) * 10_000)).level if share is not None else heat.UNKNOWN,
+        "stretches": [(each.level, each.first, each.count, heat.said(each, quarters)) for each in found],
+        "lost": [heat.said(each, quarters) for each in lost],
+        "unknown": sum(each.count for each in found if each.level == heat.UNKNOWN) / 4,
+        "planned": sum(each.count for each in found if each.level == heat.PLANNED) / 4,
+    }

@@ -1,0 +1,62 @@
+"""What the board's pages share: who may see them, the admin's frame around them, and answers that browsers keep."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
+from django.views.decorators.http import require_safe
+
+View = Callable[..., HttpResponse]
+
+
+def page(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
+    """A whole page: who is not signed in is asked to, who may not see it is refused."""
+
+    @wraps(view)
+    def allowed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return require_safe(admin.site.admin_view(allowed))
+
+
+def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
+    """A fragment or a chart's data, asked for again and again: sent only when it changed.
+
+    Signed out meanwhile, the page around it is loaded anew, and asks to sign in.
+    """
+
+    @wraps(view)
+    def allowed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not admin.site.has_permission(request):
+            return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        return _unless_known(request, view(request, *args, **kwargs))
+
+    return require_safe(allowed)
+
+
+def _unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
+    patch_cache_control(response, private=True, no_cache=True)
+    patch_vary_headers(response, ["Cookie"])
+    if response.status_code != 200:
+        return response
+    etag = f'"{hashlib.blake2b(response.content, digest_size=12).hexdigest()}"'
+    response.headers["ETag"] = etag
+    return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def show(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """`context` needs a `title`."""
+    return render(request, template, {**admin.site.each_context(request), **context})

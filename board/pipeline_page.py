@@ -1,0 +1,104 @@
+"""One pipeline: its price with gaps and backfilled parts, how often it is expected and why, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+
+from board import comparison, gap_rows, pages, places, series
+from board.gap_rows import GapRow
+from board.pair_page import span_of
+from collectors import cadence
+from collectors.models import Gap, Pipeline
+from marketmon.lib import clock
+
+SHOWN_GAPS = 20
+
+
+def show(request: HttpRequest, exchange_id: str, symbol: str) -> HttpResponse:
+    return _page(request, Q(market__exchange_id=exchange_id, market__symbol=symbol))
+
+
+def show_by_number(request: HttpRequest, number: str) -> HttpResponse:
+    return _page(request, Q(pk=int(number)))
+
+
+def data(request: HttpRequest, number: str) -> HttpResponse:
+    """The chart's columns and gaps."""
+    if not Pipeline.objects.filter(pk=int(number)).exists():
+        raise Http404
+    return JsonResponse(series.read(int(number), span_of(request), now=clock.now()))
+
+
+def _page(request: HttpRequest, which: Q) -> HttpResponse:
+    """Two queries."""
+    pipeline = Pipeline.objects.filter(which).select_related("market__exchange").first()
+    if pipeline is None:
+        raise Http404
+    now, market = clock.now(), pipeline.market
+    gaps = Gap.objects.filter(pipeline=pipeline).select_related("pipeline__market").order_by("-started_at")
+    shown = gap_rows.rows(gaps[:SHOWN_GAPS], now)
+    context = {
+        "title": f"{market.symbol} on {market.exchange_id}",
+        "pipeline": pipeline,
+        "market": market,
+        "price": comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask),
+        "spread_percent": (comparison.spread_share(pipeline.bid, pipeline.ask) or 0) * 100,
+        "state": _state(pipeline, shown, now),
+        "cadence": cadence.reason(
+            pipeline.expected_seconds,
+            poll_seconds=market.exchange.poll_interval_seconds,
+            ceiling_seconds=settings.CADENCE_CEILING_SECONDS,
+        ),
+        "gaps": shown,
+        "links": _links(pipeline),
+        "exchange_url": places.exchange(market.exchange_id),
+        "spans": series.SPANS,
+        "span": series.DEFAULT_SPAN,
+        "taken_at": now,
+    }
+    return pages.show(request, "board/pipeline.html", context)
+
+
+def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, Any]:
+    """What is wrong, since when and why, in the words of the ledger."""
+    market = pipeline.market
+    stopped = _why_not_collected(pipeline)
+    if stopped:
+        return {"tone": "warning", "said": "not collected", "why": stopped}
+    if pipeline.received_at is None:
+        return {"tone": "danger", "said": "never stored", "why": "no quote of this market was ever stored"}
+    if pipeline.gap_open:
+        gap = next((each for each in gaps if each.ended_at is None), None)
+        why = f"{gap.cause}: {gap.evidence}" if gap else "the sweep has found it silent"
+        return {"tone": "danger", "said": "silent", "since": pipeline.received_at, "why": why}
+    if pipeline.frozen:
+        why = f"rows come, but their values have not changed, while {market.base}/{market.quote} moves elsewhere"
+        return {"tone": "warning", "said": "frozen", "since": pipeline.changed_at, "why": why}
+    return {"tone": "success", "said": "fresh", "why": ""}
+
+
+def _why_not_collected(pipeline: Pipeline) -> str:
+    market = pipeline.market
+    reasons = (
+        (not market.active, "the exchange no longer lists this market"),
+        (market.blacklisted, "the market is blacklisted"),
+        (market.excluded, "the exchange's market filter leaves it out"),
+        (not market.exchange.is_collected, "the exchange is switched off or blacklisted by an operator"),
+    )
+    return next((words for is_so, words in reasons if is_so), "")
+
+
+def _links(pipeline: Pipeline) -> list[tuple[str, str]]:
+    market = pipeline.market
+    return [
+        (f"{market.base}/{market.quote} on all exchanges", places.pair(market.base, market.quote, number=market.pk)),
+        (market.exchange_id, places.exchange(market.exchange_id)),
+        ("Market's settings", reverse("admin:exchanges_market_change", args=[market.pk])),
+        ("History (JSON)", reverse("pipeline-history", args=[market.pk])),
+    ]

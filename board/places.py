@@ -1,0 +1,28 @@
+"""Where the pages are: addresses that a person can read, unless a symbol cannot stand in one."""
+
+from __future__ import annotations
+
+import re
+
+from django.urls import reverse
+
+# Browsers resolve `.` and `..` and some servers merge `//`; control characters are refused on their way.
+UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.{0,2}(/|$)")
+
+
+def exchange(exchange_id: str) -> str:
+    return reverse("board-exchange", args=[exchange_id])
+
+
+def pipeline(exchange_id: str, symbol: str, *, number: int) -> str:
+    if UNFIT.search(symbol):
+        return reverse("board-pipeline-by-number", args=[number])
+    return reverse("board-pipeline", args=[exchange_id, symbol])
+
+
+def pair(base: str, quote: str, *, number: int) -> str:
+    """`number` is a market of the pair."""
+    name = f"{base}/{quote}"
+    if UNFIT.search(name):
+        return f"{reverse('board-pair-of')}?market={number}"
+    return reverse("board-pair", args=[name])

@@ -1,0 +1,62 @@
+"""The search box: an exchange, a pair or a pipeline by its name, or a list of what begins like it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from board import pages, places
+from exchanges.models import Exchange, Market
+
+MOST_FOUND = 50
+MOST_READ = 500
+LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Places as (name, address); `only` is the one to go to at once."""
+
+    exchanges: list[tuple[str, str]]
+    pairs: list[tuple[str, str]]
+    pipelines: list[tuple[str, str]]
+    only: str = ""
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    words = request.GET.get("q", "").strip()[:LONGEST]
+    found = find(words)
+    if found.only:
+        return HttpResponseRedirect(found.only)
+    return pages.show(request, "board/pages_search.html", {"title": "Search", "words": words, "found": found})
+
+
+def find(words: str) -> Found:
+    """At most two queries."""
+    if not words:
+        return Found([], [], [])
+    exchanges = list(Exchange.objects.known().filter(pk__startswith=words.lower()).order_by("pk")[:MOST_FOUND])
+    markets = list(_markets(words))
+    pairs = {(m.base, m.quote): places.pair(m.base, m.quote, number=m.pk) for m in markets}
+    named = {f"{base}/{quote}".upper(): url for (base, quote), url in pairs.items()}
+    pipelines = [(str(m), places.pipeline(m.exchange_id, m.symbol, number=m.pk)) for m in markets[:MOST_FOUND]]
+    whole = {name.upper(): url for name, url in pipelines}
+    only = next((exchange.pk for exchange in exchanges if exchange.pk == words.lower()), "")
+    return Found(
+        [(exchange.pk, places.exchange(exchange.pk)) for exchange in exchanges],
+        [(f"{base}/{quote}", url) for (base, quote), url in pairs.items()][:MOST_FOUND],
+        pipelines,
+        only=places.exchange(only) if only else whole.get(words.upper()) or named.get(words.upper(), ""),
+    )
+
+
+def _markets(words: str) -> list[Market]:
+    """Active markets whose symbol begins so, `kraken:BTC/` on one exchange only."""
+    before, colon, after = words.partition(":")
+    wanted = Q(symbol__istartswith=words)
+    if colon:
+        wanted |= Q(exchange_id=before.lower(), symbol__istartswith=after)
+    known = Market.objects.filter(wanted, active=True, exchange__removed_at__isnull=True, pipeline__isnull=False)
+    return list(known.order_by("symbol", "exchange_id")[:MOST_READ])

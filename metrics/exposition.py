@@ -21,7 +21,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from access.models import UsageDay
+from access.models import Tier, UsageDay
 from collectors import freshness, status
 from collectors.models import Cursor, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
@@ -94,7 +94,7 @@ class State(Collector):
             *worker_families(views, self.now),
             breaker_family(workers, self.now),
             *pipeline_families(self.now),
-            *run_families(self.now),
+            *run_families(views, self.now),
             beat_family(self.now),
             *collection_families(self.now),
             *regime_families(),
@@ -156,11 +156,11 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
     yield from (counts, delay, open_gaps, gaps)
 
 
-def run_families(now: datetime) -> Iterator[Metric]:
+def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
     runs = gauge("runs_5m", "Collection cycles of the last 5 minutes.", "exchange", "outcome")
     stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
     duration = gauge("run_duration_seconds", "Mean duration of a cycle in the last 5 minutes.", "exchange", "outcome")
-    rows: dict[str, int] = {}
+    rows = {view.exchange: 0 for view in views if view.is_collected}
     for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT):
         runs.add_metric([exchange, outcome], count)
         duration.add_metric([exchange, outcome], float(seconds))
@@ -214,9 +214,10 @@ def grid_family(now: datetime) -> Metric:
 
 def usage_family(now: datetime) -> Metric:
     family = gauge("api_calls_today", "Calls by API keys today (UTC), by tier.", "tier")
-    used = UsageDay.objects.filter(day=now.date()).values("key__tier").annotate(calls=Sum("calls"))
-    for row in used.order_by("key__tier"):
-        family.add_metric([row["key__tier"]], row["calls"])
+    used = UsageDay.objects.filter(day=now.date()).values_list("key__tier").annotate(calls=Sum("calls"))
+    calls = dict.fromkeys(Tier.objects.order_by("rank").values_list("pk", flat=True), 0) | dict(used)
+    for tier, count in calls.items():
+        family.add_metric([tier], count)
     return family
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from django.db import OperationalError
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from access.models import Tier
 from collectors.models import Cursor, Pipeline, Run, Worker
 from exchanges.models import Exchange
 from marketmon.lib import valkey
@@ -128,6 +132,13 @@ def test_an_open_breaker_is_seen(place: Place, api: Client) -> None:
     assert value(api, "worker_consecutive_errors", exchange="kraken") == 3
 
 
+def test_zero_is_said_where_zero_is_known(place: Place, api: Client) -> None:
+    Tier.objects.get_or_create(name="gold", defaults={"rank": 9, "max_rows": 10})
+
+    assert value(api, "rows_stored_5m", exchange="kraken") == 0
+    assert value(api, "api_calls_today", tier="gold") == 0
+
+
 # --- dashboards, alerts, workflow --------------------------------------------------------------------------------
 
 
@@ -169,6 +180,37 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
     for rule in rules:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert set(rule["annotations"]) == {"summary", "description"}
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Debian's package prometheus")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "config", str(DOCS / "grafana" / "prometheus.yml")),
+        ("test", "rules", str(Path(__file__).with_name("alerts_test.yml"))),
+    ],
+    ids=["scrape configuration and rules", "alerts on made-up series"],
+)
+def test_prometheus_own_tool_agrees(arguments: Sequence[str]) -> None:
+    answer = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60)
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Debian's package prometheus")
+def test_prometheus_own_tool_finds_nothing_to_say_about_the_exposition(place: Place, api: Client) -> None:
+    body = api.get("/metrics").content
+
+    answer = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60)
+
+    assert (answer.returncode, answer.stderr) == (0, b"")
+
+
+def test_every_alert_is_tried_on_made_up_series_or_says_the_obvious() -> None:
+    tried = Path(__file__).with_name("alerts_test.yml").read_text()
+    rules = yaml.safe_load((DOCS / "grafana" / "alerts.yml").read_text())["groups"][0]["rules"]
+
+    assert {rule["alert"] for rule in rules if rule["alert"] not in tried} == {"CollectionSwitchedOff"}
 
 
 def test_the_workflow_calls_the_webhook_hourly_and_branches_on_errors() -> None:

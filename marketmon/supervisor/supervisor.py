@@ -76,9 +76,11 @@ class Supervisor:
     def _bring_up(self, nursery: Nursery, *, secrets_are_new: bool) -> None:
         self._terminal.progress(f"starting marketmon in {self._settings.home}")
         self._start_servers(nursery)
-        home_files.write_runtime(self._settings.home, self._urls)
         first_run = bool(self._settings.sandbox_port) and not (self._settings.home / PREPARED_FILE).exists()
         environ = childrens_environment(self._settings, self._urls, first_run=first_run)
+        # What commands in another terminal must know.
+        sandbox = {"SANDBOX_URL": environ["SANDBOX_URL"]} if self._settings.sandbox_port else {}
+        home_files.write_runtime(self._settings.home, {**self._urls, **sandbox})
         specs = application_specs(self._settings, environ)
         if self._settings.sandbox_port:
             nursery.start(specs["sandbox"])

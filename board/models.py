@@ -17,7 +17,7 @@ class DrillState(models.TextChoices):
 class Drill(models.Model):
     """One fault put into the sandbox on purpose, and when the system noticed, showed and overcame it.
 
-    A moment is null while it has not come; `verdict` says why a drill failed.
+    A moment is null while it has not come; `verdict` says how it went, `detected_by` and `shown_by` by what.
     """
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="drills")
@@ -32,8 +32,16 @@ class Drill(models.Model):
     healed_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=7, choices=DrillState.choices, default=DrillState.RUNNING)
     verdict = models.TextField(blank=True)
+    detected_by = models.TextField(blank=True)
+    shown_by = models.TextField(blank=True)
+    fault_number = models.IntegerField(null=True, blank=True)  # the sandbox's, to take it back early
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["exchange"], condition=models.Q(state="running"), name="one_running_drill_per_exchange"
+            )
+        ]
         indexes = [models.Index(fields=["-started_at", "-id"], name="drill_newest_first")]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Self
 
 from django.db import models
 
+from collectors.depth import models as depth_models  # noqa: F401 - Django finds models here
 from exchanges.models import Exchange, Market
 
 
@@ -24,6 +25,7 @@ class Outcome(models.TextChoices):
 
     STORED = "stored"
     THROTTLED = "throttled"
+    HELD_BACK = "held_back"  # we did not ask, to stay within the exchange's limit
     UNREACHABLE = "unreachable"
     BAD_REPLY = "bad_reply"
     DENIED = "denied"

@@ -10,22 +10,23 @@ from django.conf import settings
 from django.db import connection
 
 DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
-PARTITIONED = ("collectors_tick", "collectors_rollup")
+QUOTES = ("collectors_tick", "collectors_rollup")
+DEPTH = ("collectors_orderbook", "collectors_trade", "collectors_funding")
 NAME = re.compile(r"_(\d{4})(\d{2})(\d{2})$")
 
 
 def ensure(now: datetime) -> None:
     """Makes every partition from yesterday to DAYS_AHEAD that is not there yet."""
-    _ensure(now.date() - timedelta(days=1), now.date() + timedelta(days=DAYS_AHEAD))
+    _ensure((*QUOTES, *DEPTH), now.date() - timedelta(days=1), now.date() + timedelta(days=DAYS_AHEAD))
 
 
-def ensure_since(start: datetime, now: datetime) -> None:
+def ensure_since(start: datetime, now: datetime, *, tables: Sequence[str] = QUOTES) -> None:
     """Makes those of past days, on which nothing may have run here, for rows that are fetched later."""
-    _ensure(start.date(), now.date())
+    _ensure(tables, start.date(), now.date())
 
 
-def _ensure(first: date, last: date) -> None:
-    for table in PARTITIONED:
+def _ensure(tables: Sequence[str], first: date, last: date) -> None:
+    for table in tables:
         present = set(_partitions(table))
         for offset in range((last - first).days + 1):
             day = first + timedelta(days=offset)
@@ -38,6 +39,9 @@ def drop_expired(now: datetime) -> list[str]:
     limits = {
         "collectors_tick": now - timedelta(hours=settings.RAW_RETENTION_HOURS),
         "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
+        "collectors_orderbook": now - timedelta(days=settings.ORDERBOOK_RETENTION_DAYS),
+        "collectors_trade": now - timedelta(days=settings.TRADE_RETENTION_DAYS),
+        "collectors_funding": now - timedelta(days=settings.FUNDING_RETENTION_DAYS),
     }
     dropped = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
     with connection.cursor() as cursor:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
-from exchanges import market_filter, secrets
+from exchanges import depth_settings, market_filter, secrets
 from exchanges.feeds.base import FeedSpec
 
 SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
@@ -93,6 +93,14 @@ class Exchange(models.Model):
         help_text="Which markets are collected; empty for all. "
         '{"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}: '
         "of these quotes, of this list, and of those the 50 with the largest volume.",
+    )
+    depth = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[depth_settings.validate],
+        help_text="Order books, trades and funding rates; empty for none. "
+        '{"books": {"markets": ["BTC/USDT"], "top": 5, "levels": 10, "seconds": 10}, "trades": {"top": 3}, '
+        '"funding": {"seconds": 60}}: of the markets named and the largest ones, every so many seconds.',
     )
     credentials = models.TextField(blank=True, editable=False)
     rate_limit_ms = models.FloatField(null=True, blank=True, editable=False)

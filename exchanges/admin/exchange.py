@@ -89,6 +89,7 @@ class ExchangeAdmin(ModelAdmin):
             },
         ),
         ("Which markets", {"fields": FILTER_FIELDS}),
+        ("Besides tickers", {"fields": ("depth",)}),
         ("How to reach it", {"fields": ("data", "base_url", "proxy", "ca_file")}),
         (
             "Credentials",
@@ -106,7 +107,7 @@ class ExchangeAdmin(ModelAdmin):
             "Collection",
             {"fields": ("interval", "transport", "priority", "last_stored", "errors", "markets_collected")},
         ),
-        ("Which markets", {"fields": ("collects",)}),
+        ("Which markets", {"fields": ("collects", "depth")}),
         ("How to reach it", {"fields": ("data", "base_url", "proxy_shown", "ca_file", "credentials_set")}),
         ABILITIES,
     )

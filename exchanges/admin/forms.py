@@ -96,6 +96,10 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(f"The rate limit of {exchange.pk} allows {least:g} s and more.")
         return seconds
 
+    def clean_depth(self) -> dict[str, Any]:
+        """An emptied field is None, and means nothing but tickers."""
+        return self.cleaned_data["depth"] or {}
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if set(FILTER_FIELDS) <= set(cleaned):

@@ -19,19 +19,29 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django_celery_beat.models import PeriodicTask
 
-from collectors import ingest, lease, markets, schedule
+from collectors import ingest, lease, ledger, markets, schedule
 from collectors.models import Worker
 from exchanges import addresses, catalogue, connectivity, secrets
 from exchanges.connectivity import FAILED, OK, SKIPPED, Finding, Report
 from exchanges.feeds import known_exchange_ids
-from exchanges.feeds.base import FeedError
+from exchanges.feeds.base import Capabilities, FeedError
 from exchanges.management import fence, verbs
 from exchanges.management.fence import Refused
 from exchanges.models import Exchange, Market
 
 log = structlog.get_logger(__name__)
 
-SETTINGS = ("name", "poll_interval_seconds", "transport", "priority", "market_filter", "base_url", "proxy", "ca_file")
+SETTINGS = (
+    "name",
+    "poll_interval_seconds",
+    "transport",
+    "priority",
+    "market_filter",
+    "depth",
+    "base_url",
+    "proxy",
+    "ca_file",
+)
 WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
 PATIENCE_SECONDS = 3.0  # for a poll that is just running
 RELOADS_AT_ONCE = 6
@@ -127,6 +137,7 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
             exchange,
             market_count=_market_count(exchange_id),
             budget_seconds=budget_seconds - (time.monotonic() - started),
+            gate=_open_gate,
             health=None if permit else Finding("health", SKIPPED, "it may not be called now, or a poll is running"),
         )
     except connectivity.CannotOpen as fault:
@@ -159,7 +170,9 @@ def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime
     fields = _cleaned(wanted)
     exchange = Exchange(id=exchange_id, **fields)
     _check(exchange, list(fields))
-    report = connectivity.check(exchange, market_count=None, budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS)
+    report = connectivity.check(
+        exchange, market_count=None, budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS, gate=_open_gate
+    )
     able, capabilities = report.capabilities, report.finding("capabilities")
     if able is None or capabilities.result == FAILED:
         raise Unsuitable(f"Exchange {exchange_id} cannot be collected: {capabilities.reason}", report)
@@ -299,6 +312,10 @@ def _carry_through(exchange: Exchange, names: set[str], now: datetime) -> None:
     else:
         schedule.sync(now=now, exchange_ids=[exchange.id])
     catalogue.drop_on_commit()
+
+
+def _open_gate(exchange: Exchange, able: Capabilities) -> ledger.RequestGate:
+    return ledger.open_gate(exchange, able, priority=ledger.Priority.CHECK)
 
 
 def _get(exchange_id: str) -> Exchange:

@@ -90,6 +90,7 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "transport": exchange.transport,
         "priority": exchange.priority,
         "market_filter": exchange.market_filter,
+        "depth": exchange.depth,
         "base_url": exchange.base_url,
         "proxy": hide_secrets(exchange.proxy),
         "credentials_set": secrets.names_in(exchange.credentials),

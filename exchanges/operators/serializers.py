@@ -9,6 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from exchanges import secrets
+from exchanges.depth_settings import validate as validate_depth
 from exchanges.market_filter import validate as validate_market_filter
 from exchanges.models import Transport
 from marketmon.lib import clock
@@ -37,6 +38,12 @@ class SettingsSerializer(StrictSerializer):
         required=False,
         validators=[validate_market_filter],
         help_text='{"quotes": ["USDT"], "symbols": ["BTC/EUR"], "top": 50}; {} collects all.',
+    )
+    depth = serializers.JSONField(
+        required=False,
+        validators=[validate_depth],
+        help_text='{"books": {"top": 5, "levels": 10, "seconds": 10}, "trades": {"markets": ["BTC/USDT"]}, '
+        '"funding": {}}; {} collects tickers only.',
     )
     base_url = serializers.CharField(max_length=300, allow_blank=True, required=False)
     proxy = serializers.CharField(max_length=300, allow_blank=True, required=False)

@@ -1,0 +1,1 @@
+"""Order books, trades and funding rates: what is collected besides tickers, between the polls."""

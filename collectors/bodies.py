@@ -107,8 +107,12 @@ def all_pairs(now: datetime, *, accepts_gzip: bool) -> Body:
     return _ready(PAIRS, now, accepts_gzip) or _rendered(PAIRS, _render_pairs, accepts_gzip)
 
 
-def one_source(source: str, now: datetime) -> Body | None:
-    """One source's rows joined, without anything around them; None when the pulse has none ready."""
+def one_source(source: str, now: datetime) -> Body:
+    """One listed source's rows joined, without anything around them. Raises CollectorAbsent."""
+    return _ready_source(source, now) or _render_source(source, now)
+
+
+def _ready_source(source: str, now: datetime) -> Body | None:
     if not _may_ask():
         return None
     try:
@@ -121,6 +125,11 @@ def one_source(source: str, now: datetime) -> Body | None:
     count, _, joined = fragment.partition(b" ")
     body = Body(_moment(taken_at), _edge(edge), int(count), joined)
     return body if body.is_good(now) else None
+
+
+def _render_source(source: str, now: datetime) -> Body:
+    rows = pipelines_status.read_source(source, now)
+    return Body(now, None, len(rows.names.names), b",".join(pipelines.entries(rows)))
 
 
 def _render_pipelines(now: datetime) -> Body:

@@ -334,10 +334,10 @@ def _everything(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
 def _one_source(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
     if not wanted.sources or len(wanted.sources) > 1 or wanted.symbols is not None or wanted.after is not None:
         return None
-    ready_rows = bodies.one_source(wanted.sources[0], call.now)
-    if ready_rows is None or ready_rows.count > cap:
+    rows = bodies.one_source(wanted.sources[0], call.now)
+    if rows.count > cap:
         return None
-    return _packed(pipelines.body([ready_rows.content], count=ready_rows.count, source=wanted.source_text), call)
+    return _packed(pipelines.body([rows.content], count=rows.count, source=wanted.source_text), call)
 
 
 def _page(call: Call, wanted: WantedPipelines, cap: int) -> Answer:

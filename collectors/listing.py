@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from collectors.snapshot import RowNames
 from exchanges.models import Market
@@ -57,6 +58,7 @@ class Listing:
 
 _lock = threading.Lock()
 _current: tuple[tuple[Any, ...], Listing] | None = None
+_by_source: dict[str, tuple[str | None, Groups]] = {}
 
 
 def current() -> Listing:
@@ -76,6 +78,15 @@ def current() -> Listing:
         return _current[1]
 
 
+def of_source(source: str, fingerprint: str | None) -> Groups:
+    """One source's rows, read anew when its markets' fingerprint is unknown or another one than before."""
+    known = _by_source.get(source)
+    if known is None or fingerprint is None or known[0] != fingerprint:
+        rows = _collected().filter(source=source).values_list("id", "base")
+        known = _by_source[source] = (fingerprint, _grouped(((source, base), market) for market, base in rows))
+    return known[1]
+
+
 def recent() -> Listing:
     """The listing that this process has, however old: good enough to recognise a name, not to reject one."""
     known = _current
@@ -83,8 +94,7 @@ def recent() -> Listing:
 
 
 def _load() -> Listing:
-    listed = Market.objects.collected().filter(exchange__removed_at__isnull=True)
-    collected = list(listed.values_list("id", "source", "base", "quote", "exchange_id"))
+    collected = list(_collected().values_list("id", "source", "base", "quote", "exchange_id"))
     known = Market.objects.order_by().values_list("source", "base").distinct()
     pairs = _grouped(((base + quote,), market) for market, _, base, quote, _ in collected)
     several = dict(pairs.several)
@@ -101,13 +111,17 @@ def _load() -> Listing:
     )
 
 
+def _collected() -> QuerySet[Market]:
+    return Market.objects.collected().filter(exchange__removed_at__isnull=True)
+
+
 def _grouped(named: Iterable[tuple[tuple[str, ...], int]]) -> Groups:
     markets: dict[tuple[str, ...], list[int]] = {}
     for name, market in named:
         markets.setdefault(name, []).append(market)
     names = tuple(sorted(markets))
     return Groups(
-        names=RowNames(names),
+        names=RowNames(names, lasts=True),
         firsts=tuple(markets[name][0] for name in names),
         several=tuple((row, tuple(markets[name])) for row, name in enumerate(names) if len(markets[name]) > 1),
     )

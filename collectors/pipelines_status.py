@@ -25,6 +25,15 @@ STORED = """
 SELECT date_trunc('second', received_at), gaps_24h, string_agg(int4send(market_id), ''::bytea)
 FROM collectors_pipeline GROUP BY 1, 2
 """
+# The same of one source, and what tells whether its list of markets is still the one we know.
+STORED_OF_SOURCE = """
+WITH market AS MATERIALIZED (SELECT id, xmin::text || '.' || cmin::text AS version
+                             FROM exchanges_market WHERE source = %(source)s)
+SELECT date_trunc('second', received_at), gaps_24h, string_agg(int4send(market_id), ''::bytea),
+       (SELECT md5(string_agg(version, ',')) FROM market)
+       || (SELECT md5(string_agg(xmin::text || '.' || cmin::text, ',')) FROM exchanges_exchange)
+FROM collectors_pipeline WHERE market_id = ANY(ARRAY(SELECT id FROM market)) GROUP BY 1, 2
+"""
 NEVER = -1
 
 # Sorted by code points, as Python sorts: the database's own order would make cursors skip rows.
@@ -58,14 +67,24 @@ def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
         known, stored = listing.current(), load()
     except DatabaseError as error:
         raise CollectorAbsent("the collector's state cannot be read") from error
-    return _pipelines(known, stored, now), _pairs(known, stored, workers, now)
+    return _pipelines(known.pipelines, stored, now), _pairs(known, stored, workers, now)
 
 
 def read_pipelines(now: datetime) -> PipelineRows:
     """All rows of document 4. Two queries. Raises CollectorAbsent."""
     require_collection()
     try:
-        return _pipelines(listing.current(), load(), now)
+        return _pipelines(listing.current().pipelines, load(), now)
+    except DatabaseError as error:
+        raise CollectorAbsent("the collector's state cannot be read") from error
+
+
+def read_source(source: str, now: datetime) -> PipelineRows:
+    """The rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
+    require_collection()
+    try:
+        stored, fingerprint = _load_source(source)
+        return _pipelines(listing.of_source(source, fingerprint), stored, now)
     except DatabaseError as error:
         raise CollectorAbsent("the collector's state cannot be read") from error
 
@@ -81,21 +100,31 @@ def require_collection() -> None:
 
 
 def load() -> Stored:
-    stored = Stored({}, {})
     with connection.cursor() as cursor:
         cursor.execute(STORED)
-        for stored_at, gaps, packed in cursor.fetchall():
-            markets = array("i", bytes(packed))
-            if sys.byteorder == "little":
-                markets.byteswap()
-            stored.seconds.update(dict.fromkeys(markets, int(stored_at.timestamp()) if stored_at else NEVER))
-            if gaps:
-                stored.gaps.update(dict.fromkeys(markets, gaps))
+        return _unpacked(cursor.fetchall())
+
+
+def _load_source(source: str) -> tuple[Stored, str | None]:
+    with connection.cursor() as cursor:
+        cursor.execute(STORED_OF_SOURCE, {"source": source})
+        groups = cursor.fetchall()
+    return _unpacked(group[:3] for group in groups), groups[0][3] if groups else None
+
+
+def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> Stored:
+    stored = Stored({}, {})
+    for stored_at, gaps, packed in groups:
+        markets = array("i", bytes(packed))
+        if sys.byteorder == "little":
+            markets.byteswap()
+        stored.seconds.update(dict.fromkeys(markets, int(stored_at.timestamp()) if stored_at else NEVER))
+        if gaps:
+            stored.gaps.update(dict.fromkeys(markets, gaps))
     return stored
 
 
-def _pipelines(known: listing.Listing, stored: Stored, now: datetime) -> PipelineRows:
-    groups = known.pipelines
+def _pipelines(groups: Groups, stored: Stored, now: datetime) -> PipelineRows:
     seconds = _newest(groups, stored.seconds)
     gaps = [stored.gaps.get(market, 0) for market in groups.firsts]
     for row, markets in groups.several:

@@ -50,9 +50,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowNames:
-    """What the rows are called, sorted; the same object for as long as nothing changes, so it is a key for caches."""
+    """What the rows are called, sorted. One that `lasts` stays the same object until a name changes: a key for caches."""
 
     names: tuple[tuple[str, ...], ...]
+    lasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

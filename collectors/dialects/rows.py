@@ -13,7 +13,7 @@ from collectors.snapshot import RowNames
 from marketmon.lib.clock import seconds_z
 
 Key = TypeVar("Key")
-WORTH_KEEPING = 2000
+KEPT_LISTS = 512  # a few for each document and one for each source
 
 
 class Tails(dict[Key, bytes], Generic[Key]):
@@ -29,8 +29,8 @@ class Tails(dict[Key, bytes], Generic[Key]):
 
 
 def heads(names: RowNames, fields: tuple[str, ...]) -> Sequence[bytes]:
-    """`{"source":"binance_spot","symbol":"BTC"` of each row; those of long lists are kept while they are in use."""
-    return _kept(names, fields) if len(names.names) >= WORTH_KEEPING else _made(names, fields)
+    """`{"source":"binance_spot","symbol":"BTC"` of each row; those of lists that last are kept."""
+    return _kept(names, fields) if names.lasts else _made(names, fields)
 
 
 def _made(names: RowNames, fields: tuple[str, ...]) -> tuple[bytes, ...]:
@@ -39,7 +39,7 @@ def _made(names: RowNames, fields: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 _text = lru_cache(maxsize=20_000)(orjson.dumps)  # sources and symbols come again and again
-_kept = lru_cache(maxsize=4)(_made)
+_kept = lru_cache(maxsize=KEPT_LISTS)(_made)
 
 
 def whole_second(moment: datetime) -> int:

@@ -7,7 +7,8 @@ import pytest
 from django.test import Client
 
 from collectors.dialects import pipelines
-from exchanges.models import Market
+from exchanges.models import Exchange, Market
+from marketmon.lib import clock
 from tests.documents.conftest import Venue
 
 DOCUMENTED = {
@@ -247,3 +248,24 @@ def test_the_rule_alone_at_its_edges() -> None:
         "down",
         "down",
     ]
+
+
+def test_one_sources_rows_follow_its_markets_at_once(client: Client, key_of: Callable[..., str], world: None) -> None:
+    def of_binance() -> list[str]:
+        return [symbol for _, symbol in names(get(client, key, source="binance_spot"))]
+
+    key = key_of()
+    assert of_binance() == ["BTC", "ETH"]
+    Market.objects.filter(source="binance_spot", base="ETH").update(blacklisted=True)
+    assert of_binance() == ["BTC"]
+    Market.objects.filter(source="binance_spot", base="ETH").update(blacklisted=False, base="AVAX")
+    assert of_binance() == ["AVAX", "BTC"]
+    Exchange.objects.filter(pk="binance").update(enabled=False, removed_at=clock.now())
+    assert of_binance() == []
+
+
+def test_one_sources_newest_row_counts_over_its_markets_of_a_base(
+    client: Client, key_of: Callable[..., str], world: None
+) -> None:
+    rows = get(client, key_of(), source="BINANCE_spot").json()["data"]
+    assert [(row["symbol"], row["delay_seconds"]) for row in rows] == [("BTC", 2), ("ETH", 2)]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, re_path
 
-from board import page_urls
+from board import drill_views, page_urls, views
+
+# The page puts the words in: `VERB` and `EXCHANGE` stand for them until then.
+ACT = "(?P<verb>restart|backfill|VERB)/(?P<exchange_id>[a-z0-9_-]{1,64}|EXCHANGE)"
 
 urlpatterns: list[URLPattern] = [
+    re_path(r"^board/?$", views.index, name="board"),
+    re_path(r"^board/live/?$", views.live_view, name="board-live"),
+    re_path(rf"^board/act/{ACT}/?$", views.act, name="board-act"),
+    *drill_views.urlpatterns,
     *page_urls.urlpatterns,
 ]

@@ -124,4 +124,4 @@ class SecurityPolicy:
 def _policy(request: HttpRequest, response: HttpResponseBase) -> str:
     if not response.headers.get("Content-Type", "").startswith("text/html"):
         return DATA_POLICY
-    return ADMIN_POLICY if request.path.startswith("/admin") else PAGES_POLICY
+    return ADMIN_POLICY if request.path.startswith(("/admin", "/board")) else PAGES_POLICY

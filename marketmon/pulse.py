@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from board import drills, live
 from collectors import bodies, sweep
 from exchanges import management
 from marketmon.lib import clock
@@ -48,11 +49,23 @@ def beat() -> None:
     if swept.gaps_opened or swept.workers_turned:
         log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
     publish(now)
+    look_at_drills(now)
+
+
+def look_at_drills(now: datetime) -> None:
+    """After what readers are sent: a drill wants to know when they were told."""
+    try:
+        drills.look_at_all(now)
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("drills_not_looked_at", error=str(error).strip())
 
 
 def publish(now: datetime) -> None:
-    """The status bodies, rendered once for all web processes; without them each renders for itself."""
-    try:
-        bodies.publish(now)
-    except (DatabaseError, InterfaceError, redis.RedisError) as error:
-        log.warning("bodies_not_published", error=str(error).strip())
+    """The status bodies and the board, rendered once for all web processes; without them each renders for itself."""
+    for name, part in (("bodies", bodies.publish), ("board", live.publish)):
+        try:
+            part(now)
+        except (DatabaseError, InterfaceError, redis.RedisError) as error:
+            log.warning("not_published", part=name, error=str(error).strip())
+        except Exception:  # a page that cannot be drawn must not stop the sweep; the web says so to who asks
+            log.exception("not_published", part=name)

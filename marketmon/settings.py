@@ -300,14 +300,14 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}marketmon/favicon.svg"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "marketmon.dashboard.fill",
+    "DASHBOARD_CALLBACK": "board.views.fill",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
             {
                 "title": "Collection",
                 "items": [
-                    {"title": "Overview", "icon": "monitor_heart", "link": reverse_lazy("admin:index")},
+                    {"title": "Board", "icon": "monitor_heart", "link": reverse_lazy("admin:index")},
                     {
                         "title": "Exchanges",
                         "icon": "account_balance",

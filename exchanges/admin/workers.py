@@ -7,16 +7,13 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
-from django.views.decorators.http import require_GET
 from unfold.decorators import action, display
 
 from collectors.api import view_of, with_status
 from collectors.models import Worker, WorkerStatus
 from exchanges.admin.acting import carry_out
 from exchanges.admin.dialogs import ConfirmForm
-from marketmon import dashboard
-from marketmon.admin import STATUS_LABELS, MachineAdmin, back_to_page, cut, polled, since, word_filter
+from marketmon.admin import STATUS_LABELS, MachineAdmin, back_to_page, cut, since, word_filter
 from marketmon.lib import clock
 
 
@@ -42,10 +39,6 @@ class WorkerAdmin(MachineAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         return super().get_queryset(request).filter(exchange__removed_at__isnull=True)  # type: ignore[no-any-return]
-
-    def get_urls(self) -> list[Any]:
-        board = polled(require_GET(dashboard.board), permission="collectors.view_worker")
-        return [path("board/", board, name="marketmon_board"), *super().get_urls()]
 
     @display(description="status", label=STATUS_LABELS)
     def state(self, worker: Worker) -> str:

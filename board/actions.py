@@ -1,0 +1,91 @@
+"""What an operator can do from the board itself; what needs a dialog is the admin's. All of it is in the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import redis
+from celery.exceptions import CeleryError
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_POST
+from kombu.exceptions import KombuError
+
+from collectors.models import TO_FILL, Backfill, Gap
+from collectors.tasks import FILL_SECONDS, fill_gaps
+from exchanges import management
+from exchanges.admin.acting import call
+from exchanges.management import fence
+
+PERMISSION = "exchanges.change_exchange"
+CLAIMED_FOR = timedelta(seconds=60)  # a claim is kept as a next try this near; what waits longer is paused
+
+
+def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
+    """One verb for one exchange, and what came of it in a sentence."""
+    if not request.user.has_perm(PERMISSION):
+        return _said("You may look, but not act: that needs the operator's role.", is_done=False, status=403)
+    try:
+        return _said(VERBS[verb](request, exchange_id))
+    except management.NotFound:
+        return _said(f"There is no exchange {exchange_id}.", is_done=False, status=404)
+    except management.Refused as refusal:
+        return _said(str(refusal), is_done=False, status=409)
+
+
+view = require_POST(act)
+
+
+def _said(text: str, *, is_done: bool = True, status: int = 200) -> HttpResponse:
+    return JsonResponse({"said": text, "is_done": is_done}, status=status, headers={"Cache-Control": "no-store"})
+
+
+def _restart(request: HttpRequest, exchange_id: str) -> str:
+    if management.restart(exchange_id, **call(request)):
+        return f"{exchange_id}'s worker is restarted with a clean record."
+    return f"{exchange_id} was restarted a moment ago, and has had no error since."
+
+
+def _backfill(request: HttpRequest, exchange_id: str) -> str:
+    gaps = ask_again(exchange_id, **call(request))
+    if not gaps:
+        return f"{exchange_id} has no gap that could be filled."
+    if not _send_fill(exchange_id):
+        return f"{gaps} gaps of {exchange_id} are next; the queue cannot be reached now, so the next poll starts them."
+    return f"{gaps} gaps of {exchange_id} are asked for in the next pauses between polls."
+
+
+VERBS: dict[str, Callable[[HttpRequest, str], str]] = {"restart": _restart, "backfill": _backfill}
+
+
+def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> int:
+    """Forgets the pauses of an exchange's gaps, so that the next turn takes them; how many there are to fill.
+
+    What the exchange told us to wait for stays, and so does a request that is just being made.
+    """
+    with transaction.atomic():
+        exchange = fence.locked(exchange_id)
+        if not exchange.is_collected:
+            raise management.Refused(f"{exchange_id} is stopped on purpose, and no request is made to it")
+        mine = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, state__in=TO_FILL)
+        paused = Q(next_try_at__gt=now + CLAIMED_FOR) | Q(next_try_at__gt=now, attempts__gt=0)
+        mine.filter(paused).update(next_try_at=None, attempts=0)
+        count = mine.count()
+        if count:
+            Backfill.objects.update_or_create(exchange=exchange, defaults={"has_work": True})
+        fence.record("backfill", by=by, now=now, exchange=exchange_id, origin=origin, changed=bool(count))
+    return count
+
+
+def _send_fill(exchange_id: str) -> bool:
+    """Lost, it costs nothing but time: every good poll sends another."""
+    if not settings.COLLECTION_ENABLED:
+        return False
+    try:
+        fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
+    except (KombuError, CeleryError, redis.RedisError, OSError):
+        return False
+    return True

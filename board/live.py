@@ -1,0 +1,188 @@
+"""The live board between its maker and its readers: rendered once a second by the pulse into Valkey, handed out by
+the web, which renders for itself when the pulse has been silent for three seconds or Valkey is away.
+
+A browser names the hashes of the parts that it shows and is sent only the others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+import redis
+from django.conf import settings
+
+from board import fragments, tiles
+from board.fragments import HASH_CHARACTERS, Fragment
+from collectors import bodies
+from marketmon.lib import clock, valkey
+
+KEY = "board:live"
+EXPIRES_SECONDS = 10
+SILENCE_SECONDS = 3.0  # of the pulse
+POLL_SECONDS = 0.1
+AWAY_SECONDS = 1.0  # how long a Valkey that failed is left alone
+OWN_SECONDS = 1.0  # as often as the pulse would
+REMEMBERED_ANSWERS = 64  # boards that poll in step have the same hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All parts at `taken_at`; `order` is the hash of their names, in order, and `etag` of everything."""
+
+    taken_at: datetime
+    parts: Mapping[str, Fragment]
+    order: str
+    etag: str
+
+    def is_good(self, now: datetime) -> bool:
+        return 0 <= (now - self.taken_at).total_seconds() < SILENCE_SECONDS
+
+
+def picture_of(parts: Mapping[str, Fragment], taken_at: datetime) -> Picture:
+    hashes = "".join(part.hash for part in parts.values())
+    names = "\n".join(parts)
+    return Picture(taken_at, parts, fragments.hash_of("order", names), fragments.hash_of("etag", names + hashes))
+
+
+def draw(now: datetime) -> Picture:
+    """Reads and renders. Raises DatabaseError, InterfaceError."""
+    return picture_of(fragments.render(tiles.read(now)), now)
+
+
+# --- the pulse's side -------------------------------------------------------------------------------------------
+
+
+def publish(now: datetime) -> None:
+    """Raises redis.RedisError, DatabaseError, InterfaceError."""
+    picture = draw(now)
+    fields: dict[str, str | bytes | float] = {
+        "taken_at": now.timestamp(),
+        "etag": picture.etag,
+        "hashes": orjson.dumps([[name, part.hash] for name, part in picture.parts.items()]),
+        **{f"part:{name}": part.html for name, part in picture.parts.items()},
+    }
+    with valkey.client().pipeline(transaction=True) as together:
+        together.delete(KEY)
+        together.hset(KEY, mapping=cast("dict[Any, Any]", fields))
+        together.expire(KEY, EXPIRES_SECONDS)
+        together.execute()
+
+
+# --- the web's side ---------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_own_lock = threading.Lock()
+_held: Picture | None = None
+_own: Picture | None = None
+_asked_at = 0.0
+_away_until = 0.0
+
+
+def current() -> Picture:
+    """The newest picture. Raises DatabaseError, InterfaceError when it must render for itself and cannot."""
+    if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
+        return draw(clock.now())
+    now = clock.now()
+    made = _from_pulse()
+    return made if made is not None and made.is_good(now) else _rendered_here()
+
+
+def _from_pulse() -> Picture | None:
+    """One thread asks Valkey, a few times a second; the others go on with what is held."""
+    global _held, _asked_at
+    if time.monotonic() - _asked_at < POLL_SECONDS or time.monotonic() < _away_until:
+        return _held
+    if not _lock.acquire(blocking=_held is None):
+        return _held
+    try:
+        if time.monotonic() - _asked_at >= POLL_SECONDS:
+            _held = _fetched(_held)
+            _asked_at = time.monotonic()
+        return _held
+    finally:
+        _lock.release()
+
+
+def _fetched(held: Picture | None) -> Picture | None:
+    """What has changed since `held`; the rest is kept. Parts that are replaced meanwhile come with the next look."""
+    global _away_until
+    try:
+        taken_at, etag, hashes = _fields("taken_at", "etag", "hashes")
+        if taken_at is None or etag is None or hashes is None:
+            return None
+        moment = datetime.fromtimestamp(float(taken_at), UTC)
+        if held is not None and held.etag == etag.decode():
+            return replace(held, taken_at=moment)
+        return _merged(held, orjson.loads(hashes), moment)
+    except redis.RedisError:
+        _away_until = time.monotonic() + AWAY_SECONDS
+        return None
+
+
+def _merged(held: Picture | None, hashes: list[tuple[str, str]], taken_at: datetime) -> Picture | None:
+    known = dict(held.parts) if held is not None else {}
+    wanted = [name for name, digest in hashes if name not in known or known[name].hash != digest]
+    brought = _fields(*(f"part:{name}" for name in wanted)) if wanted else []
+    if None in brought:
+        return held
+    digests = dict(hashes)
+    new = {
+        name: Fragment(digests[name], html.decode())
+        for name, html in zip(wanted, cast("list[bytes]", brought), strict=True)
+    }
+    return picture_of({name: new.get(name) or known[name] for name, _ in hashes}, taken_at)
+
+
+def _fields(*names: str) -> list[bytes | None]:
+    return cast("list[bytes | None]", valkey.client().hmget(KEY, list(names)))
+
+
+def _rendered_here() -> Picture:
+    """This process's own rendering, once a second for all that ask."""
+    global _own
+    with _own_lock:
+        now = clock.now()
+        if _own is None or not 0 <= (now - _own.taken_at).total_seconds() < OWN_SECONDS:
+            _own = draw(now)
+        return _own
+
+
+# --- the answer -------------------------------------------------------------------------------------------------
+
+_answers: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+_answers_lock = threading.Lock()
+
+
+def answer(picture: Picture, *, order: str, have: str) -> bytes | None:
+    """What a browser lacks that shows the parts of these hashes, as gzipped JSON; None when it lacks nothing."""
+    slot = (picture.etag, order, have)
+    with _answers_lock:
+        if slot in _answers:
+            _answers.move_to_end(slot)
+            return _answers[slot]
+    body = _answer(picture, order, have)
+    if body is None:
+        return None
+    with _answers_lock:
+        _answers[slot] = body
+        while len(_answers) > REMEMBERED_ANSWERS:
+            _answers.popitem(last=False)
+    return body
+
+
+def _answer(picture: Picture, order: str, have: str) -> bytes | None:
+    shown = {have[at : at + HASH_CHARACTERS] for at in range(0, len(have), HASH_CHARACTERS)}
+    lacking = {name: [part.hash, part.html] for name, part in picture.parts.items() if part.hash not in shown}
+    if not lacking and order == picture.order:
+        return None
+    body: dict[str, object] = {"order": picture.order, "changed": lacking}
+    if order != picture.order:
+        body["names"] = list(picture.parts)
+    return bodies.compressed(orjson.dumps(body))

@@ -1,0 +1,81 @@
+"""The board for browsers: the page, which is also the admin's first, and what keeps it live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import mark_safe
+from django.views.decorators.http import require_GET
+
+from board import actions, guide, live
+from board.fragments import TILE
+from marketmon.admin import polled
+from marketmon.lib import clock
+from marketmon.lib.problems import problem
+
+PERMISSION = "collectors.view_worker"
+MOST_HASHES = 16_000  # characters: 2,000 exchanges
+NOTHING = "board/nothing.html"
+
+
+def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's callback for the first page."""
+    if request.user.has_perm(PERMISSION):
+        context |= board_context(request)
+    return context
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """`/board/`: the admin's first page, for those who may see the board."""
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    return admin.site.index(request)
+
+
+def board_context(request: HttpRequest) -> dict[str, Any]:
+    """The shell holds a first picture, so that nobody waits for a script to see what is wrong."""
+    try:
+        picture = live.current()
+    except (DatabaseError, InterfaceError):
+        return {"board": {"is_lost": True}}
+    parts = {
+        # The parts are templates' own output, in which everything that came from outside is escaped.
+        name: {"name": name, "hash": part.hash, "html": mark_safe(part.html)}  # noqa: S308
+        for name, part in picture.parts.items()
+    }
+    return {
+        "board": {
+            **{name: part for name, part in parts.items() if not name.startswith(TILE)},
+            "tiles": [part for name, part in parts.items() if name.startswith(TILE)],
+            "order": picture.order,
+            "taken_at": clock.milliseconds_z(picture.taken_at),
+            "may_act": request.user.has_perm(actions.PERMISSION),
+            "guide": guide.find(request),
+            "heat_panel": ["board/heat_panel.html", NOTHING],
+            "drill_card": ["board/drill_card.html", NOTHING],
+        }
+    }
+
+
+def live_parts(request: HttpRequest) -> HttpResponse:
+    """The parts that the browser does not show yet; 304 when it shows them all."""
+    have = request.GET.get("have", "")[:MOST_HASHES]
+    try:
+        picture = live.current()
+    except (DatabaseError, InterfaceError):
+        return problem(503, "The database cannot be reached, so nobody knows how things are.")
+    body = live.answer(picture, order=request.GET.get("order", ""), have=have)
+    headers = {"Board-Taken-At": clock.milliseconds_z(picture.taken_at), "ETag": f'"{picture.etag}"'}
+    if body is None:
+        return HttpResponse(status=304, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+index = admin.site.admin_view(require_GET(page))
+live_view = polled(require_GET(live_parts), permission=PERMISSION)
+act = admin.site.admin_view(actions.view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
-from board import drill_views, page_urls, views
+from board import badges, drill_views, page_urls, status_page, views
 
 # The page puts the words in: `VERB` and `EXCHANGE` stand for them until then.
 ACT = "(?P<verb>restart|backfill|VERB)/(?P<exchange_id>[a-z0-9_-]{1,64}|EXCHANGE)"
@@ -15,4 +15,8 @@ urlpatterns: list[URLPattern] = [
     re_path(rf"^board/act/{ACT}/?$", views.act, name="board-act"),
     *drill_views.urlpatterns,
     *page_urls.urlpatterns,
+    re_path(r"^status/?$", status_page.page, name="public-status"),
+    re_path(r"^status\.json/?$", status_page.data, name="public-status-data"),
+    re_path(r"^badge/exchange/(?P<exchange_id>[^/]{1,64})\.svg$", badges.exchange, name="badge-exchange"),
+    re_path(r"^badge/pair/(?P<name>[^/]{1,120})\.svg$", badges.pair, name="badge-pair"),
 ]

@@ -252,6 +252,7 @@ TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])  # networks whose X-Fo
 STATUS_BODY_MAX_AGE_SECONDS = env.float("STATUS_BODY_MAX_AGE_SECONDS", 2.0)  # 0: each request is rendered on its own
 RATE_OUTLIER_SHARE = env.float("RATE_OUTLIER_SHARE", 0.05)  # further than this from the median of three or more
 
+PUBLIC_STATUS = env.bool("PUBLIC_STATUS", True)  # /status, /status.json and the badges, without login
 # --- metrics: webhook, candles, regimes, grids (metrics/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = env.str("METRICS_WEBHOOK_TOKEN", "")  # empty: open, as an internal service
 METRICS_BUDGET_SECONDS = env.float("METRICS_BUDGET_SECONDS", 60.0)

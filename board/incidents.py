@@ -1,0 +1,121 @@
+"""What went wrong lately, in words for everybody: made of status changes and of long gaps, without anybody's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Window
+from django.db.models.functions import Lead
+
+from collectors.models import GapCause, Transition, WorkerStatus
+
+DAYS = 14
+MOST_SHOWN = 50
+LONG_GAP = timedelta(minutes=5)
+LEAST = timedelta(minutes=1)  # shorter ones are over before anybody has read of them
+APART = timedelta(minutes=5)  # less than this between two troubles is one trouble
+
+# Cause by cause, the one that explains more first.
+WORDS = {
+    GapCause.OUR_OUTAGE: "Our own collection was interrupted.",
+    GapCause.RATE_LIMITED: "The exchange asked us to slow down.",
+    GapCause.EXCHANGE_OUTAGE: "The exchange did not answer, or answered without data.",
+    "": "No current data could be collected.",
+}
+CAUSES = list(WORDS)
+
+# Markets that fell silent in the same minutes are one trouble. Gaps that are still open come through their own index.
+LONG_GAPS = """
+SELECT m.exchange_id, g.cause, min(g.started_at), nullif(max(coalesce(g.ended_at, 'infinity')), 'infinity')
+FROM (SELECT * FROM collectors_gap WHERE ended_at >= %(since)s
+      UNION ALL SELECT * FROM collectors_gap WHERE ended_at IS NULL) AS g
+JOIN exchanges_market AS m ON m.id = g.pipeline_id
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
+WHERE g.cause = ANY(%(causes)s) AND coalesce(g.ended_at, %(now)s) - g.started_at >= %(long)s
+GROUP BY m.exchange_id, g.cause, date_bin(%(apart)s, g.started_at, '2000-01-01 00:00:00+00'),
+         date_bin(%(apart)s, g.ended_at, '2000-01-01 00:00:00+00')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
+
+    exchanges: tuple[str, ...]
+    cause: str
+    started_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.cause]
+
+    def lasted(self, now: datetime) -> timedelta:
+        return (self.ended_at or now) - self.started_at
+
+
+def read(now: datetime) -> Sequence[Incident]:
+    """The newest first. Two queries."""
+    since = now - timedelta(days=DAYS)
+    return tell([*_of_transitions(since), *_of_gaps(since, now)], now)[:MOST_SHOWN]
+
+
+def tell(found: Iterable[Incident], now: datetime) -> Sequence[Incident]:
+    """One trouble for what overlaps or nearly does, exchange by exchange; then one for all that our outage hit."""
+    whole = [each for each in _joined(found, by_exchange=True) if each.lasted(now) >= LEAST]
+    ours = [each for each in whole if each.cause == GapCause.OUR_OUTAGE]
+    others = [each for each in whole if each.cause != GapCause.OUR_OUTAGE]
+    return sorted([*others, *_joined(ours, by_exchange=False)], key=_newest_first, reverse=True)
+
+
+def _newest_first(incident: Incident) -> tuple[bool, datetime]:
+    return incident.ended_at is None, incident.started_at
+
+
+def _joined(found: Iterable[Incident], *, by_exchange: bool) -> Sequence[Incident]:
+    joined: list[Incident] = []
+    for incident in sorted(found, key=lambda each: (each.exchanges if by_exchange else (), each.started_at)):
+        last = joined[-1] if joined else None
+        if last is not None and (not by_exchange or last.exchanges == incident.exchanges) and _touch(last, incident):
+            joined[-1] = _one(last, incident)
+        else:
+            joined.append(incident)
+    return joined
+
+
+def _touch(first: Incident, second: Incident) -> bool:
+    return first.ended_at is None or second.started_at - first.ended_at < APART
+
+
+def _one(first: Incident, second: Incident) -> Incident:
+    ends = (first.ended_at, second.ended_at)
+    return replace(
+        first,
+        exchanges=tuple(sorted({*first.exchanges, *second.exchanges})),
+        cause=min(first.cause, second.cause, key=CAUSES.index),
+        ended_at=None if None in ends else max(end for end in ends if end is not None),
+    )
+
+
+def _of_transitions(since: datetime) -> Sequence[Incident]:
+    """From each change to `error` until the next change of that exchange."""
+    next_at = Window(Lead("happened_at"), partition_by=F("exchange_id"), order_by=[F("happened_at"), F("id")])
+    rows = Transition.objects.filter(happened_at__gte=since, exchange__removed_at__isnull=True)
+    return [
+        Incident((exchange,), "", started_at, ended_at)
+        for exchange, status, started_at, ended_at in rows.annotate(next_at=next_at).values_list(
+            "exchange_id", "to_status", "happened_at", "next_at"
+        )
+        if status == WorkerStatus.ERROR
+    ]
+
+
+def _of_gaps(since: datetime, now: datetime) -> Sequence[Incident]:
+    with connection.cursor() as cursor:
+        spans: dict[str, Any] = {"since": since, "now": now, "long": LONG_GAP, "apart": APART}
+        cursor.execute(LONG_GAPS, {**spans, "causes": CAUSES[:-1]})
+        return [Incident((exchange,), cause, *span) for exchange, cause, *span in cursor.fetchall()]

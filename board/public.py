@@ -1,0 +1,147 @@
+"""What anybody may know of the collection: states in public words, uptime and incidents, read every few seconds.
+
+No error texts, no addresses, nothing of keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from django.db import connection
+
+from board import incidents, uptime
+from board.incidents import Incident
+from board.uptime import Count
+from collectors import freshness, status
+from collectors.snapshot import WorkerView
+from exchanges.models import Exchange
+from marketmon.lib import clock
+
+COPY_SECONDS = 3.0
+SILENT_SHARE = 0.1  # of an exchange's markets: more is no longer usual quiet
+
+OPERATIONAL, DEGRADED, DOWN, PAUSED = "operational", "degraded", "down", "paused"
+ORDER = (DOWN, DEGRADED, OPERATIONAL, PAUSED)  # what concerns readers comes first
+
+SILENT = """
+SELECT m.exchange_id, count(*) FROM collectors_pipeline AS p
+JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
+WHERE p.gap_open GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeState:
+    """One exchange as the public sees it."""
+
+    id: str
+    name: str
+    is_simulated: bool
+    state: str
+    words: str
+    stored_at: datetime | None
+    days: tuple[Count, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the page says, for one moment."""
+
+    taken_at: datetime
+    days: Sequence[date]
+    exchanges: tuple[ExchangeState, ...]
+    incidents: Sequence[Incident]
+
+    def find(self, exchange_id: str) -> ExchangeState | None:
+        return next((each for each in self.exchanges if each.id == exchange_id), None)
+
+
+def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: datetime) -> tuple[str, str]:
+    """The state in one word and in a few. `running` alone says nothing of the data."""
+    if not worker.is_collected:
+        return PAUSED, "Not collected at present"
+    if worker.status == "error":
+        return DOWN, "No current data"
+    if worker.stored_at is None:
+        return DEGRADED, "Starting: no data yet"
+    if (now - worker.stored_at).total_seconds() > freshness.silence_limit_seconds(interval_seconds):
+        return DEGRADED, "Data is delayed"
+    if silent > SILENT_SHARE * max(1, worker.symbols_tracked):
+        return DEGRADED, "Part of the data is missing"
+    return (OPERATIONAL, "Operational") if worker.status == "running" else (DEGRADED, "Starting")
+
+
+def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
+    """The verdict as a state and a sentence. What is paused on purpose does not count."""
+    wanted = [each for each in exchanges if each.state != PAUSED]
+    troubled = [each for each in wanted if each.state != OPERATIONAL]
+    if not wanted:
+        return PAUSED, "No exchange is collected at present."
+    if not troubled:
+        one = "The one exchange is" if len(wanted) == 1 else f"All {len(wanted)} exchanges are"
+        return OPERATIONAL, f"{one} operational."
+    state = DOWN if all(each.state == DOWN for each in wanted) else DEGRADED
+    return state, f"{len(troubled)} of {len(wanted)} exchanges {'has' if len(troubled) == 1 else 'have'} problems."
+
+
+def read(now: datetime) -> Report:
+    """Seven queries, however many exchanges there are. Raises CollectorAbsent, DatabaseError."""
+    workers = status.read(now).workers
+    known = {each.id: each for each in Exchange.objects.known()}
+    silent = _silent()
+    counts = uptime.read(now)
+    days = uptime.days_until(now.astimezone(UTC).date())
+    exchanges = [
+        _exchange(
+            known[worker.exchange],
+            worker,
+            silent=silent.get(worker.exchange, 0),
+            days=tuple(counts.get((worker.exchange, day), uptime.NOTHING) for day in days),
+            now=now,
+        )
+        for worker in workers
+        if worker.exchange in known
+    ]
+    exchanges.sort(key=lambda each: (ORDER.index(each.state), each.id))
+    return Report(now, days, tuple(exchanges), incidents.read(now))
+
+
+def _exchange(
+    exchange: Exchange, worker: WorkerView, *, silent: int, days: tuple[Count, ...], now: datetime
+) -> ExchangeState:
+    state, words = state_of(worker, interval_seconds=exchange.poll_interval_seconds, silent=silent, now=now)
+    name = exchange.name or exchange.id
+    return ExchangeState(exchange.id, name, exchange.is_simulated, state, words, worker.stored_at, days)
+
+
+def _silent() -> Mapping[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(SILENT)
+        return dict(cursor.fetchall())
+
+
+# --- the copy that everybody gets ---------------------------------------------------------------------------------
+
+_held: tuple[float, Report] | None = None
+_lock = threading.Lock()
+
+
+def current() -> Report:
+    """At most COPY_SECONDS old; whoever comes while it is read waits for it. Raises CollectorAbsent, DatabaseError."""
+    global _held
+    with _lock:
+        if _held is None or time.monotonic() - _held[0] > COPY_SECONDS:
+            _held = None  # an answer from before a failure is not given again
+            _held = (time.monotonic(), read(clock.now()))
+        return _held[1]
+
+
+def forget() -> None:
+    """The next reader gets it anew."""
+    global _held
+    _held = None
+    uptime.forget()

@@ -221,7 +221,9 @@ def test_the_workflow_calls_the_webhook_hourly_and_branches_on_errors() -> None:
     assert {"scheduleTrigger", "httpRequest", "if"} <= kinds
     request = next(node for node in flow["nodes"] if node["type"].endswith("httpRequest"))
     assert request["parameters"]["method"] == "POST"
-    assert request["parameters"]["url"].endswith("/metrics/collect")
+    assert request["parameters"]["url"] == "={{ $json.url }}/metrics/collect"
+    assert nodes["Where marketmon is"]["type"] == "n8n-nodes-base.set"
+    assert "$env" not in json.dumps(flow)  # n8n 2 lets no node read the environment
     interval = next(node for node in flow["nodes"] if node["type"].endswith("scheduleTrigger"))
     assert interval["parameters"]["rule"]["interval"] == [{"field": "hours", "hoursInterval": 1}]
     for name, outputs in flow["connections"].items():

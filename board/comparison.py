@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from statistics import median
 
 from collectors.gaps import is_gap
@@ -74,6 +75,11 @@ def price_of(last: float | None, bid: float | None, ask: float | None) -> float 
     if last is not None:
         return last
     return (bid + ask) / 2 if bid is not None and ask is not None else None
+
+
+def digits(number: float | None) -> str:
+    """Ten digits that matter, never an exponent: `65,966.8`, `0.00000012`."""
+    return "-" if number is None else f"{Decimal(f'{number:.10g}'):,f}"
 
 
 def spread_share(bid: float | None, ask: float | None) -> float | None:

@@ -19,7 +19,7 @@ PER_PAGE = 50
 
 # Worst first: by the seconds of the day in which the ledger has it silent. Its gaps are found by their unique key.
 WORST = """
-SELECT m.id, m.symbol, p.expected_seconds, p.received_at, greatest(p.resumed_at, m.listed_at) AS since,
+SELECT m.id, m.symbol, p.expected_seconds, p.received_at, m.listed_at,
        count(*) OVER () AS found
 FROM exchanges_market AS m JOIN collectors_pipeline AS p ON p.market_id = m.id
 LEFT JOIN LATERAL (
@@ -34,7 +34,8 @@ LIMIT %(limit)s OFFSET %(offset)s
 """
 STORED = """
 SELECT pipeline_id, (extract(epoch FROM minute_at)::bigint / 900) * 900, count(*)
-FROM collectors_rollup WHERE pipeline_id = ANY(%(pipelines)s) AND minute_at >= %(start)s GROUP BY 1, 2
+FROM collectors_rollup
+WHERE pipeline_id = ANY(%(pipelines)s) AND minute_at >= %(start)s AND minute_at < %(end)s GROUP BY 1, 2
 """
 
 
@@ -101,16 +102,17 @@ def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> Page:
     rows = _worst(exchange_id, now, start=quarters[0], number=number)
     pipelines = [row[0] for row in rows]
     counted = of_exchange(exchange_id, now).cells
-    stored, silences = _stored(pipelines, quarters[0]), _silences(pipelines, quarters[0])
+    stored = _stored(pipelines, quarters[0], heat.counted_until(now))
+    silences = _silences(pipelines, quarters[0])
     lines = []
-    for pipeline, symbol, expected_seconds, received_at, since, _ in rows:
+    for pipeline, symbol, expected_seconds, received_at, listed_at, _ in rows:
         cells = tuple(
             heat.pipeline_cell(
                 quarter,
                 now=now,
                 stored=stored.get((pipeline, int(quarter.timestamp())), 0),
                 expected_seconds=expected_seconds,
-                since=since,
+                listed_at=listed_at,
                 is_planned=None if whole.expected is None else whole.expected == 0,
                 silences=silences.get(pipeline, ()),
                 has_rows=received_at is not None,
@@ -134,9 +136,9 @@ def _worst(exchange_id: str, now: datetime, *, start: datetime, number: int) -> 
         return list(cursor.fetchall())
 
 
-def _stored(pipelines: Sequence[int], start: datetime) -> dict[tuple[int, int], int]:
+def _stored(pipelines: Sequence[int], start: datetime, end: datetime) -> dict[tuple[int, int], int]:
     with connection.cursor() as cursor:
-        cursor.execute(STORED, {"pipelines": list(pipelines), "start": start})
+        cursor.execute(STORED, {"pipelines": list(pipelines), "start": start, "end": end})
         return {(pipeline, quarter): count for pipeline, quarter, count in cursor.fetchall()}
 
 

@@ -13,6 +13,7 @@ from collectors.models import Gap
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
+    number: int
     exchange: str
     symbol: str
     url: str
@@ -36,6 +37,7 @@ def rows(gaps: Iterable[Gap], now: datetime) -> list[GapRow]:
 def _row(gap: Gap, now: datetime) -> GapRow:
     market = gap.pipeline.market
     return GapRow(
+        number=gap.pk,
         exchange=market.exchange_id,
         symbol=market.symbol,
         url=places.pipeline(market.exchange_id, market.symbol, number=market.pk),

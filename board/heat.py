@@ -126,30 +126,36 @@ def pipeline_cell(
     now: datetime,
     stored: int,
     expected_seconds: float,
-    since: datetime,
+    listed_at: datetime,
     is_planned: bool | None,
     silences: Sequence[Silence],
     has_rows: bool,
 ) -> Cell:
-    """A quarter of one pipeline, by its own pace. `is_planned` is the exchange's, None when nobody counted it.
+    """A quarter of one pipeline. `is_planned` is the exchange's, None when nobody counted it.
 
-    A quarter without rows in which the ledger has no gap was not expected to have any, unless nothing ever came.
+    The ledger decides what was lost: where it has no gap, minutes without a row were not expected to have one, unless
+    nothing ever came.
     """
     touching = [gap for gap in silences if _touches(gap, quarter, now)]
-    expected = expected_minutes(quarter, now=now, expected_seconds=expected_seconds, since=since)
+    expected = expected_minutes(quarter, now=now, expected_seconds=expected_seconds, listed_at=listed_at)
     if expected == 0 or (is_planned is None and not stored and not touching):
         return Cell(None)
-    if not stored and not touching and (is_planned or has_rows):
-        return Cell(0)
-    return Cell(expected, stored, is_filled=any(gap.is_filled for gap in touching))
+    if touching:
+        return Cell(expected, stored, is_filled=any(gap.is_filled for gap in touching))
+    return Cell(stored, stored) if stored or is_planned or has_rows else Cell(expected)
 
 
 def _touches(gap: Silence, quarter: datetime, now: datetime) -> bool:
     return gap.started_at < quarter + QUARTER and (gap.ended_at or now) > quarter
 
 
-def expected_minutes(quarter: datetime, *, now: datetime, expected_seconds: float, since: datetime) -> int:
-    """Minutes of the quarter that should hold a row by now; a pipeline slower than a minute fills fewer."""
-    end = min(quarter + QUARTER, now - SETTLE)
-    length = (end - max(quarter, since)) // MINUTE if since < quarter + QUARTER else 0
-    return max(0, int(length * 60 / max(60.0, expected_seconds)))
+def expected_minutes(quarter: datetime, *, now: datetime, expected_seconds: float, listed_at: datetime) -> int:
+    """Whole minutes of the quarter that should hold a row by now; a pipeline slower than a minute fills fewer."""
+    end = min(quarter + QUARTER, counted_until(now))
+    whole = (end - max(quarter, listed_at)) // MINUTE
+    return max(0, int(whole * 60 / max(60.0, expected_seconds)))
+
+
+def counted_until(now: datetime) -> datetime:
+    """Minutes before this are rolled up."""
+    return (now - SETTLE).replace(second=0, microsecond=0)

@@ -76,6 +76,7 @@ def _row(line: Line, url: str, quarters: Sequence[datetime]) -> dict[str, Any]:
     lost = [stretch for stretch in found if stretch.level in (heat.NONE, heat.LITTLE, heat.PARTLY, heat.NEARLY)]
     share = heat.share(line.cells)
     return {
+        "key": line.key,
         "name": line.name,
         "url": url,
         "share": heat.share_words(share),

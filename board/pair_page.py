@@ -23,20 +23,22 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
     if not pipelines:
         raise Http404
     now = clock.now()
-    sources = [_source(pipeline) for pipeline in pipelines]
+    compared = [pipeline for pipeline in pipelines if pipeline.market.kind in comparison.COMPARED_KINDS]
+    sources = [_source(pipeline) for pipeline in compared]
     middle, judged = comparison.compare(sources, now=now, outlier_share=settings.RATE_OUTLIER_SHARE)
     first = pipelines[0].market
     context = {
         "title": f"{first.base}/{first.quote}",
-        "median": middle,
-        "rows": [_row(*each) for each in zip(pipelines, sources, judged, strict=True)],
-        "verdict": _verdict(pipelines, judged),
+        "median": None if middle is None else comparison.digits(middle),
+        "rows": [_row(*each) for each in zip(compared, sources, judged, strict=True)],
+        "others": [_other(pipeline) for pipeline in pipelines if pipeline not in compared],
+        "verdict": _verdict(compared, judged),
         "outlier_percent": settings.RATE_OUTLIER_SHARE * 100,
         "spans": series.SPANS,
         "span": series.DEFAULT_SPAN,
         "market": first.pk,
         "taken_at": now,
-        "most": MOST_SOURCES,
+        "is_cut": len(pipelines) >= MOST_SOURCES,
     }
     return pages.show(request, "board/pair.html", context)
 
@@ -46,11 +48,10 @@ def data(request: HttpRequest, market: str) -> HttpResponse:
     known = _of(market)
     if not known:
         raise Http404
-    names = {each.market_id: each.market.exchange_id for each in known[: series.MOST_SOURCES]}
-    doubled = {name for name in names.values() if list(names.values()).count(name) > 1}
-    shown = {each.market_id: str(each.market) for each in known if each.market.exchange_id in doubled}
-    lines = {number: shown.get(number, name) for number, name in names.items()}
-    return JsonResponse(series.read_side_by_side(lines, span_of(request), now=clock.now()))
+    compared = [each.market for each in known if each.market.kind in comparison.COMPARED_KINDS]
+    lines = {each.pk: str(each) for each in compared[: series.MOST_SOURCES]}
+    listed_at = min(each.market.listed_at for each in known)
+    return JsonResponse(series.read_side_by_side(lines, span_of(request), now=clock.now(), not_before=listed_at))
 
 
 def span_of(request: HttpRequest) -> series.Span:
@@ -100,15 +101,15 @@ def _source(pipeline: Pipeline) -> Source:
 def _row(pipeline: Pipeline, source: Source, judged: Judged) -> dict[str, Any]:
     market = pipeline.market
     return {
+        "number": market.pk,
         "exchange": market.exchange_id,
         "exchange_url": places.exchange(market.exchange_id),
         "symbol": market.symbol,
         "url": places.pipeline(market.exchange_id, market.symbol, number=market.pk),
         "kind": market.kind,
-        "price": source.price,
-        "bid": pipeline.bid,
-        "ask": pipeline.ask,
-        "volume": pipeline.base_volume,
+        "price": comparison.digits(source.price),
+        "bid": comparison.digits(pipeline.bid),
+        "ask": comparison.digits(pipeline.ask),
         "received_at": pipeline.received_at,
         "is_frozen": pipeline.frozen,
         "is_fresh": judged.is_fresh,
@@ -119,12 +120,26 @@ def _row(pipeline: Pipeline, source: Source, judged: Judged) -> dict[str, Any]:
     }
 
 
+def _other(pipeline: Pipeline) -> dict[str, Any]:
+    market = pipeline.market
+    price = comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask)
+    return {
+        "name": str(market),
+        "url": places.pipeline(market.exchange_id, market.symbol, number=market.pk),
+        "kind": market.kind,
+        "price": comparison.digits(price),
+        "received_at": pipeline.received_at,
+    }
+
+
 def _verdict(pipelines: list[Pipeline], judged: list[Judged]) -> dict[str, str]:
     fresh = sum(each.is_fresh for each in judged)
     apart = [str(pipeline.market) for pipeline, each in zip(pipelines, judged, strict=True) if each.is_outlier]
     said = f"{fresh} of {len(judged)} source{'' if len(judged) == 1 else 's'} fresh"
     if apart:
         return {"tone": "danger", "said": said, "more": f"{', '.join(apart)} stands apart from the others"}
+    if not judged:
+        return {"tone": "warning", "said": "nothing to compare", "more": "none of its markets is spot or swap"}
     if all(each.distance is None for each in judged):
         return {
             "tone": "success" if fresh else "danger",

@@ -15,6 +15,7 @@ from board.gap_rows import GapRow
 from board.pair_page import span_of
 from collectors import cadence
 from collectors.models import Gap, Pipeline
+from exchanges.models import Market
 from marketmon.lib import clock
 
 SHOWN_GAPS = 20
@@ -30,9 +31,10 @@ def show_by_number(request: HttpRequest, number: str) -> HttpResponse:
 
 def data(request: HttpRequest, number: str) -> HttpResponse:
     """The chart's columns and gaps."""
-    if not Pipeline.objects.filter(pk=int(number)).exists():
+    listed_at = Market.objects.filter(pipeline=int(number)).values_list("listed_at", flat=True).first()
+    if listed_at is None:
         raise Http404
-    return JsonResponse(series.read(int(number), span_of(request), now=clock.now()))
+    return JsonResponse(series.read(int(number), span_of(request), now=clock.now(), not_before=listed_at))
 
 
 def _page(request: HttpRequest, which: Q) -> HttpResponse:
@@ -47,8 +49,7 @@ def _page(request: HttpRequest, which: Q) -> HttpResponse:
         "title": f"{market.symbol} on {market.exchange_id}",
         "pipeline": pipeline,
         "market": market,
-        "price": comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask),
-        "spread_percent": (comparison.spread_share(pipeline.bid, pipeline.ask) or 0) * 100,
+        "prices": _prices(pipeline),
         "state": _state(pipeline, shown, now),
         "cadence": cadence.reason(
             pipeline.expected_seconds,
@@ -63,6 +64,16 @@ def _page(request: HttpRequest, which: Q) -> HttpResponse:
         "taken_at": now,
     }
     return pages.show(request, "board/pipeline.html", context)
+
+
+def _prices(pipeline: Pipeline) -> list[tuple[str, str]]:
+    spread = comparison.spread_share(pipeline.bid, pipeline.ask)
+    return [
+        ("price", comparison.digits(comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask))),
+        ("bid", comparison.digits(pipeline.bid)),
+        ("ask", comparison.digits(pipeline.ask)),
+        ("spread", "-" if spread is None else f"{spread * 100:.4f} %"),
+    ]
 
 
 def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collectors.models import Gap
 
 MOST_POINTS = 1500
 MOST_GAPS = 500
+LEAST_ROOM = timedelta(minutes=2)
 LONGEST_TAIL = timedelta(hours=1)  # ticks stand in for minutes that are not rolled up yet
 
 
@@ -75,9 +76,9 @@ class Shade:
     filled_until: float | None
 
 
-def read(pipeline_id: int, span: Span, *, now: datetime) -> dict[str, Any]:
+def read(pipeline_id: int, span: Span, *, now: datetime, not_before: datetime) -> dict[str, Any]:
     """Columns for the chart, and the gaps. Two queries, a third for the newest minutes."""
-    start = now - span.length
+    start = max(now - span.length, not_before - LEAST_ROOM)
     shades = _shades(pipeline_id, start, now)
     rows = _rows(pipeline_id, span, start=start, end=now)
     return {"span": span.name, "start": start.timestamp(), "end": now.timestamp(), **columns(rows, shades),
@@ -126,7 +127,7 @@ def _shade_body(each: Shade) -> dict[str, Any]:
         "open": each.is_open,
         "cause": each.cause,
         "words": each.words,
-        "filled": each.filled_until is not None,
+        "filled_until": each.filled_until,
     }
 
 
@@ -135,10 +136,12 @@ def columns(rows: Sequence[Point], shades: Sequence[Shade]) -> dict[str, list[An
     starts = [each.start for each in shades]
     points: list[tuple[float, float | None, float | None, float | None, float | None]] = []
     for at, price, bid, ask, came_later in rows:
-        if points and _gap_over((points[-1][0] + at) / 2, starts, shades) is not None:
-            points.append(((points[-1][0] + at) / 2, None, None, None, None))
         gap = _gap_over(at, starts, shades)
         is_filled = came_later or (gap is not None and gap.filled_until is not None and at <= gap.filled_until)
+        if points and not (is_filled and points[-1][4] is not None):
+            between = (points[-1][0] + at) / 2
+            if _gap_over(between, starts, shades) is not None:
+                points.append((between, None, None, None, None))
         points.append((at, None, bid, ask, price) if is_filled else (at, price, bid, ask, None))
     names = ("at", "price", "bid", "ask", "filled")
     return {name: [point[place] for point in points] for place, name in enumerate(names)}
@@ -163,9 +166,9 @@ GROUP BY 1, 2 ORDER BY 2
 SIDE_STEPS = {"1h": 60, "6h": 60, "24h": 240, "7d": 1800}
 
 
-def read_side_by_side(names: dict[int, str], span: Span, *, now: datetime) -> dict[str, Any]:
+def read_side_by_side(names: dict[int, str], span: Span, *, now: datetime, not_before: datetime) -> dict[str, Any]:
     """The closes of several pipelines on one grid of time; null where one has none. One query."""
-    start = now - span.length
+    start = max(now - span.length, not_before - LEAST_ROOM)
     given: dict[str, Any] = {"pipelines": list(names), "start": start, "end": now, "step": SIDE_STEPS[span.name]}
     with connection.cursor() as cursor:
         cursor.execute(SIDE_BY_SIDE, given)

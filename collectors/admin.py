@@ -22,6 +22,7 @@ from marketmon.lib import clock
 OUTCOME_LABELS = {
     "stored": "success",
     "throttled": "warning",
+    "held_back": "warning",
     "superseded": "info",
     "unreachable": "danger",
     "bad_reply": "danger",
@@ -114,7 +115,7 @@ def forecast_words(gap: Gap, now: datetime) -> str:
         return "goes on while the silence lasts"
     if gap.next_try_at and gap.next_try_at > now:
         return f"next try {ago(gap.next_try_at, now)}"
-    return f"{requests} requests, about {ceil(requests / budget)} min after its turn"
+    return f"{requests} request{'' if requests == 1 else 's'}, about {ceil(requests / budget)} min after its turn"
 
 
 @admin.register(Gap)

@@ -25,7 +25,7 @@
         { label: "bid", stroke: colour("--c-side"), width: 1, points: points(3, false) },
         { label: "ask", stroke: colour("--c-side"), width: 1, dash: [4, 3], points: points(3, false) },
         { label: "price", stroke: colour("--c-price"), width: 1.75, points: points(3, undefined) },
-        { label: "backfilled", stroke: colour("--c-filled"), fill: colour("--c-filled"), width: 1.75, points: points(5, true) },
+        { label: "backfilled", stroke: colour("--c-filled"), width: 1.75, points: points(5, true) },
       ],
       bands: [{ series: [2, 1], fill: `color-mix(in srgb, ${colour("--c-side")} 12%, transparent)` }],
     };
@@ -41,6 +41,15 @@
 
   const KINDS = { price: priceLines, pair: pairLines };
 
+  // Hours and minutes; the day where it begins, or once when a span holds no beginning.
+  function timeLabels(plot, splits, axis, space, step) {
+    const days = splits.map((at) => window.marketmonTimes.words(new Date(at * 1000), "day"));
+    return splits.map((at, place) => {
+      const clock = window.marketmonTimes.words(new Date(at * 1000), step < 60 ? "clock" : "hour");
+      return days[place] === days[place - 1] ? clock : `${clock}\n${days[place].slice(5)}`;
+    });
+  }
+
   // --- gaps ------------------------------------------------------------------------------------------------------
 
   function shadeGaps(plot, gaps) {
@@ -51,8 +60,12 @@
       const from = Math.max(left, plot.valToPos(gap.start, "x", true));
       const to = Math.min(left + width, plot.valToPos(gap.end, "x", true));
       if (to < left || from > left + width) continue;
-      context.fillStyle = colour(gap.filled ? "--c-gap-filled" : "--c-gap");
-      context.fillRect(from, top, Math.max(2, to - from), height);
+      const until = gap.filled_until === null ? from : Math.min(to, plot.valToPos(gap.filled_until, "x", true));
+      const filled = Math.max(0, until - from);
+      context.fillStyle = colour("--c-gap-filled");
+      context.fillRect(from, top, filled, height);
+      context.fillStyle = colour("--c-gap");
+      if (to - from > filled) context.fillRect(from + filled, top, Math.max(2, to - from - filled), height);
     }
     context.restore();
   }
@@ -165,7 +178,7 @@
         width: this.width(),
         height: HEIGHT,
         scales: { x: { time: true, range: () => [body.start, body.end] } },
-        axes: [axis, { ...axis, size }],
+        axes: [{ ...axis, values: timeLabels, space: 64 }, { ...axis, size }],
         series: [
           { label: "time", value: (_, at) => (at === null ? "-" : moment(at)) },
           ...series.map((each) => ({ spanGaps: false, value: (_, value) => number(value), ...each })),

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from math import ceil, floor
 from typing import Any, NamedTuple
 
@@ -19,10 +18,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from collectors import lease, markets, partitions, rollups
+from collectors import ledger, markets, partitions, rollups
 from collectors.models import TO_FILL, Backfill, Gap, GapState, Origin, Worker
 from exchanges.feeds import open_feed
-from exchanges.feeds.base import Candle, Feed, FeedError, Superseded, Throttled, Trade, Unsupported
+from exchanges.feeds.base import Candle, Feed, FeedError, MayCall, Superseded, Throttled, Trade, Unsupported
+from exchanges.feeds.gate import HeldBack
 from exchanges.models import Exchange
 
 log = structlog.get_logger(__name__)
@@ -301,6 +301,9 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
             found = ask(turn, span)
         except Superseded:
             return 0
+        except HeldBack as error:
+            changes = _step_back(span, error, now)
+            return 0
         except Unsupported as error:
             log.info("no_history", exchange=exchange_id, symbol=span.symbol, error=str(error))
             _remember_nothing(turn, span)
@@ -316,7 +319,8 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
 def ask(turn: Turn, span: Span) -> Found:
     """One request. Raises FeedError; Unsupported when the exchange has no history of the kind that is needed."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
-    may_call = partial(lease.is_current, turn.exchange.id, turn.generation)
+    priority = ledger.Priority.BACKFILL
+    may_call = ledger.open_gate(turn.exchange, feed.capabilities, priority=priority, generation=turn.generation)
     has, frames = feed.capabilities.has, feed.capabilities.timeframes
     if has.get("fetchOHLCV") and (not frames or "1m" in frames) and minutes_between(span.start, span.end):
         since = floor(span.start / MINUTE) * MINUTE
@@ -332,7 +336,7 @@ def _limit(span: Span) -> int:
     return min(PAGE, minutes_between(span.start, span.end) + 2)
 
 
-def _ask_for_trades(feed: Feed, turn: Turn, span: Span, may_call: Callable[[], bool]) -> Found:
+def _ask_for_trades(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
     if not feed.capabilities.has.get("fetchTrades"):
         raise Unsupported(f"{turn.exchange.id} gives neither candles that fit nor trades")
     trades = feed.fetch_trades(
@@ -438,6 +442,12 @@ def _pause(turn: Turn, span: Span, error: FeedError, now: datetime) -> dict[str,
     if error.kind == "denied":
         return {"paused_until": now + DENIED_PAUSE}
     return {}
+
+
+def _step_back(span: Span, error: HeldBack, now: datetime) -> dict[str, Any]:
+    """Nothing was asked: the gap stays due, and its exchange is left to others for a while."""
+    Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).update(next_try_at=None)
+    return {"paused_until": now + timedelta(seconds=max(1.0, error.wait_seconds))}
 
 
 def _hold_polls(exchange_id: str, *, until: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# Outcomes that say the exchange is ill. Throttling is not: it asked us to wait, and we do.
+# Outcomes that say the exchange is ill. Throttling is not: it asked us to wait, and we do. Nor is our own restraint.
 COUNTS_AS_STRIKE = frozenset({"unreachable", "bad_reply", "failed"})
 
 
@@ -58,6 +58,8 @@ def is_open(health: Health, policy: Policy) -> bool:
 def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float, policy: Policy) -> float:
     if result.outcome == "throttled":
         return max(result.retry_after_seconds or policy.throttle_pause_seconds, interval_seconds)
+    if result.outcome == "held_back":
+        return result.retry_after_seconds or 0.0
     if result.outcome == "denied":
         return policy.denied_pause_seconds
     if strikes < policy.failures_until_open:

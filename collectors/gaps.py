@@ -18,6 +18,7 @@ UNKNOWN = "unknown"
 LEAST_SHARE = 0.5  # of a silence: what explains less of it did not cause it
 CAUSE_OF_OUTCOME = {
     "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
+    "held_back": (RATE_LIMITED, "we held requests back to stay within the exchange's limit"),
     "unreachable": (EXCHANGE_OUTAGE, "the exchange did not answer"),
     "bad_reply": (EXCHANGE_OUTAGE, "the exchange answered no data"),
     "denied": (UNKNOWN, "the exchange refused us: key, region or certificate"),

@@ -11,12 +11,14 @@ from functools import partial
 import structlog
 from django.conf import settings
 
-from collectors import breaker, freshness, gaps, lease, markets, quality, store
+from collectors import breaker, freshness, gaps, lease, ledger, markets, quality, store
 from collectors.breaker import CycleResult, Health, Policy
 from collectors.lease import Permit
+from collectors.ledger import Priority
 from collectors.snapshot import WorkerFacts
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import BadReply, Feed, FeedError, Poll, Throttled, Unreachable
+from exchanges.feeds.gate import HeldBack
 from exchanges.feeds.streams import can_stream
 from exchanges.models import Transport
 
@@ -96,7 +98,8 @@ def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, de
 
 def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | None = None) -> int:
     """The same for who has the lease already; the new version of the list."""
-    return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds)
+    priority = Priority.CHECK
+    return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds, priority=priority)
 
 
 def policy() -> Policy:
@@ -113,10 +116,9 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quality.Ve
     version = permit.markets_version
     if _markets_are_due(permit, now):
         lease.extend(permit, lease_seconds=settings.MARKETS_DEADLINE_SECONDS + settings.POLL_DEADLINE_SECONDS)
-        version = _load_markets(permit, feed, now=now)
+        version = _load_markets(permit, feed, now=now, priority=Priority.LIVE)
     pipelines = markets.pipelines_of(permit.exchange.id, version)
-    may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
-    fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=may_call)
+    fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
     judged = quality.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
     verdict = quality.Verdict(judged.accepted, judged.rejected + poll.rejected)
@@ -128,6 +130,10 @@ def _feed(permit: Permit) -> Feed:
     return open_feed(permit.exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
 
 
+def _gate(permit: Permit, feed: Feed, priority: Priority) -> ledger.RequestGate:
+    return ledger.open_gate(permit.exchange, feed.capabilities, priority=priority, generation=permit.generation)
+
+
 def _markets_are_due(permit: Permit, now: datetime) -> bool:
     """The hourly task reloads them; a poll does so only at the very start, or when that task has long not come."""
     if permit.markets_loaded_at is None:
@@ -135,8 +141,10 @@ def _markets_are_due(permit: Permit, now: datetime) -> bool:
     return now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
 
 
-def _load_markets(permit: Permit, feed: Feed, *, now: datetime, deadline_seconds: float | None = None) -> int:
-    may_call = partial(lease.is_current, permit.exchange.id, permit.generation)
+def _load_markets(
+    permit: Permit, feed: Feed, *, now: datetime, priority: Priority, deadline_seconds: float | None = None
+) -> int:
+    may_call = _gate(permit, feed, priority)
     deadline_seconds = deadline_seconds or settings.MARKETS_DEADLINE_SECONDS
     listings = feed.load_markets(deadline_seconds=deadline_seconds, may_call=may_call)
     return markets.register(permit, listings, feed.capabilities, now=now)
@@ -240,7 +248,11 @@ def _superseded(permit: Permit) -> str:
 
 
 def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:
-    retry_after = error.retry_after_seconds if isinstance(error, Throttled) else None
+    retry_after = None
+    if isinstance(error, Throttled):
+        retry_after = error.retry_after_seconds
+    elif isinstance(error, HeldBack):
+        retry_after = error.pause_seconds
     return breaker.after(
         permit.health,
         CycleResult(error.kind, retry_after),

@@ -43,7 +43,10 @@ WITH fenced AS (
         heartbeat_at = %(finished_at)s,
         stored_at = COALESCE(%(stored_at)s, stored_at),
         stored_count = COALESCE(%(stored_count)s, stored_count),
-        error_count = %(error_count)s, strikes = %(strikes)s, retry_at = %(retry_at)s, last_outcome = %(outcome)s,
+        error_count = %(error_count)s, strikes = %(strikes)s, last_outcome = %(outcome)s,
+        -- a stream keeps what somebody else was told meanwhile
+        retry_at = CASE WHEN %(keep_seconds)s IS NOT NULL AND retry_at > %(finished_at)s
+                        THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
         last_error = CASE WHEN %(error)s = '' THEN last_error ELSE %(error)s END,
         last_error_at = CASE WHEN %(error)s = '' THEN last_error_at ELSE %(finished_at)s END,
         status = %(status)s,

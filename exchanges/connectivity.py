@@ -6,7 +6,7 @@ The judgements are pure. `check` asks the exchange, outside of any transaction a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +15,17 @@ from django.conf import settings
 from django.db import transaction
 
 from exchanges.feeds import open_feed
-from exchanges.feeds.base import Capabilities, FeedError
+from exchanges.feeds.base import Capabilities, FeedError, MayCall
+from exchanges.feeds.gate import HeldBack
 from exchanges.models import ConnectivityCheck, Exchange
 
 OK, FAILED, SKIPPED, STARTED = "ok", "failed", "skipped", "started"
 OVERRUN_SECONDS = 1.0  # a feed may be this late when an answer is just being parsed
 KEPT = timedelta(days=30)
 FRESH = timedelta(seconds=30)  # asked again sooner, the last answer is given: nobody hammers an exchange through us
+
+# What each request of a check must ask first. Collection keeps these books, and this package knows nothing of it.
+OpenGate = Callable[[Exchange, Capabilities], MayCall]
 
 
 class CannotOpen(Exception):
@@ -57,7 +61,12 @@ class Report:
 
 
 def check(
-    exchange: Exchange, *, market_count: int | None, budget_seconds: float, health: Finding | None = None
+    exchange: Exchange,
+    *,
+    market_count: int | None,
+    budget_seconds: float,
+    health: Finding | None = None,
+    gate: OpenGate | None = None,
 ) -> Report:
     """Health, capabilities and rate limit. Raises CannotOpen; never a FeedError, and takes no longer than its budget.
 
@@ -74,7 +83,12 @@ def check(
     return Report(
         able,
         (
-            health or _health(feed, budget_seconds - OVERRUN_SECONDS - (time.monotonic() - started)),
+            health
+            or _health(
+                feed,
+                budget_seconds - OVERRUN_SECONDS - (time.monotonic() - started),
+                may_call=gate(exchange, able) if gate else None,
+            ),
             judge_capabilities(able.has, duration_ms=opened_ms),
             judge_rate_limit(able.rate_limit_ms, able.has, interval_seconds=interval, market_count=market_count),
         ),
@@ -155,12 +169,14 @@ def fresh(exchange_id: str, *, now: datetime) -> Report | None:
     return Report(None, tuple(Finding(row.name, row.result, row.reason, row.duration_ms) for row in rows))
 
 
-def _health(feed: Any, seconds: float) -> Finding:
+def _health(feed: Any, seconds: float, *, may_call: MayCall | None) -> Finding:
     if seconds < 0.5:
         return Finding("health", SKIPPED, "no time was left to ask")
     started = time.monotonic()
     try:
-        feed.ping(deadline_seconds=seconds)
+        feed.ping(deadline_seconds=seconds, may_call=may_call)
+    except HeldBack as restraint:
+        return Finding("health", SKIPPED, str(restraint)[:500], _milliseconds_since(started))
     except FeedError as error:
         return Finding("health", FAILED, f"{error.kind}: {error}"[:500], _milliseconds_since(started))
     return Finding("health", OK, "", _milliseconds_since(started))

@@ -188,6 +188,8 @@ DENIED_PAUSE_SECONDS = env.float("DENIED_PAUSE_SECONDS", 900.0)
 THROTTLE_PAUSE_SECONDS = env.float("THROTTLE_PAUSE_SECONDS", 30.0)
 # Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
 SANDBOX_URL = env.str("SANDBOX_URL", "") or f"http://127.0.0.1:{env.int('SANDBOX_PORT', 9100)}"
+OUTGOING_ADDRESS = env.str("OUTGOING_ADDRESS", "direct")  # hosts that exchanges see under one address share a name
+LEDGER_LEAST_PROCESSES = env.int("LEDGER_LEAST_PROCESSES", 8)  # that share a budget while Valkey is away
 PULSE_SECONDS = env.float("PULSE_SECONDS", 1.0)
 STREAM_SILENCE_SECONDS = env.float("STREAM_SILENCE_SECONDS", 6.0)  # without a ticker: no longer believed
 STREAM_CONNECT_SECONDS = env.float("STREAM_CONNECT_SECONDS", 10.0)  # from dialling to the first proof of delivery

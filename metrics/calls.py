@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
-from collectors import lease, markets
+from collectors import ledger, markets
 from collectors.models import Worker
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import Feed, MayCall
@@ -28,7 +27,9 @@ def open_line(exchange: Exchange, *, now: datetime) -> Line:
     """Raises NotNow, or KeyError for an exchange that no feed speaks."""
     worker = callable_worker(exchange, now=now)
     feed = open_feed(exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
-    return Line(feed, partial(lease.is_current, exchange.id, worker.generation))
+    priority = ledger.Priority.CHECK
+    gate = ledger.open_gate(exchange, feed.capabilities, priority=priority, generation=worker.generation)
+    return Line(feed, gate)
 
 
 def callable_worker(exchange: Exchange, *, now: datetime) -> Worker:

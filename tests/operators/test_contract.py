@@ -285,7 +285,7 @@ def test_one_that_lacks_what_we_need_is_400(monkeypatch: pytest.MonkeyPatch, ope
     class Blind:
         capabilities = Capabilities("Blind", {"fetchTickers": True}, (), 100.0)
 
-        def ping(self, *, deadline_seconds: float) -> None:
+        def ping(self, *, deadline_seconds: float, may_call: object = None) -> None:
             """It answers."""
 
     monkeypatch.setattr(connectivity, "open_feed", lambda spec: Blind())

@@ -18,22 +18,45 @@ from marketmon.lib import valkey
 
 PRESENCE = "marketmon:stream-processes"
 
+# A listener that vanished has written nothing down: whoever claims its exchange does, with the end of its lease.
 CLAIM = """
-UPDATE collectors_stream SET holder = %(holder)s, is_delivering = false, since = clock_timestamp(),
-    held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE exchange_id IN (
-    SELECT exchange_id FROM collectors_stream
-    WHERE exchange_id = ANY(%(wanted)s) AND (held_until IS NULL OR held_until < clock_timestamp())
-    ORDER BY exchange_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+WITH claimed AS (
+    UPDATE collectors_stream SET holder = %(holder)s, is_delivering = false,
+        since = CASE WHEN is_delivering THEN held_until ELSE since END,
+        reason = CASE WHEN is_delivering THEN %(reason)s ELSE reason END,
+        held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE exchange_id IN (
+        SELECT exchange_id FROM collectors_stream
+        WHERE exchange_id = ANY(%(wanted)s) AND (held_until IS NULL OR held_until < clock_timestamp())
+        ORDER BY exchange_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    )
+    RETURNING exchange_id, old.is_delivering AS was_delivering, old.held_until AS ended_at
+), noted AS (
+    INSERT INTO collectors_switch (exchange_id, happened_at, to_transport, reason)
+    SELECT c.exchange_id, c.ended_at, CASE WHEN e.transport = 'auto' THEN 'poll' ELSE 'none' END, %(reason)s
+    FROM claimed AS c JOIN exchanges_exchange AS e ON e.id = c.exchange_id WHERE c.was_delivering
 )
-RETURNING exchange_id
+SELECT exchange_id FROM claimed
 """
 RENEW = """
 UPDATE collectors_stream SET held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE holder = %(holder)s AND exchange_id = ANY(%(held)s) AND held_until IS NOT NULL
 RETURNING exchange_id
 """
-RELEASE = "UPDATE collectors_stream SET held_until = NULL, is_delivering = false WHERE holder = %s AND exchange_id = %s"
+RELEASE = """
+WITH released AS (
+    UPDATE collectors_stream SET held_until = NULL, is_delivering = false,
+        since = CASE WHEN is_delivering THEN clock_timestamp() ELSE since END,
+        reason = CASE WHEN is_delivering THEN %(reason)s ELSE reason END
+    WHERE holder = %(holder)s AND exchange_id = %(exchange)s
+    RETURNING exchange_id, since, old.is_delivering AS was_delivering
+)
+INSERT INTO collectors_switch (exchange_id, happened_at, to_transport, reason)
+SELECT r.exchange_id, r.since,
+       CASE WHEN e.transport = 'stream' OR NOT e.enabled OR e.blacklisted THEN 'none' ELSE 'poll' END, %(reason)s
+FROM released AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id WHERE r.was_delivering
+"""
+VANISHED = "the process that listened is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +101,10 @@ def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) ->
     """Up to `most` exchanges that nobody listens to."""
     Stream.objects.bulk_create([Stream(exchange_id=pk) for pk in sorted(wanted)], ignore_conflicts=True)
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"holder": holder, "wanted": sorted(wanted), "most": most, "seconds": seconds})
+        cursor.execute(
+            CLAIM,
+            {"holder": holder, "wanted": sorted(wanted), "most": most, "seconds": seconds, "reason": VANISHED},
+        )
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -89,9 +115,10 @@ def renew(holder: str, held: Collection[str], *, seconds: float) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def release(holder: str, exchange_id: str) -> None:
+def release(holder: str, exchange_id: str, *, reason: str) -> None:
+    """Lets others listen, and writes down why this process no longer does."""
     with connection.cursor() as cursor:
-        cursor.execute(RELEASE, [holder, exchange_id])
+        cursor.execute(RELEASE, {"holder": holder, "exchange": exchange_id, "reason": reason})
 
 
 def count_processes(holder: str, *, seconds: float) -> int:

@@ -55,7 +55,7 @@ class Process:
                     await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)
         finally:
             watch.cancel()
-            await self._stop(list(self._tasks))
+            await self._stop(list(self._tasks), "the process that listened has ended")
             with contextlib.suppress(DatabaseError, InterfaceError):
                 await self._threads.start(ownership.leave, self._holder)
             self._threads.close()
@@ -70,7 +70,8 @@ class Process:
                 await self._share(wishes)
         except (DatabaseError, InterfaceError) as error:
             log.warning("stream_look_failed", error=str(error).strip())
-        await self._stop([pk for pk, until in self._ours_until.items() if until < time.monotonic()])
+        late = [pk for pk, until in self._ours_until.items() if until < time.monotonic()]
+        await self._stop(late, "the database did not answer in time")
 
     async def _obey(self, wishes: dict[str, Wish]) -> None:
         """Stops what is no longer wanted, or not so; the rest learns of changed markets."""
@@ -79,7 +80,7 @@ class Process:
             for pk, session in self._sessions.items()
             if pk not in wishes or not session.wish.is_same_session(wishes[pk]) or self._tasks[pk].done()
         ]
-        await self._stop(gone)
+        await self._stop(gone, "an operator's change")
         for pk, session in self._sessions.items():
             session.wish = wishes[pk]
 
@@ -90,7 +91,7 @@ class Process:
         seconds = settings.STREAM_LEASE_SECONDS
         held = await self._threads.start(_renew, self._holder, list(self._sessions), seconds)
         self._ours_until |= dict.fromkeys(held, asked_at + seconds)
-        await self._stop([pk for pk in self._sessions if pk not in held])
+        await self._stop([pk for pk in self._sessions if pk not in held], "another process has taken over")
 
     async def _share(self, wishes: dict[str, Wish]) -> None:
         """No more than a fair share: the surplus is given up one at a time, so that its new listener keeps up."""
@@ -98,7 +99,7 @@ class Process:
         processes = await self._threads.start(_count, self._holder, seconds)
         fair = math.ceil(len(wishes) / processes)
         if len(self._sessions) > fair:
-            await self._stop([max(self._sessions)])
+            await self._stop([max(self._sessions)], "another process shares the work")
         free = [pk for pk in wishes if pk not in self._sessions]
         if len(self._sessions) < fair and free:
             asked_at = time.monotonic()
@@ -120,7 +121,7 @@ class Process:
         self._tasks[pk] = asyncio.create_task(session.run(), name=f"stream:{pk}")
         log.info("stream_begun", exchange=pk, holder=self._holder)
 
-    async def _stop(self, exchange_ids: Iterable[str]) -> None:
+    async def _stop(self, exchange_ids: Iterable[str], reason: str) -> None:
         tasks = {}
         for pk in set(exchange_ids):
             self._ours_until.pop(pk, None)
@@ -135,12 +136,16 @@ class Process:
             if task in done and not task.cancelled() and (error := task.exception()):
                 log.error("stream_session_ended", exchange=pk, exc_info=error)
             with contextlib.suppress(DatabaseError, InterfaceError):
-                await self._threads.start(ownership.release, self._holder, pk)
+                await self._threads.start(_release, self._holder, pk, reason)
             log.info("stream_ended", exchange=pk)
 
 
 def _renew(holder: str, held: list[str], seconds: float) -> set[str]:
     return ownership.renew(holder, held, seconds=seconds)
+
+
+def _release(holder: str, exchange_id: str, reason: str) -> None:
+    ownership.release(holder, exchange_id, reason=reason)
 
 
 def _count(holder: str, seconds: float) -> int:

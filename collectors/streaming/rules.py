@@ -11,6 +11,7 @@ from exchanges.feeds.base import Quote
 SMALL_GROUP = 20  # fewer markets may all be quiet at once
 SMALL_GROUP_PATIENCE = 10.0  # so they are given so many silence limits
 DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll is under way
+LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
 DIAL_WINDOW_SECONDS = 300.0
 STABLE_SECONDS = 60.0  # a stream that lived so long has earned a quick redial
 
@@ -66,8 +67,17 @@ def is_complete(heard: Heard) -> bool:
     )
 
 
+def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, tolerance: float) -> str:
+    """What a poll says against the stream: other prices, or far more markets; empty when they agree."""
+    reason = disagreement(pushed, polled, tolerance=tolerance)
+    delivered = sum(quote.symbol in pushed for quote in polled)
+    if reason or delivered >= len(polled) * LEAST_SHARE_DELIVERED:
+        return reason
+    return f"the stream brought {delivered} of {len(polled)} markets that a poll brought"
+
+
 def disagreement(pushed: Mapping[str, Quote], polled: Iterable[Quote], *, tolerance: float) -> str:
-    """What a poll says against the stream; empty when they agree or nothing can be compared."""
+    """Of the prices alone; empty when nothing can be compared."""
     compared, differing = 0, []
     for quote in polled:
         other = pushed.get(quote.symbol)

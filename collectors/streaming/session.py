@@ -7,20 +7,24 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from collectors import ingest, lease, quality
+from collectors import ingest, lease
 from collectors.breaker import Health
 from collectors.lease import Permit
-from collectors.streaming import rules, writer
+from collectors.streaming import dialling, rules, writer
+from collectors.streaming import shadow as shadows
+from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded
 from collectors.streaming.ownership import Wish
+from collectors.streaming.renewal import Renewal
+from collectors.streaming.shadow import Shadow
 from collectors.streaming.threads import Threads, Watch
-from exchanges.feeds.base import FeedError, Poll, Quote, Throttled
+from exchanges.feeds.base import FeedError, Quote, Throttled
 from exchanges.feeds.streams import QuoteStream, open_stream
 from exchanges.models import Transport
 from marketmon.lib import clock
@@ -28,23 +32,9 @@ from marketmon.lib import clock
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-TICK_SECONDS = 0.1
 STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 CLEAN_UP_SECONDS = 5.0
 STOOD_STILL = "this process stood still"
-LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
-
-
-class Fault(Exception):
-    """Why the stream is not, or no longer, believed."""
-
-
-class Superseded(Fault):
-    """The right to store went to somebody else."""
-
-
-class Recycled(Exception):
-    """Nothing is wrong: a connection does not get older than this."""
 
 
 class Session:
@@ -70,7 +60,8 @@ class Session:
         self._is_silent = asyncio.Event()
         self._is_silent.set()
         self._last_reason = ""
-        self._shadow: asyncio.Future[Poll] | None = None
+        self._is_distrusted = False
+        self._renewal = Renewal()
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
@@ -88,15 +79,11 @@ class Session:
             try:
                 await self._connect()
                 await self._deliver()
-            except Recycled:
-                failures = 0
-                await self._close_stream()
-                self._stream = None
-                continue
             except Exception as error:  # noqa: BLE001 - the session's edge: whatever it was, polls go on
                 lived = time.monotonic() - began
                 failures = 1 if lived > rules.STABLE_SECONDS else failures + 1
                 self._last_reason = self._in_words(error)
+                self._is_distrusted |= isinstance(error, Contradicted)
             finally:
                 self._is_silent.set()
                 await self._close_stream()
@@ -122,44 +109,40 @@ class Session:
             await asyncio.sleep(TICK_SECONDS)
         self._markets = await self._do(writer.load_markets, self.wish)
         stream = self._stream = self._stream or self._open()
-        if self._markets.packed is not None:
-            stream.install_markets(self._markets.packed)
-        await asyncio.sleep(self._budget.wait_seconds(time.monotonic(), 1))
-        await stream.subscribe(self._markets.pipelines.keys())
-        self._budget.spend(time.monotonic(), len(stream.groups))
-        self._heard = rules.Heard.since(time.monotonic(), stream.groups)
-        stalls, good = self._watch.stalls, 0
-        give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS
-        while good < settings.STREAM_GOOD_UPDATES or not rules.is_complete(self._heard):
-            await asyncio.sleep(TICK_SECONDS)
-            good += self._has_good_news(stream)
-            if stream.is_broken or time.monotonic() > give_up_at:
-                raise Fault(
-                    stream.complaint or f"no tickers within {settings.STREAM_CONNECT_SECONDS:g} s of connecting"
-                )
-            self._check_stalls(stalls)
+        self._heard = await dialling.dial(stream, self._markets, self._budget)
+        check = self._stall_check()
+        await dialling.prove(stream, self._heard, check)
+        if self._is_distrusted:
+            await dialling.wait_for_agreement(
+                stream, self._heard, check, polled=self._newest_since(clock.now()),
+                patience_seconds=settings.STREAM_CONNECT_SECONDS + 2 * self.wish.interval_seconds,
+            )  # fmt: skip
+            self._is_distrusted = False
 
     def _open(self) -> QuoteStream:
         return open_stream(self.wish.spec, ping_seconds=settings.STREAM_PING_SECONDS or None)
 
-    def _has_good_news(self, stream: QuoteStream) -> bool:
-        quotes = stream.drain()
-        self._heard.note([quote.symbol for quote in quotes], time.monotonic())
-        return any(not quality.fault(quote) for quote in quotes)
+    def _newest_since(self, moment: datetime) -> Callable[[], asyncio.Future[list[Quote]]]:
+        assert self._markets is not None
+        pipelines = self._markets.pipelines
+        return lambda: self._threads.start(writer.newest, pipelines, moment)
+
+    def _stall_check(self) -> Callable[[], None]:
+        stalls = self._watch.stalls
+        return lambda: self._check_stalls(stalls)
 
     # --- delivering ---------------------------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:
         """Stores what comes, until a Fault says that it is no longer to be believed."""
+        self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
-        began = time.monotonic()
-        self._is_silent.clear()
         await self._switch(is_delivering=True, reason=self._last_reason and "delivers again")
         try:
-            await self._store_what_comes(began)
+            await self._store_what_comes(time.monotonic())
         except Exception as error:
-            reason = "planned reconnection" if isinstance(error, Recycled) else self._in_words(error)
-            if self._permit is not None and not isinstance(error, Recycled):
+            reason = self._in_words(error)
+            if self._permit is not None:
                 permit, self._permit = self._permit, None
                 silent_seconds = time.monotonic() - self._heard.last_at
                 await self._do(_end, permit, reason, silent_seconds)
@@ -172,8 +155,7 @@ class Session:
         while self._permit is None:
             self._permit = await self._do(writer.take, self.wish.exchange_id)
             assert self._stream is not None
-            quotes = self._stream.drain()
-            self._heard.note([quote.symbol for quote in quotes], time.monotonic())
+            dialling.take_in(self._stream, self._heard)
             if self._permit is None:
                 self._check_stream(time.monotonic())
                 if time.monotonic() > give_up_at:
@@ -186,22 +168,23 @@ class Session:
 
     async def _store_what_comes(self, began: float) -> None:
         batch = writer.Batch(started_at=clock.now())
-        stalls, flushed_at, shadowed_at, sound_at = self._watch.stalls, began, began, began
+        check, shadow = self._stall_check(), Shadow(self._threads, began=began)
+        self._renewal = Renewal(began)
+        flushed_at = sound_at = began
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self._check_stalls(stalls)
+            check()
             now = time.monotonic()
             batch.overtaken += self._take_in(now)
             self._check_stream(now)
-            if now - began > settings.STREAM_RECYCLE_SECONDS:
-                raise Recycled
+            await self._renew_when_old(now)
             await self._follow_markets()
             if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or len(self._buffer) >= settings.STREAM_FLUSH_ROWS:
                 flushed_at = now
                 sound_at = time.monotonic() if await self._flush(batch) else sound_at
                 if now - sound_at > settings.STREAM_SILENCE_SECONDS:
                     raise Fault(f"no ticker fit to store for {now - sound_at:.1f} s")
-            shadowed_at = self._look_aside(now, shadowed_at)
+            self._look_aside(shadow, now)
 
     def _take_in(self, now: float) -> int:
         """At most one quote of each market is held, the newest; the number of those that it replaced."""
@@ -261,60 +244,63 @@ class Session:
         if self.wish.markets_version == self._markets.version:
             return
         self._markets = await self._do(writer.known_markets, self.wish)
-        if self._markets.packed is not None:
-            self._stream.install_markets(self._markets.packed)
-        before = len(self._stream.groups)
-        await self._stream.subscribe(self._markets.pipelines.keys())
-        self._budget.spend(time.monotonic(), max(0, len(self._stream.groups) - before))
-        self._heard.regroup(self._stream.groups, time.monotonic())
+        await self._ask_for(self._markets)
         wanted = self._markets.pipelines
         self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in wanted}
 
-    # --- the shadow: a poll beside the stream -------------------------------------------------------------------------
+    async def _ask_for(self, markets: writer.Markets) -> None:
+        assert self._stream is not None
+        if markets.packed is not None:
+            self._stream.install_markets(markets.packed)
+        before = len(self._stream.groups)
+        await self._stream.subscribe(markets.pipelines.keys())
+        self._budget.spend(time.monotonic(), max(0, len(self._stream.groups) - before))
+        self._heard.regroup(self._stream.groups, time.monotonic())
 
-    def _look_aside(self, now: float, shadowed_at: float) -> float:
-        """When the last poll beside the stream began. Raises Fault when it contradicts the stream."""
-        if self._shadow is not None and self._shadow.done():
-            shadow, self._shadow = self._shadow, None
-            self._judge_shadow(shadow)
-        every = settings.STREAM_SHADOW_INTERVALS * self.wish.interval_seconds
-        if not every or now - shadowed_at < every or self._shadow is not None or self._must_not_ask():
-            return shadowed_at
-        assert self._permit is not None
+    # --- beside the stream: a poll, and the connection that follows this one -----------------------------------------
+
+    def _look_aside(self, shadow: Shadow, now: float) -> None:
+        """Raises Contradicted when a poll says otherwise than the stream."""
         assert self._markets is not None
-        symbols = list(self._markets.pipelines)
-        self._shadow = self._threads.start_slow(writer.compare, self.wish, symbols, self._permit.generation)
-        return now
+        try:
+            poll = shadow.answer(self.wish)
+        except Throttled as error:
+            self._remember_pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
+            poll = None
+        if poll is not None:
+            shadows.judge(self._latest, poll)
+            for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
+                if quote.symbol in self._markets.pipelines:
+                    self._buffer.setdefault(quote.symbol, quote)
+        if shadow.is_due(now, self.wish, has_quiet=self._has_quiet) and not self._must_not_ask():
+            assert self._permit is not None
+            shadow.ask(now, self.wish, list(self._markets.pipelines), self._permit.generation)
+
+    def _has_quiet(self) -> bool:
+        assert self._markets is not None
+        at, interval = clock.now().timestamp(), self.wish.interval_seconds
+        return any(shadows.is_quiet(self._latest.get(symbol), at, interval) for symbol in self._markets.pipelines)
 
     def _must_not_ask(self) -> bool:
         moments = [self.wish.retry_at, self._permit.health.retry_at if self._permit else None]
         return self.wish.transport != Transport.AUTO or any(moment and moment > clock.now() for moment in moments)
 
-    def _judge_shadow(self, shadow: asyncio.Future[Poll]) -> None:
-        try:
-            poll = shadow.result()
-        except Throttled as error:
-            self._remember_pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
-            return
-        except Exception as error:  # noqa: BLE001 - a poll beside the stream decides nothing by failing
-            log.info("shadow_poll_failed", exchange=self.wish.exchange_id, error=str(error))
-            return
-        reason = rules.disagreement(self._latest, poll.quotes, tolerance=settings.STREAM_DISAGREEMENT_SHARE)
-        if reason:
-            raise Fault(reason)
-        delivered = sum(quote.symbol in self._latest for quote in poll.quotes)
-        if delivered < len(poll.quotes) * LEAST_SHARE_DELIVERED:
-            raise Fault(f"the stream brought {delivered} of {len(poll.quotes)} markets that a poll brought")
-        self._add_quiet_ones(poll)
-
-    def _add_quiet_ones(self, poll: Poll) -> None:
-        """A stream sends nothing of a market where nothing happens; the poll proves that it still has its price."""
+    async def _renew_when_old(self, now: float) -> None:
+        """The next connection proves itself before this one is closed: nothing is missed, nothing switches."""
+        assert self._stream is not None
         assert self._markets is not None
-        for quote in poll.quotes:
-            known = self._latest.get(quote.symbol)
-            is_quiet = known is None or quote.received_at - known.received_at > self.wish.interval_seconds
-            if is_quiet and quote.symbol in self._markets.pipelines:
-                self._buffer.setdefault(quote.symbol, quote)
+        ages = settings.STREAM_RECYCLE_SECONDS, self._stream.longest_seconds or settings.STREAM_RECYCLE_SECONDS
+        if self._renewal.is_due(now, min(ages)):
+            self._renewal.begin(now, self._open(), self._markets, self._budget, self._stall_check())
+        if (proven := self._renewal.take()) is not None:
+            old, (self._stream, self._heard) = self._stream, proven
+            if self._renewal.markets is not self._markets:
+                await self._ask_for(self._markets)
+            self._overtaken_before = self._stream.overtaken_count
+            self._pending.add(closing := asyncio.ensure_future(old.close()))
+            closing.add_done_callback(self._pending.discard)
+            self._renewal = Renewal(now)
+            log.info("stream_renewed", exchange=self.wish.exchange_id)
 
     def _remember_pause(self, seconds: float) -> None:
         if self._permit is not None:
@@ -346,7 +332,8 @@ class Session:
             log.warning("switch_not_recorded", exchange=self.wish.exchange_id, error=str(error).strip())
 
     async def _close_stream(self) -> None:
-        """The client is kept with its markets, but for a recycling."""
+        """The client is kept with its markets."""
+        await self._renewal.cancel()
         if self._stream is not None:
             self._pause_seconds = self._stream.dial_pause_seconds
             await self._stream.close()

@@ -14,7 +14,7 @@ from django.conf import settings
 from collectors import gaps, ingest, lease, markets, quality, store
 from collectors.breaker import Health
 from collectors.lease import Permit
-from collectors.models import Stream, Switch
+from collectors.models import Pipeline, Stream, Switch
 from collectors.streaming.ownership import Wish
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
@@ -133,6 +133,18 @@ def compare(wish: Wish, symbols: Collection[str], generation: int) -> Poll:
     return feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
 
 
+def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
+    """What polls have stored since then."""
+    symbols = {pipeline_id: symbol for symbol, pipeline_id in pipelines.items()}
+    found = Pipeline.objects.filter(pk__in=symbols, received_at__gt=since).only("market_id", "last", "received_at")
+    nothing = (None,) * 6
+    return [
+        Quote(symbols[row.market_id], row.last, *nothing, None, row.received_at.timestamp())
+        for row in found
+        if row.received_at is not None
+    ]
+
+
 def poll(exchange_id: str) -> str:
     """One ordinary poll, as Celery's would be; skipped when that was first."""
     return ingest.collect_once(exchange_id, now=clock.now(), correlation_id="stream")
@@ -158,6 +170,7 @@ def switch(wish: Wish, holder: str, *, is_delivering: bool, reason: str) -> None
     fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
     to_transport = Transport.STREAM if is_delivering else fallback
     changed: dict[str, Any] = {"is_delivering": is_delivering, "since": now, "reason": reason}
-    if Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder).update(**changed):
+    held = Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder, held_until__isnull=False)
+    if held.update(**changed):
         Switch.objects.create(exchange_id=wish.exchange_id, happened_at=now, to_transport=to_transport, reason=reason)
     log.info("transport_switched", exchange=wish.exchange_id, to=str(to_transport), reason=reason)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +22,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import requests
 from django.conf import settings as django_settings
+from django.core.management import call_command
 from django.db import connection
+from django.test import override_settings
 
 from collectors import ingest, partitions
 from collectors.models import Gap, Stream, Switch, Tick
@@ -30,23 +35,23 @@ from marketmon.lib import clock, valkey
 from marketmon.supervisor import process
 from tests.sandbox_client import PROJECT, Sandbox, running_sandbox
 
-FIVE = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken")
-SILENCE_SECONDS = 1.5
+STREAMED = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "valr")
+SILENCE_SECONDS = 1.2
 LEASE_SECONDS = 2.0
 LEASE_MARGIN_SECONDS = 2.0
-INTERVAL_SECONDS = 1.0
-WEBSOCKETS = r"(stream\.binance\.com|ws\.kraken|advanced-trade-ws|xyz/ws)"
+INTERVAL_SECONDS = 0.5
+WEBSOCKETS = r"(stream\.binance\.com|ws\.kraken|advanced-trade-ws|xyz/ws|valr.com/ws)"
 HURRIED = {
     "STREAM_SILENCE_SECONDS": str(SILENCE_SECONDS),
-    "STREAM_CONNECT_SECONDS": "3",
+    "STREAM_CONNECT_SECONDS": "2",
     "STREAM_LEASE_SECONDS": str(LEASE_SECONDS),
     "STREAM_FLUSH_SECONDS": "0.3",
     "STREAM_RUN_SECONDS": "0.5",
     "STREAM_GOOD_UPDATES": "2",
     "STREAM_SHADOW_INTERVALS": "2",
     "STREAM_BACKOFF_SECONDS": "0.2",
-    "STREAM_BACKOFF_MAX_SECONDS": "0.5",
-    "STREAM_PING_SECONDS": "0.5",
+    "STREAM_BACKOFF_MAX_SECONDS": "0.4",
+    "STREAM_PING_SECONDS": "0.4",
     "POLL_DEADLINE_SECONDS": "4",
     "LOG_LEVEL": "INFO",
 }
@@ -73,17 +78,21 @@ class Site:
                 exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
                 poll_interval_seconds=INTERVAL_SECONDS, transport=transport,
             )  # fmt: skip
-            assert ingest.collect_once(exchange_id, now=clock.now()) == "stored"
+        with ThreadPoolExecutor(len(exchange_ids)) as pool:
+            assert set(pool.map(collect, exchange_ids)) == {"stored"}
 
-    def start(self) -> subprocess.Popen[bytes]:
-        started = spawn(self.sandbox, self.logs / f"stream-{len(self.processes)}.log")
+    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+        started = spawn(self.sandbox, self.logs / f"stream-{len(self.processes)}.log", **settings)
         self.processes.append(started)
         return started
 
+    def stop_all(self) -> None:
+        while self.processes:
+            end(self.processes.pop())
+
     def retire(self) -> None:
         """Nobody listens or stores any more, so that the tables can be emptied."""
-        for running in self.processes:
-            end(running)
+        self.stop_all()
         Exchange.objects.update(enabled=False)
         self.wait_until(lambda: not Stream.objects.filter(held_until__gt=clock.now()).exists(), seconds=10, what="rest")
 
@@ -93,8 +102,8 @@ class Site:
     def holders(self) -> dict[str, str]:
         return dict(Stream.objects.filter(is_delivering=True).values_list("exchange_id", "holder"))
 
-    def switches(self, exchange_id: str) -> list[tuple[str, str]]:
-        rows = Switch.objects.filter(exchange_id=exchange_id).order_by("happened_at", "id")
+    def switches(self, exchange_id: str, *, since: float = 0.0) -> list[tuple[str, str]]:
+        rows = Switch.objects.filter(exchange_id=exchange_id, happened_at__gt=at(since)).order_by("happened_at", "id")
         return list(rows.values_list("to_transport", "reason"))
 
     def switched_to_polls(self, since: float) -> dict[str, float]:
@@ -113,13 +122,24 @@ class Site:
         asked = self.sandbox.requests_of(exchange_id, since=since)
         return [request for request in asked if request["method"] == "OPEN"]
 
+    def open_connections(self, exchange_id: str) -> list[dict[str, Any]]:
+        return [one for one in self.connections(exchange_id) if one["ended_at"] is None]
+
+    def longest_silence(self, exchange_id: str, *, since: float) -> float:
+        """Between two of its rows, in seconds."""
+        ticks = Tick.objects.filter(received_at__gt=at(since), pipeline__market__exchange_id=exchange_id)
+        moments = sorted(moment.timestamp() for moment in ticks.values_list("received_at", flat=True))
+        return max((later - earlier for earlier, later in itertools.pairwise(moments)), default=math.inf)
+
     def subscriptions(self, exchange_id: str) -> list[str]:
         asked = self.sandbox.requests_of(exchange_id)
         return [request["query"] for request in asked if request["method"] == "SEND"]
 
-    def simultaneous_connections(self, exchange_id: str) -> int:
+    def simultaneous_connections(self, exchange_id: str, *, since: float) -> int:
         """Pairs of websocket connections that were open at once. Each of these exchanges fits into one."""
-        spans = sorted((one["at"], one["ended_at"] or time.time()) for one in self.connections(exchange_id))
+        spans = sorted(
+            (one["at"], one["ended_at"] or time.time()) for one in self.connections(exchange_id, since=since)
+        )
         return sum(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
 
     def wait_until(self, is_so: Callable[[], bool], *, seconds: float, what: str) -> float:
@@ -127,9 +147,19 @@ class Site:
         began = time.monotonic()
         while not is_so():
             if time.monotonic() - began > seconds:
-                logs = "\n".join(path.read_text()[-3000:] for path in sorted(self.logs.glob("*.log")))
+                logs = "\n".join(path.read_text()[-6000:] for path in sorted(self.logs.glob("*.log")))
                 pytest.fail(f"not within {seconds} s: {what}\n{logs}")
             time.sleep(0.05)
+        return time.monotonic() - began
+
+    def wait_for_all(
+        self, exchange_ids: Iterable[str], is_so: Callable[[str], bool], *, seconds: float, what: str
+    ) -> float:
+        """How long the last one took."""
+        began = time.monotonic()
+        for exchange_id in exchange_ids:
+            left = seconds - (time.monotonic() - began)
+            self.wait_until(partial(is_so, exchange_id), seconds=left, what=f"{what} of {exchange_id}")
         return time.monotonic() - began
 
     def wait_for_streams(self, *exchange_ids: str, seconds: float = 15) -> float:
@@ -137,11 +167,18 @@ class Site:
         return self.wait_until(lambda: wanted <= self.delivering(), seconds=seconds, what=f"streams of {wanted}")
 
 
-def spawn(sandbox: Sandbox, log: Path) -> subprocess.Popen[bytes]:
+def collect(exchange_id: str) -> str:
+    try:
+        return ingest.collect_once(exchange_id, now=clock.now())
+    finally:
+        connection.close()  # this thread's own
+
+
+def spawn(sandbox: Sandbox, log: Path, **settings: str) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return process.spawn(
             [sys.executable, "manage.py", "stream"],
-            environ={**os.environ, **environment(sandbox.url)},
+            environ={**os.environ, **environment(sandbox.url), **settings},
             cwd=PROJECT,
             output=output,
         )
@@ -177,24 +214,34 @@ def listener(talkative_sandbox: Sandbox, django_db_setup: None, tmp_path_factory
     end(running)
 
 
-@pytest.fixture
-def quiet_site(talkative_sandbox: Sandbox, transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[Site]:
-    """Nobody listens yet."""
-    settings.SANDBOX_URL = talkative_sandbox.url
-    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
-    valkey.client().flushdb()
-    requests.post(f"{talkative_sandbox.url}/_sandbox/reset", timeout=5).raise_for_status()
-    partitions.ensure(clock.now())
-    site = Site(talkative_sandbox, tmp_path)
-    yield site
-    talkative_sandbox.heal()
-    site.retire()
-    close_feeds()
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+@contextlib.contextmanager
+def open_site(sandbox: Sandbox, logs: Path) -> Iterator[Site]:
+    """Nobody listens yet; in the end nobody does any more."""
+    with override_settings(SANDBOX_URL=sandbox.url, ALLOW_PRIVATE_EXCHANGE_URLS=True):
+        valkey.client().flushdb()
+        requests.post(f"{sandbox.url}/_sandbox/reset", timeout=5).raise_for_status()
+        partitions.ensure(clock.now())
+        site = Site(sandbox, logs)
+        yield site
+        sandbox.heal()
+        site.retire()
+        close_feeds()
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
 
 
 @pytest.fixture
-def site(quiet_site: Site, listener: Path) -> Site:
-    quiet_site.logs = listener.parent
-    return quiet_site
+def site(talkative_sandbox: Sandbox, transactional_db: None, listener: Path) -> Iterator[Site]:
+    with open_site(talkative_sandbox, listener.parent) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def crowd(
+    talkative_sandbox: Sandbox, django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any
+) -> Iterator[Site]:
+    """All exchanges that can be listened to, kept through a module's tests: each market list costs a second."""
+    with django_db_blocker.unblock(), open_site(talkative_sandbox, tmp_path_factory.mktemp("crowd")) as site:
+        site.add(*STREAMED)
+        yield site
+        call_command("flush", interactive=False, verbosity=0)

@@ -19,46 +19,46 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 
 def test_what_is_stored_is_what_the_exchange_said(site: Site):
-    site.add("kraken")
-    site.wait_for_streams("kraken")
+    site.add("binance")
+    site.wait_for_streams("binance")
     began = time.time()
-    site.wait_until(lambda: site.rows("kraken", since=began) > 60, seconds=5, what="two batches")
+    site.wait_until(lambda: site.rows("binance", since=began) > 60, seconds=5, what="two batches")
 
     newest = Tick.objects.select_related("pipeline__market").order_by("-received_at")[:20]
     for tick in newest:
         symbol, second = tick.pipeline.market.symbol, int(tick.received_at.timestamp())
-        said = {site.sandbox.price("kraken", symbol, moment) for moment in (second - 1, second)}
+        said = {site.sandbox.price("binance", symbol, moment) for moment in (second - 1, second)}
         assert tick.last in said
 
 
 def test_a_blacklist_ends_the_connection_and_every_row_within_a_second(site: Site):
-    site.add("kraken")
-    site.wait_for_streams("kraken")
+    site.add("binance")
+    site.wait_for_streams("binance")
 
-    management.blacklist("kraken", by="test", now=clock.now(), reason="drill")
+    management.blacklist("binance", by="test", now=clock.now(), reason="drill")
     stopped_at = time.time()
     site.wait_until(
-        lambda: all(one["ended_at"] for one in site.connections("kraken")), seconds=1.2, what="the connection's end"
+        lambda: all(one["ended_at"] for one in site.connections("binance")), seconds=1.2, what="the connection's end"
     )
     time.sleep(1.0)
 
-    assert site.rows("kraken", since=stopped_at + 0.1) == 0
-    assert site.sandbox.requests_of("kraken", since=stopped_at + 1.2) == []
+    assert site.rows("binance", since=stopped_at + 0.1) == 0
+    assert site.sandbox.requests_of("binance", since=stopped_at + 1.2) == []
 
-    management.lift("kraken", by="test", now=clock.now())
-    site.wait_for_streams("kraken")
+    management.lift("binance", by="test", now=clock.now())
+    site.wait_for_streams("binance")
 
 
 def test_polls_are_kept_away_while_a_stream_delivers_and_polled_exchanges_are_left_alone(site: Site):
-    site.add("kraken")
+    site.add("binance")
     site.add("coinbase", transport="poll")
-    site.wait_for_streams("kraken")
+    site.wait_for_streams("binance")
     time.sleep(INTERVAL_SECONDS)
 
-    assert ingest.collect_once("kraken", now=clock.now()) == "skipped"
+    assert ingest.collect_once("binance", now=clock.now()) == "skipped"
     assert ingest.collect_once("coinbase", now=clock.now()) == "stored"
     assert site.connections("coinbase") == []
-    assert site.delivering() == {"kraken"}
+    assert site.delivering() == {"binance"}
 
 
 def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(site: Site):
@@ -79,47 +79,47 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
 
 
 def test_a_venue_that_asked_polls_to_wait_is_not_polled_beside_the_stream(site: Site):
-    site.add("kraken")
-    site.wait_for_streams("kraken")
-    site.sandbox.fault("kraken", "status", path="api.kraken.com", params={"code": 429, "retry_after": 60})
+    site.add("binance")
+    site.wait_for_streams("binance")
+    site.sandbox.fault("binance", "status", path="api.binance.com", params={"code": 429, "retry_after": 60})
     site.wait_until(
-        lambda: Worker.objects.filter(pk="kraken", retry_at__gt=clock.now()).exists(), seconds=6, what="the pause"
+        lambda: Worker.objects.filter(pk="binance", retry_at__gt=clock.now()).exists(), seconds=6, what="the pause"
     )
     refused_at = time.time()
     time.sleep(3 * INTERVAL_SECONDS)
 
-    asked = [one for one in site.sandbox.requests_of("kraken", since=refused_at) if one["method"] == "GET"]
+    asked = [one for one in site.sandbox.requests_of("binance", since=refused_at) if one["method"] == "GET"]
     assert asked == []
-    assert site.delivering() == {"kraken"}
+    assert site.delivering() == {"binance"}
 
 
 def test_an_exchange_that_may_only_stream_says_why_nothing_comes(site: Site):
-    site.add("kraken", transport="stream")
-    site.wait_for_streams("kraken")
-    site.sandbox.fault("kraken", "ws_silence", path="ws.kraken")
+    site.add("binance", transport="stream")
+    site.wait_for_streams("binance")
+    site.sandbox.fault("binance", "ws_silence", path="stream.binance")
 
-    site.wait_until(lambda: "kraken" not in site.delivering(), seconds=4, what="silence is noticed")
+    site.wait_until(lambda: "binance" not in site.delivering(), seconds=4, what="silence is noticed")
     failed_at = time.time()
-    worker = Worker.objects.get(pk="kraken")
+    worker = Worker.objects.get(pk="binance")
     site.wait_until(
-        lambda: Worker.objects.get(pk="kraken").error_count >= 3, seconds=8, what="three failures are recorded"
+        lambda: Worker.objects.get(pk="binance").error_count >= 3, seconds=8, what="three failures are recorded"
     )
 
     assert "no ticker" in worker.last_error
-    assert site.rows("kraken", since=failed_at) == 0
-    assert Exchange.objects.get(pk="kraken").transport == "stream"
+    assert site.rows("binance", since=failed_at) == 0
+    assert Exchange.objects.get(pk="binance").transport == "stream"
     site.sandbox.heal()
-    site.wait_for_streams("kraken")
-    site.wait_until(lambda: Worker.objects.get(pk="kraken").error_count == 0, seconds=3, what="the worker recovers")
-    gaps = site.gaps("kraken")
+    site.wait_for_streams("binance")
+    site.wait_until(lambda: Worker.objects.get(pk="binance").error_count == 0, seconds=3, what="the worker recovers")
+    gaps = site.gaps("binance")
     assert {(gap.cause, gap.ended_at is not None) for gap in gaps} == {("exchange outage", True)}
-    assert len(gaps) == Exchange.objects.get(pk="kraken").markets.collected().count()
+    assert len(gaps) == Exchange.objects.get(pk="binance").markets.collected().count()
 
 
 def test_what_is_missing_is_filled_while_a_stream_delivers(site: Site):
-    site.add("kraken")
-    site.wait_for_streams("kraken")
-    market = Exchange.objects.get(pk="kraken").markets.get(symbol="BTC/USD")
+    site.add("binance")
+    site.wait_for_streams("binance")
+    market = Exchange.objects.get(pk="binance").markets.get(symbol="BTC/USDT")
     ended_at = clock.now() - timedelta(minutes=5)
     Gap.objects.create(
         pipeline_id=market.pk, started_at=ended_at - timedelta(minutes=10), ended_at=ended_at,
@@ -127,7 +127,7 @@ def test_what_is_missing_is_filled_while_a_stream_delivers(site: Site):
     )  # fmt: skip
 
     backfill.plan(clock.now())
-    backfill.fill("kraken", clock=clock.now, seconds=6.0)
+    backfill.fill("binance", clock=clock.now, seconds=6.0)
 
     assert Tick.objects.filter(pipeline_id=market.pk, origin__gt=0, received_at__lt=ended_at).exists()
-    assert site.delivering() == {"kraken"}
+    assert site.delivering() == {"binance"}

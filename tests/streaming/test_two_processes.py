@@ -9,25 +9,26 @@ import time
 import pytest
 
 from collectors.models import Tick
-from tests.streaming.conftest import FIVE, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Site, at
+from tests.streaming.conftest import LEASE_MARGIN_SECONDS, LEASE_SECONDS, STREAMED, Site, at
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.system, pytest.mark.django_db, pytest.mark.timeout(90)]  # they only read
 TAKE_OVER_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 
 
 @pytest.fixture
-def shared(quiet_site: Site) -> Site:
-    site = quiet_site
-    site.add(*FIVE)
-    site.start()
-    site.start()
+def shared(crowd: Site) -> Site:
+    site = crowd
+    while len(site.processes) < 2:
+        site.start()
     site.wait_until(
-        lambda: len(site.holders()) == 5 and len(set(site.holders().values())) == 2, seconds=25, what="a fair share"
+        lambda: site.holders().keys() == set(STREAMED) and len(set(site.holders().values())) == 2,
+        seconds=25,
+        what="a fair share",
     )
     return site
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
 def test_the_other_takes_over_and_nothing_stale_is_stored(shared: Site, number: signal.Signals):
     site = shared
     victim = site.processes[0]
@@ -36,10 +37,15 @@ def test_the_other_takes_over_and_nothing_stale_is_stored(shared: Site, number: 
 
     os.kill(victim.pid, number)
     struck_at = time.time()
+
+    def others_have_all() -> bool:
+        holders = site.holders()
+        return holders.keys() == set(STREAMED) and not any(f":{victim.pid}:" in one for one in holders.values())
+
     site.wait_until(
-        lambda: len(site.holders()) == 5 and not any(f":{victim.pid}:" in one for one in site.holders().values()),
+        others_have_all,
         seconds=TAKE_OVER_SECONDS,
-        what="the other has all five",
+        what="the other has them all",
     )
     for exchange in lost:
         others = [one for one in site.connections(exchange, since=struck_at) if one["ended_at"] is None]
@@ -50,14 +56,12 @@ def test_the_other_takes_over_and_nothing_stale_is_stored(shared: Site, number: 
         woken_at = time.time()
         os.kill(victim.pid, signal.SIGCONT)
         site.wait_until(
-            lambda: all(len(open_ones(site, exchange)) == 1 for exchange in lost), seconds=5, what="the old ones end"
+            lambda: all(len(site.open_connections(exchange)) == 1 for exchange in lost),
+            seconds=5,
+            what="the old ones end",
         )
         assert {exchange: len(site.connections(exchange)) for exchange in lost} == before
         assert rows_closer_than(site, 0.15, since=woken_at - 1) == 0
-
-
-def open_ones(site: Site, exchange_id: str) -> list[dict[str, object]]:
-    return [one for one in site.connections(exchange_id) if one["ended_at"] is None]
 
 
 def rows_closer_than(site: Site, seconds: float, *, since: float) -> int:

@@ -23,7 +23,7 @@ from exchanges.management import Refused
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from marketmon.lib import clock
 
-MAY_SEE, MAY_ACT = "collectors.view_worker", "exchanges.change_exchange"
+MAY_SEE, MAY_ACT = "board.view_drill", "board.add_drill"
 SHOWN_DRILLS = 100
 TONES = {DrillState.PASSED: "success", DrillState.FAILED: "danger", DrillState.RUNNING: "warning"}
 WORDS_CHARACTERS = 200
@@ -33,7 +33,10 @@ WORDS_CHARACTERS = 200
 
 
 def panel(request: HttpRequest) -> dict[str, Any]:
-    """The card with its form. Three queries. `exchanges` is empty where nothing is simulated."""
+    """The card with its form. Three queries. Without `exchanges` there is no card: nothing is simulated, or who asks
+    may not see it."""
+    if not request.user.has_perm(MAY_SEE):
+        return {"exchanges": ()}
     exchanges = _simulated()
     may_act = request.user.has_perm(MAY_ACT)
     return {

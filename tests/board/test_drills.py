@@ -260,7 +260,7 @@ def browser(name: str, *permissions: str) -> Client:
 
 
 def test_an_operator_starts_and_stops_a_drill_and_both_are_known(kraken: Exchange, sandbox: Sandbox):
-    operator = browser("ann", "view_worker", "change_exchange")
+    operator = browser("ann", "view_drill", "add_drill")
 
     answer = operator.post(
         reverse("board-drill-start"), {"exchange": "kraken", "fault": "html"}, headers={"HX-Request": "true"}
@@ -278,7 +278,7 @@ def test_an_operator_starts_and_stops_a_drill_and_both_are_known(kraken: Exchang
 
 
 def test_a_refusal_is_told_in_words(kraken: Exchange):
-    operator = browser("ann", "view_worker", "change_exchange")
+    operator = browser("ann", "view_drill", "add_drill")
 
     for seconds, words in (("0.2", "must last"), ("soon", "no number of seconds")):
         answer = operator.post(
@@ -291,7 +291,7 @@ def test_a_refusal_is_told_in_words(kraken: Exchange):
 
 def test_who_may_only_look_sees_drills_and_no_buttons(kraken: Exchange):
     drills.start("html", "kraken", now=clock.now())
-    viewer = browser("eve", "view_worker")
+    viewer = browser("eve", "view_drill")
 
     page = viewer.get(reverse("board-drills")).content.decode()
 
@@ -311,7 +311,7 @@ def test_the_history_costs_the_same_for_any_number_of_drills(kraken: Exchange, d
         )
         for number in range(30)
     )  # fmt: skip
-    operator = browser("ann", "view_worker", "change_exchange")
+    operator = browser("ann", "view_drill", "add_drill")
 
     with django_assert_max_num_queries(12):
         page = operator.get(reverse("board-drills"))

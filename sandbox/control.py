@@ -15,6 +15,7 @@ from sandbox import prices
 from sandbox.exchange import CLONE, Exchange, Exchanges
 from sandbox.faults import KINDS, Faults, WrongFault
 from sandbox.journal import Journal
+from sandbox.limits import Limits, WrongLimit
 from sandbox.venues import VENUES
 
 SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9.-]+)?")
@@ -27,10 +28,11 @@ class Wrong(Exception):
 
 
 class Control:
-    def __init__(self, exchanges: Exchanges, faults: Faults, journal: Journal) -> None:
+    def __init__(self, exchanges: Exchanges, faults: Faults, journal: Journal, limits: Limits) -> None:
         self._exchanges = exchanges
         self._faults = faults
         self._journal = journal
+        self._limits = limits
         self._started_at = time.time()
 
     def routes(self) -> list[web.RouteDef]:
@@ -46,6 +48,9 @@ class Control:
             ("DELETE", "/faults"): self.lift,
             ("DELETE", "/faults/{id}"): self.lift,
             ("GET", "/kinds"): self.kinds,
+            ("GET", "/limits"): self.limits,
+            ("POST", "/limits"): self.limit,
+            ("DELETE", "/limits"): self.unlimit,
             ("GET", "/clocks"): self.clocks,
             ("POST", "/clocks"): self.set_clock,
             ("POST", "/markets"): self.move_markets,
@@ -100,6 +105,17 @@ class Control:
     async def kinds(self, _: web.Request) -> Any:
         return KINDS
 
+    async def limits(self, _: web.Request) -> Any:
+        """With the most requests that any window held, and how many were refused."""
+        return [limit.render() for limit in self._limits.all()]
+
+    async def limit(self, request: web.Request) -> Any:
+        return self._limits.order(await _order(request)).render()
+
+    async def unlimit(self, _: web.Request) -> Any:
+        self._limits.clear()
+        return {"cleared": True}
+
     async def clocks(self, _: web.Request) -> Any:
         now = time.time()
         return {
@@ -140,6 +156,7 @@ class Control:
     async def reset(self, _: web.Request) -> Any:
         """As if just started: no faults, real time, all markets, an empty log."""
         self._faults.remove()
+        self._limits.clear()
         self._journal.clear()
         for exchange in self._exchanges.all():
             exchange.restore()
@@ -158,7 +175,7 @@ def _as_json(handle: Callable[[web.Request], Awaitable[Any]]) -> Callable[[web.R
     async def answer(request: web.Request) -> web.Response:
         try:
             status, content = 200, await handle(request)
-        except (Wrong, WrongFault) as wrong:
+        except (Wrong, WrongFault, WrongLimit) as wrong:
             status, content = 400, {"error": str(wrong)}
         return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")
 

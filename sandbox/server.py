@@ -15,6 +15,7 @@ from sandbox.delivery import Answer, Vanished, deliver, encode, instead, obstruc
 from sandbox.exchange import Exchange, Exchanges
 from sandbox.faults import Fault, Faults
 from sandbox.journal import Entry, Journal
+from sandbox.limits import Limits
 from sandbox.streams import DIALECT_BY_HOST
 from sandbox.streams.session import Session
 from sandbox.target import Target, resolve
@@ -30,11 +31,12 @@ class Sandbox:
         self.exchanges = Exchanges(size)
         self.stream_seconds = stream_seconds
         self.faults = Faults()
+        self.limits = Limits()
         self.journal = Journal()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=BODY_BYTES)
-        application.add_routes(control.Control(self.exchanges, self.faults, self.journal).routes())
+        application.add_routes(control.Control(self.exchanges, self.faults, self.journal, self.limits).routes())
         application.router.add_route("*", "/{target:.*}", self.answer)
         return application
 
@@ -49,6 +51,7 @@ class Sandbox:
         exchange = self.exchanges.get(venue, target.clone)
         values, query = _parameters(target, await request.read())
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{query}", now)
+        met += self.limits.refusals(exchange.id, now)
         kinds = ",".join(fault.kind for fault in met) or None
         entry = Entry(
             now, exchange.id, request.method, target.host, target.path, query, exchange.second(now), fault=kinds
@@ -67,6 +70,7 @@ class Sandbox:
         now = time.time()
         exchange = self.exchanges.get(VENUES[dialect.venue], target.clone)
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{target.query}", now)
+        met += self.limits.refusals(exchange.id, now)
         kinds = ",".join(fault.kind for fault in met) or None
         entry = Entry(
             now, exchange.id, "OPEN", target.host, target.path, target.query, exchange.second(now), fault=kinds

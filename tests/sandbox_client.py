@@ -34,7 +34,18 @@ class Sandbox:
         return str(answer.json()["id"])
 
     def heal(self) -> None:
-        requests.delete(f"{self.url}/_sandbox/faults", timeout=5).raise_for_status()
+        for what in ("faults", "limits"):
+            requests.delete(f"{self.url}/_sandbox/{what}", timeout=5).raise_for_status()
+
+    def limit(self, exchange: str, requests_: int, *, seconds: float, ban_seconds: float = 0.0) -> None:
+        """From now on this venue counts, and answers 429 above."""
+        order = {"exchange": exchange, "requests": requests_, "seconds": seconds, "ban_seconds": ban_seconds}
+        requests.post(f"{self.url}/_sandbox/limits", json=order, timeout=5).raise_for_status()
+
+    def counted(self, exchange: str) -> dict[str, Any]:
+        """`most` in any window, `counted`, `refused`."""
+        limits: list[dict[str, Any]] = requests.get(f"{self.url}/_sandbox/limits", timeout=5).json()
+        return next(limit for limit in limits if limit["exchange"] == exchange)
 
     def requests_of(self, exchange: str, *, since: float = 0.0) -> list[dict[str, Any]]:
         answer = requests.get(

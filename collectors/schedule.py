@@ -17,11 +17,14 @@ from django.db import connection, transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from collectors.models import Worker
+from exchanges import depth_settings
 from exchanges.models import Exchange
 
-OWNED = ("poll:", "markets:", "job:")
+OWNED = ("poll:", "markets:", "depth:", "job:")
+OF_EXCHANGES = OWNED[:3]
 POLL_TASK = "collectors.tasks.collect_exchange"
 MARKETS_TASK = "collectors.tasks.refresh_markets"
+DEPTH_TASK = "collectors.tasks.collect_depth"
 JOBS = {
     "job:upkeep": ("collectors.tasks.keep_up", 60.0),
     "job:sync": ("collectors.tasks.sync_schedule", 60.0),
@@ -32,6 +35,8 @@ JOBS = {
     "job:grids": ("metrics.tasks.follow_grids", 30.0),
     "job:forget": ("metrics.tasks.forget", 3600.0),
 }
+
+DEPTH_OFF_SECONDS = 60.0
 
 SET_EXPECTED = """
 UPDATE collectors_pipeline AS p SET expected_seconds = %(seconds)s
@@ -77,7 +82,25 @@ def _sync_exchange(exchange: Exchange, now: datetime) -> list[str]:
             poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now, priority=exchange.priority
         ),
         *_put(f"markets:{exchange.id}", MARKETS_TASK, seconds=every_hour, enabled=is_on, kwargs=arguments, now=now),
+        *_put_depth(exchange, is_on=is_on, now=now),
     ]
+
+
+def _put_depth(exchange: Exchange, *, is_on: bool, now: datetime) -> list[str]:
+    """As often as the most frequent of what is wanted besides tickers. An exchange of which nothing ever was has no
+    row."""
+    name, wanted = f"depth:{exchange.id}", depth_settings.parse(exchange.depth)
+    if not wanted and not PeriodicTask.objects.filter(name=name).exists():
+        return []
+    seconds = min((each.seconds for each in wanted), default=DEPTH_OFF_SECONDS)
+    return _put(
+        name,
+        DEPTH_TASK,
+        seconds=seconds,
+        enabled=is_on and bool(wanted),
+        kwargs={"exchange_id": exchange.id},
+        now=now,
+    )
 
 
 def _agreed_seconds(exchange: Exchange, worker: Worker, poll: PeriodicTask | None) -> float:
@@ -106,7 +129,9 @@ def _sync_jobs(now: datetime) -> list[str]:
 
 def _delete_strays() -> list[str]:
     """Rows of ours whose exchange or job is gone."""
-    wanted = set(JOBS) | {f"{kind}{pk}" for pk in Exchange.objects.values_list("pk", flat=True) for kind in OWNED[:2]}
+    wanted = set(JOBS) | {
+        f"{kind}{pk}" for pk in Exchange.objects.values_list("pk", flat=True) for kind in OF_EXCHANGES
+    }
     owned = [task for prefix in OWNED for task in PeriodicTask.objects.filter(name__startswith=prefix)]
     strays = [task for task in owned if task.name not in wanted]
     for stray in strays:

@@ -12,10 +12,12 @@ from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
 
 from collectors import backfill, habits, ingest, markets, rollups, schedule, sweep, upkeep
+from collectors.depth import collect
 from marketmon.lib import clock
 
 log = structlog.get_logger(__name__)
 
+DEPTH_SECONDS = 10.0
 FILL_SECONDS = 15.0  # well within the soft time limit, and children are for polls first
 
 
@@ -41,6 +43,13 @@ def _send_fill(exchange_id: str) -> None:
 def fill_gaps(*, exchange_id: str, **_: Any) -> int:
     """Fills gaps for as long as polling leaves time. Twice is harmless: one request at a time, each gap claimed."""
     return backfill.fill(exchange_id, clock=clock.now, seconds=FILL_SECONDS)
+
+
+@shared_task
+def collect_depth(*, exchange_id: str, **_: Any) -> dict[str, int]:
+    """Order books, trades and funding that are due. Twice is harmless: a turn is one request's, and what was asked
+    for is no longer due."""
+    return collect.collect(exchange_id, clock=clock.now, seconds=DEPTH_SECONDS)
 
 
 @shared_task

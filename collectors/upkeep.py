@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from collectors import coverage, partitions
+from collectors.depth import filling
 
 BATCH = 20_000
 
@@ -18,6 +19,14 @@ WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %(before)s ORDER B
 PRUNE_GAPS = """
 DELETE FROM collectors_gap
 WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %(before)s ORDER BY ended_at LIMIT %(batch)s)
+"""
+PRUNE_DEPTH_RUNS = """
+DELETE FROM collectors_depthrun
+WHERE id IN (SELECT id FROM collectors_depthrun WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
+"""
+PRUNE_HOLES = """
+DELETE FROM collectors_tradehole
+WHERE id IN (SELECT id FROM collectors_tradehole WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
 """
 # Only the oldest rows are looked at, so that a call with nothing to do costs nothing.
 PRUNE_CREDITS = """
@@ -31,6 +40,9 @@ def run(now: datetime) -> None:
     """Idempotent; called every few minutes, so a missed call costs nothing."""
     partitions.ensure(now)
     partitions.drop_expired(now)
+    filling.expire(now)
+    _prune(PRUNE_DEPTH_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
+    _prune(PRUNE_HOLES, now - timedelta(days=settings.GAP_RETENTION_DAYS))
     _prune(PRUNE_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
     _prune(PRUNE_GAPS, now - timedelta(days=settings.GAP_RETENTION_DAYS))
     _prune(PRUNE_CREDITS, now - timedelta(days=settings.CREDIT_RETENTION_DAYS))

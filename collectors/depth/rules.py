@@ -192,6 +192,17 @@ def inside(rows: Sequence[Row], hole: Hole) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.number is not None and first <= row.number <= last)
 
 
+def state_of(hole: Hole, rows: Sequence[Row], *, filled_count: int, stored: int) -> str:
+    """A hole after an answer. One that brought nothing new is the last: the venue has no more."""
+    if hole.missing_count is not None and filled_count >= hole.missing_count:
+        return "filled"
+    if hole.missing_count is None and any(row.at >= hole.ended_at for row in rows):
+        return "filled"  # it was asked from the hole's start on, and the answer reaches over its end
+    if stored:
+        return "open"
+    return "partly filled" if filled_count else "exchange has none"
+
+
 # --- funding --------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,19 @@ SIMULATED = {
     "valr": "VALR",
 }
 
+# A few large pairs show what there is besides tickers.
+SIMULATED_DEPTH: dict[str, dict[str, Any]] = {
+    "binance": {
+        "books": {"markets": ["BTC/USDT", "ETH/USDT", "SOL/USDT"], "levels": 10, "seconds": 5},
+        "trades": {"markets": ["BTC/USDT", "ETH/USDT", "SOL/USDT"], "seconds": 5},
+    },
+    "coinbase": {
+        "books": {"markets": ["BTC/USD", "ETH/USD"], "levels": 10, "seconds": 10},
+        "trades": {"markets": ["BTC/USD", "ETH/USD"], "seconds": 10},
+    },
+    "binanceusdm": {"funding": {"seconds": 30}},
+}
+
 
 class Command(BaseCommand):
     help = "Brings beat's schedule and the day partitions up to date; on a first run adds eleven simulated exchanges."
@@ -39,7 +52,10 @@ class Command(BaseCommand):
         has_sandbox = bool(os.environ.get("SANDBOX_URL"))
         if is_first and has_sandbox and not Exchange.objects.exists():
             for exchange_id, name in SIMULATED.items():
-                management.create(exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name)
+                depth = SIMULATED_DEPTH.get(exchange_id, {})
+                management.create(
+                    exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name, depth=depth
+                )
         for name in schedule.sync(now=now):
             self.stdout.write(f"schedule: {name}")
         if is_first and (path := ensure_demo_keys(home.home_dir(), now=now)):

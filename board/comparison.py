@@ -51,8 +51,8 @@ def _judge(source: Source, middle: float | None, fresh: int, *, now: datetime, o
         reason = f"only {fresh} fresh source{'' if fresh == 1 else 's'}: {FEWEST_TO_JUDGE} are needed to judge"
     if reason or middle is None or source.price is None:
         return Judged(is_fresh(source, now), spread, None, None, reason)
-    distance = source.price / middle - 1
-    return Judged(True, spread, distance, abs(distance) > outlier_share, "")
+    apart = abs(source.price - middle) > outlier_share * middle  # as `collectors.rates` leaves sources out
+    return Judged(True, spread, source.price / middle - 1, apart, "")
 
 
 def _why_not(source: Source, now: datetime) -> str:

@@ -1,0 +1,37 @@
+"""The board's pages are tested on rows made for them, by a signed-in operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from board import heat
+from collectors import partitions
+from collectors.models import Pipeline
+from exchanges.models import Exchange, Market
+from tests.api.conftest import now, operator
+
+__all__ = ["now", "operator"]
+
+
+@pytest.fixture
+def day(db: None, now: datetime) -> datetime:
+    """The start of the window, with partitions for all of it."""
+    partitions.ensure_since(now - timedelta(days=2), now)
+    return heat.window(now)[0]
+
+
+def make_pipelines(exchange: Exchange, symbols: Sequence[str], now: datetime) -> list[Market]:
+    markets = [
+        Market.objects.create(
+            exchange=exchange, symbol=symbol, base=symbol.partition("/")[0], quote="USD", kind="spot",
+            venue_id=symbol, source=exchange.pk, listed_at=now - timedelta(days=9),
+        )
+        for symbol in symbols
+    ]  # fmt: skip
+    Pipeline.objects.bulk_create(
+        Pipeline(market=market, expected_seconds=10, received_at=now, gaps_24h=0) for market in markets
+    )
+    return markets

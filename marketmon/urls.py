@@ -14,6 +14,7 @@ from rest_framework.routers import APIRootView
 
 from board import urls as board
 from collectors import api as collectors
+from collectors import depth_api as depth
 from collectors import documents_urls
 from exchanges import api as exchanges
 from exchanges import urls as operators
@@ -47,6 +48,10 @@ START_PAGE = {
     "runs": "run-list",
     "gaps": "gap-list",
     "transitions": "transition-list",
+    "orderbooks": "orderbook-list",
+    "trades": "trade-list",
+    "trades/holes": "hole-list",
+    "funding": "funding-list",
 }
 
 urlpatterns = [
@@ -81,6 +86,10 @@ urlpatterns = [
     route("api/v1/ticks/export", collectors.ExportViews.as_view({"get": "ticks"}), "ticks-export"),
     route("api/v1/rollups/export", collectors.ExportViews.as_view({"get": "rollups"}), "rollups-export"),
     *listing("transitions", collectors.TransitionViews, "transition"),
+    route("api/v1/orderbooks", depth.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"),
+    route("api/v1/trades", depth.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),
+    route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Missing trades"), "hole-list"),
+    route("api/v1/funding", depth.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
     # What all of it looks like, and people's pages.
     route("api/schema", SpectacularAPIView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),

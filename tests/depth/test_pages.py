@@ -22,7 +22,7 @@ def test_a_span_of_before_is_answered_whole(sandbox, exchange_id):
     first = int(time.time()) - 3600
 
     page = feed.fetch_trade_page(
-        FIRST[exchange_id], span=TradeSpan(first, first, first + 9), limit=10, deadline_seconds=10
+        FIRST[exchange_id], span=TradeSpan(first, first, first + 9), limit=20, deadline_seconds=10
     )
 
     assert page.is_numbered

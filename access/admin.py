@@ -127,9 +127,9 @@ class ApiKeyAdmin(ModelAdmin):
         return [rotating, *super().get_urls()]
 
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        key = get_object_or_404(ApiKey, pk=pk)
-        if not self.has_change_permission(request, key):
+        if not self.has_change_permission(request):
             raise PermissionDenied
+        key = get_object_or_404(ApiKey, pk=pk)
         form = RotateForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             overlap = timedelta(hours=form.cleaned_data["overlap_hours"])

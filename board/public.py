@@ -22,6 +22,7 @@ from exchanges.models import Exchange
 from marketmon.lib import clock
 
 COPY_SECONDS = 3.0
+MOST_NAMED = 5
 SILENT_SHARE = 0.1  # of an exchange's markets: more is no longer usual quiet
 
 OPERATIONAL, DEGRADED, DOWN, PAUSED = "operational", "degraded", "down", "paused"
@@ -85,7 +86,9 @@ def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
         one = "The one exchange is" if len(wanted) == 1 else f"All {len(wanted)} exchanges are"
         return OPERATIONAL, f"{one} operational."
     state = DOWN if all(each.state == DOWN for each in wanted) else DEGRADED
-    return state, f"{len(troubled)} of {len(wanted)} exchanges {'has' if len(troubled) == 1 else 'have'} problems."
+    names = ", ".join(each.name for each in troubled[:MOST_NAMED]) + (" …" if len(troubled) > MOST_NAMED else "")
+    have = "has" if len(troubled) == 1 else "have"
+    return state, f"{len(troubled)} of {len(wanted)} exchanges {have} problems: {names}."
 
 
 def read(now: datetime) -> Report:

@@ -108,6 +108,10 @@ class AuditAdmin(MachineAdmin):
     def outcome(self, entry: AuditEntry) -> str | None:
         return _note(entry) or None
 
+    def has_undo_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For the button; which of them an entry needs is asked when it is pressed."""
+        return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
+
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
         entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
         shown = super().get_actions_detail(request, object_id)
@@ -116,7 +120,7 @@ class AuditAdmin(MachineAdmin):
     @action(
         description="Undo…",
         icon="undo",
-        permissions=["view"],
+        permissions=["undo"],
         dialog={
             "title": "Undo this",
             "description": "The opposite is carried out. Possible for ten minutes, "

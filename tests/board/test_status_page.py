@@ -168,7 +168,7 @@ def test_the_overall_sentence_counts_the_troubled(add, now):
         add(name)
     fail(Worker.objects.get(pk="luno"))
 
-    assert public.overall(public.read(now).exchanges) == ("degraded", "1 of 3 exchanges has problems.")
+    assert public.overall(public.read(now).exchanges) == ("degraded", "1 of 3 exchanges has problems: Luno.")
 
 
 def test_a_removed_exchange_is_not_shown(client, add, now):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 LATE_INTERVALS = 3
 LATE_FLOOR_SECONDS = 10.0  # a stream writes every second, and may pause
 LEAST_FRESH_SHARE = 0.9
+OLD = timedelta(hours=18)  # an hour alone would be taken for today's
 NAMED_SOURCES = 3  # more names than that nobody reads in one sentence
 
 
@@ -62,13 +63,17 @@ class Signs:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a source is: a state, why in a few words, since when, and what the exchange said."""
+    """How a source is: a state, why in a few words, since when, and what the exchange said.
+
+    `is_old`: long enough ago that the day must be said as well.
+    """
 
     exchange: str
     state: State
     why: str = ""
     since: datetime | None = None
     detail: str = ""
+    is_old: bool = False
 
 
 def condition(signs: Signs, now: datetime) -> Condition:
@@ -76,7 +81,7 @@ def condition(signs: Signs, now: datetime) -> Condition:
     for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _partly_silent):
         found = rule(signs, now)
         if found is not None:
-            return found
+            return replace(found, is_old=found.since is not None and now - found.since > OLD)
     return Condition(signs.exchange, State.DELIVERS)
 
 
@@ -157,6 +162,7 @@ class Clause:
     why: str
     since: datetime | None
     elsewhere: Elsewhere | None = None
+    is_old: bool = False
 
     @property
     def consolation(self) -> str:
@@ -168,7 +174,8 @@ class Clause:
         return f"{pairs} still fresh from {_count(self.elsewhere.sources, 'other')}"
 
     def text(self) -> str:
-        since = f" since {self.since.astimezone(UTC):%H:%M} UTC" if self.since else ""
+        form = "%Y-%m-%d %H:%M" if self.is_old else "%H:%M"
+        since = f" since {self.since.astimezone(UTC):{form}} UTC" if self.since else ""
         said = f"{self.exchange} {self.why}{since}"
         return f"{said}, {self.consolation}" if self.consolation else said
 
@@ -214,7 +221,9 @@ def judge(conditions: Sequence[Condition], *, absence: str = "", elsewhere: dict
     if not wanted:
         return Verdict(Tone.DANGER, "Nothing is collected: every source was stopped on purpose", on_purpose=on_purpose)
     counts = Counter(each.state for each in wanted)
-    clauses = tuple(Clause(each.exchange, each.why, each.since, elsewhere.get(each.exchange)) for each in named(wanted))
+    clauses = tuple(
+        Clause(each.exchange, each.why, each.since, elsewhere.get(each.exchange), each.is_old) for each in named(wanted)
+    )
     more = len(wanted) - counts[State.DELIVERS] - len(clauses)
     tone, claim = _claim(counts, len(wanted))
     return Verdict(tone, claim, clauses, more, on_purpose)

@@ -1,0 +1,72 @@
+"""A process that remembers nothing of other tests' boards, and the browser's side of `/board/live`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from board import activity, fragments, live
+from marketmon.lib import valkey
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    valkey.client().delete(live.KEY)
+    forget(monkeypatch)
+    yield
+    valkey.client().delete(live.KEY)
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after the start of a process."""
+    monkeypatch.setattr(activity, "_memory", activity._Memory())
+    monkeypatch.setattr(fragments, "_memory", {})
+    monkeypatch.setattr(live, "_answers", OrderedDict())
+    for name, value in (("_held", None), ("_own", None), ("_asked_at", 0.0), ("_away_until", 0.0)):
+        monkeypatch.setattr(live, name, value)
+
+
+def look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the tenth of a second had passed that a web process waits between two looks."""
+    monkeypatch.setattr(live, "_asked_at", 0.0)
+    monkeypatch.setattr(live, "_own", None)
+
+
+@dataclass(slots=True)
+class Browser:
+    """What one tab shows: the order of the parts, and each with its hash."""
+
+    client: Client
+    order: str = ""
+    parts: dict[str, list[str]] = field(default_factory=dict)
+
+    def ask(self) -> dict[str, Any] | None:
+        """Takes over what has changed, and gives it; None when nothing has."""
+        have = "".join(digest for digest, _ in self.parts.values())
+        response = self.client.get("/board/live", {"order": self.order, "have": have})
+        if response.status_code == 304:
+            assert response.content == b""
+            return None
+        assert response.status_code == 200, response.content
+        assert response.headers["Content-Encoding"] == "gzip"
+        body = _unpacked(response.content)
+        self.order = body["order"]
+        self.parts.update(body["changed"])
+        if "names" in body:
+            self.parts = {name: self.parts[name] for name in body["names"]}
+        return body
+
+    def shows(self, name: str) -> str:
+        return self.parts[name][1]
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(gzip.decompress(content))
+    return found

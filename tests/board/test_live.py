@@ -1,0 +1,248 @@
+"""What the pulse draws and the web hands out: only changed parts, never a stale picture, as few queries as ever."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from board import fragments, live, tiles
+from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from exchanges.models import Exchange, Market
+from marketmon.lib import clock, valkey
+from tests.api.conftest import Fill, make_exchange, now, operator, world
+from tests.board.boards import Browser, forget, forgetful, look_again
+
+__all__ = ["forgetful", "now", "operator", "world"]
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+QUERIES = 9
+
+
+@pytest.fixture
+def well(world: Fill, now: datetime, forgetful: None) -> datetime:
+    """Two exchanges that deliver, with forty pipelines between them and no gap."""
+    world(40)
+    Gap.objects.all().delete()
+    Pipeline.objects.update(gap_open=False)
+    Transition.objects.all().delete()
+    Run.objects.all().delete()
+    return now
+
+
+def fail(exchange_id: str, now: datetime, *, error: str = "429 Too Many Requests") -> None:
+    """As a cycle that was told to wait leaves the worker."""
+    Worker.objects.filter(pk=exchange_id).update(
+        error_count=1, last_outcome="throttled", last_error=error, retry_at=now + timedelta(seconds=30)
+    )
+    Run.objects.create(
+        exchange_id=exchange_id, started_at=now + timedelta(seconds=1), duration_ms=20, outcome="throttled"
+    )
+
+
+def test_a_browser_is_sent_everything_once_and_then_nothing(operator: Client, well: datetime) -> None:
+    browser = Browser(operator)
+    live.publish(clock.now())
+
+    first, second = browser.ask(), browser.ask()
+
+    assert first is not None
+    assert first["names"] == list(browser.parts)
+    assert list(browser.parts)[:5] == ["verdict", "moments", "health", "tile:binance", "tile:kraken"]
+    assert "All 2 sources deliver" in browser.shows("verdict")
+    assert second is None
+
+
+def test_only_what_has_changed_is_sent(operator: Client, well: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(operator)
+    live.publish(well)
+    browser.ask()
+
+    Worker.objects.filter(pk="kraken").update(stored_at=well + timedelta(seconds=1))
+    live.publish(well)
+    look_again(monkeypatch)
+    answer = browser.ask()
+
+    assert answer is not None
+    assert answer["changed"].keys() - {"health"} == {"moments"}
+    assert "names" not in answer
+
+
+def test_a_failing_exchange_moves_to_the_front_and_the_others_are_not_sent_again(
+    operator: Client, well: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Browser(operator)
+    live.publish(well)
+    browser.ask()
+
+    fail("kraken", well)
+    live.publish(well + timedelta(seconds=2))
+    look_again(monkeypatch)
+    answer = browser.ask()
+
+    assert answer is not None
+    assert answer["changed"].keys() - {"health"} == {"verdict", "tile:kraken"}  # the database's speed is in it
+    assert answer["names"][3:5] == ["tile:kraken", "tile:binance"]
+    assert "1 of 2 sources degraded" in browser.shows("verdict")
+    assert "rate-limited since" in browser.shows("tile:kraken")
+    assert f'datetime="{clock.seconds_z(well + timedelta(seconds=1))}"' in browser.shows("tile:kraken")
+    assert "next try" in browser.shows("tile:kraken")
+
+
+def test_a_part_whose_values_are_the_same_is_not_rendered_again(well: datetime) -> None:
+    first = fragments.render(tiles.read(well))
+    second = fragments.render(tiles.read(well + timedelta(milliseconds=100)))
+
+    assert {name for name in first if first[name] is not second[name]} <= {"health"}
+
+
+def test_while_the_pulse_is_silent_the_web_draws_for_itself(
+    operator: Client, well: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Browser(operator)
+    live.publish(clock.now() - timedelta(seconds=live.SILENCE_SECONDS))
+    fail("kraken", well - timedelta(seconds=2))
+    forget(monkeypatch)
+
+    browser.ask()
+
+    assert "1 of 2 sources degraded" in browser.shows("verdict")
+
+
+def test_what_the_pulse_drew_less_than_three_seconds_ago_is_handed_out(operator: Client, well: datetime) -> None:
+    live.publish(clock.now() - timedelta(seconds=1))
+    fail("kraken", well)
+    browser = Browser(operator)
+
+    with CaptureQueriesContext(connection) as queries:
+        browser.ask()
+
+    assert "All 2 sources deliver" in browser.shows("verdict")
+    assert len(queries) == 2  # session and user
+
+
+def test_without_valkey_the_board_is_drawn_and_says_so(operator: Client, well: datetime, settings: object) -> None:
+    valkey.client.cache_clear()
+    settings.REDIS_URL = "unix:///nowhere/valkey.sock"  # type: ignore[attr-defined]
+    browser = Browser(operator)
+    try:
+        browser.ask()
+    finally:
+        valkey.client.cache_clear()
+
+    assert "All 2 sources deliver" in browser.shows("verdict")
+    assert "poll: no answer" in browser.shows("health")
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_the_board_costs_the_same_queries_whatever_there_is(world: Fill, forgetful: None, count: int) -> None:
+    world(count)
+    live.draw(clock.now())  # the market list is read when it has changed
+
+    with CaptureQueriesContext(connection) as queries:
+        live.draw(clock.now())
+
+    assert len(queries) == QUERIES
+
+
+def test_what_a_hostile_exchange_says_stays_text(operator: Client, well: datetime) -> None:
+    Exchange.objects.filter(pk="kraken").update(name=HOSTILE, transport="auto")
+    Stream.objects.create(exchange_id="kraken", reason=HOSTILE)
+    fail("kraken", well - timedelta(seconds=2), error=HOSTILE)
+    Transition.objects.create(
+        exchange_id="kraken", happened_at=well, from_status="running", to_status="error", reason=HOSTILE
+    )
+    Switch.objects.create(exchange_id="kraken", happened_at=well, to_transport="poll", reason=HOSTILE)
+    Gap.objects.create(
+        pipeline=Pipeline.objects.filter(market__exchange="kraken").first(), started_at=well, missed_count=1,
+        cause="unknown", evidence=HOSTILE, detected_at=well,
+    )  # fmt: skip
+    browser = Browser(operator)
+    browser.ask()
+
+    page = operator.get("/board/").content.decode()
+    for html in (page, *(html for _, html in browser.parts.values())):
+        assert "<script>alert" not in html
+        assert "<img" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in browser.shows("tile:kraken")
+    assert browser.shows("timeline").count("&lt;script&gt;") == 2
+    assert "&lt;script&gt;" in browser.shows("gaps")
+
+
+def test_a_removed_exchange_leaves_the_board(operator: Client, well: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(operator)
+    browser.ask()
+
+    Exchange.objects.filter(pk="kraken").update(removed_at=well, enabled=False)
+    look_again(monkeypatch)
+    browser.ask()
+
+    assert [name for name in browser.parts if name.startswith("tile:")] == ["tile:binance"]
+    assert "The only source delivers" in browser.shows("verdict")
+
+
+def test_a_listening_exchange_shows_the_transport_that_it_really_uses(well: datetime) -> None:
+    Exchange.objects.update(transport="auto")
+    soon = well + timedelta(seconds=9)
+    Stream.objects.create(exchange_id="binance", is_delivering=True, held_until=soon)
+    Stream.objects.create(exchange_id="kraken", is_delivering=False, held_until=soon, reason="no ticker for 6 s")
+
+    binance, kraken = tiles.read(well).tiles
+
+    assert (binance.transport, binance.transport_note) == ("stream", "")
+    assert (kraken.transport, kraken.transport_note) == ("poll", "no ticker for 6 s")
+
+
+def test_what_others_still_bring_is_counted_by_pair(well: datetime) -> None:
+    mine = list(Market.objects.filter(exchange="kraken").order_by("id"))
+    theirs = list(Market.objects.filter(exchange="binance").order_by("id"))
+    for one, other in zip(mine[:3], theirs, strict=False):
+        Market.objects.filter(pk=other.pk).update(base=one.base, quote=one.quote)
+    Pipeline.objects.filter(market=theirs[0]).update(received_at=well - timedelta(seconds=61))
+    fail("kraken", well)
+
+    (clause,) = tiles.read(well + timedelta(seconds=2)).verdict.clauses
+
+    assert clause.elsewhere is not None
+    assert (clause.elsewhere.pairs, clause.elsewhere.sources) == (2, 1)
+
+
+def test_rows_of_a_minute_are_drawn_when_the_minute_is_over(well: datetime) -> None:
+    minute = well.replace(second=0, microsecond=0)
+    for minutes_ago, rows, outcome in ((2, 30, "stored"), (1, 40, "stored"), (1, 0, "unreachable"), (0, 99, "stored")):
+        Run.objects.create(
+            exchange_id="kraken", started_at=minute - timedelta(minutes=minutes_ago), duration_ms=1, outcome=outcome,
+            rows_stored=rows,
+        )  # fmt: skip
+
+    kraken = next(tile for tile in tiles.read(well).tiles if tile.exchange == "kraken")
+
+    assert kraken.rows[-3:] == (0, 30, 40)
+    assert kraken.error_percent == 25
+
+
+def test_nothing_was_stored_draws_nothing() -> None:
+    assert tiles.sparkline([0, 0]) == ""
+    assert tiles.sparkline([0, 5, 10]) == "M0 20V20h1V10h1V0h1V20Z"
+
+
+def test_collection_that_is_switched_off_is_not_healthy(well: datetime, settings: object) -> None:
+    settings.COLLECTION_ENABLED = False  # type: ignore[attr-defined]
+
+    verdict = tiles.read(well).verdict
+
+    assert verdict.tone == "danger"
+    assert verdict.claim.startswith("Nothing is collected: collection is switched off")
+
+
+def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None:
+    make_exchange("luno", well)
+    Worker.objects.filter(pk="luno").update(stored_at=None, heartbeat_at=None)
+
+    board = tiles.read(well)
+
+    assert board.verdict.text().startswith("1 of 3 sources not heard of yet: luno without a first row")
+    assert board.tiles[0].condition.state == "unknown"

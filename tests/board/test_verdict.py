@@ -1,0 +1,178 @@
+"""The sentence at the top of the board, and each source's condition: rules over stored facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from board.verdict import Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
+
+NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
+HEALTHY = Signs(
+    exchange="kraken",
+    status="running",
+    reason="",
+    status_since=NOW - timedelta(days=1),
+    interval_seconds=10,
+    outcome="stored",
+    stored_at=NOW - timedelta(seconds=5),
+    resumed_at=NOW - timedelta(days=1),
+    markets=100,
+    fresh=100,
+)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def good(*names: str) -> list[Condition]:
+    return [Condition(name, State.DELIVERS) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "why", "since"),
+    [
+        ({}, State.DELIVERS, "", None),
+        ({"fresh": 90}, State.DELIVERS, "", None),
+        ({"fresh": 89, "silent_since": ago(70)}, State.DEGRADED, "missing 11 of 100 markets", ago(70)),
+        ({"stored_at": ago(30)}, State.DELIVERS, "", None),
+        ({"stored_at": ago(31)}, State.DEGRADED, "silent", ago(31)),
+        ({"interval_seconds": 1, "stored_at": ago(10)}, State.DELIVERS, "", None),
+        ({"interval_seconds": 1, "stored_at": ago(11)}, State.DEGRADED, "silent", ago(11)),
+        (
+            {"error_count": 1, "outcome": "throttled", "failing_since": ago(480)},
+            State.DEGRADED,
+            "rate-limited",
+            ago(480),
+        ),
+        (
+            {"error_count": 3, "outcome": "unreachable", "status": "error", "failing_since": ago(25)},
+            State.DOWN,
+            "unreachable",
+            ago(25),
+        ),
+        (
+            {"outcome": "throttled", "retry_at": NOW + timedelta(seconds=1)},
+            State.DEGRADED,
+            "rate-limited",
+            ago(5),
+        ),
+        ({"outcome": "throttled", "retry_at": NOW}, State.DELIVERS, "", None),
+        ({"status": "error", "stored_at": ago(121)}, State.DOWN, "silent", ago(121)),
+        ({"status": "stopped", "resumed_at": ago(3)}, State.UNKNOWN, "waiting to start", ago(3)),
+        ({"resumed_at": ago(2)}, State.UNKNOWN, "waiting to start", ago(2)),
+        ({"stored_at": None, "resumed_at": ago(9)}, State.UNKNOWN, "without a first row", ago(9)),
+        ({"stored_at": None, "resumed_at": ago(200), "status": "error"}, State.DOWN, "silent", ago(200)),
+        (
+            {"is_wanted": False, "off_because": "disabled", "error_count": 9, "status_since": ago(60)},
+            State.OFF,
+            "disabled",
+            ago(60),
+        ),
+    ],
+)
+def test_a_source_is_as_bad_as_the_worst_that_is_true_of_it(
+    changes: dict[str, object], state: State, why: str, since: datetime | None
+) -> None:
+    found = condition(replace(HEALTHY, **changes), NOW)
+
+    assert (found.state, found.why, found.since) == (state, why, since)
+
+
+def test_what_began_yesterday_is_told_with_its_day() -> None:
+    found = condition(replace(HEALTHY, stored_at=NOW - timedelta(hours=19)), NOW)
+
+    assert found.is_old
+    assert Clause("kraken", "silent", found.since, is_old=True).text() == "kraken silent since 2026-03-02 19:10 UTC"
+
+
+def test_everything_delivers() -> None:
+    found = judge(good("binance", "kraken", "luno"))
+
+    assert (found.tone, found.text()) == (Tone.WELL, "All 3 sources deliver")
+
+
+def test_the_degraded_are_named_with_what_others_still_bring() -> None:
+    bad = [
+        Condition("kraken", State.DEGRADED, "rate-limited", datetime(2026, 3, 3, 14, 2, tzinfo=UTC)),
+        Condition("luno", State.DEGRADED, "silent", datetime(2026, 3, 3, 14, 5, tzinfo=UTC)),
+    ]
+
+    found = judge([*good(*"abcdefghi"), *bad], elsewhere={"kraken": Elsewhere(156, 3), "luno": Elsewhere(0, 0)})
+
+    assert found.tone == Tone.WARNING
+    assert found.text() == (
+        "2 of 11 sources degraded: kraken rate-limited since 14:02 UTC, 156 pairs still fresh from 3 others; "
+        "luno silent since 14:05 UTC, none of its pairs fresh from others"
+    )
+
+
+def test_one_pair_from_one_other_is_said_in_the_singular() -> None:
+    found = judge(
+        [*good("a"), Condition("b", State.DEGRADED, "silent")], elsewhere={"b": Elsewhere(pairs=1, sources=1)}
+    )
+
+    assert found.text() == "1 of 2 sources degraded: b silent, 1 pair still fresh from 1 other"
+
+
+def test_the_worst_come_first_and_no_more_than_three_are_named() -> None:
+    bad = [
+        *(Condition(name, State.DEGRADED, "silent", ago(5)) for name in "abcd"),
+        Condition("late", State.DEGRADED, "silent", ago(500)),
+        Condition("dead", State.DOWN, "unreachable", ago(1)),
+    ]
+
+    found = judge([*good("x"), *bad])
+
+    assert found.tone == Tone.DANGER
+    assert found.claim == "1 of 7 sources down, 5 degraded"
+    assert [clause.exchange for clause in found.clauses] == ["dead", "late", "a"]
+    assert found.text().endswith("; and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "absence", "tone", "claim"),
+    [
+        ([], "", Tone.UNKNOWN, "Nothing is collected: no exchange has been added yet"),
+        (good("a"), "it is switched off", Tone.DANGER, "Nothing is collected: it is switched off"),
+        (
+            [Condition("a", State.OFF, "disabled")],
+            "",
+            Tone.DANGER,
+            "Nothing is collected: every source was stopped on purpose",
+        ),
+        (
+            [Condition("a", State.DOWN, "silent"), Condition("b", State.DOWN, "silent")],
+            "",
+            Tone.DANGER,
+            "Nothing is collected: all 2 sources are down",
+        ),
+        (
+            [Condition("a", State.UNKNOWN, "waiting to start"), Condition("b", State.UNKNOWN, "waiting to start")],
+            "",
+            Tone.UNKNOWN,
+            "Unknown: no source has brought a row yet",
+        ),
+        (
+            [*good("a"), Condition("b", State.UNKNOWN, "waiting to start")],
+            "",
+            Tone.UNKNOWN,
+            "1 of 2 sources not heard of yet",
+        ),
+        (good("a"), "", Tone.WELL, "The only source delivers"),
+    ],
+    ids=["none", "switched off", "all stopped", "all down", "no data", "one without data", "one"],
+)
+def test_without_data_nothing_is_well(conditions: list[Condition], absence: str, tone: Tone, claim: str) -> None:
+    found = judge(conditions, absence=absence)
+
+    assert (found.tone, found.claim) == (tone, claim)
+
+
+def test_what_was_stopped_on_purpose_is_counted_apart() -> None:
+    found = judge([*good("a", "b"), Condition("c", State.OFF, "blacklisted by olga")])
+
+    assert (found.text(), found.on_purpose) == ("All 2 sources deliver", 1)

@@ -27,7 +27,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ReadOnlyModelViewSet, ViewSet
 
-from collectors import cadence, exports, freshness, history, status
+from collectors import cadence, exports, freshness, history, status, transports
 from collectors.dialects import workers
 from collectors.models import Gap, GapCause, GapState, Origin, Outcome, Pipeline, Run, Transition, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
@@ -129,6 +129,8 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
     exchange = serializers.CharField(source="exchange_id")
     status = serializers.SerializerMethodField()
     last_update = serializers.DateTimeField(source="stored_at", allow_null=True)
+    transport = serializers.SerializerMethodField(help_text="What its quotes come by now: stream, poll or none.")
+    transport_since = serializers.SerializerMethodField(help_text="Known where a stream was tried.")
 
     class Meta:
         model = Worker
@@ -146,18 +148,30 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
             "retry_at",
             "markets_loaded_at",
             "generation",
+            "transport",
+            "transport_since",
         ]
         read_only_fields = fields
 
     def get_status(self, worker: Worker) -> str:
         return view_of(worker, clock.now()).status
 
+    def get_transport(self, worker: Worker) -> str:
+        return transports.in_use(worker.exchange, clock.now()).word
+
+    def get_transport_since(self, worker: Worker) -> datetime | None:
+        return transports.in_use(worker.exchange, clock.now()).since
+
 
 class StaffWorkerSerializer(WorkerSerializer):
     reason = serializers.SerializerMethodField(help_text="Why it has that status.")
+    transport_reason = serializers.SerializerMethodField(help_text="Why it has that transport.")
 
     class Meta(WorkerSerializer.Meta):
-        fields = [*WorkerSerializer.Meta.fields, "reason", "last_error", "last_error_at"]
+        fields = [*WorkerSerializer.Meta.fields, "reason", "last_error", "last_error_at", "transport_reason"]
+
+    def get_transport_reason(self, worker: Worker) -> str:
+        return transports.in_use(worker.exchange, clock.now()).why
 
     def get_reason(self, worker: Worker) -> str:
         return view_of(worker, clock.now()).reason
@@ -184,7 +198,7 @@ def with_status(queryset: QuerySet[Worker], wanted: str, now: datetime) -> Query
 class WorkerViews(ReadOnlyModelViewSet[Worker]):
     """The collector of each exchange: is it alive, and what did it last prove."""
 
-    queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange")
+    queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange__stream")
     permission_classes = [AllowAny]
     filterset_class = WorkerFilters
     orderings = ("exchange", "-exchange", "error_count", "-error_count", "status_since", "-status_since")

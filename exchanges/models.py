@@ -67,8 +67,8 @@ class Exchange(models.Model):
     transport = models.CharField(
         max_length=10,
         choices=transports,
-        default=Transport.POLL,
-        help_text="stream: websocket where the venue has one.",
+        default=Transport.AUTO,
+        help_text="Where the venue has no websocket that we listen to, each of these polls.",
     )
     priority = models.PositiveSmallIntegerField(
         default=5, validators=[MaxValueValidator(9)], help_text="0 is collected first when workers are short, 9 last."

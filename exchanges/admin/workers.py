@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
+from collectors import transports
 from collectors.api import view_of, with_status
 from collectors.models import Worker, WorkerStatus
 from exchanges.admin.acting import carry_out
@@ -21,8 +22,10 @@ from marketmon.lib import clock
 class WorkerAdmin(MachineAdmin):
     """One collector per exchange; its row's key is the exchange's id, so the verb takes it as it is."""
 
-    list_display = ("exchange", "state", "last_update", "last_cycle", "error_count", "symbols_tracked", "problem")
-    list_select_related = ("exchange",)
+    list_display = (
+        "exchange", "state", "transport", "last_update", "last_cycle", "error_count", "symbols_tracked", "problem"
+    )  # fmt: skip
+    list_select_related = ("exchange__stream",)
     list_per_page = 200
     list_filter = (
         word_filter(
@@ -43,6 +46,12 @@ class WorkerAdmin(MachineAdmin):
     @display(description="status", label=STATUS_LABELS)
     def state(self, worker: Worker) -> str:
         return view_of(worker, clock.now()).status
+
+    @display(description="transport", header=True)
+    def transport(self, worker: Worker) -> tuple[str, str]:
+        """What is in use now; since when, and why."""
+        now = transports.in_use(worker.exchange, clock.now())
+        return now.word, ", ".join(filter(None, [since(now.since)[0] if now.since else "", cut(now.why)]))
 
     @display(description="last update", header=True)
     def last_update(self, worker: Worker) -> tuple[str, str]:

@@ -1,0 +1,116 @@
+"""Who listens to what, and what is said about it: no process, no websocket."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from collectors import transports
+from collectors.models import Stream, Switch, Worker
+from collectors.streaming import ownership
+from exchanges import management
+from exchanges.models import Exchange
+from marketmon.lib import clock
+
+pytestmark = pytest.mark.django_db
+US, OTHER = "here:1", "there:2"
+
+
+@pytest.fixture
+def now() -> datetime:
+    return clock.now()
+
+
+def add(exchange_id: str, now: datetime, **fields: Any) -> Exchange:
+    exchange = management.create(exchange_id, by="test", now=now, **fields)
+    Worker.objects.filter(pk=exchange_id).update(markets_loaded_at=now)
+    return exchange
+
+
+def switches() -> list[tuple[str, str, str]]:
+    return list(Switch.objects.order_by("id").values_list("exchange_id", "to_transport", "reason"))
+
+
+def expire(exchange_id: str, now: datetime) -> datetime:
+    ended_at = now - timedelta(seconds=3)
+    Stream.objects.filter(pk=exchange_id).update(
+        is_delivering=True, since=now - timedelta(hours=1), held_until=ended_at
+    )
+    return ended_at
+
+
+def test_an_exchange_that_nobody_configured_is_listened_to_where_it_can_be(now: datetime):
+    for exchange_id in ("kraken", "valr", "luno", "chainlink"):
+        assert add(exchange_id, now).transport == "auto"
+
+    assert ownership.wishes().keys() == {"kraken", "valr"}
+
+
+def test_who_claims_after_a_process_vanished_writes_its_end_down(now: datetime):
+    add("kraken", now)
+    assert ownership.claim(US, ["kraken"], most=5, seconds=10) == ["kraken"]
+    assert ownership.claim(OTHER, ["kraken"], most=5, seconds=10) == []
+    ended_at = expire("kraken", now)
+
+    assert ownership.claim(OTHER, ["kraken"], most=5, seconds=10) == ["kraken"]
+
+    assert switches() == [("kraken", "poll", ownership.VANISHED)]
+    assert Switch.objects.get().happened_at == ended_at
+    assert ownership.renew(US, ["kraken"], seconds=10) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({}, "poll"), ({"transport": "poll"}, "poll"), ({"transport": "stream"}, "none"), ({"blacklisted": True}, "none")],
+    ids=["handed over", "set to poll", "only a stream is wanted", "blacklisted"],
+)
+def test_the_end_of_a_stream_is_a_switch_with_its_reason(now: datetime, change: dict[str, Any], word: str):
+    add("kraken", now)
+    ownership.claim(US, ["kraken"], most=1, seconds=10)
+    Stream.objects.update(is_delivering=True)
+    Exchange.objects.update(**change)
+
+    ownership.release(US, "kraken", reason="an operator's change")
+    ownership.release(US, "kraken", reason="again")
+
+    assert switches() == [("kraken", word, "an operator's change")]
+
+
+def state_of(exchange_id: str, now: datetime) -> tuple[str, str]:
+    used = transports.in_use(Exchange.objects.select_related("stream").get(pk=exchange_id), now)
+    return used.word, used.why
+
+
+def test_the_transport_in_use_is_what_happens_not_what_is_wished(now: datetime):
+    add("luno", now)
+    add("kraken", now)
+    assert state_of("luno", now) == ("poll", "no websocket of this venue is listened to")
+    assert state_of("kraken", now) == ("poll", "no stream process has run yet")
+
+    ownership.claim(US, ["kraken"], most=1, seconds=10)
+    assert state_of("kraken", now) == ("poll", "the stream has not proven itself yet")
+    Stream.objects.update(is_delivering=True)
+    assert state_of("kraken", now) == ("stream", "it delivers")
+    Exchange.objects.filter(pk="kraken").update(transport="stream")
+    expire("kraken", now)
+    assert state_of("kraken", now) == ("none", "the process that listened is gone")
+    Exchange.objects.filter(pk="kraken").update(blacklisted=True)
+    assert state_of("kraken", now) == ("none", "not collected")
+
+
+def test_the_workers_api_and_its_admin_page_say_the_transport(now: datetime, client: Client, admin_client: Client):
+    add("kraken", now)
+    ownership.claim(US, ["kraken"], most=1, seconds=10)
+    Stream.objects.update(is_delivering=True, since=now, reason="delivers again")
+
+    public, staff = (caller.get("/api/v1/workers/kraken/").json() for caller in (client, admin_client))
+
+    assert public["transport"] == "stream"
+    assert datetime.fromisoformat(public["transport_since"]) == now
+    assert "transport_reason" not in public
+    assert staff["transport_reason"] == "delivers again"
+    page = admin_client.get("/admin/collectors/worker/").content.decode()
+    assert "delivers again" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -28,6 +29,9 @@ EXIT_LABELS = {
 STATE_LABELS = {"active": "success", "disabled": "info", "out_of_range": "warning", "stopped": "danger"}
 
 
+STYLES = {"all": ("marketmon/admin.css", "marketmon/metrics.css")}
+
+
 def words_of(labels: dict[str, str]) -> list[tuple[str, str]]:
     return [(word, word) for word in labels]
 
@@ -37,6 +41,9 @@ class CollectionAdmin(MachineAdmin):
     list_display = ("collection_id", "started", "result", "data_points_collected", "trigger_source", "took", "failed")
     search_fields = ("collection_id__startswith",)
     ordering = ("-started_at", "-id")
+
+    class Media:
+        css = STYLES
 
     @display(description="when", header=True)
     def started(self, row: Collection) -> tuple[str, str]:
@@ -78,6 +85,9 @@ class SeriesAdmin(ModelAdmin):
     ordering = ("market_id", "timeframe")
     change_form_before_template = "metrics/chart.html"
 
+    class Media:
+        css = STYLES
+
     @display(description="verdict", label=VERDICT_LABELS)
     def says(self, series: Series) -> str | None:
         return series.verdict or None
@@ -105,7 +115,7 @@ class SeriesAdmin(ModelAdmin):
 
 @admin.register(Verdict)
 class VerdictAdmin(MachineAdmin):
-    list_display = ("series", "analyzed", "says", "confidence", "score", "exit", "bars_used", "lost", "source")
+    list_display = ("series", "analyzed", "says", "sure", "score", "exit", "inputs", "source")
     list_select_related = ("series__market__exchange",)
     list_filter = (
         word_filter(
@@ -125,6 +135,9 @@ class VerdictAdmin(MachineAdmin):
     ordering = ("-id",)
     change_form_before_template = "metrics/chart.html"
 
+    class Media:
+        css = STYLES
+
     @display(description="when", header=True)
     def analyzed(self, verdict: Verdict) -> tuple[str, str]:
         return since(verdict.analyzed_at)
@@ -132,6 +145,10 @@ class VerdictAdmin(MachineAdmin):
     @display(description="verdict", label=VERDICT_LABELS)
     def says(self, verdict: Verdict) -> str | None:
         return verdict.verdict or None
+
+    @display(description="confidence")
+    def sure(self, verdict: Verdict) -> str:
+        return "-" if verdict.confidence is None else f"{verdict.confidence:.2f}"
 
     @display(description="trend score")
     def score(self, verdict: Verdict) -> str:
@@ -141,9 +158,16 @@ class VerdictAdmin(MachineAdmin):
     def exit(self, verdict: Verdict) -> str | None:
         return verdict.exit_state or None
 
-    @display(description="missing / backfilled / frozen")
-    def lost(self, verdict: Verdict) -> str:
-        return f"{verdict.missing_share:.0%} / {verdict.backfilled_share:.0%} / {verdict.frozen_share:.0%}"
+    @display(description="inputs", header=True)
+    def inputs(self, verdict: Verdict) -> tuple[str, str]:
+        """What confidence was lost to."""
+        shares = {
+            "missing": verdict.missing_share,
+            "backfilled": verdict.backfilled_share,
+            "frozen": verdict.frozen_share,
+        }
+        lost = ", ".join(f"{share:.0%} {word}" for word, share in shares.items() if share)
+        return f"{verdict.bars_used} bars", lost
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -159,6 +183,9 @@ class ExitTransitionAdmin(MachineAdmin):
     list_display = ("series", "happened", "before", "after", "from_verdict", "to_verdict", "why")
     list_select_related = ("series__market__exchange",)
     ordering = ("-id",)
+
+    class Media:
+        css = STYLES
 
     @display(description="when", header=True)
     def happened(self, row: ExitTransition) -> tuple[str, str]:
@@ -182,6 +209,9 @@ class NoticeAdmin(MachineAdmin):
     list_display = ("series", "sent", "word", "why")
     list_select_related = ("series__market__exchange",)
     ordering = ("-id",)
+
+    class Media:
+        css = STYLES
 
     @display(description="when", header=True)
     def sent(self, row: Notice) -> tuple[str, str]:
@@ -211,6 +241,11 @@ class GridForm(ModelForm):  # type: ignore[type-arg]
             "stop_loss",
         )
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        amounts = {name: value for name, value in self.initial.items() if isinstance(value, Decimal)}
+        self.initial.update({name: grids.plain(value) for name, value in amounts.items()})
+
 
 @admin.register(Grid)
 class GridAdmin(ModelAdmin):
@@ -225,6 +260,9 @@ class GridAdmin(ModelAdmin):
     search_fields = ("id__startswith", "market__symbol__startswith")
     ordering = ("id",)
     change_form_before_template = "metrics/chart.html"
+
+    class Media:
+        css = STYLES
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Grid]:
         pipeline = Pipeline.objects.filter(market=OuterRef("market"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from collectors import history
 from marketmon.lib import clock
-from metrics import ladder
+from metrics import analysis, indicators, ladder
 from metrics.models import Candle, Grid, PaperFill, Series
 
 VERDICT_COLOURS = {
@@ -18,12 +19,24 @@ VERDICT_COLOURS = {
     "RANGE_WEAK": "#ca8a04",
     "TRANSITION": "#ea580c",
     "TREND": "#dc2626",
-    "": "#9ca3af",
 }
+PRICE, QUIET, BUY, SELL, STOP = "#6366f1", "#8b95a5", "#16a34a", "#dc2626", "#dc2626"
+BAND_FILL = "rgba(99, 102, 241, 0.10)"
+WORDS_COLOUR = "#748091"  # of the axes: as readable on white as on the dark ground
 SERIES_BARS = 120
 GRID_SPAN = timedelta(hours=24)
 LEVELS_SHOWN = 24  # more lines would be one grey area
 POINTS_SHOWN = 240
+
+Line = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """One entry of the legend; `shape` is a class of marketmon/metrics.css."""
+
+    shape: str
+    colour: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,93 +46,135 @@ class Chart:
     title: str
     data: str
     options: str
-    words: str = ""
+    keys: Sequence[Key]
 
 
 def of_series(series: Series) -> Chart:
-    """The newest bars, each in the colour of the verdict that counted then, between the newest verdict's bounds."""
-    candles = list(
-        Candle.objects.filter(market=series.market_id, timeframe=series.timeframe).order_by("-opened_at")[:SERIES_BARS]
-    )[::-1]
+    """The newest bars between their bands, each judged one in its verdict's colour; the newest verdict's bounds."""
+    policy = analysis.policy()
+    newest = Candle.objects.filter(market=series.market_id, timeframe=series.timeframe).order_by("-opened_at")
+    candles = list(newest[: SERIES_BARS + policy.band_bars])[::-1]
+    lower, upper = _bands([candle.close for candle in candles], policy.band_bars, policy.band_deviations)
+    candles, lower, upper = candles[-SERIES_BARS:], lower[-SERIES_BARS:], upper[-SERIES_BARS:]
     verdicts = list(series.verdicts.exclude(bar_at=None).order_by("bar_at", "analyzed_at"))
-    by_bar = {verdict.bar_at: verdict for verdict in verdicts}
-    colours, shown = [], ""
-    for candle in candles:
-        shown = by_bar[candle.opened_at].verdict if candle.opened_at in by_bar else shown
-        colours.append(VERDICT_COLOURS.get(shown, VERDICT_COLOURS[""]))
-    newest = verdicts[-1] if verdicts else None
-    lines = [_line("close", [candle.close for candle in candles], "#6366f1", points=colours)]
-    if newest is not None:
-        lines += [
-            _level("lower bound", newest.lower_bound, len(candles)),
-            _level("upper bound", newest.upper_bound, len(candles)),
-        ]
-    words = ", ".join(f"{name} {colour}" for name, colour in _named_colours())
-    return _chart(f"{series}", [candle.opened_at for candle in candles], lines, words=words)
+    by_bar = {verdict.bar_at: verdict.verdict for verdict in verdicts}
+    lines = [
+        _judged([candle.close for candle in candles], [by_bar.get(candle.opened_at, "") for candle in candles]),
+        {**_line("upper band", upper, QUIET, width=1), "fill": "+1", "backgroundColor": BAND_FILL},
+        _line("lower band", lower, QUIET, width=1),
+    ]
+    if verdicts:
+        bounds = {"lower bound": verdicts[-1].lower_bound, "upper bound": verdicts[-1].upper_bound}
+        lines += [_level(name, value, len(candles), width=1.5) for name, value in bounds.items()]
+    keys = [
+        Key("line", PRICE, "close"),
+        Key("band", QUIET, f"Bollinger bands ({policy.band_bars} bars, {policy.band_deviations:g} deviations)"),
+        Key("dash", QUIET, "bounds of the range"),
+        *(Key("dot", colour, name) for name, colour in VERDICT_COLOURS.items()),
+    ]
+    moments = [candle.opened_at for candle in candles]
+    title = f"{series}: the last {len(candles)} closed candles"
+    return _chart(title, moments, lines, keys=keys, unit=series.market.quote)
 
 
 def of_grid(grid: Grid) -> Chart:
     """Levels, the price of the last day, and what was filled on paper."""
     now = clock.now()
+    moments, prices = _minutes(grid, now)
+    levels = ladder.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing).levels
+    inner = levels[1:-1]
+    step = max(1, math.ceil(len(inner) / LEVELS_SHOWN))
+    fills = list(PaperFill.objects.filter(grid=grid, filled_at__gte=now - GRID_SPAN))
+    count = len(moments)
+    lines = [_line("price", prices, PRICE, width=2)]
+    lines += [_level(f"level {float(level):g}", float(level), count, width=0.75) for level in inner[::step]]
+    lines += [_line("bound", [float(level)] * count, QUIET, width=1.5) for level in (levels[0], levels[-1])]
+    if grid.stop_loss is not None:
+        lines.append({**_level("stop loss", float(grid.stop_loss), count, width=1.5), "borderColor": STOP})
+    lines += [_fills(side, fills, moments) for side in ("buy", "sell")]
+    every = "levels" if step == 1 else f"levels (1 of {step} is drawn)"
+    keys = [
+        Key("line", PRICE, "price"),
+        Key("line", QUIET, "bounds"),
+        Key("dash", QUIET, every),
+        *([Key("dash", STOP, "stop loss")] if grid.stop_loss is not None else []),
+        Key("up", BUY, "bought on paper"),
+        Key("down", SELL, "sold on paper"),
+    ]
+    title = f"{grid.market}: the last day, {len(fills)} fills on paper"
+    return _chart(title, moments, lines, keys=keys, unit=grid.market.quote, rules=False)
+
+
+def _minutes(grid: Grid, now: datetime) -> tuple[list[datetime], list[float]]:
     past = history.read(grid.market_id, start=now - GRID_SPAN, end=now, limit=100_000, now=now, grain="minute")
     rows = past.rows[:: max(1, len(past.rows) // POINTS_SHOWN)]
     at, close = past.columns.index("minute_at"), past.columns.index("close")
-    moments = [row[at] for row in rows]
-    levels = ladder.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing).levels
-    step = max(1, len(levels) // LEVELS_SHOWN)
-    lines = [_line("price", [row[close] for row in rows], "#6366f1")]
-    lines += [_level(f"{float(level):g}", float(level), len(moments), width=0.5) for level in levels[::step]]
-    fills = list(PaperFill.objects.filter(grid=grid, filled_at__gte=now - GRID_SPAN))
-    lines += [_fills(side, fills, moments) for side in ("buy", "sell")]
-    return _chart(f"{grid.market}: the last day, {len(fills)} fills on paper", moments, lines)
+    return [row[at] for row in rows], [row[close] for row in rows]
 
 
-def _chart(title: str, moments: Sequence[datetime], lines: Sequence[dict[str, Any]], *, words: str = "") -> Chart:
-    labels = [f"{moment.astimezone(UTC):%d %b %H:%M}" for moment in moments]
+def _bands(closes: Sequence[float], bars: int, deviations: float) -> tuple[list[float | None], list[float | None]]:
+    """Lower and upper, unknown where bars are too few."""
+    lower, upper = indicators.bands(closes, bars=bars, deviations=deviations)
+    known = ([None if math.isnan(value) else float(value) for value in line] for line in (lower, upper))
+    return next(known), next(known)
+
+
+def _chart(
+    title: str,
+    moments: Sequence[datetime],
+    lines: Sequence[Line],
+    *,
+    keys: Sequence[Key],
+    unit: str,
+    rules: bool = True,
+) -> Chart:
+    """`rules`: with horizontal lines at the price's ticks, which would be taken for a grid's levels."""
+    ticks = {"color": WORDS_COLOUR}
     options = {
         "animation": False,
         "maintainAspectRatio": False,
         "plugins": {"legend": {"display": False}},
-        "scales": {"x": {"ticks": {"maxTicksLimit": 8}}, "y": {"ticks": {"display": True}}},
+        "scales": {
+            "x": {"ticks": {"maxTicksLimit": 8, **ticks}, "grid": {"display": False}, "title": _words("UTC")},
+            "y": {"ticks": {"display": True, **ticks}, "grid": {"display": rules}, "title": _words(unit)},
+        },
     }
-    return Chart(title, json.dumps({"labels": labels, "datasets": list(lines)}), json.dumps(options), words)
+    data = {"labels": [_label(moment) for moment in moments], "datasets": list(lines)}
+    return Chart(title, json.dumps(data), json.dumps(options), keys)
 
 
-def _line(label: str, values: Sequence[float | None], colour: str, *, points: Sequence[str] = ()) -> dict[str, Any]:
-    shown = {"pointRadius": 2.5, "pointBackgroundColor": list(points), "pointBorderColor": list(points)}
-    more = shown if points else {"pointRadius": 0}
-    return {
-        "label": label,
-        "data": list(values),
-        "borderColor": colour,
-        "borderWidth": 1.5,
-        "displayYAxis": True,
-        **more,
-    }
+def _words(text: str) -> Mapping[str, Any]:
+    return {"display": True, "text": text, "color": WORDS_COLOUR}
 
 
-def _level(label: str, value: float | None, count: int, *, width: float = 1.0) -> dict[str, Any]:
-    dashes = {"borderDash": [4, 4], "borderWidth": width, "pointRadius": 0}
-    return {"label": label, "data": [value] * count, "borderColor": "#9ca3af", **dashes}
+def _label(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%d %b %H:%M}"
 
 
-def _fills(side: str, fills: Sequence[PaperFill], moments: Sequence[datetime]) -> dict[str, Any]:
-    """Each at the minute that is nearest to it."""
-    values: list[float | None] = [None] * len(moments)
-    for fill in fills:
-        if fill.side == side and moments:
-            nearest = min(range(len(moments)), key=lambda n: abs(moments[n] - fill.filled_at))
-            values[nearest] = float(fill.price)
-    colour = "#16a34a" if side == "buy" else "#dc2626"
-    style = {
-        "showLine": False,
-        "pointRadius": 4,
-        "pointStyle": "triangle",
-        "pointRotation": 0 if side == "buy" else 180,
-    }
-    return {"label": side, "data": values, "borderColor": colour, "backgroundColor": colour, **style}
+def _line(label: str, values: Sequence[float | None], colour: str, *, width: float) -> Line:
+    shape = {"borderWidth": width, "pointRadius": 0, "pointHitRadius": 6, "displayYAxis": True}
+    return {"label": label, "data": list(values), "borderColor": colour, **shape}
 
 
-def _named_colours() -> list[tuple[str, str]]:
-    words = {"#16a34a": "green", "#ca8a04": "yellow", "#ea580c": "orange", "#dc2626": "red", "#9ca3af": "grey"}
-    return [(name or "no verdict", words[colour]) for name, colour in VERDICT_COLOURS.items()]
+def _judged(values: Sequence[float | None], verdicts: Sequence[str]) -> Line:
+    """A point on each bar that has a verdict, in its colour."""
+    colours = [VERDICT_COLOURS.get(verdict, PRICE) for verdict in verdicts]
+    radii = [4.5 if verdict in VERDICT_COLOURS else 0 for verdict in verdicts]
+    points = {"pointRadius": radii, "pointBackgroundColor": colours, "pointBorderColor": colours}
+    return {**_line("close", values, PRICE, width=2), **points}
+
+
+def _level(label: str, value: float | None, count: int, *, width: float) -> Line:
+    return {**_line(label, [value] * count, QUIET, width=width), "borderDash": [4, 4]}
+
+
+def _fills(side: str, fills: Sequence[PaperFill], moments: Sequence[datetime]) -> Line:
+    """Each at the minute that is nearest to it: one minute may have many."""
+    points = [
+        {"x": _label(min(moments, key=lambda moment: abs(moment - fill.filled_at))), "y": float(fill.price)}
+        for fill in fills
+        if fill.side == side and moments
+    ]
+    colour, turn = (BUY, 0) if side == "buy" else (SELL, 180)
+    style = {"showLine": False, "pointRadius": 6, "pointStyle": "triangle", "pointRotation": turn, "order": -1}
+    return {"label": side, "data": points, "borderColor": colour, "backgroundColor": colour, **style}

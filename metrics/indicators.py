@@ -67,6 +67,15 @@ def read(bars: Sequence[Bar], policy: Policy) -> Indicators:
     )
 
 
+def bands(closes: Sequence[float], *, bars: int, deviations: float) -> tuple[Line, Line]:
+    """Bollinger's: lower and upper."""
+    close = np.array(closes, dtype=np.float64)
+    if len(close) < bars:
+        return np.full(len(close), np.nan), np.full(len(close), np.nan)
+    upper, _, lower = talib.BBANDS(close, timeperiod=bars, nbdevup=deviations, nbdevdn=deviations)
+    return lower, upper
+
+
 def efficiency_ratio(close: Line, bars: int) -> Line:
     """Kaufman's: the way that was made good, as a share of the way that was gone."""
     gone = np.full(len(close), np.nan)

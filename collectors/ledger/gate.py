@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -137,7 +138,7 @@ class RequestGate:
         page = memory.page(self.line.key)
         with memory.lock:
             remembered, owed = self._debts(memory)
-            page.grants.clear()
+            in_outage, page.grants = page.grants, deque()
         try:
             answer = shared.take(
                 self.line,
@@ -150,8 +151,7 @@ class RequestGate:
                 owed_units=owed,
             )
         except redis.RedisError:
-            if owed:
-                page.grants.append(Grant(time.monotonic(), owed))
+            page.grants.extendleft(reversed(in_outage))
             raise
         page.seen_units, page.seen_at = answer.used_units, time.monotonic()
         memory.found()

@@ -47,14 +47,6 @@ def test_without_valkey_they_stay_within_it_too_with_less_each(crowd: Crowd) -> 
     assert crowd.sandbox.counted("luno")["refused"] == 0
     rates = [len(crowd.arrivals(since=since, until=until)) / (until - since) for since, until in (before, alone, again)]
     assert 0 < rates[1] < 0.8 * rates[0]
-    print(
-        [
-            (round(c["began"] - alone[0], 2), round(c["ended"] - alone[0], 2), c["outcome"])
-            for c in crowd.calls
-            if c["role"] == "live"
-        ],
-        [round(a - alone[0], 2) for a in crowd.arrivals()],
-    )
     polls = crowd.outcomes("live", since=alone[0], until=alone[1])
     assert set(polls) == {"stored"}
     assert len(polls) >= SOME_SECONDS - 1.5

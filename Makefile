@@ -22,7 +22,7 @@ PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=m
 	DATABASE_URL='postgres://check@/check?host=/nonexistent' REDIS_URL='unix:///nonexistent/valkey.sock?db=0'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench e2e lock clean
+.PHONY: help run test check bench e2e lock clean chromium
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -47,13 +47,8 @@ check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deploymen
 bench: $(DEV_STAMP) $(BENCH_STAMP) ## measure ourselves against the alternatives (benchmarks/results.json)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-ifneq ($(wildcard tests/e2e),)
-e2e: $(DEV_STAMP) $(E2E_STAMP) ## use the running system through a browser
-	@exec $(BIN)/python -m pytest tests/e2e $(ARGS)
-else
-e2e:
-	@echo 'there are no browser tests yet (tests/e2e is missing)' >&2; exit 1
-endif
+e2e: $(DEV_STAMP) $(E2E_STAMP) | chromium ## use the running system through a browser (docs/img anew: ARGS=--pictures)
+	@exec $(BIN)/python -m pytest -p no:randomly --timeout=420 tests/e2e $(ARGS)
 
 lock: $(UV) ## choose new versions: requirements*.in -> requirements*.txt
 	@for name in $(basename $(wildcard requirements*.in)); do \
@@ -84,6 +79,15 @@ $(BENCH_STAMP): | $(DEV_STAMP)
 $(E2E_STAMP): | $(DEV_STAMP)
 	$(call install,requirements-e2e.txt)
 	@touch $@
+
+# Debian's own browser; Playwright's downloads are as large and come from elsewhere.
+chromium:
+	@if command -v chromium > /dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2> /dev/null; then sudo=sudo; \
+	else echo 'the browser tests need Chromium, and only root may install it: apt install chromium' >&2; exit 1; fi; \
+	echo 'installing chromium ...'; \
+	$$sudo apt-get -q update > /dev/null && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends chromium fonts-dejavu-core > /dev/null
 
 # uv takes seconds, but knows its own certificates and indexes only: behind a company's proxy it is told to use the
 # system's certificates, and where pip.conf names the one index that can be reached, pip does the work.

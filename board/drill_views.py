@@ -44,6 +44,7 @@ def panel(request: HttpRequest) -> dict[str, Any]:
         "may_act": may_act,
         "faults": _faults() if may_act else {},
         "usual_seconds": USUAL_SECONDS,
+        "usual_fault": "silent-stream" if exchanges and exchanges[0]["how"] == "stream" else "server-error",
         **_newest(may_act=may_act, now=clock.now()),
         "request": request,
     }

@@ -20,6 +20,7 @@ SUITES = {
     "reading": "benchmarks.reading",
     "webhook": "benchmarks.webhook",
     "gaps": "benchmarks.gaps",
+    "board": "benchmarks.board",
 }
 SYSTEM_RUNS = """
 The whole system takes minutes and is measured on request:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +39,21 @@ class _Rendered:
 
 
 _memory: dict[str, _Rendered] = {}
+_lock = threading.Lock()
 
 
 def render(board: Board) -> dict[str, Fragment]:
     """All parts by name, in the order of the page."""
     values = _values(board)
-    for gone in _memory.keys() - values.keys():
-        _memory.pop(gone, None)
-    return {name: _fragment(name, value) for name, value in values.items()}
+    with _lock:
+        for gone in _memory.keys() - values.keys():
+            del _memory[gone]
+        return {name: _fragment(name, value) for name, value in values.items()}
+
+
+def render_anew(board: Board) -> dict[str, Fragment]:
+    """The same without remembering anything."""
+    return {name: _drawn(name, value) for name, value in _values(board).items()}
 
 
 def _values(board: Board) -> dict[str, Any]:
@@ -63,14 +71,17 @@ def _fragment(name: str, value: Any) -> Fragment:
     known = _memory.get(name)
     if known is not None and known.value == value:
         return known.fragment
-    html = draw(name, value)
-    fragment = Fragment(hash_of(name, html), html)
+    fragment = _drawn(name, value)
     _memory[name] = _Rendered(value, fragment)
     return fragment
 
 
-def draw(name: str, value: Any) -> str:
-    """One part's HTML."""
+def _drawn(name: str, value: Any) -> Fragment:
+    html = _html(name, value)
+    return Fragment(hash_of(name, html), html)
+
+
+def _html(name: str, value: Any) -> str:
     if name == "moments":
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     kind = "tile" if isinstance(value, Tile) else name

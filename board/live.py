@@ -88,7 +88,8 @@ _away_until = 0.0
 def current() -> Picture:
     """The newest picture. Raises DatabaseError, InterfaceError when it must render for itself and cannot."""
     if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
-        return draw(clock.now())
+        now = clock.now()
+        return picture_of(fragments.render_anew(tiles.read(now)), now)
     now = clock.now()
     made = _from_pulse()
     return made if made is not None and made.is_good(now) else _rendered_here()

@@ -30,6 +30,7 @@ urlpatterns = [
     _part(f"heat/{EXCHANGE}/?", heat_views.of_pipelines, "board-exchange-heat", permission="collectors.view_pipeline"),
     _page(f"exchanges/{EXCHANGE}/?", exchange_page.show, "board-exchange", permission="exchanges.view_exchange"),
     _page("gaps/?", gaps_page.show, "board-gaps", permission="collectors.view_gap"),
+    _part("gaps/progress/?", gaps_page.show_progress, "board-gaps-progress", permission="collectors.view_gap"),
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),
     _page("pair/?", pair_page.show, "board-pair-of", permission="collectors.view_pipeline"),
     _part(

@@ -93,7 +93,7 @@ def wait_for_http(url: str, *, seconds: float) -> None:
         try:
             if requests.get(url, timeout=2).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             pass
         assert time.monotonic() < give_up_at, f"{url} did not answer within {seconds} s"
         time.sleep(0.05)

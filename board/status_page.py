@@ -132,7 +132,7 @@ def render_page(report: Report) -> bytes:
         "as_of": f"{report.taken_at.astimezone(UTC):%H:%M}",
         "as_of_day": f"{report.taken_at.astimezone(UTC):%Y-%m-%d}",
         "exchanges": [_exchange_context(each, report.days) for each in report.exchanges],
-        "incidents": [_incident_context(each, report.taken_at) for each in report.incidents],
+        "incidents": [_incident_context(each, report) for each in report.incidents],
         "levels": LEVEL_WORDS,
         "day_count": uptime.DAYS,
         "incident_days": incidents.DAYS,
@@ -168,17 +168,24 @@ def bars(counts: Sequence[Count], days: Sequence[date]) -> SafeString:
     return mark_safe("".join(cells))  # noqa: S308
 
 
-def _incident_context(incident: Incident, now: datetime) -> dict[str, Any]:
+def _incident_context(incident: Incident, report: Report) -> dict[str, Any]:
     return {
-        "exchanges": ", ".join(incident.exchanges),
+        "exchanges": _names(incident.exchanges, report),
         "words": incident.words,
         "is_over": incident.ended_at is not None,
         "since": _minute(incident.started_at),
         "until": _minute(incident.ended_at) if incident.ended_at else "",
         "since_iso": clock.seconds_z(incident.started_at),
         "until_iso": clock.seconds_z(incident.ended_at) if incident.ended_at else "",
-        "lasted": in_time_words(incident.lasted(now)),
+        "lasted": in_time_words(incident.lasted(report.taken_at)),
     }
+
+
+def _names(exchange_ids: Sequence[str], report: Report) -> str:
+    names = {each.id: each.name for each in report.exchanges}
+    if len(names) > 1 and names.keys() <= set(exchange_ids):
+        return "All exchanges"
+    return ", ".join(names.get(each, each) for each in exchange_ids)
 
 
 def _minute(moment: datetime) -> str:

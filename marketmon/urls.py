@@ -18,7 +18,7 @@ from collectors import depth_api as depth
 from collectors import documents_urls
 from exchanges import api as exchanges
 from exchanges import urls as operators
-from marketmon import errors, health
+from marketmon import errors, health, logins
 from metrics import urls as metrics
 
 handler400 = errors.bad_request
@@ -95,6 +95,7 @@ urlpatterns = [
     route("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
     path("favicon.ico", RedirectView.as_view(url="/static/marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/login/", logins.login),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -27,6 +27,7 @@ from tests.api.conftest import now, world
 __all__ = ["now", "world"]
 
 MIGRATION = importlib.import_module("board.migrations.0011_roles")
+OF_DEPTH = importlib.import_module("board.migrations.0012_depth_roles")
 CONFIRMED = {"_form_submitted": "True"}
 # Of the models with admin pages, those that are for administrators alone.
 FOR_ADMINISTRATORS = {
@@ -36,10 +37,15 @@ FOR_ADMINISTRATORS = {
 SignIn = Callable[[str], Client]
 
 
+def make_roles() -> None:
+    MIGRATION.make_roles(apps, None)
+    OF_DEPTH.add_depth(apps, None)
+
+
 @pytest.fixture
 def made(db: None) -> None:
-    """The roles as the migration makes them, whatever tests with real commits have emptied."""
-    MIGRATION.make_roles(apps, None)
+    """The roles as the migrations make them, whatever tests with real commits have emptied."""
+    make_roles()
 
 
 @pytest.fixture
@@ -85,7 +91,7 @@ def test_making_them_again_changes_nothing_and_keeps_what_was_added(made):
     Group.objects.get(name="viewer").permissions.add(extra)
     before = held("viewer")
 
-    MIGRATION.make_roles(apps, None)
+    make_roles()
 
     assert held("viewer") == before
     assert "access.view_apikey" in before
@@ -99,13 +105,13 @@ def test_in_a_new_database_they_come_before_djangos_permissions_and_are_found_by
     ContentType.objects.all().delete()
     ContentType.objects.clear_cache()
 
-    MIGRATION.make_roles(apps, None)
+    make_roles()
     names = dict(Permission.objects.values_list("codename", "name"))
     count = len(held("operator"))
     for config in apps.get_app_configs():
         create_permissions(config, verbosity=0)
 
-    assert count == len({*MIGRATION.LOOK, *MIGRATION.ACT})
+    assert count == len({*MIGRATION.LOOK, *MIGRATION.ACT, *OF_DEPTH.LOOK})
     assert names["change_exchange"] == "Can change exchange"
     assert Permission.objects.filter(codename="change_exchange").count() == 1
     assert len(held("operator")) == count

@@ -235,6 +235,21 @@ def test_an_incident_is_made_of_transitions_and_the_gaps_of_all_markets(client, 
     }
 
 
+def test_an_outage_of_ours_is_one_incident_of_all_exchanges(client, add, now):
+    for name in ("kraken", "binance"):
+        add(name, markets=1)
+    for pipeline in Pipeline.objects.all():
+        Gap.objects.create(
+            pipeline=pipeline, started_at=now - HOUR, ended_at=now - 50 * MINUTE, missed_count=5, cause="our outage",
+            detected_at=now,
+        )  # fmt: skip
+
+    text = client.get("/status").content.decode()
+
+    assert len(client.get("/status.json").json()["incidents"]) == 1
+    assert re.search(r"<h3>All exchanges <span[^>]*>over</span></h3>\s*<p>Our own collection was interrupted.", text)
+
+
 def test_quiet_markets_and_short_gaps_are_no_incident(add, now):
     add("kraken", markets=2)
     for pipeline, cause, minutes in zip(Pipeline.objects.all(), ("market quiet", "our outage"), (60, 4.9), strict=True):

@@ -252,9 +252,9 @@ API_KEY_PEPPERS = env.dict("API_KEY_PEPPERS", default={})  # `1=...,2=...`; the 
 API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", 0.5)  # a revoked key is refused everywhere within a second
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])  # networks whose X-Forwarded-For is believed
 STATUS_BODY_MAX_AGE_SECONDS = env.float("STATUS_BODY_MAX_AGE_SECONDS", 2.0)  # 0: each request is rendered on its own
+PUBLIC_STATUS = env.bool("PUBLIC_STATUS", True)  # /status, /status.json and the badges, without login
 RATE_OUTLIER_SHARE = env.float("RATE_OUTLIER_SHARE", 0.05)  # further than this from the median of three or more
 
-PUBLIC_STATUS = env.bool("PUBLIC_STATUS", True)  # /status, /status.json and the badges, without login
 # --- metrics: webhook, candles, regimes, grids (metrics/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = env.str("METRICS_WEBHOOK_TOKEN", "")  # empty: open, as an internal service
 METRICS_BUDGET_SECONDS = env.float("METRICS_BUDGET_SECONDS", 60.0)
@@ -342,6 +342,43 @@ UNFOLD = {
                         "title": "Markets",
                         "icon": "storefront",
                         "link": reverse_lazy("admin:exchanges_market_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Besides tickers",
+                "separator": True,
+                "collapsible": True,
+                "items": [
+                    {
+                        "title": "Order books",
+                        "icon": "stacked_bar_chart",
+                        "link": reverse_lazy("admin:collectors_orderbooksnapshot_changelist"),
+                    },
+                    {
+                        "title": "Trades",
+                        "icon": "receipt_long",
+                        "link": reverse_lazy("admin:collectors_publictrade_changelist"),
+                    },
+                    {
+                        "title": "Missing trades",
+                        "icon": "playlist_remove",
+                        "link": reverse_lazy("admin:collectors_tradehole_changelist"),
+                    },
+                    {
+                        "title": "Funding rates",
+                        "icon": "percent",
+                        "link": reverse_lazy("admin:collectors_fundingsnapshot_changelist"),
+                    },
+                    {
+                        "title": "What is asked for",
+                        "icon": "checklist",
+                        "link": reverse_lazy("admin:collectors_depthseries_changelist"),
+                    },
+                    {
+                        "title": "Rounds",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:collectors_depthrun_changelist"),
                     },
                 ],
             },

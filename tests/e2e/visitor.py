@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "img"
+LARGEST_PICTURE_BYTES = 150_000
 SERIOUS = ("serious", "critical")
 CSP_MARK = "CSP violation:"
 # Before anything of the page runs: violations as console lines, layout shifts and paints as they happen.
@@ -103,7 +104,9 @@ class Visitor:
 
     def forget_cache(self) -> None:
         """So that figures are those of a first visit."""
-        self.context.new_cdp_session(self.page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+        session = self.context.new_cdp_session(self.page)
+        session.send("Network.enable")
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
 
     def check(self, name: str) -> None:
         """Accessible, and no wider than the window."""
@@ -118,6 +121,12 @@ class Visitor:
                 where = "; ".join(" ".join(node["target"]) for node in violation["nodes"][:4])
                 why = violation["nodes"][0].get("failureSummary", "").replace("\n", " ")[:200]
                 self.record.wrongs.append(f"axe on {name} ({self.look.name}): {violation['id']}: {where}: {why}")
+
+    def picture(self, name: str) -> None:
+        """Into docs/img; small enough for a repository."""
+        path = PICTURES / f"{name}.png"
+        self.page.screenshot(path=path, animations="disabled")
+        assert path.stat().st_size < LARGEST_PICTURE_BYTES, f"{path.name} is too large: {path.stat().st_size} bytes"
 
 
 @contextmanager

@@ -32,9 +32,11 @@ SELECT m.exchange_id, count(*) FILTER (WHERE g.state IN ('open', 'filling')),
        coalesce(sum(greatest(1, ceil(extract(epoch FROM coalesce(g.ended_at, %(now)s)
                                              - coalesce(g.filled_until, g.started_at)) / {PAGE * MINUTE})))
                 FILTER (WHERE g.state IN ('open', 'filling')), 0)::bigint,
-       count(*) FILTER (WHERE g.state NOT IN ('open', 'filling')), coalesce(sum(g.filled_count), 0)
+       count(*) FILTER (WHERE g.state NOT IN ('open', 'filling')), coalesce(sum(g.filled_count), 0),
+       max(b.paused_until) FILTER (WHERE b.paused_until > %(now)s)
 FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
+LEFT JOIN collectors_backfill AS b ON b.exchange_id = e.id
 WHERE g.state IN ('open', 'filling') OR g.started_at > %(since)s
 GROUP BY 1 ORDER BY 2 DESC, 1
 """
@@ -115,9 +117,10 @@ def progress(now: datetime) -> list[dict[str, Any]]:
             "done": done,
             "percent": round(100 * done / (done + waiting)),
             "rows": filled,
+            "paused_until": paused_until if waiting else None,
             "forecast": forecast(int(requests), settings.BACKFILL_REQUESTS_PER_MINUTE),
         }
-        for exchange, waiting, requests, done, filled in rows
+        for exchange, waiting, requests, done, filled, paused_until in rows
     ]
 
 

@@ -109,7 +109,8 @@ def _shades(pipeline_id: int, start: datetime, now: datetime) -> list[Shade]:
 
 def shade(gap: Gap, now: datetime) -> Shade:
     end = gap.ended_at or now
-    filled = f", {gap.filled_count} rows from the exchange's history" if gap.filled_count else ""
+    rows = "1 row" if gap.filled_count == 1 else f"{gap.filled_count} rows"
+    filled = f", {rows} from the exchange's history" if gap.filled_count else ""
     return Shade(
         start=gap.started_at.timestamp(),
         end=end.timestamp(),

@@ -15,7 +15,7 @@ from django.utils.html import escape
 from board import comparison, gap_rows, gaps_page, places, search, series
 from board.comparison import Source
 from board.series import Shade
-from collectors.models import Gap, Pipeline, Rollup, Run, Switch, Tick, Transition, Worker
+from collectors.models import Backfill, Gap, Pipeline, Rollup, Run, Switch, Tick, Transition, Worker
 from exchanges.models import Exchange, Market
 from tests.board.conftest import make_pipelines
 
@@ -253,6 +253,17 @@ def test_backfill_progress_counts_what_waits_and_what_was_done(day: datetime, no
 
     assert (row["waiting"], row["done"], row["percent"], row["rows"]) == (1, 3, 75, 30)
     assert row["forecast"] == "1 request, about 60 s"
+
+
+@pytest.mark.parametrize(("minutes", "is_paused"), [(5, True), (-5, False)])
+def test_a_backfill_that_waits_says_until_when(minutes: int, is_paused: bool, day: datetime, now: datetime) -> None:
+    exchange = Exchange.objects.create(id="luno")
+    make_gap(make_pipelines(exchange, ["A/USD"], now)[0], now)
+    Backfill.objects.create(exchange=exchange, paused_until=now + timedelta(minutes=minutes))
+
+    (row,) = gaps_page.progress(now)
+
+    assert row["paused_until"] == (now + timedelta(minutes=minutes) if is_paused else None)
 
 
 # --- addresses and search -----------------------------------------------------------------------------------------

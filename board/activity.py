@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ UNSETTLED_MINUTES = 3  # a run is committed up to a deadline after it began
 
 RUNS = """
 SELECT exchange_id, extract(epoch FROM date_trunc('minute', started_at))::bigint / 60, count(*),
-       count(*) FILTER (WHERE outcome NOT IN ('stored', 'superseded')), sum(rows_stored),
+       count(*) FILTER (WHERE outcome NOT IN ('stored', 'superseded', 'held_back')), sum(rows_stored),
        count(*) FILTER (WHERE started_at > %(lately)s AND outcome = 'stored'),
        coalesce(sum(rows_stored) FILTER (WHERE started_at > %(lately)s), 0)
 FROM collectors_run WHERE started_at >= %(since)s GROUP BY 1, 2
@@ -107,3 +107,19 @@ def _by_exchange(this_minute: int) -> dict[str, Activity]:
             if 0 <= place < SPARK_MINUTES:  # the running minute is not finished
                 series[place] = row_count
     return {exchange: Activity(runs[exchange], failed[exchange], tuple(rows[exchange])) for exchange in runs}
+
+
+def sparkline(rows: Sequence[int], *, height: int = 20) -> str:
+    """An SVG path of steps from the floor, one unit wide each; a minute without rows is a hole to the floor."""
+    most = max(rows, default=0)
+    if not most:
+        return ""
+    steps = "".join(f"V{height - round(height * row / most, 1):g}h1" for row in rows)
+    return f"M0 {height}{steps}V{height}Z"
+
+
+def spark_words(rows: Sequence[int]) -> str:
+    """The same for who does not see it."""
+    return (
+        f"rows stored per minute, last {SPARK_MINUTES} minutes: newest {rows[-1]}, least {min(rows)}, most {max(rows)}"
+    )

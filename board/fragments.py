@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from django.template.loader import get_template
 
-from board import tiles
+from board import activity
 from board.tiles import Board, Tile
 
 HASH_BYTES = 6  # 8 characters; a browser compares it with its own last one of the same name only
@@ -96,8 +96,8 @@ def _context(kind: str, value: Any) -> dict[str, Any]:
         "tile": value,
         "is_off": value.condition.state == "off",
         "fresh_percent": min(percent, 99) if percent and value.fresh < value.markets else percent,
-        "path": tiles.sparkline(value.rows),
-        "spark_words": tiles.spark_words(value.rows),
+        "path": activity.sparkline(value.rows),
+        "spark_words": activity.spark_words(value.rows),
     }
 
 

@@ -80,7 +80,7 @@ def publish(now: datetime) -> None:
 _lock = threading.Lock()
 _own_lock = threading.Lock()
 _held: Picture | None = None
-_own: Picture | None = None
+_own: tuple[float, Picture] | None = None  # and when it was begun
 _asked_at = 0.0
 _away_until = 0.0
 
@@ -146,13 +146,15 @@ def _fields(*names: str) -> list[bytes | None]:
 
 
 def _rendered_here() -> Picture:
-    """This process's own rendering, once a second for all that ask."""
+    """This process's own rendering, once a second for all that ask; what was begun after a request came is as good as
+    its own, however long it took."""
     global _own
+    came_at = time.monotonic()
     with _own_lock:
-        now = clock.now()
-        if _own is None or not 0 <= (now - _own.taken_at).total_seconds() < OWN_SECONDS:
-            _own = draw(now)
-        return _own
+        if _own is None or _own[0] < came_at - OWN_SECONDS:
+            begun_at = time.monotonic()
+            _own = begun_at, draw(clock.now())
+        return _own[1]
 
 
 # --- the answer -------------------------------------------------------------------------------------------------

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import sys
-import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import redis
 from django.conf import settings
 from django.db import connection
 
-from board import activity, verdict
-from board.activity import NO_ACTIVITY, SPARK_MINUTES, LastHour
+from board import activity, health, verdict
+from board.activity import NO_ACTIVITY, LastHour
+from board.health import Health
 from board.verdict import Condition, Elsewhere, Signs, State
-from collectors import freshness, listing, status
+from collectors import freshness, listing, status, transports
 from collectors.listing import Listing
-from collectors.models import Cursor, Worker
-from collectors.streaming.ownership import PRESENCE
+from collectors.models import Worker
+from exchanges.feeds.streams import can_stream
 from exchanges.models import BlacklistEntry, Transport
-from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
-from marketmon.lib import valkey
 
 FRESH_SECONDS = 60  # as document 4 calls a pipeline healthy, or two of its own intervals where it is slower
 SHOWN_EVENTS = 15
 SHOWN_GAP_ROWS = 12
 ERROR_CHARACTERS = 300
-BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
-ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
-BUSY_QUEUE = 100
 
 # Numbers come packed: 50,000 of them are one value. What an exchange lists and never quotes is not missed.
 FRESH = f"""
@@ -89,25 +83,6 @@ class Tile:
     is_blacklisted: bool
     open_gaps: int
     rows: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Proof of work. `None` is what could not be asked."""
-
-    cycles: int
-    rows: int
-    queues: tuple[tuple[str, int | None], ...]
-    beat: str
-    is_beat_late: bool
-    is_beat_dead: bool
-    stream_processes: int | None
-    streamed: int
-    round_trip_ms: int
-
-    @property
-    def is_queue_busy(self) -> bool:
-        return any(depth is None or depth > BUSY_QUEUE for _, depth in self.queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +145,12 @@ def read(now: datetime) -> Board:
     facts = _Facts(now, fresh, never, markets, last_hour, _failing_since(), silent_since, _entries(), _open_gaps(gaps))
     tiles = tuple(sorted((_tile(worker, facts) for worker in workers), key=_urgency))
     conditions = [tile.condition for tile in tiles]
-    beat_at, round_trip_ms = _beat()
+    beat_at, round_trip_ms = health.ask_beat()
     return Board(
         taken_at=now,
         verdict=verdict.judge(conditions, absence=_absence(), elsewhere=_elsewhere(conditions, known, fresh, markets)),
-        newest=_newest(workers, beat_at),
-        health=_health(workers, last_hour, beat_at, round_trip_ms, now),
+        newest=health.newest(workers, beat_at),
+        health=health.assess(last_hour, beat_at, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now),
         tiles=tiles,
         gaps=_shown(gaps),
         events=_events(),
@@ -270,13 +245,6 @@ def _events() -> tuple[Event, ...]:
         )
 
 
-def _beat() -> tuple[datetime | None, float]:
-    """When beat was last seen, and how long the database took to say so."""
-    asked_at = time.perf_counter()
-    beat_at = Cursor.objects.filter(name="beat").values_list("reached_at", flat=True).first()
-    return beat_at, (time.perf_counter() - asked_at) * 1000
-
-
 # The markets of a listing by exchange: made once for each listing, which lives until a market changes.
 _markets: tuple[Listing | None, dict[str, frozenset[int]]] = (None, {})
 
@@ -360,16 +328,15 @@ def _off_because(worker: Worker, entry: BlacklistEntry | None) -> str:
 
 
 def _transport(worker: Worker, now: datetime) -> tuple[str, str]:
-    """What is really used, and why not the stream where one is wanted."""
+    """What is really used, and why not the stream where there could be one."""
+    used = transports.in_use(worker.exchange, now)
+    is_short = _is_listened_to(worker) and used.word != Transport.STREAM
+    return used.word, used.why[:ERROR_CHARACTERS] if is_short else ""
+
+
+def _is_listened_to(worker: Worker) -> bool:
     exchange = worker.exchange
-    if exchange.transport == Transport.POLL:
-        return "poll", ""
-    stream = getattr(exchange, "stream", None)
-    if stream is not None and stream.is_delivering and stream.held_until and stream.held_until > now:
-        return "stream", ""
-    reason = (stream.reason if stream is not None else "")[:ERROR_CHARACTERS]
-    fallback = "poll" if exchange.transport == Transport.AUTO else "none"
-    return fallback, reason or "the stream does not deliver"
+    return exchange.is_collected and exchange.transport != Transport.POLL and can_stream(exchange.id)
 
 
 def _elsewhere(
@@ -407,63 +374,3 @@ def _pair_rows(known: Listing) -> dict[int, int]:
         rows |= {market: row for row, numbers in known.pairs.several for market in numbers}
         _rows = (known, rows)
     return rows
-
-
-# --- health -----------------------------------------------------------------------------------------------------
-
-
-def _newest(workers: Sequence[Worker], beat_at: datetime | None) -> dict[str, int]:
-    newest = {worker.exchange_id: int(worker.stored_at.timestamp()) for worker in workers if worker.stored_at}
-    if newest:
-        newest["*"] = max(newest.values())
-    if beat_at is not None:
-        newest["beat"] = int(beat_at.timestamp())
-    return newest
-
-
-def _health(
-    workers: Sequence[Worker], last_hour: LastHour, beat_at: datetime | None, round_trip_ms: float, now: datetime
-) -> Health:
-    lag = (now - beat_at).total_seconds() if beat_at else None
-    queues, processes = _queues(now)
-    return Health(
-        cycles=last_hour.cycles_last_minute,
-        rows=last_hour.rows_last_minute,
-        queues=queues,
-        beat="never" if lag is None else "seen",
-        is_beat_late=lag is None or lag > BEAT_LATE_SECONDS,
-        is_beat_dead=lag is None or lag > BEAT_DEAD_SECONDS,
-        stream_processes=processes,
-        streamed=sum(w.exchange.is_collected and w.exchange.transport != Transport.POLL for w in workers),
-        round_trip_ms=next((step for step in ROUND_TRIPS_MS if round_trip_ms <= step), ROUND_TRIPS_MS[-1]),
-    )
-
-
-def _queues(now: datetime) -> tuple[tuple[tuple[str, int | None], ...], int | None]:
-    """How many tasks wait, and how many stream processes live. One trip to Valkey."""
-    names = (POLL_QUEUE, DEFAULT_QUEUE)
-    try:
-        with valkey.client().pipeline(transaction=False) as together:
-            for name in names:
-                together.llen(name)
-            together.zcount(PRESENCE, now.timestamp(), "+inf")
-            *depths, processes = together.execute()
-    except redis.RedisError:
-        return tuple((name, None) for name in names), None
-    return tuple((name, int(depth)) for name, depth in zip(names, depths, strict=True)), int(processes)
-
-
-def sparkline(rows: Sequence[int], *, height: int = 20) -> str:
-    """An SVG path of steps from the floor, one unit wide each; a minute without rows is a hole to the floor."""
-    most = max(rows, default=0)
-    if not most:
-        return ""
-    steps = "".join(f"V{height - round(height * row / most, 1):g}h1" for row in rows)
-    return f"M0 {height}{steps}V{height}Z"
-
-
-def spark_words(rows: Sequence[int]) -> str:
-    """The same for who does not see it."""
-    return (
-        f"rows stored per minute, last {SPARK_MINUTES} minutes: newest {rows[-1]}, least {min(rows)}, most {max(rows)}"
-    )

@@ -30,6 +30,7 @@ class State(StrEnum):
 
 WORDS = {
     "throttled": "rate-limited",
+    "held_back": "held back by us to stay within its limit",
     "unreachable": "unreachable",
     "bad_reply": "answering no usable data",
     "denied": "denying us access",

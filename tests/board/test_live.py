@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from board import fragments, live, tiles
+from board import activity, fragments, live, tiles
 from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Worker
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock, valkey
@@ -225,8 +225,8 @@ def test_rows_of_a_minute_are_drawn_when_the_minute_is_over(well: datetime) -> N
 
 
 def test_nothing_was_stored_draws_nothing() -> None:
-    assert tiles.sparkline([0, 0]) == ""
-    assert tiles.sparkline([0, 5, 10]) == "M0 20V20h1V10h1V0h1V20Z"
+    assert activity.sparkline([0, 0]) == ""
+    assert activity.sparkline([0, 5, 10]) == "M0 20V20h1V10h1V0h1V20Z"
 
 
 def test_collection_that_is_switched_off_is_not_healthy(well: datetime, settings: object) -> None:

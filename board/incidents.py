@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Window
-from django.db.models.functions import Lead
 
-from collectors.models import GapCause, Transition, WorkerStatus
+from collectors.models import GapCause, WorkerStatus
 
 DAYS = 14
 MOST_SHOWN = 50
 LONG_GAP = timedelta(minutes=5)
 LEAST = timedelta(minutes=1)  # shorter ones are over before anybody has read of them
+LATE = timedelta(minutes=10)  # what ended so long before a reading may be written, or judged, after it
+PAST_IS_GOOD = timedelta(minutes=5)
 APART = timedelta(minutes=5)  # less than this between two troubles is one trouble
 
 # Cause by cause, the one that explains more first.
@@ -41,6 +41,27 @@ GROUP BY m.exchange_id, g.cause, date_bin(%(apart)s, g.started_at, '2000-01-01 0
 """
 
 
+# Of each exchange the last change before `since` too: it may have begun what lasts.
+ERRORS = """
+SELECT exchange_id, happened_at, next_at FROM (
+    SELECT exchange_id, to_status, happened_at,
+           lead(happened_at) OVER (PARTITION BY exchange_id ORDER BY happened_at, id) AS next_at
+    FROM (
+        SELECT t.* FROM collectors_transition AS t
+        JOIN exchanges_exchange AS e ON e.id = t.exchange_id AND e.removed_at IS NULL
+        WHERE t.happened_at >= %(since)s
+        UNION ALL
+        SELECT last.* FROM exchanges_exchange AS e
+        JOIN collectors_worker AS w ON w.exchange_id = e.id
+        CROSS JOIN LATERAL (
+            SELECT * FROM collectors_transition WHERE exchange_id = e.id AND happened_at < %(since)s
+            ORDER BY happened_at DESC, id DESC LIMIT 1) AS last
+        WHERE e.removed_at IS NULL
+    ) AS changes
+) AS spans WHERE to_status = %(error)s AND (next_at IS NULL OR next_at >= %(since)s)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
@@ -59,9 +80,40 @@ class Incident:
 
 
 def read(now: datetime) -> Sequence[Incident]:
-    """The newest first. Two queries."""
-    since = now - timedelta(days=DAYS)
-    return tell([*_of_transitions(since), *_of_gaps(since, now)], now)[:MOST_SHOWN]
+    """The newest first. Two queries; those of all the days are asked every few minutes."""
+    past = _past(now)
+    newest = _found(past.read_at - LATE, now)
+    return tell([*past.found, *newest], now)[:MOST_SHOWN]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What had ended when it was read."""
+
+    read_at: datetime
+    found: Sequence[Incident]
+
+
+_held: Past | None = None
+
+
+def _past(now: datetime) -> Past:
+    global _held
+    held = _held
+    if held is None or not timedelta() <= now - held.read_at < PAST_IS_GOOD:
+        ended = [each for each in _found(now - timedelta(days=DAYS), now) if each.ended_at is not None]
+        _held = held = Past(now, ended)
+    return held
+
+
+def forget() -> None:
+    """What is held is read anew."""
+    global _held
+    _held = None
+
+
+def _found(since: datetime, now: datetime) -> Sequence[Incident]:
+    return [*_of_transitions(since), *_of_gaps(since, now)]
 
 
 def tell(found: Iterable[Incident], now: datetime) -> Sequence[Incident]:
@@ -102,16 +154,10 @@ def _one(first: Incident, second: Incident) -> Incident:
 
 
 def _of_transitions(since: datetime) -> Sequence[Incident]:
-    """From each change to `error` until the next change of that exchange."""
-    next_at = Window(Lead("happened_at"), partition_by=F("exchange_id"), order_by=[F("happened_at"), F("id")])
-    rows = Transition.objects.filter(happened_at__gte=since, exchange__removed_at__isnull=True)
-    return [
-        Incident((exchange,), "", started_at, ended_at)
-        for exchange, status, started_at, ended_at in rows.annotate(next_at=next_at).values_list(
-            "exchange_id", "to_status", "happened_at", "next_at"
-        )
-        if status == WorkerStatus.ERROR
-    ]
+    """From each change to `error` until the next change of that exchange; those that had not ended by `since`."""
+    with connection.cursor() as cursor:
+        cursor.execute(ERRORS, {"since": since, "error": WorkerStatus.ERROR})
+        return [Incident((exchange,), "", *span) for exchange, *span in cursor.fetchall()]
 
 
 def _of_gaps(since: datetime, now: datetime) -> Sequence[Incident]:

@@ -11,7 +11,8 @@ from datetime import time as midnight
 from django.db import connection
 
 DAYS = 90
-PAST_SECONDS = 300.0  # how long what was read of earlier days is good: the last minutes of a day are counted late
+PAST_SECONDS = 3600.0  # how long what was read of earlier days is good; all of it is a million rows
+NEWEST = timedelta(days=1)  # before today: what is counted late
 FULL_SHARE, PART_SHARE = 0.995, 0.95
 
 # Through each exchange's part of the key; the table may hold a million rows.
@@ -71,9 +72,9 @@ def total(counts: Sequence[Count]) -> Count:
 
 
 def read(now: datetime) -> Counts:
-    """By exchange and day (UTC). Two queries; the one for earlier days is asked every few minutes."""
+    """By exchange and day (UTC). Two queries, of which the one for earlier days is asked once an hour."""
     today = _begin_of(now.astimezone(UTC).date())
-    return {**_past(today), **_between(today, today + timedelta(days=1))}
+    return {**_past(today), **_between(today - NEWEST, today + timedelta(days=1))}
 
 
 _held: tuple[datetime, float, Counts] | None = None
@@ -83,7 +84,7 @@ def _past(today: datetime) -> Counts:
     global _held
     held = _held
     if held is None or held[0] != today or time.monotonic() - held[1] > PAST_SECONDS:
-        _held = held = (today, time.monotonic(), _between(today - timedelta(days=DAYS - 1), today))
+        _held = held = (today, time.monotonic(), _between(today - timedelta(days=DAYS - 1), today - NEWEST))
     return held[2]
 
 

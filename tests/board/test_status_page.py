@@ -250,6 +250,30 @@ def test_an_outage_of_ours_is_one_incident_of_all_exchanges(client, add, now):
     assert re.search(r"<h3>All exchanges <span[^>]*>over</span></h3>\s*<p>Our own collection was interrupted.", text)
 
 
+def test_what_happens_after_the_first_reading_is_told_at_once(add, now):
+    """What was over is read every few minutes only; one that began before and ends now is still one."""
+    add("kraken")
+    Transition.objects.create(
+        exchange_id="kraken", happened_at=now - 40 * MINUTE, from_status="running", to_status="error"
+    )
+    (before,) = incidents.read(now)
+    Transition.objects.create(exchange_id="kraken", happened_at=now, from_status="error", to_status="running")
+
+    (after,) = incidents.read(now + MINUTE)
+
+    assert (before.started_at, before.ended_at) == (now - 40 * MINUTE, None)
+    assert (after.started_at, after.ended_at) == (now - 40 * MINUTE, now)
+
+
+def test_an_error_that_began_before_the_days_shown_is_still_told(add, now):
+    add("kraken")
+    Transition.objects.create(
+        exchange_id="kraken", happened_at=now - 20 * DAY, from_status="running", to_status="error"
+    )
+
+    assert [each.started_at for each in incidents.read(now)] == [now - 20 * DAY]
+
+
 def test_quiet_markets_and_short_gaps_are_no_incident(add, now):
     add("kraken", markets=2)
     for pipeline, cause, minutes in zip(Pipeline.objects.all(), ("market quiet", "our outage"), (60, 4.9), strict=True):
@@ -367,7 +391,18 @@ def test_the_number_of_queries_is_fixed(client, add):
     for number in range(9):
         add(f"other{number}", markets=3, silent=1)
 
-    assert queries_of(client, "/status") == few == 7
+    assert queries_of(client, "/status") == few == 9
+
+
+def test_what_is_over_is_not_read_each_time(client, add, monkeypatch):
+    add("kraken")
+    client.get("/status")
+    monkeypatch.setattr(public, "COPY_SECONDS", 0.0)
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/status")
+
+    assert len(queries) == 7
 
 
 def test_switched_off_nothing_of_it_exists(client, add, settings):

@@ -68,9 +68,10 @@ def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) 
     if exchange is None or not turns.is_well(exchange_id):
         return {}
     wanted = series.sync(exchange, clock())
+    round_seconds = min((each.seconds for each in wanted.values()), default=0.0)
     give_up_at, tallies = time.monotonic() + seconds, dict[str, Tally]()
     try:
-        for one in series.due(exchange_id, clock()):
+        for one in series.due(exchange_id, clock(), round_seconds=round_seconds):
             tally = tallies.setdefault(one.kind, Tally(clock()))
             if time.monotonic() > give_up_at or not _ask_in_turn(exchange, one, wanted[one.kind], tally, clock):
                 break

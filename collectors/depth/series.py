@@ -14,6 +14,7 @@ from exchanges.models import Exchange, Market
 from .models import DepthSeries
 
 PERPETUALS = ("swap", "future")
+EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to the millisecond
 LONGEST_PAUSE = timedelta(minutes=10)
 # What an exchange cannot do today it can perhaps do tomorrow; where a person must act, an hour is soon enough.
 PAUSES: Mapping[str, timedelta] = {"unsupported": timedelta(days=1), "denied": timedelta(hours=1)}
@@ -33,9 +34,10 @@ def sync(exchange: Exchange, now: datetime) -> dict[str, Wanted]:
     return wanted
 
 
-def due(exchange_id: str, now: datetime) -> list[DepthSeries]:
-    """The longest due first."""
-    found = DepthSeries.objects.filter(exchange_id=exchange_id, next_at__lte=now).select_related("market")
+def due(exchange_id: str, now: datetime, *, round_seconds: float) -> list[DepthSeries]:
+    """The longest due first. What is due a moment later is due now, or it would wait for the whole next round."""
+    soon = now + timedelta(seconds=EARLY_SHARE * round_seconds)
+    found = DepthSeries.objects.filter(exchange_id=exchange_id, next_at__lte=soon).select_related("market")
     return list(found.order_by("next_at", "id"))
 
 

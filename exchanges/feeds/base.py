@@ -62,12 +62,11 @@ class TradeSpan(NamedTuple):
 
 class TradePage(NamedTuple):
     """One answer's trades, oldest first. `is_numbered`: the venue counts each market's trades one by one, so that a
-    number that is missing is a trade that is missing. `can_resume`: an earlier span can be asked for."""
+    number that is missing is a trade that is missing."""
 
     trades: tuple[Trade, ...]
     received_at: float
     is_numbered: bool = False
-    can_resume: bool = False
     rejected: tuple[RejectedRow, ...] = ()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from collectors.depth import collect
-from collectors.depth.models import OrderBookSnapshot
+from collectors.depth.models import DepthSeries, OrderBookSnapshot
 from collectors.models import Pipeline, Worker
 from marketmon.lib import clock
 
@@ -100,6 +102,14 @@ def test_what_is_no_longer_wanted_is_not_asked_for(place):
     assert place.collect("binance") == {}
 
     assert len(place.asked("binance", "/depth")) == 1
+
+
+def test_what_is_due_a_moment_later_does_not_wait_for_the_next_round(place):
+    place.open("binance", books=BOOKS)
+    place.collect("binance")
+    DepthSeries.objects.update(next_at=clock.now() + timedelta(seconds=1))
+
+    assert collect.collect("binance", clock=clock.now, seconds=5) == {"books": 1}
 
 
 def test_it_is_not_due_again_before_its_interval(place):

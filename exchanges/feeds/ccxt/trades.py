@@ -42,7 +42,7 @@ async def fetch(client: Any, symbol: str, span: TradeSpan | None, limit: int, *,
     else:
         rows = await _again(client, symbol, span, limit, tape)
     trades, rejected = read(rows)
-    return TradePage(trades, answered_at(), tape.is_numbered, bool(tape.resumes_by), rejected)
+    return TradePage(trades, answered_at(), tape.is_numbered, rejected)
 
 
 async def _newest(client: Any, symbol: str, limit: int) -> Any:

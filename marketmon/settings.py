@@ -301,6 +301,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "market data you can trust, or know why not",
     "SITE_URL": "/api/docs/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}marketmon/favicon.svg"}],
+    "STYLES": [f"{STATIC_URL}marketmon/contrast.css"],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "board.views.fill",

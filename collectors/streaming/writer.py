@@ -14,7 +14,7 @@ from django.conf import settings
 from collectors import gaps, ingest, lease, markets, quality, store
 from collectors.breaker import Health
 from collectors.lease import Permit
-from collectors.models import Pipeline, Stream, Switch
+from collectors.models import Pipeline, Stream, Switch, Worker
 from collectors.streaming.ownership import Wish
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
@@ -145,9 +145,14 @@ def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
     ]
 
 
-def poll(exchange_id: str) -> str:
-    """One ordinary poll, as Celery's would be; skipped when that was first."""
-    return ingest.collect_once(exchange_id, now=clock.now(), correlation_id="stream")
+def poll(wish: Wish) -> str:
+    """One ordinary poll, as Celery's would be; skipped when that came within an interval, so that the two together
+    ask no oftener than one."""
+    now = clock.now()
+    lately = now - timedelta(seconds=wish.interval_seconds)
+    if Worker.objects.filter(pk=wish.exchange_id, cycle_started_at__gt=lately).exists():
+        return ingest.SKIPPED
+    return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
 
 
 def end(permit: Permit, reason: str, *, silent_seconds: float) -> None:

@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 CLEAN_UP_SECONDS = 5.0
+LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
 
 
@@ -135,6 +136,7 @@ class Session:
 
     async def _deliver(self) -> None:
         """Stores what comes, until a Fault says that it is no longer to be believed."""
+        self._latest.clear()
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
         await self._switch(is_delivering=True, reason=self._last_reason and "delivers again")
@@ -155,14 +157,13 @@ class Session:
         while self._permit is None:
             self._permit = await self._do(writer.take, self.wish.exchange_id)
             assert self._stream is not None
-            dialling.take_in(self._stream, self._heard)
+            self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._stream, self._heard)}
             if self._permit is None:
                 self._check_stream(time.monotonic())
                 if time.monotonic() > give_up_at:
                     raise Fault("polls never gave the exchange free")
                 await asyncio.sleep(TICK_SECONDS)
         self._buffer.clear()
-        self._latest.clear()
         assert self._stream is not None
         self._overtaken_before = self._stream.overtaken_count
 
@@ -313,15 +314,16 @@ class Session:
         """While the stream does not deliver: polls, or, where they are not wanted, the record that nothing comes."""
         while True:
             await self._is_silent.wait()
-            began = time.monotonic()
+            began, pause = time.monotonic(), self.wish.interval_seconds
             try:
                 if self.wish.transport == Transport.AUTO:
-                    await self._do_slow(writer.poll, self.wish.exchange_id)
+                    if await self._do_slow(writer.poll, self.wish) == ingest.SKIPPED:
+                        pause *= LOOK_AGAIN_SHARE
                 elif self._last_reason:
                     await self._do_slow(writer.note_failure, self.wish.exchange_id, self._last_reason)
             except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
                 log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
-            await asyncio.sleep(max(TICK_SECONDS, self.wish.interval_seconds - (time.monotonic() - began)))
+            await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))
 
     # --- odds and ends ------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class Site:
             management.create(
                 exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
                 poll_interval_seconds=INTERVAL_SECONDS, transport=transport,
+                budget_units=1000, budget_seconds=1,  # twice a second is more than most of them allow
             )  # fmt: skip
         with ThreadPoolExecutor(len(exchange_ids)) as pool:
             assert set(pool.map(collect, exchange_ids)) == {"stored"}
@@ -115,8 +116,13 @@ class Site:
         ticks = Tick.objects.filter(received_at__gt=at(since), pipeline__market__exchange_id=exchange_id)
         return ticks.count()
 
-    def gaps(self, exchange_id: str) -> list[Gap]:
-        return list(Gap.objects.filter(pipeline__market__exchange_id=exchange_id).order_by("started_at"))
+    def gaps(self, exchange_id: str, *, since: float = 0.0) -> list[Gap]:
+        gaps = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, started_at__gt=at(since))
+        return list(gaps.order_by("started_at"))
+
+    def lift(self, fault_ids: Iterable[str]) -> None:
+        for fault_id in fault_ids:
+            requests.delete(f"{self.sandbox.url}/_sandbox/faults/{fault_id}", timeout=5)  # gone already: it is used up
 
     def connections(self, exchange_id: str, *, since: float = 0.0) -> list[dict[str, Any]]:
         asked = self.sandbox.requests_of(exchange_id, since=since)
@@ -149,7 +155,7 @@ class Site:
             if time.monotonic() - began > seconds:
                 logs = "\n".join(path.read_text()[-6000:] for path in sorted(self.logs.glob("*.log")))
                 pytest.fail(f"not within {seconds} s: {what}\n{logs}")
-            time.sleep(0.05)
+            time.sleep(0.1)
         return time.monotonic() - began
 
     def wait_for_all(

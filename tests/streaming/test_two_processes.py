@@ -18,6 +18,7 @@ TAKE_OVER_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 @pytest.fixture
 def shared(crowd: Site) -> Site:
     site = crowd
+    site.processes = [running for running in site.processes if running.poll() is None]
     while len(site.processes) < 2:
         site.start()
     site.wait_until(

@@ -44,6 +44,28 @@ class System:
         assert answer.status_code == 200, answer.text
         return dict(answer.json()["workers"])
 
+    def transports(self) -> dict[str, str]:
+        """What each exchange's quotes come by now."""
+        return {one["exchange"]: one["transport"] for one in self.get("/api/v1/workers/").json()["results"]}
+
+    def pipelines(self) -> list[dict[str, Any]]:
+        """Document 4's rows, asked with a key of the first run."""
+        key = self.environment("demo_keys.env")["DEMO_KEY_BUSINESS"]
+        answer = requests.get(f"{self.url}/v1/status/pipelines", headers={"X-API-Key": key}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["data"])
+
+    def moments(self, exchange: str, *, since: float) -> list[float]:
+        """When something of an exchange was stored, ascending."""
+        rows = self.sql(
+            "SELECT DISTINCT extract(epoch FROM t.received_at)::float8 AS at FROM collectors_tick t "
+            "JOIN exchanges_market m ON m.id = t.pipeline_id "
+            "WHERE m.exchange_id = %s AND t.received_at > to_timestamp(%s) ORDER BY at",
+            exchange,
+            since,
+        )
+        return [at for (at,) in rows]
+
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         url = self.environment("runtime.env")["DATABASE_URL"]
         with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
@@ -127,6 +149,7 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
         "SANDBOX_PORT": str(sandbox_port),
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
         "POLL_DEADLINE_SECONDS": "4",
+        "STREAM_LEASE_SECONDS": "5",
     }
     with (home / "up.txt").open("wb") as output:
         process = subprocess.Popen(

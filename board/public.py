@@ -92,7 +92,7 @@ def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
 
 
 def read(now: datetime) -> Report:
-    """Nine queries at first, seven then, however many exchanges there are. Raises CollectorAbsent, DatabaseError."""
+    """Nine queries at first, six then, however many exchanges there are. Raises CollectorAbsent, DatabaseError."""
     workers = status.read(now).workers
     known = {each.id: each for each in Exchange.objects.known()}
     silent = _silent()

@@ -402,7 +402,7 @@ def test_what_is_over_is_not_read_each_time(client, add, monkeypatch):
     with CaptureQueriesContext(connection) as queries:
         client.get("/status")
 
-    assert len(queries) == 7
+    assert len(queries) == 6
 
 
 def test_switched_off_nothing_of_it_exists(client, add, settings):

@@ -1,0 +1,100 @@
+"""The pure decisions: what is silence, what is contradiction, when may be dialled."""
+
+from __future__ import annotations
+
+import pytest
+
+from collectors.streaming import rules
+from collectors.streaming.rules import DialBudget, Heard
+from exchanges.feeds.base import Quote
+
+LIMIT = 6.0
+MANY = frozenset(f"C{number}/USD" for number in range(30))
+FEW = frozenset({"A/USD", "B/USD"})
+
+
+def quotes(prices: dict[str, float]) -> list[Quote]:
+    return [Quote(symbol, last, *(None,) * 7, 0.0) for symbol, last in prices.items()]
+
+
+@pytest.mark.parametrize(
+    ("many_at", "few_at", "now", "is_silent"),
+    [(100.0, 100.0, 106.0, False), (100.0, 100.0, 106.1, True), (100.0, 107.0, 107.5, True),
+     (150.0, 100.0, 155.0, False), (160.0, 100.0, 161.0, True)],
+    ids=["at the limit", "beyond it", "a large group alone", "a small group may be quiet", "but not for ever"],
+)  # fmt: skip
+def test_silence_is_judged_of_the_whole_and_of_each_subscription(
+    many_at: float, few_at: float, now: float, is_silent: bool
+):
+    heard = Heard.since(90.0, [MANY, FEW])
+    for symbols, at in sorted([(MANY, many_at), (FEW, few_at)], key=lambda pair: pair[1]):
+        heard.note(symbols, at)
+
+    assert bool(rules.silence(heard, now, limit_seconds=LIMIT)) == is_silent
+
+
+def test_a_stream_is_complete_when_each_large_subscription_has_spoken():
+    heard = Heard.since(0.0, [MANY, FEW])
+    assert not rules.is_complete(heard)
+
+    heard.note({"C1/USD"}, 1.0)
+
+    assert rules.is_complete(heard)
+
+
+def test_regrouping_keeps_the_time_of_what_is_still_asked_for():
+    heard = Heard.since(0.0, [MANY])
+    heard.note(MANY, 5.0)
+
+    heard.regroup([MANY - {"C1/USD"}, FEW], 9.0)
+
+    assert heard.by_group == [5.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("pushed", "polled", "word"),
+    [
+        ({"A": 100.0, "B": 50.0}, {"A": 100.9, "B": 50.1}, ""),
+        ({"A": 100.0, "B": 50.0}, {"A": 103.0, "B": 50.1}, "1 of 2 prices differ"),
+        (dict.fromkeys("ABCDE", 10.0), dict.fromkeys("ABCD", 10.0) | {"E": 20.0}, ""),
+        ({"A": 1.0}, {"A": 1.0, "B": 1.0}, ""),
+        ({"A": 1.0}, {"A": 1.0, "B": 1.0, "C": 1.0}, "brought 1 of 3"),
+        ({}, {}, ""),
+    ],
+    ids=["within tolerance", "too far off", "one of five may move", "half is enough", "less is not", "nothing polled"],
+)
+def test_a_poll_contradicts_by_prices_or_by_markets(pushed: dict[str, float], polled: dict[str, float], word: str):
+    heard = {quote.symbol: quote for quote in quotes(pushed)}
+
+    found = rules.contradiction(heard, quotes(polled), tolerance=0.01)
+
+    assert word in found
+    assert bool(word) == bool(found)
+
+
+def test_pauses_double_up_to_the_cap_and_are_jittered_from_nothing():
+    pauses = [rules.backoff_seconds(failures, base=1.0, cap=60.0, jitter=1.0) for failures in range(8)]
+
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert rules.backoff_seconds(3, base=1.0, cap=60.0, jitter=0.0) == 0
+    assert rules.backoff_seconds(10_000, base=1.0, cap=60.0, jitter=0.5) == 30
+
+
+def test_the_dial_budget_counts_five_minutes():
+    budget = DialBudget(limit=3)
+    for at in (0.0, 10.0, 20.0):
+        assert budget.wait_seconds(at, 1) == 0
+        budget.spend(at, 1)
+
+    assert budget.wait_seconds(30.0, 1) == 270
+    assert budget.wait_seconds(30.0, 2) == 280
+    assert budget.wait_seconds(300.0, 1) == 0
+
+
+def test_an_exchange_of_more_connections_than_the_budget_is_dialled_when_it_is_unused():
+    budget = DialBudget(limit=3)
+    assert budget.wait_seconds(0.0, 5) == 0
+
+    budget.spend(0.0, 5)
+
+    assert budget.wait_seconds(1.0, 5) == 299

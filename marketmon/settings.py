@@ -339,6 +339,7 @@ UNFOLD = {
                         "icon": "cell_tower",
                         "link": reverse_lazy("admin:collectors_switch_changelist"),
                     },
+                    {"title": "Rate ledger", "icon": "speed", "link": reverse_lazy("admin:collectors_ledger")},
                     {
                         "title": "Markets",
                         "icon": "storefront",

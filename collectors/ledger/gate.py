@@ -29,7 +29,7 @@ from marketmon.lib import clock
 
 log = structlog.get_logger(__name__)
 
-SAY_PRESENT_SECONDS = 30.0
+SAY_SECONDS = 30.0
 UNTOLD_PAUSE_SECONDS = 2.0  # after a 429 that names no time; who asked waits longer by its own rules
 UNTOLD_BAN_SECONDS = 300.0
 LONGEST_ADVICE_SECONDS = 60.0
@@ -155,8 +155,21 @@ class RequestGate:
             raise
         page.seen_units, page.seen_at = answer.used_units, time.monotonic()
         memory.found()
-        _say_present(memory)
+        self._say(memory)
         return answer
+
+    def _say(self, memory: Memory) -> None:
+        """Now and then: how many processes share a budget, for the time when they cannot ask; and the budget."""
+        page, now = memory.page(self.line.key), time.monotonic()
+        try:
+            if now - memory.said_at > SAY_SECONDS:
+                memory.said_at = now
+                memory.processes, memory.rank = shared.say_present()
+            if now - page.said_at > SAY_SECONDS:
+                page.said_at = now
+                shared.say_budget(self.line, self.budget)
+        except redis.RedisError as error:
+            self._lost(error)
 
     def _debts(self, memory: Memory) -> tuple[float, float]:
         """After an outage: what all had used before it, and what this process has used in it."""
@@ -186,6 +199,8 @@ class RequestGate:
         """What this process has heard itself, and what any other has written down."""
         until = max(memory.page(self.line.key).paused_until, memory.page(self._memory_key).paused_until)
         left = until - time.time()
+        if self.is_dial:  # asked in a thread that has no connection of its own
+            return left
         try:
             retry_at = Worker.objects.filter(pk=self.line.exchange_id).values_list("retry_at", flat=True).first()
         except (DatabaseError, InterfaceError):
@@ -194,15 +209,9 @@ class RequestGate:
 
     def _lost(self, error: Exception) -> None:
         if _memory().lost():
-            log.warning("rate_ledger_is_local", cause=type(error).__name__, processes=_memory().processes)
-
-
-def _say_present(memory: Memory) -> None:
-    """How many processes share a budget, for the time when they cannot ask."""
-    if time.monotonic() - memory.said_at < SAY_PRESENT_SECONDS:
-        return
-    memory.said_at = time.monotonic()
-    memory.processes, memory.rank = shared.say_present()
+            log.warning(
+                "rate_ledger_is_local", cause=f"{type(error).__name__}: {error}"[:200], processes=_memory().processes
+            )
 
 
 # --- one memory a process ---------------------------------------------------------------------------------------

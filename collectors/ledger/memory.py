@@ -22,6 +22,7 @@ class Page:
     grants: deque[Grant] = field(default_factory=deque)
     seen_units: float = 0.0
     seen_at: float = -1e9
+    said_at: float = -1e9
     paused_until: float = 0.0  # Unix seconds
 
 

@@ -17,7 +17,7 @@ from marketmon.lib import valkey
 PREFIX = "marketmon:ledger"
 PRESENCE = f"{PREFIX}:processes"
 PRESENCE_SECONDS = 300.0  # a process that asked nobody for so long is not counted
-HELD_SECONDS = 3600
+BUDGETS = f"{PREFIX}:budgets"
 
 # 1 granted or not, 2 milliseconds to wait, 3 is that the exchange's pause, 4 thousandths of units used.
 TAKE = """
@@ -28,7 +28,7 @@ local allowed, cost, word = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local left, may_wait_for_empty = tonumber(ARGV[7]), ARGV[8] == '1'
 local remembered, owed = tonumber(ARGV[9]), tonumber(ARGV[10])
 local index = math.floor(now / bucket)
-local lasting = span + bucket + 1000
+local lasting = math.ceil(span + bucket) + 1000
 
 -- a process comes back from an outage: what it knows is used, from now on
 if remembered > 0 and redis.call('EXISTS', KEYS[1]) == 0 then
@@ -87,7 +87,7 @@ if wait > 0 then return {0, math.ceil(wait), is_pause, math.floor(used * 1000)} 
 -- what is larger than the whole window is counted for longer
 local late = math.max(0, math.floor((cost / usable - 1) * span / bucket + 0.999))
 redis.call('HINCRBYFLOAT', KEYS[1], (index + late) .. ':' .. word, cost)
-redis.call('PEXPIRE', KEYS[1], math.ceil(lasting + late * bucket))
+redis.call('PEXPIRE', KEYS[1], lasting + math.ceil(late * bucket))
 return {1, 0, 0, math.floor((used + cost) * 1000)}
 """
 
@@ -176,6 +176,12 @@ def say_present() -> tuple[int, int]:
     pipe.zrange(PRESENCE, 0, -1)
     names = sorted(each.decode() for each in pipe.execute()[2])
     return len(names), names.index(name)
+
+
+def say_budget(line: Line, budget: Budget) -> None:
+    """For the page. Raises redis.RedisError."""
+    said = f"{budget.units} {budget.seconds} {time.time()}"
+    valkey.client().hset(BUDGETS, f"{line.exchange_id} {line.address}", said)
 
 
 class _Scripts(NamedTuple):

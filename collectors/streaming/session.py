@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError
 from collectors import ingest, lease
 from collectors.breaker import Health
 from collectors.lease import Permit
+from collectors.ledger import RequestGate
 from collectors.streaming import dialling, rules, writer
 from collectors.streaming import shadow as shadows
 from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded
@@ -49,6 +50,7 @@ class Session:
         self._watch = watch
         self._is_ours = is_ours
         self._stream: QuoteStream | None = None
+        self._gate: RequestGate | None = None
         self._pending: set[asyncio.Future[Any]] = set()
         self._budget = rules.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
         self._pause_seconds = 0.0
@@ -109,6 +111,7 @@ class Session:
         while not self._is_ours():
             await asyncio.sleep(TICK_SECONDS)
         self._markets = await self._do(writer.load_markets, self.wish)
+        self._gate = self._gate or await self._do(writer.open_dial_gate, self.wish)
         stream = self._stream = self._stream or self._open()
         self._heard = await dialling.dial(stream, self._markets, self._budget)
         check = self._stall_check()
@@ -121,7 +124,7 @@ class Session:
             self._is_distrusted = False
 
     def _open(self) -> QuoteStream:
-        return open_stream(self.wish.spec, ping_seconds=settings.STREAM_PING_SECONDS or None)
+        return open_stream(self.wish.spec, ping_seconds=settings.STREAM_PING_SECONDS or None, gate=self._gate)
 
     def _newest_since(self, moment: datetime) -> Callable[[], asyncio.Future[list[Quote]]]:
         assert self._markets is not None

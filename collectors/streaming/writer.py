@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
 
-from collectors import gaps, ingest, lease, markets, quality, store
+from collectors import gaps, ingest, lease, ledger, markets, quality, store
 from collectors.breaker import Health
 from collectors.lease import Permit
 from collectors.models import Pipeline, Stream, Switch, Worker
@@ -19,7 +18,7 @@ from collectors.streaming.ownership import Wish
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
 from exchanges.feeds.streams import market_cache_key
-from exchanges.models import Transport
+from exchanges.models import Exchange, Transport
 from marketmon.lib import clock
 
 log = structlog.get_logger(__name__)
@@ -126,10 +125,17 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
     return Written(permit, stored, lease.is_asked_for(permit.exchange.id))
 
 
+def open_dial_gate(wish: Wish) -> ledger.RequestGate:
+    """What each handshake asks before it leaves."""
+    exchange = Exchange.objects.get(pk=wish.exchange_id)
+    return ledger.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
+
+
 def compare(wish: Wish, symbols: Collection[str], generation: int) -> Poll:
     """A poll beside the stream, under the stream's lease. Raises FeedError."""
     feed = open_feed(wish.spec, market_cache=markets.ValkeyMarketCache())
-    may_call = partial(lease.is_current, wish.exchange_id, generation)
+    exchange = Exchange.objects.get(pk=wish.exchange_id)
+    may_call = ledger.open_gate(exchange, feed.capabilities, priority=ledger.Priority.SHADOW, generation=generation)
     return feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
 
 

@@ -12,6 +12,7 @@ from unfold.decorators import action, display
 from collectors import transports
 from collectors.api import view_of, with_status
 from collectors.models import Worker, WorkerStatus
+from exchanges.admin import ledger
 from exchanges.admin.acting import carry_out
 from exchanges.admin.dialogs import ConfirmForm
 from marketmon.admin import STATUS_LABELS, MachineAdmin, back_to_page, cut, since, word_filter
@@ -42,6 +43,9 @@ class WorkerAdmin(MachineAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         return super().get_queryset(request).filter(exchange__removed_at__isnull=True)  # type: ignore[no-any-return]
+
+    def get_urls(self) -> list[Any]:
+        return [*ledger.urls(), *super().get_urls()]
 
     @display(description="status", label=STATUS_LABELS)
     def state(self, worker: Worker) -> str:

@@ -10,6 +10,7 @@ from . import NATIVE_FEEDS
 from .base import FeedSpec, Quote
 from .ccxt import stream
 from .ccxt.feed import market_cache_key as ccxt_key
+from .gate import Gate
 from .native.feed import market_cache_key as native_key
 from .native.valr_stream import ValrStream
 
@@ -77,9 +78,9 @@ def can_stream(exchange_id: str) -> bool:
     return stream.can_stream(exchange_id)
 
 
-def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None) -> QuoteStream:
-    """Makes no connection yet. KeyError where `can_stream` says no."""
-    return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds)
+def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> QuoteStream:
+    """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
+    return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
 
 
 def market_cache_key(spec: FeedSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import certifi
-from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from ..base import BadReply
 
@@ -18,12 +18,12 @@ CONNECTIONS = 8  # a poll has one to four requests under way
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def open_session(ca_file: str) -> aiohttp.ClientSession:
+def open_session(ca_file: str, *before: ClientMiddlewareType) -> aiohttp.ClientSession:
     """Must be called inside the loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls(ca_file), limit=CONNECTIONS, happy_eyeballs_delay=0),
         response_class=BoundedResponse,
-        middlewares=(stay_on_host,),
+        middlewares=(*before, stay_on_host),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

@@ -16,9 +16,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp.client_middlewares import ClientMiddlewareType
 
 from .. import errors
 from ..base import FeedSpec, Quote, Unsupported
+from ..dials import gatekeeper
+from ..gate import Gate
 from . import markets
 from .feed import REQUEST_MILLISECONDS, rebase
 from .lazy import listed_in, pro_class
@@ -68,9 +71,10 @@ def can_stream(exchange_id: str) -> bool:
 class CcxtStream:
     """One venue's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> None:
         """KeyError for an id that ccxt.pro does not speak. Without `ping_seconds` it pings as ccxt thinks fit."""
         self.spec = spec
+        self._before_requests = [gatekeeper(gate)] if gate else []
         self._route = ROUTES.get(spec.exchange_id, USUAL_ROUTE)
         self._client = _build(spec, self._route)
         if ping_seconds:
@@ -111,7 +115,7 @@ class CcxtStream:
         """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""
         client = self._client
         if client.session is None:
-            client.session = _open_session(self.spec.ca_file)
+            client.session = _open_session(self.spec.ca_file, *self._before_requests)
         known = frozenset(symbol for symbol in symbols if symbol in client.markets)
         if not known:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted markets")
@@ -291,10 +295,10 @@ def _build(spec: FeedSpec, route: Route) -> Any:
     return client
 
 
-def _open_session(ca_file: str) -> aiohttp.ClientSession:
+def _open_session(ca_file: str, *before: ClientMiddlewareType) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls(ca_file), limit=CONNECTIONS, happy_eyeballs_delay=0),
-        middlewares=(stay_on_host,),
+        middlewares=(*before, stay_on_host),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

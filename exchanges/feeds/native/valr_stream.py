@@ -16,6 +16,8 @@ from ..base import FeedSpec, Listing, Quote, Unsupported
 from ..ccxt.feed import rebase
 from ..ccxt.numbers import number, seconds, side
 from ..ccxt.session import open_session
+from ..dials import gatekeeper
+from ..gate import Gate
 from .feed import unpack_markets
 from .valr import SUMMARY
 
@@ -33,8 +35,9 @@ class ValrStream:
 
     longest_seconds: float | None = KEYLESS_SECONDS
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> None:
         self.spec = spec
+        self._before_requests = [gatekeeper(gate)] if gate else []
         self.rejected_frames = 0
         self.overtaken_count = 0
         self.dial_pause_seconds = 0.0
@@ -91,7 +94,7 @@ class ValrStream:
 
     async def _live(self) -> None:
         """From the dial to the connection's end, whoever ends it."""
-        session = open_session(self.spec.ca_file)
+        session = open_session(self.spec.ca_file, *self._before_requests)
         pings = None
         try:
             self._socket = socket = await self._dial(session)

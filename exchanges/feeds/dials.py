@@ -1,0 +1,34 @@
+"""Websocket handshakes at the gate: what a stream's session asks before each, and tells of a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+
+from . import errors
+from .base import Throttled
+from .gate import Gate
+
+PATIENCE_SECONDS = 8.0  # ccxt gives a handshake ten seconds, with the wait
+LONGEST_SLEEP_SECONDS = 0.5
+REFUSALS = frozenset({418, 429})
+
+
+def gatekeeper(gate: Gate) -> ClientMiddlewareType:
+    """For an aiohttp session all of whose requests are counted. A gate blocks, so that it is asked in a thread."""
+
+    async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while wait := await asyncio.to_thread(gate.ask, 1.0, seconds_left=give_up_at - time.monotonic()):
+            await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
+        response = await handler(request)
+        if response.status in REFUSALS:
+            seconds = errors.retry_after_seconds(response.headers, now=time.time())
+            refusal = Throttled("handshake refused", retry_after_seconds=seconds, banned=response.status == 418)
+            await asyncio.to_thread(gate.heed, refusal)
+        return response
+
+    return pass_gate

@@ -118,6 +118,7 @@ class Event:
     after: str
     why: str
     kind: str
+    is_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def read(now: datetime) -> Board:
         health=health.assess(last_hour, beat_at, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now),
         tiles=tiles,
         gaps=_shown(gaps),
-        events=_events(),
+        events=_events(now),
     )
 
 
@@ -236,11 +237,11 @@ def _shown(gaps: Sequence[GapRow]) -> Gaps:
     )
 
 
-def _events() -> tuple[Event, ...]:
+def _events(now: datetime) -> tuple[Event, ...]:
     with connection.cursor() as cursor:
         cursor.execute(EVENTS, {"most": SHOWN_EVENTS})
         return tuple(
-            Event(at, exchange, before, after, why[:ERROR_CHARACTERS], kind)
+            Event(at, exchange, before, after, why[:ERROR_CHARACTERS], kind, is_old=now - at > verdict.OLD)
             for at, exchange, before, after, why, kind in cursor.fetchall()
         )
 

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, expect
 from tests.e2e.visitor import LOOKS, Look, Record, Visitor, visitor
 from tests.system.conftest import System
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
+HISTORY_MINUTES = 4
 DESK = Look("desk", width=1280, height=860)
 
 
@@ -23,7 +24,9 @@ def _wanted(request: Any) -> None:
 
 @pytest.fixture
 def failing(system: System) -> Iterator[System]:
-    """Kraken's stream is gone and its polls get a page of HTML."""
+    """Kraken's stream is gone and its polls get a page of HTML, after some minutes in which all was well."""
+    minutes = "SELECT count(DISTINCT minute_at) FROM collectors_rollup"
+    system.wait_until(lambda: system.sql(minutes)[0][0] >= HISTORY_MINUTES, seconds=400, what="some minutes of history")
     system.sandbox.fault("kraken", "html")
     system.sandbox.fault("kraken", "ws_close")
     yield system

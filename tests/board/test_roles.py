@@ -160,6 +160,16 @@ def test_a_viewer_sees_an_exchanges_page_without_a_button(as_, world, now):
     assert not re.search(r"kraken/(blacklist|disable|restart|refresh|remove)/", text)
 
 
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_nobody_is_led_to_pages_that_refuse_him(as_, world, role):
+    someone = as_(role)
+    text = someone.get("/admin/exchanges/market/").content.decode()
+    places = set(re.findall(r'href="(/(?:admin|board|status)[^"?#]*)"', text)) - {"/admin/logout/"}
+
+    assert len(places) > 10
+    assert {place: someone.get(place).status_code for place in places if someone.get(place).status_code >= 400} == {}
+
+
 EXCHANGE_VERBS = ("blacklist", "lift", "enable", "disable", "restart", "refresh", "remove")
 FORBIDDEN = [
     *(f"/admin/exchanges/exchange/kraken/{verb}/" for verb in EXCHANGE_VERBS),

@@ -32,10 +32,9 @@ def test_eleven_exchanges_are_collected_and_say_so(system: System):
 
 
 def test_six_exchanges_are_listened_to_and_the_others_polled(system: System):
-    system.wait_until(lambda: system.transports()["kraken"] == "stream", seconds=30, what="kraken by websocket")
     system.wait_until(
         lambda: {name for name, word in system.transports().items() if word == "stream"} == LISTENED_TO,
-        seconds=30,
+        seconds=60,
         what="all streams",
     )
 
@@ -46,7 +45,7 @@ def test_six_exchanges_are_listened_to_and_the_others_polled(system: System):
 
 def test_each_source_is_shown_under_its_label_with_its_delay(system: System):
     system.wait_until(
-        lambda: set(system.transports().values()) == {"stream", "poll"}, seconds=30, what="streams and polls"
+        lambda: set(system.transports().values()) == {"stream", "poll"}, seconds=60, what="streams and polls"
     )
     worst = dict.fromkeys(DELAYS, 0.0)
     for _ in range(4):

@@ -91,10 +91,11 @@ def test_a_fault_must_last_until_it_is_noticed_for_sure(fault: str, seconds: flo
 
 
 def test_every_fault_is_one_that_the_sandbox_knows(sandbox: Sandbox):
-    for name in FAULTS:
-        order = drill_faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1)
-        order.pop("exchange")
-        sandbox.fault("kraken", **order)
+    orders = [drill_faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
+
+    numbers = {sandbox.fault(**order) for order in orders}
+
+    assert len(numbers) == len(FAULTS)
 
 
 TROUBLES: dict[str, tuple[dict[str, Any], bool, str]] = {

@@ -229,6 +229,8 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
             "poll_interval_seconds",
             "transport",
             "priority",
+            "budget_units",
+            "budget_seconds",
             "market_filter",
             "base_url",
             "proxy",
@@ -435,8 +437,6 @@ UNFOLD = {
                         "title": "Changed fields",
                         "icon": "fact_check",
                         "link": reverse_lazy("admin:auditlog_logentry_changelist"),
-                    },
-                    {"title": "API keys", "icon": "key", "link": reverse_lazy("admin:access_apikey_changelist")},
                         "permission": lambda request: request.user.has_perm("auditlog.view_logentry"),
                     },
                     {
@@ -444,6 +444,7 @@ UNFOLD = {
                         "icon": "key",
                         "link": reverse_lazy("admin:access_apikey_changelist"),
                         "permission": lambda request: request.user.has_perm("access.view_apikey"),
+                    },
                     {"title": "Plans", "icon": "sell", "link": reverse_lazy("admin:access_tier_changelist")},
                     {
                         "title": "Users",

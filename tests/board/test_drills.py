@@ -12,10 +12,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
-from board import drill_faults, drill_signs, drills, fragments
+from board import drill_faults, drill_signs, drills
 from board.drill_faults import FAULTS, Pace
 from board.models import Drill, DrillState
 from board.tiles import Tile
@@ -118,7 +119,7 @@ def test_what_a_tile_says_is_read_from_its_html(name: str):
         "is_blacklisted": False, "open_gaps": 0, "rows": (1, 2, 3),
     }  # fmt: skip
 
-    html = fragments.draw("tile:kraken", Tile(**{**well, **values}))
+    html = render_to_string("board/live/tile.html", {"tile": Tile(**{**well, **values}), "fresh_percent": 100})
 
     assert drill_signs.trouble(html, is_streamed=is_streamed) == words
 

@@ -90,6 +90,7 @@ class ExchangeAdmin(ModelAdmin):
         ),
         ("Which markets", {"fields": FILTER_FIELDS}),
         ("Besides tickers", {"fields": ("depth",)}),
+        ("Its limit, where known better", {"fields": ("budget_units", "budget_seconds")}),
         ("How to reach it", {"fields": ("data", "base_url", "proxy", "ca_file")}),
         (
             "Credentials",
@@ -108,6 +109,7 @@ class ExchangeAdmin(ModelAdmin):
             {"fields": ("interval", "transport", "priority", "last_stored", "errors", "markets_collected")},
         ),
         ("Which markets", {"fields": ("collects", "depth")}),
+        ("Its limit, where known better", {"fields": ("budget_units", "budget_seconds")}),
         ("How to reach it", {"fields": ("data", "base_url", "proxy_shown", "ca_file", "credentials_set")}),
         ABILITIES,
     )

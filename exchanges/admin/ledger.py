@@ -56,7 +56,7 @@ def _row(one: Standing) -> dict[str, Any]:
     return {
         "exchange": one.exchange_id,
         "address": one.address,
-        "used": f"{one.used_units:g} of {one.budget.units:g} in {one.budget.seconds:g} s",
+        "used": f"{one.used_units:g} of {one.budget.units:.4g} in {one.budget.seconds:g} s",
         "share": f"{one.used_share:.3f}",
         "by_priority": [f"{one.used.get(priority.value, 0):g}" for priority in Priority],
         "pause": f"{one.pause_seconds:.0f} s left" if one.pause_seconds else "",

@@ -36,6 +36,8 @@ SETTINGS = (
     "poll_interval_seconds",
     "transport",
     "priority",
+    "budget_units",
+    "budget_seconds",
     "market_filter",
     "depth",
     "base_url",

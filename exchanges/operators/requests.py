@@ -89,6 +89,8 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "poll_interval_seconds": exchange.poll_interval_seconds,
         "transport": exchange.transport,
         "priority": exchange.priority,
+        "budget_units": exchange.budget_units,
+        "budget_seconds": exchange.budget_seconds,
         "market_filter": exchange.market_filter,
         "depth": exchange.depth,
         "base_url": exchange.base_url,

@@ -34,6 +34,13 @@ class SettingsSerializer(StrictSerializer):
     )
     transport = serializers.ChoiceField(choices=Transport.choices, required=False)
     priority = serializers.IntegerField(min_value=0, max_value=9, required=False)
+    budget_units = serializers.FloatField(
+        min_value=0.01,
+        allow_null=True,
+        required=False,
+        help_text="So many requests in `budget_seconds` are the exchange's limit; null: what its client says.",
+    )
+    budget_seconds = serializers.FloatField(min_value=0.1, max_value=3600, required=False)
     market_filter = serializers.JSONField(
         required=False,
         validators=[validate_market_filter],

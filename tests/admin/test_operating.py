@@ -606,62 +606,26 @@ def test_running_entries_of_exchanges_are_listed_and_lifted(operator: Client, wo
     assert list(operator.get(f"{path}?running=yes").context["cl"].result_list) == []
 
 
-# --- the first page -------------------------------------------------------------------------------------------------
-
-BOARD = "/admin/collectors/worker/board/"
+# --- pages and parts of them ----------------------------------------------------------------------------------------
 
 
-def test_the_first_page_says_how_it_goes(operator: Client, world: Fill) -> None:
-    world(4)
-    Worker.objects.filter(pk="kraken").update(error_count=3, last_error="refused <b>us</b>")
-
-    page = operator.get("/admin/").content.decode()
-
-    assert "1 of 2 exchanges running" in page
-    assert "refused &lt;b&gt;us&lt;/b&gt;" in page
-    assert "2 open gaps" in page
-    assert page.index(">kraken<") < page.index(">binance<")  # what needs somebody comes first
-
-
-def test_what_was_stopped_on_purpose_does_not_count_against_us(operator: Client, world: Fill) -> None:
-    Exchange.objects.filter(pk="kraken").update(enabled=False)
-
-    page = operator.get(BOARD).content.decode()
-
-    assert "1 of 1 exchanges running" in page
-    assert "1 stopped on purpose" in page
-
-
-def test_the_board_costs_the_same_for_many_exchanges(operator: Client, world: Fill, now: datetime) -> None:
+def test_an_exchanges_page_costs_the_same_with_a_long_past(operator: Client, world: Fill, now: datetime) -> None:
     def queries(path: str) -> int:
         with CaptureQueriesContext(connection) as found:
             assert operator.get(path).status_code == 200
         return len(found)
 
-    few = queries(BOARD), queries(f"{KRAKEN}change/")
+    few = queries(f"{KRAKEN}change/")
     for number in range(20):
         make_exchange(f"venue{number}", now)
         management.disable("kraken", by="olga", now=now)
         management.enable("kraken", by="olga", now=now)
         store("kraken", report(), occasion="add", now=now + timedelta(seconds=number))
 
-    assert (queries(BOARD), queries(f"{KRAKEN}change/")) == few
+    assert queries(f"{KRAKEN}change/") == few
 
 
-def test_collection_that_is_switched_off_is_said(operator: Client, world: Fill, settings: Any) -> None:
-    settings.COLLECTION_ENABLED = False
-
-    assert "collection is switched off" in operator.get("/admin/").content.decode()
-
-
-def test_who_may_not_see_workers_sees_no_board(staff: Any, world: Fill) -> None:
-    reader = staff("view_exchange")
-
-    assert "exchanges running" not in reader.get("/admin/").content.decode()
-    assert reader.get(BOARD).status_code == 403
-
-
-@pytest.mark.parametrize("path", [BOARD, f"{KRAKEN}checks/", f"{LIST}adding/abc/now/"])
+@pytest.mark.parametrize("path", [f"{KRAKEN}checks/", f"{LIST}adding/abc/now/"])
 def test_a_fragment_sends_the_signed_out_to_sign_in(client: Client, world: Fill, path: str) -> None:
     response = client.get(path)
 

@@ -10,20 +10,21 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from board import gap_rows, pages
-from collectors import freshness, status
+from collectors import freshness, status, transports
 from collectors.admin import OUTCOME_LABELS
-from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
 from exchanges.models import ConnectivityCheck, Exchange
 from marketmon.admin import STATUS_LABELS, cut
 from marketmon.lib import clock
 
 SHOWN = 10
 CHECK_LABELS = {"ok": "success", "started": "success", "failed": "danger", "skipped": "warning"}
+TRANSPORTS = {"stream": "listening (stream)", "poll": "polled every {seconds:g} s", "none": "nothing"}
 TONES = {"running": "success", "error": "danger", "stopped": "warning"}
 
 
 def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
-    """Nine queries, whatever there is."""
+    """Eight queries, whatever there is."""
     exchange = Exchange.objects.known().filter(pk=exchange_id).first()
     if exchange is None:
         raise Http404
@@ -46,12 +47,11 @@ def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
 
 def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
     """Its worker's status as every other page says it, and the stream's."""
-    worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange").first()
-    stream = Stream.objects.filter(pk=exchange.pk).first()
+    worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange", "exchange__stream").first()
     if worker is None:
         return {"status": "stopped", "tone": "warning", "reason": "it has no worker yet"}
     view = freshness.view(status.facts(worker, now), now)
-    listens = stream is not None and stream.is_delivering and (stream.held_until or now) > now
+    used = transports.in_use(worker.exchange, now)
     return {
         "status": view.status,
         "tone": TONES.get(view.status, "warning"),
@@ -63,8 +63,8 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
         "errors": worker.error_count,
         "markets": worker.symbols_tracked,
         "retry_at": worker.retry_at if worker.retry_at and worker.retry_at > now else None,
-        "transport": "listening (stream)" if listens else f"polled every {exchange.poll_interval_seconds:g} s",
-        "transport_why": stream.reason if stream else "",
+        "transport": TRANSPORTS[used.word].format(seconds=exchange.poll_interval_seconds),
+        "transport_why": used.why,
     }
 
 

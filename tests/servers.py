@@ -105,5 +105,19 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def system_home(keep_logs_in: Path) -> Iterator[Path]:
+    """For a system with servers of its own, which may run as another user. Not in pytest's folder: every test run that
+    begins on this machine closes that one to others, also under a system that is running."""
+    folder = Path(tempfile.mkdtemp(prefix=f"marketmon-tests-{os.getpid()}-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        if (folder / "logs").exists():
+            shutil.copytree(folder / "logs", keep_logs_in / "logs")
+        shutil.rmtree(folder)
+
+
 def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0

@@ -34,7 +34,12 @@ def decide(*, is_root: bool, programs_open: bool, home_open: bool) -> Placement:
 
 def open_to_others(path: Path) -> bool:
     """May any user walk to `path` and into it?"""
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+    return all(may_walk_into(folder) for folder in (path, *path.parents))
+
+
+def may_walk_into(folder: Path) -> bool:
+    """May any user who has got as far as this folder?"""
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
 
 
 def nobody() -> Account:

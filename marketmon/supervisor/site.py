@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from marketmon.supervisor.account import Account, decide, nobody, open_to_others, private_folder
+from marketmon.supervisor.account import Account, decide, may_walk_into, nobody, open_to_others, private_folder
 from marketmon.supervisor.programs import Programs, copied, find_postgres, find_valkey
 
 SOCKET_PATH_MAX_BYTES = 100  # the kernel takes 107, and PostgreSQL adds its file name
@@ -39,6 +39,8 @@ def settle(home: Path, *, with_postgres: bool = True, with_valkey: bool = True, 
         home_open=open_to_others(home),
     )
     account = nobody() if placement.drops_root else None
+    if placement.moves_data:
+        _refuse_to_leave_data(home)
     folder = _moved_folder(home, elsewhere) if placement.moves_data else home
     if placement.copies_programs:
         shelf = folder if placement.moves_data or open_to_others(folder) else _moved_folder(home, elsewhere)
@@ -68,6 +70,16 @@ def socket_folder(folder: Path, temporary: Path | None = None) -> Path:
         return beside
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     return (temporary or Path(tempfile.gettempdir())) / f"marketmon-{digest}"
+
+
+def _refuse_to_leave_data(home: Path) -> None:
+    """A home that was closed after it was used must not start again with an empty database elsewhere."""
+    if (home / "postgres").exists() and not (home / POINTER).exists():
+        closed = " ".join(str(folder) for folder in (home, *home.parents) if not may_walk_into(folder))
+        raise PermissionError(
+            f"{home} holds data that its database's user can no longer reach: run `chmod o+x {closed}`, "
+            "or choose another folder with MARKETMON_HOME=/path/to/folder"
+        )
 
 
 def _moved_folder(home: Path, elsewhere: Path) -> Path:

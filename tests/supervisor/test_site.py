@@ -96,6 +96,17 @@ def test_root_in_a_closed_folder_gets_copies_elsewhere_and_opens_nothing(
     assert other.folder != settled.folder
 
 
+@as_root
+def test_a_home_that_was_closed_after_use_is_refused_and_not_begun_anew_elsewhere(tmp_path: Path) -> None:
+    closed, elsewhere = tmp_path / "closed", tmp_path / "elsewhere"
+    closed.mkdir(mode=0o700)
+    home = site.make_home(closed / "home")
+    (home / "postgres").mkdir()
+    with pytest.raises(PermissionError, match=rf"chmod o\+x .*{closed}\b"):
+        site.settle(home, elsewhere=elsewhere)
+    assert not elsewhere.exists()
+
+
 def test_copied_programs_keep_the_layout_their_libraries_need(tmp_path: Path) -> None:
     for found in (find_postgres(), find_valkey()):
         copy = copied(found, tmp_path)

@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from tests.sandbox_client import PROJECT, Sandbox, free_port, wait_for_http
+from tests.servers import system_home
 
 INTERVAL_SECONDS = 2.0
 START_SECONDS = 60.0
@@ -139,29 +140,27 @@ class AdminSession(requests.Session):
 
 @pytest.fixture(scope="session")
 def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    home, port, sandbox_port = tmp_path_factory.mktemp("home"), free_port(), free_port()
-    for folder in (home, *home.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)  # PostgreSQL may have to run as another user
+    logs, port, sandbox_port = tmp_path_factory.mktemp("system"), free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
     environment |= {
-        "MARKETMON_HOME": str(home),
         "PORT": str(port),
         "SANDBOX_PORT": str(sandbox_port),
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
         "POLL_DEADLINE_SECONDS": "4",
         "STREAM_LEASE_SECONDS": "5",
     }
-    with (home / "up.txt").open("wb") as output:
+    with system_home(keep_logs_in=logs) as home, (logs / "up.log").open("wb") as output:
+        environment["MARKETMON_HOME"] = str(home)
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up"], cwd=PROJECT, env=environment, stdout=output, stderr=output
         )
-    system = System(f"http://127.0.0.1:{port}", home, process, Sandbox(f"http://127.0.0.1:{sandbox_port}"))
-    try:
-        wait_for_http(f"{system.url}/ready", seconds=START_SECONDS)
-        yield system
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=40) == 0
+        system = System(f"http://127.0.0.1:{port}", home, process, Sandbox(f"http://127.0.0.1:{sandbox_port}"))
+        try:
+            wait_for_http(f"{system.url}/ready", seconds=START_SECONDS)
+            yield system
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=40) == 0
 
 
 @pytest.fixture

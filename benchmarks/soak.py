@@ -1,0 +1,331 @@
+"""The whole system for as long as you like, with faults: `python -m benchmarks.soak --minutes 60`.
+
+A real `manage.py up` in a home of its own. The simulated exchanges fail at random, worker children and the stream
+process are killed; meanwhile memory (PSS; PostgreSQL's own) and open files of every process are noted. At the end: who grows, and
+whether what was stored is what should have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import psycopg2
+import requests
+
+from benchmarks.venues import PORTS, is_free
+from marketmon.home import PROJECT_DIR
+
+SAMPLE_SECONDS = 10.0
+FAULT_EVERY_SECONDS = 12.0
+CHILD_KILLED_EVERY_SECONDS = 150.0
+STREAM_KILLED_AT = (0.1, 0.2)  # shares of the run: what is left is long enough to see it grow
+QUIET_SHARE = 0.1  # of the run, at its end: no more faults, everything comes back
+WARM_UP_SECONDS = 180.0  # of a process: imports, caches and connections that come with its first work
+SHORTEST_LIFE_SECONDS = 240.0  # measured after that, or no verdict
+START_SECONDS = 120.0
+RECOVERY_SECONDS = 120.0
+FRESH_SECONDS = 30.0
+# Less is not told from noise in a quarter of an hour: malloc keeps what a burst needed, caches fill.
+LEAK_MB_PER_HOUR, LEAK_MB = 30.0, 4.0
+LEAK_FILES_PER_HOUR, LEAK_FILES = 20.0, 4.0
+
+NAMES: Mapping[str, str] = {
+    "postgres": r"^(\S*/)?postgres(:| )",
+    "valkey": r"valkey-server|redis-server",
+    "sandbox": r"-m sandbox",
+    "web": r"-m granian|granian",
+    "worker": r"celery.* worker|celeryd",
+    "beat": r"celery.* beat",
+    "pulse": r"manage\.py pulse",
+    "stream": r"manage\.py stream",
+    "up": r"manage\.py up|marketmon\.supervisor",
+}
+# Backends come and go: only their sum means something, and without the shared buffers, which fill up to their size.
+ONE_OF_MANY = frozenset({"postgres"})
+OF_REST: Sequence[Mapping[str, Any]] = (
+    {"kind": "status", "params": {"code": 500}},
+    {"kind": "status", "params": {"code": 429, "retry_after": 5}},
+    {"kind": "reset"},
+    {"kind": "hang"},
+    {"kind": "html"},
+    {"kind": "truncated"},
+    {"kind": "bad_gzip"},
+    {"kind": "drip"},
+    {"kind": "delay", "params": {"seconds": 4.0}},
+)
+OF_WEBSOCKETS: Sequence[Mapping[str, Any]] = tuple(
+    {"kind": f"ws_{word}"}
+    for word in (
+        *("close", "reset", "silence", "broken", "nan", "unknown_symbol"),
+        *("refuse", "no_answer", "no_pong", "burst"),
+    )
+)
+ONCE = frozenset({"ws_close", "ws_reset", "ws_burst"})  # on every tick they would be a venue that is shut
+
+OVERLAPPING_GAPS = """
+SELECT count(*) FROM collectors_gap a JOIN collectors_gap b ON b.pipeline_id = a.pipeline_id AND b.id > a.id
+AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)
+"""
+ROWS_TWICE = """
+SELECT count(*) FROM (SELECT 1 FROM collectors_tick GROUP BY pipeline_id, received_at HAVING count(*) > 1) AS twice
+"""
+# Two collectors of one exchange at the same time. What stored nothing may look back: a stream's end says since when.
+RUNS_AT_ONCE = """
+SELECT count(*) FROM (
+    SELECT started_at - lag(started_at + duration_ms * interval '1 millisecond')
+        OVER (PARTITION BY exchange_id ORDER BY started_at) AS pause
+    FROM collectors_run WHERE outcome = 'stored'
+) AS pauses WHERE pause < interval '-50 milliseconds'
+"""
+NOT_DELIVERING = """
+SELECT e.id FROM exchanges_exchange e JOIN collectors_worker w ON w.exchange_id = e.id
+WHERE e.enabled AND NOT e.blacklisted AND (w.status <> 'running' OR NOT EXISTS (
+    SELECT 1 FROM exchanges_market m JOIN collectors_pipeline p ON p.market_id = m.id
+    WHERE m.exchange_id = e.id AND p.received_at > now() - %s * interval '1 second'))
+"""
+SUMMARY = """
+SELECT (SELECT count(*) FROM collectors_tick), (SELECT count(*) FROM collectors_gap),
+       (SELECT count(*) FROM collectors_switch), (SELECT count(*) FROM exchanges_exchange WHERE enabled)
+"""
+
+
+class Sample(NamedTuple):
+    at: float
+    megabytes: float
+    files: int
+
+
+@dataclass
+class System:
+    """A running marketmon, seen from outside."""
+
+    process: psutil.Process
+    home: Path
+    sandbox_url: str
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        lines = (self.home / "runtime.env").read_text(encoding="utf-8").splitlines()
+        url = dict(line.split("=", 1) for line in lines if "=" in line)["DATABASE_URL"]
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return list(cursor.fetchall())
+
+    def number(self, statement: str) -> int:
+        return int(self.sql(statement)[0][0])
+
+    def silent_exchanges(self) -> list[str]:
+        """Empty, too, before there are any."""
+        return [name for (name,) in self.sql(NOT_DELIVERING, FRESH_SECONDS)]
+
+    def processes(self) -> Iterator[tuple[str, psutil.Process]]:
+        """Named, those of the same name parents first."""
+        for one in [self.process, *self.process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(one.cmdline())
+                yield next((name for name, pattern in NAMES.items() if re.search(pattern, line)), line[:40]), one
+
+    def fault(self, order: Mapping[str, Any]) -> None:
+        requests.post(f"{self.sandbox_url}/_sandbox/faults", json=order, timeout=10).raise_for_status()
+
+    def heal(self) -> None:
+        requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=10).raise_for_status()
+
+    def venues(self) -> list[str]:
+        return [name for (name,) in self.sql("SELECT id FROM exchanges_exchange WHERE enabled ORDER BY id")]
+
+
+@dataclass
+class Trouble:
+    """What goes wrong, and when. The same seed makes the same plan."""
+
+    system: System
+    dice: random.Random
+    seconds: float
+    faults: int = 0
+    kills: list[str] = field(default_factory=list)
+    _next_fault: float = 0.0
+    _next_child: float = CHILD_KILLED_EVERY_SECONDS / 2
+    _is_over: bool = False
+
+    def act(self, elapsed: float) -> None:
+        if elapsed > self.seconds * (1 - QUIET_SHARE):
+            if not self._is_over:
+                self.system.heal()
+                self._is_over = True
+            return
+        if elapsed >= self._next_fault:
+            self._next_fault = elapsed + self.dice.uniform(0.5, 1.5) * FAULT_EVERY_SECONDS
+            self._break_a_venue()
+        if elapsed >= self._next_child:
+            self._next_child = elapsed + CHILD_KILLED_EVERY_SECONDS
+            self._kill("worker", children_only=True)
+        done = self.kills.count("stream")
+        if done < len(STREAM_KILLED_AT) and elapsed >= STREAM_KILLED_AT[done] * self.seconds:
+            self._kill("stream")
+
+    def _break_a_venue(self) -> None:
+        fault = self.dice.choice([*OF_REST, *OF_WEBSOCKETS])
+        lasts = {"count": 1} if fault["kind"] in ONCE else {"for_seconds": self.dice.uniform(3, 25)}
+        self.system.fault({"exchange": self.dice.choice(self.system.venues()), **fault, **lasts})
+        self.faults += 1
+
+    def _kill(self, name: str, *, children_only: bool = False) -> None:
+        found = [one for other, one in self.system.processes() if other == name]
+        victim = self.dice.choice(found[1:]) if children_only else found[0]
+        victim.kill()
+        self.kills.append(name)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    with _running() as system:
+        _wait("every exchange delivers", lambda: _is_complete(system), seconds=START_SECONDS)
+        trouble = Trouble(system, random.Random(options.seed), options.minutes * 60)
+        samples = _watch(system, trouble)
+        _wait("every exchange delivers again", lambda: not system.silent_exchanges(), seconds=RECOVERY_SECONDS)
+        is_flat = _print_processes(samples)
+        is_true = _print_truths(system)
+    print(f"soak faults {trouble.faults}, killed {', '.join(trouble.kills)}, seed {options.seed}")
+    return 0 if is_flat and is_true else 1
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="of the faults")
+    return parser.parse_args(arguments)
+
+
+@contextlib.contextmanager
+def _running() -> Iterator[System]:
+    home = Path(tempfile.mkdtemp(prefix="marketmon-soak-"))
+    home.chmod(0o711)  # the servers run as nobody when we are root
+    spare = [port for port in PORTS if is_free(port)]
+    port, sandbox_port = os.environ.get("PORT", spare[0]), os.environ.get("SANDBOX_PORT", spare[1])
+    environ = {**os.environ, "MARKETMON_HOME": str(home), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+    with (home / "up.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"], cwd=PROJECT_DIR, env=environ, stdout=output, stderr=output
+        )
+    try:
+        yield System(psutil.Process(process.pid), home, f"http://127.0.0.1:{sandbox_port}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _is_complete(system: System) -> bool:
+    try:
+        return bool(system.venues()) and not system.silent_exchanges()
+    except (OSError, KeyError, psycopg2.Error):
+        return False
+
+
+def _wait(what: str, is_so: Callable[[], bool], *, seconds: float) -> None:
+    """Prints how long it took. Goes on, too, when it does not come: the truths will say so."""
+    began = time.monotonic()
+    while not is_so() and time.monotonic() - began < seconds:
+        time.sleep(1)
+    print(f"soak waited {time.monotonic() - began:.0f} s until {what}", flush=True)
+
+
+def _watch(system: System, trouble: Trouble) -> Mapping[tuple[str, int], list[Sample]]:
+    samples: dict[tuple[str, int], list[Sample]] = defaultdict(list)
+    began = time.monotonic()
+    for number in itertools.count():
+        elapsed = time.monotonic() - began
+        if elapsed > trouble.seconds:
+            return samples
+        with contextlib.suppress(requests.RequestException, psutil.Error):
+            trouble.act(elapsed)
+        if elapsed >= number * SAMPLE_SECONDS:
+            _note(system, samples, elapsed)
+        time.sleep(max(0.0, began + (number + 1) * SAMPLE_SECONDS - time.monotonic()))
+    return samples
+
+
+def _note(system: System, samples: dict[tuple[str, int], list[Sample]], elapsed: float) -> None:
+    sums: dict[tuple[str, int], Sample] = {}
+    for name, one in system.processes():
+        with contextlib.suppress(psutil.Error):
+            key = name, 0 if name in ONE_OF_MANY else one.pid
+            before = sums.get(key, Sample(elapsed, 0.0, 0))
+            memory = one.memory_full_info()
+            used = memory.uss if name in ONE_OF_MANY else memory.pss
+            sums[key] = Sample(elapsed, before.megabytes + used / 1e6, before.files + one.num_fds())
+    for key, sample in sums.items():
+        samples[key].append(sample)
+
+
+def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
+    is_flat = True
+    for (name, pid), all_samples in sorted(samples.items()):
+        settled = [one for one in all_samples if one.at >= all_samples[0].at + WARM_UP_SECONDS]
+        if not settled or settled[-1].at - settled[0].at < SHORTEST_LIFE_SECONDS:
+            print(f"soak {name}:{pid} lived {all_samples[-1].at - all_samples[0].at:.0f} s: too short to judge")
+            continue
+        memory, files = (_trend(settled, which) for which in ("megabytes", "files"))
+        leaks = memory.is_above(LEAK_MB_PER_HOUR, LEAK_MB) or files.is_above(LEAK_FILES_PER_HOUR, LEAK_FILES)
+        is_flat &= not leaks
+        print(
+            f"soak {name}:{pid} over {settled[-1].at - settled[0].at:.0f} s: {memory.first:.1f} to "
+            f"{memory.last:.1f} MB, {memory.per_hour:+.1f} MB/h; files {files.first:.0f} to {files.last:.0f}, "
+            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}"
+        )
+    return is_flat
+
+
+class Trend(NamedTuple):
+    """The medians of the first and the last quarter, and the median of all slopes between samples."""
+
+    first: float
+    last: float
+    per_hour: float
+
+    def is_above(self, per_hour: float, growth: float) -> bool:
+        return self.per_hour > per_hour and self.last - self.first > growth
+
+
+def _trend(samples: Sequence[Sample], which: str) -> Trend:
+    points = [(one.at, float(getattr(one, which))) for one in samples]
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.combinations(points, 2)]
+    quarter = max(1, len(points) // 4)
+    first, last = (statistics.median(value for _, value in part) for part in (points[:quarter], points[-quarter:]))
+    return Trend(first, last, statistics.median(slopes) * 3600)
+
+
+def _print_truths(system: System) -> bool:
+    rows, gaps, switches, exchanges = system.sql(SUMMARY)[0]
+    print(f"soak stored {rows} rows of {exchanges} exchanges, {gaps} gaps, {switches} switches of transport")
+    counts = {
+        "rows stored twice": system.number(ROWS_TWICE),
+        "collectors of one exchange at once": system.number(RUNS_AT_ONCE),
+        "gaps that overlap": system.number(OVERLAPPING_GAPS),
+        "exchanges that do not deliver": len(system.silent_exchanges()),
+    }
+    for what, count in counts.items():
+        print(f"soak {what}: {count}{'' if count == 0 else '  WRONG'}")
+    return not any(counts.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

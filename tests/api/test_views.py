@@ -197,7 +197,7 @@ def test_what_is_not_there_is_404_in_json(client: Client, world: Fill, path: str
 
 STAFF_ONLY = {
     "exchanges": {"base_url", "proxy", "ca_file"},
-    "workers": {"reason", "last_error", "last_error_at"},
+    "workers": {"reason", "last_error", "last_error_at", "transport_reason"},
     "runs": {"error", "excerpt", "quarantine", "correlation_id"},
     "transitions": {"reason"},
 }

@@ -1,8 +1,8 @@
 """The whole system for as long as you like, with faults: `python -m benchmarks.soak --minutes 60`.
 
 A real `manage.py up` in a home of its own. The simulated exchanges fail at random, worker children and the stream
-process are killed; meanwhile memory (PSS; PostgreSQL's own) and open files of every process are noted. At the end: who grows, and
-whether what was stored is what should have been.
+process are killed; meanwhile memory (PSS; of PostgreSQL what is not shared) and open files of every process are noted.
+At the end: who grows, and whether what was stored is what should have been.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from exchanges.feeds.base import Poll, Quote, Throttled
 
 log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 1.0  # between two looks through all markets for quiet ones
+
 
 class Shadow:
     """One session's. Every n-th interval, or every one while a market is quiet: its silence would become a gap."""
@@ -23,6 +25,7 @@ class Shadow:
     def __init__(self, threads: Threads, *, began: float) -> None:
         self._threads = threads
         self._asked_at = began
+        self._looked_at = began
         self._under_way: asyncio.Future[Poll] | None = None
 
     def is_due(self, now: float, wish: Wish, *, has_quiet: Callable[[], bool]) -> bool:
@@ -30,7 +33,12 @@ class Shadow:
         waited = now - self._asked_at
         if not every or self._under_way is not None or waited < wish.interval_seconds:
             return False
-        return waited >= every * wish.interval_seconds or has_quiet()
+        if waited >= every * wish.interval_seconds:
+            return True
+        if now - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        return has_quiet()
 
     def ask(self, now: float, wish: Wish, symbols: Collection[str], generation: int) -> None:
         self._asked_at = now

@@ -21,6 +21,7 @@ SUITES = {
     "webhook": "benchmarks.webhook",
     "gaps": "benchmarks.gaps",
     "board": "benchmarks.board",
+    "streaming": "benchmarks.streaming",
 }
 SYSTEM_RUNS = """
 The whole system takes minutes and is measured on request:

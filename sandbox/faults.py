@@ -42,7 +42,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     # websockets only; a handshake meets the kinds above that come before or instead of an answer
     "ws_close": {"code": 1013},
     "ws_reset": {},
-    "ws_silence": {},
+    "ws_silence": {"channels": ""},  # of the topics that this pattern finds; empty: of all, and of the connection
     "ws_broken": {},
     "ws_nan": {},
     "ws_unknown_symbol": {},

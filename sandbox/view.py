@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandbox import prices
@@ -71,6 +71,10 @@ class View:
             f"{day.base_volume * last:.2f}",
             f"{(last / day.open - 1) * 100:.3f}",
         )
+
+    def at(self, second: int) -> View:
+        """The same exchange at another second."""
+        return replace(self, second=second, told_before={})
 
     def digits(self, market: Market) -> int:
         return prices.terms(self.exchange, market.symbol).decimals

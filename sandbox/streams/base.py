@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.market import Book
 from sandbox.view import View
 
 # (channel, market) in the dialect's own words, in the order they were asked for
@@ -14,20 +15,37 @@ Topic = tuple[str, str]
 
 @dataclass
 class Subscriptions:
-    """One connection's, and the number that venues count their messages with."""
+    """One connection's, and the number that venues count their messages with. `told_at` is the second whose book or
+    trade a topic was last told of, `told` that book, `depths` the levels that one was asked with."""
 
     topics: dict[Topic, None] = field(default_factory=dict)
     sequence: int = 0
+    told_at: dict[Topic, int] = field(default_factory=dict)
+    told: dict[Topic, Book] = field(default_factory=dict)
+    depths: dict[Topic, int] = field(default_factory=dict)
 
     def add(self, topic: Topic) -> None:
+        """Asked for again, it is told from its beginning."""
         self.topics[topic] = None
+        self.forget(topic)
 
     def drop(self, topic: Topic) -> None:
         self.topics.pop(topic, None)
+        self.forget(topic)
+
+    def forget(self, topic: Topic) -> None:
+        self.told_at.pop(topic, None)
+        self.told.pop(topic, None)
 
     def next_number(self) -> int:
         self.sequence += 1
         return self.sequence - 1
+
+    def told_before(self, topic: Topic, second: int) -> int | None:
+        """The second that was told last, and notes that this one now is; None for the first."""
+        before = self.told_at.get(topic)
+        self.told_at[topic] = second
+        return before
 
 
 Frame = dict[str, Any] | list[Any]

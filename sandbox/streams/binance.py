@@ -1,5 +1,7 @@
 """Binance: streams by name, lower-case; spot under /ws/<n>, futures under /market/ws/<n> and /public/ws/<n>.
 
+{"e":"depthUpdate","E":1795000000000,"s":"BTCUSDT","U":1795000000,"u":1795000000,"b":[["64987.0","1.2"]],"a":[["65013.0","0"]]}
+{"e":"aggTrade","E":1795000000000,"s":"BTCUSDT","a":1795000000,"p":"65000.0","q":"0.01","f":1795000000,"l":1795000000,"T":1795000000000,"m":true,"M":true}
 {"e":"24hrTicker","E":1795000000000,"s":"BTCUSDT","c":"65000.0","o":"64880.0","h":"65500.0","l":"64100.0","b":"64987.0","a":"65013.0","v":"12.5","q":"812500.0"}
 """
 
@@ -9,12 +11,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sandbox.market import Quote
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions
+from sandbox.market import Market, Quote, Trade
+from sandbox.streams import books
+from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.venues.binance import MOST_LEVELS
 from sandbox.view import View
 
 EVERY_MARKET = "!"
-CHANNELS = frozenset({"miniTicker", "ticker", "bookTicker"})
+TICKERS = frozenset({"miniTicker", "ticker", "bookTicker"})
+DEPTH = frozenset({"depth", "depth@100ms", "depth@500ms"})
+TRADES = frozenset({"trade", "aggTrade"})
+CHANNELS = TICKERS | DEPTH | TRADES
 
 
 def hear(view: View, subscriptions: Subscriptions, message: Message) -> list[Frame]:
@@ -39,7 +46,9 @@ def refuse(message: Message) -> list[Frame]:
 def frames(view: View, subscriptions: Subscriptions, *, has_sides: bool) -> Iterator[Frame]:
     shape = partial(_frame, view, has_sides=has_sides)
     for channel, market_id in list(subscriptions.topics):
-        if market_id == EVERY_MARKET:
+        if channel not in TICKERS:
+            yield from _depth(view, subscriptions, (channel, market_id), is_future=not has_sides)
+        elif market_id == EVERY_MARKET:
             yield [shape(channel, id_, quote) for id_, _, quote in view.tickers()]
         else:
             yield from (shape(channel, id_, quote) for id_, _, quote in view.tickers([market_id]))
@@ -51,6 +60,41 @@ def _topic(name: str) -> tuple[str, str]:
         return name[1:].partition("@")[0], EVERY_MARKET
     market, _, channel = name.partition("@")
     return channel, market.upper()
+
+
+def _depth(view: View, subscriptions: Subscriptions, topic: Topic, *, is_future: bool) -> Iterator[Frame]:
+    channel, id_ = topic
+    market = view.markets.get(id_)
+    if market is None or market.is_halted:
+        return
+    if channel in TRADES:
+        for trade in books.trades(view, subscriptions, topic, market, at_first=1):
+            yield _trade(view, channel, id_, trade)
+    elif update := _update(view, subscriptions, topic, market):
+        yield update | ({"T": view.stamp_ms, "pu": update["U"] - 1} if is_future else {})
+
+
+def _update(view: View, subscriptions: Subscriptions, topic: Topic, market: Market) -> dict[str, Any] | None:
+    """The number is the second's, as it is by REST. There is no beginning: the first is a change, too."""
+    if topic not in subscriptions.told_at:
+        books.change(view.at(view.second - 1), subscriptions, topic, market, MOST_LEVELS)
+    change = books.change(view, subscriptions, topic, market, MOST_LEVELS)
+    if change is None or change.before is None:
+        return None
+    return {
+        "e": "depthUpdate", "E": view.stamp_ms, "s": topic[1], "U": change.before + 1, "u": change.second,
+        "b": change.bids, "a": change.asks,
+    }  # fmt: skip
+
+
+def _trade(view: View, channel: str, id_: str, trade: Trade) -> dict[str, Any]:
+    frame = {
+        "e": channel, "E": view.stamp_ms, "s": id_, "p": trade.price, "q": trade.amount,
+        "T": int(trade.at * 1000), "m": not trade.is_buy, "M": True,
+    }  # fmt: skip
+    if channel == "trade":
+        return frame | {"t": trade.number}
+    return frame | {"a": trade.number, "f": trade.number, "l": trade.number}
 
 
 def _frame(view: View, channel: str, id_: str, quote: Quote, *, has_sides: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sandbox.faults import LIES, Fault, Faults
 from sandbox.journal import Entry, Journal
 from sandbox.streams.base import Dialect, Frame, Subscriptions
 from sandbox.target import Target
+from sandbox.view import View
 
 LONGEST_SHOWN = 4000  # characters of a subscription in the log
 BROKEN = '{"channel":"ticker","data":[{"symbol":'
@@ -107,6 +109,7 @@ class Session:
         view = self._view(met)
         await self._send(self.dialect.alive(view))
         if "ws_silence" in by_kind:
+            await self._keep_quiet(view, str(by_kind["ws_silence"]["channels"]))
             return
         for kind, text in (("ws_broken", BROKEN), ("ws_nan", NOT_A_NUMBER)):
             if kind in by_kind:
@@ -117,6 +120,17 @@ class Session:
         await self._send(frames)
         if "ws_burst" in by_kind and frames:
             await self._flood(frames, int(by_kind["ws_burst"]["frames"]))
+
+    async def _keep_quiet(self, view: View, pattern: str) -> None:
+        """What is not told now will not be told later either."""
+        topics = self.subscriptions.topics
+        spoken = {topic: None for topic in topics if pattern and not re.search(pattern, "@".join(topic))}
+        self.subscriptions.topics = {topic: None for topic in topics if topic not in spoken}
+        list(self.dialect.frames(view, self.subscriptions))
+        self.subscriptions.topics = spoken
+        frames = list(self.dialect.frames(view, self.subscriptions))
+        self.subscriptions.topics = topics
+        await self._send(frames)
 
     async def _flood(self, frames: Sequence[Frame], count: int) -> None:
         texts = [orjson.dumps(frame).decode() for frame in frames]

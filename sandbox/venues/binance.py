@@ -21,6 +21,7 @@ PERIODS = {
 }  # fmt: skip
 DAY_MS = 86_400_000
 MOST_BARS = 1000
+MOST_LEVELS = 100  # a book has no more, so that its stream's changes are all of it
 BAD_SYMBOL = {"code": -1121, "msg": "Invalid symbol."}
 
 
@@ -70,7 +71,7 @@ def best_prices(view: View, ask: Ask) -> Any:
 
 
 def depth(view: View, ask: Ask) -> Any:
-    book = view.book(_find(view, ask), min(max(ask.whole("limit", 100), 1), 1000))
+    book = view.book(_find(view, ask), min(max(ask.whole("limit", 100), 1), MOST_LEVELS))
     return {"lastUpdateId": view.second, "bids": book.bids, "asks": book.asks}
 
 

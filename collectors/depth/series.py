@@ -15,6 +15,7 @@ from .models import DepthSeries
 
 PERPETUALS = ("swap", "future")
 EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to the millisecond
+PATIENCE_SHARE = 0.5  # of an interval: a stream's row may come that much late
 LONGEST_PAUSE = timedelta(minutes=10)
 # What an exchange cannot do today it can perhaps do tomorrow; where a person must act, an hour is soon enough.
 PAUSES: Mapping[str, timedelta] = {"unsupported": timedelta(days=1), "denied": timedelta(hours=1)}
@@ -57,6 +58,13 @@ def note(series: DepthSeries, outcome: str, *, error: str = "", seconds: float, 
         pause = PAUSES.get(outcome, min(LONGEST_PAUSE, timedelta(seconds=seconds * 2 ** min(series.error_count, 12))))
         changes |= {"last_error": error[:2000], "error_count": min(series.error_count + 1, 1_000_000)}
         changes["next_at"] = now + pause
+    DepthSeries.objects.filter(pk=series.pk).update(**changes)
+
+
+def delivered(series: DepthSeries, *, seconds: float, now: datetime) -> None:
+    """A stream has stored a row: no request is due while they keep coming, and soon after they have stopped."""
+    following = now + timedelta(seconds=seconds * (1 + PATIENCE_SHARE))
+    changes: dict[str, object] = {"stored_at": now, "last_outcome": "stored", "error_count": 0, "next_at": following}
     DepthSeries.objects.filter(pk=series.pk).update(**changes)
 
 

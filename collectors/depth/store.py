@@ -113,9 +113,16 @@ def save_book(turn: Turn, series: DepthSeries, book: OrderBook) -> int:
 
 
 def save_trades(
-    turn: Turn, series: DepthSeries, rows: Sequence[rules.Row], *, received_at: float, now: datetime
+    turn: Turn,
+    series: DepthSeries,
+    rows: Sequence[rules.Row],
+    *,
+    received_at: float,
+    now: datetime,
+    follows: bool = False,
 ) -> Stored:
-    """Stores what is new of a page, and writes down what is missing before and inside of it."""
+    """Stores what is new of a page, and writes down what is missing before and inside of it. `follows`: whoever brings
+    it has missed nothing since the page before, so that only numbers can say that something is missing."""
     _make_partitions(rows, now)
     with transaction.atomic():
         resumed_at = _fence(turn)
@@ -123,7 +130,7 @@ def save_trades(
         if locked is None:
             raise Superseded(f"{series} is no longer wanted")
         position = _position(locked, resumed_at)
-        missing = rules.holes(rows, position)
+        missing = [hole for hole in rules.holes(rows, position) if hole.first_number is not None or not follows]
         assert series.market_id is not None
         count = _insert(series.market_id, rules.newer(rows, position), received_at=received_at, is_filled=False)
         TradeHole.objects.bulk_create([_hole(series.market_id, hole, now) for hole in missing], ignore_conflicts=True)

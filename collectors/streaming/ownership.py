@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import redis
 from django.db import connection
@@ -70,6 +71,7 @@ class Wish:
     interval_seconds: float
     markets_version: int
     retry_at: datetime | None
+    depth: Mapping[str, Any] = field(default_factory=dict)
 
     def is_same_session(self, other: Wish) -> bool:
         """A restart, another address or another transport begins anew; a changed market list does not."""
@@ -91,6 +93,7 @@ def wishes() -> dict[str, Wish]:
             interval_seconds=exchange.poll_interval_seconds,
             markets_version=exchange.worker.markets_version,
             retry_at=exchange.worker.retry_at,
+            depth=exchange.depth,
         )
         for exchange in wanted.select_related("worker")
         if can_stream(exchange.id)

@@ -20,6 +20,7 @@ from collectors.lease import Permit
 from collectors.ledger import RequestGate
 from collectors.streaming import dialling, rules, writer
 from collectors.streaming import shadow as shadows
+from collectors.streaming.depth import Depth
 from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded
 from collectors.streaming.ownership import Wish
 from collectors.streaming.renewal import Renewal
@@ -143,6 +144,7 @@ class Session:
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
         await self._switch(is_delivering=True, reason=self._last_reason and "delivers again")
+        depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
         try:
             await self._store_what_comes(time.monotonic())
         except Exception as error:
@@ -153,6 +155,12 @@ class Session:
                 await self._do(_end, permit, reason, silent_seconds)
             await self._switch(is_delivering=False, reason=reason)
             raise
+        finally:
+            depth.cancel()
+
+    def _scene(self) -> tuple[Wish, QuoteStream]:
+        assert self._stream is not None
+        return self.wish, self._stream
 
     async def _take(self) -> None:
         """The right to store; a poll under way is waited for. What came before is not stored."""

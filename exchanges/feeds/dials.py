@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
@@ -12,6 +13,8 @@ from . import errors
 from .base import Throttled
 from .gate import Gate
 
+# Of the request that this task makes next, in the venue's own weights; a handshake is one.
+request_cost: ContextVar[float] = ContextVar("request_cost", default=1.0)
 PATIENCE_SECONDS = 8.0  # ccxt gives a handshake ten seconds, with the wait
 LONGEST_SLEEP_SECONDS = 0.5
 REFUSALS = frozenset({418, 429})
@@ -22,7 +25,7 @@ def gatekeeper(gate: Gate) -> ClientMiddlewareType:
 
     async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while wait := await asyncio.to_thread(gate.ask, 1.0, seconds_left=give_up_at - time.monotonic()):
+        while wait := await asyncio.to_thread(gate.ask, request_cost.get(), seconds_left=give_up_at - time.monotonic()):
             await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
         response = await handler(request)
         if response.status in REFUSALS:

@@ -7,14 +7,15 @@ from functools import cache
 from typing import Protocol
 
 from . import NATIVE_FEEDS
-from .base import FeedSpec, Quote
+from .base import FeedSpec, OrderBook, Quote
 from .ccxt import stream
 from .ccxt.feed import market_cache_key as ccxt_key
+from .ccxt.pushed_depth import Taken
 from .gate import Gate
 from .native.feed import market_cache_key as native_key
 from .native.valr_stream import ValrStream
 
-__all__ = ["QuoteStream", "can_stream", "market_cache_key", "open_stream"]
+__all__ = ["DepthStream", "QuoteStream", "Taken", "can_stream", "depth_of", "market_cache_key", "open_stream"]
 
 
 class QuoteStream(Protocol):
@@ -68,6 +69,33 @@ class QuoteStream(Protocol):
         ...
 
 
+class DepthStream(Protocol):
+    """Order books and trades over a stream's connections; `close` of the stream ends them, too."""
+
+    @property
+    def complaint(self) -> str: ...
+
+    def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
+        """From now on these, and no others, are handed on."""
+        ...
+
+    def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
+        """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
+        ...
+
+    def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
+        """The newest book of each of them that has one, received when it last changed."""
+        ...
+
+    def take_trades(self) -> dict[str, Taken]:
+        """What came since the last call, by market."""
+        ...
+
+    def renew(self, symbol: str) -> None:
+        """This market's book is not believed: it begins anew."""
+        ...
+
+
 NATIVE_STREAMS: Mapping[str, Callable[..., QuoteStream]] = {"valr": ValrStream}
 
 
@@ -81,6 +109,12 @@ def can_stream(exchange_id: str) -> bool:
 def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> QuoteStream:
     """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
     return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
+
+
+def depth_of(stream: QuoteStream) -> DepthStream | None:
+    """None where only tickers are listened to."""
+    depth: DepthStream | None = getattr(stream, "depth", None)
+    return depth
 
 
 def market_cache_key(spec: FeedSpec) -> str:

@@ -12,8 +12,7 @@ import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiohttp.client_middlewares import ClientMiddlewareType
@@ -24,18 +23,16 @@ from ..dials import gatekeeper
 from ..gate import Gate
 from . import markets
 from .feed import REQUEST_MILLISECONDS, rebase
-from .lazy import listed_in, pro_class
+from .lazy import listed_in
 from .numbers import number, seconds, side
+from .pushed import pushed_class
+from .pushed_depth import PushedDepth
 from .quirks import quirk_of
 from .session import stay_on_host, tls
 
-if TYPE_CHECKING:
-    Client = Any
-else:
-    Client = object
-
 CONNECTIONS = 64
 CLOSE_SECONDS = 2.0
+TRADES_KEPT = 10  # by ccxt, for each market: nobody reads them there
 USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of any venue hold that
 
 
@@ -65,7 +62,7 @@ def can_stream(exchange_id: str) -> bool:
     """ccxt.pro watches this venue's tickers in bulk."""
     if exchange_id not in listed_in("ccxt.pro"):
         return False
-    return bool(_client_class(exchange_id)().has.get("watchTickers"))
+    return bool(pushed_class(exchange_id)().has.get("watchTickers"))
 
 
 class CcxtStream:
@@ -83,6 +80,7 @@ class CcxtStream:
         self._groups: list[frozenset[str]] = []
         self._watchers: set[asyncio.Task[None]] = set()
         self._wanted: frozenset[str] = frozenset()
+        self.depth = PushedDepth(self._client, self._route.group_size)
 
     @property
     def longest_seconds(self) -> float | None:
@@ -146,6 +144,7 @@ class CcxtStream:
         """Ends every connection and forgets every subscription; markets are kept."""
         watchers, self._watchers = self._watchers, set()
         self._groups.clear()
+        self.depth.forget()
         for watcher in watchers:
             watcher.cancel()
         client = self._client
@@ -210,86 +209,19 @@ class CcxtStream:
             return None
 
 
-class Pushed(Client):
-    """Laid over a class of ccxt.pro: notes every ticker, survives every frame, says when a connection ends."""
-
-    noted: dict[str, tuple[dict[str, Any], float]]
-    wanted: frozenset[str] = frozenset()
-    overtaken_count = 0
-    rejected_frames = 0
-    complaint = ""
-    is_broken = False
-
-    def forget(self) -> None:
-        self.noted = {}
-        self.complaint, self.is_broken = "", False
-
-    def complain(self, error: object) -> None:
-        self.is_broken = True
-        text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-        self.complaint = text[:1000]
-
-    def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
-        """Kept as it is, not copied: some parsers add the time only afterwards."""
-        symbol = ticker.get("symbol")
-        if symbol in self.wanted:
-            self.overtaken_count += symbol in self.noted
-            self.noted[symbol] = (ticker, time.time())
-        return ticker
-
-    def iso8601(self, timestamp: Any = None) -> Any:
-        """Nobody reads times as text."""
-        return None
-
-    def client(self, url: str) -> Any:
-        known = url in (self.clients or {})
-        connection = super().client(url)
-        if not known:
-            read = connection.handle_text_or_binary_message
-            connection.handle_text_or_binary_message = lambda data: self._read(read, data)
-        return connection
-
-    def on_error(self, client: Any, error: Any) -> None:
-        if self._is_current(client):
-            self.complain(error)
-            super().on_error(client, error)
-
-    def on_close(self, client: Any, code: Any) -> None:
-        if self._is_current(client):
-            self.complain(f"the venue closed the connection with code {code}")
-            super().on_close(client, code)
-
-    def _is_current(self, client: Any) -> bool:
-        """A connection that we have closed may still fail, at a subscription that waited for the rate limit."""
-        return (self.clients or {}).get(client.url) is client
-
-    def _read(self, read: Any, data: Any) -> None:
-        try:
-            read(data)
-        except Exception as error:  # noqa: BLE001 - a frame can make ccxt's parsers stumble over anything
-            self.rejected_frames += 1
-            self.complaint = f"a frame that does not parse: {type(error).__name__}: {error}"[:1000]
-
-
-@cache
-def _client_class(exchange_id: str) -> type[Any]:
-    original = pro_class(exchange_id)
-    return type(original.__name__, (Pushed, original), {})
-
-
 def _build(spec: FeedSpec, route: Route) -> Any:
-    options = {**quirk_of(spec.exchange_id).options, **route.options}
+    options = {**quirk_of(spec.exchange_id).options, **route.options, "tradesLimit": TRADES_KEPT}
     config: dict[str, Any] = {"timeout": REQUEST_MILLISECONDS, "options": options, "timeout_on_exit": 0}
     if spec.proxy:
         config |= {"httpsProxy": spec.proxy, "wsProxy": spec.proxy}
     if spec.ca_file:
         config["cafile"] = spec.ca_file
-    client = _client_class(spec.exchange_id)(config)
+    client = pushed_class(spec.exchange_id)(config)
     client.own_session = False
     client.ssl_context = False  # the session brings its own
     client.newUpdates = True
     client.clients = {}
-    client.noted = {}
+    client.forget()
     if spec.base_url:
         client.urls["api"] = rebase(client.urls["api"], spec.base_url.rstrip("/"))
     return client

@@ -1,0 +1,223 @@
+"""Order books and trades over the client that brings a venue's tickers; what is refused or lost is asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..base import BadReply, OrderBook, TradePage
+from . import books, trades
+from .pushed import MOST_HELD, Asked, asking
+
+BOOKS, TRADES = "books", "trades"
+Key = tuple[str, str]  # kind and symbol
+LONGEST_PAUSE_DOUBLINGS = 8
+STABLE_SECONDS = 60.0  # what came for so long has earned a quick second try
+MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
+# ccxt's trades there are not those that REST counts.
+TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "binance": {"name": "aggTrade"},
+    "binanceusdm": {"name": "aggTrade"},
+}
+# A book of changes alone loses levels that lay beyond its beginning: it begins anew after so long.
+BEGIN_ANEW_SECONDS: Mapping[str, float] = {"binance": 300.0, "binanceusdm": 300.0}
+
+
+@dataclass(slots=True)
+class Line:
+    """One market's books or trades, as they were asked for, maybe with others; `attempts` since that went well."""
+
+    asked: Asked
+    part: int
+    task: asyncio.Task[None]
+    asked_at: float
+    attempts: int
+
+    @property
+    def hashes(self) -> Sequence[str]:
+        """Its own name, where there is one for each market that was asked for with it."""
+        names = self.asked.hashes
+        return names[self.part : self.part + 1] if len(names) == self.asked.parts else names
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of one market's trades. `follows`: with nothing missing since what was taken before."""
+
+    page: TradePage
+    follows: bool
+
+
+@dataclass(slots=True)
+class PushedDepth:
+    """One client's. Lives in its event loop, like the stream that it belongs to."""
+
+    client: Any
+    group_size: int
+    _books: frozenset[str] = frozenset()
+    _trades: frozenset[str] = frozenset()
+    _lines: dict[Key, Line] = field(default_factory=dict)
+    _unbroken: set[str] = field(default_factory=set)
+    _attempts: dict[Key, int] = field(default_factory=dict)
+
+    @property
+    def complaint(self) -> str:
+        return str(self.client.depth_complaint)
+
+    def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
+        """From now on these, and no others, are handed on. What the venue cannot is not wanted."""
+        client = self.client
+        self._books = self._known(book_symbols) if client.has.get("watchOrderBook") else frozenset()
+        self._trades = self._known(trade_symbols) if client.has.get("watchTrades") else frozenset()
+        client.books_wanted = self._books
+        held = client.trades_held
+        client.trades_held = {symbol: held.get(symbol) or deque(maxlen=MOST_HELD) for symbol in self._trades}
+        for key in [key for key in self._lines if key not in self._keys()]:
+            self._drop(key)
+
+    def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
+        """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
+        now, missing = time.time(), []
+        for key in sorted(self._keys()):
+            line = self._lines.get(key)
+            if line is None:
+                missing.append(key)
+                continue
+            if now - line.asked_at > STABLE_SECONDS:
+                line.attempts = 0
+            doublings = min(line.attempts, LONGEST_PAUSE_DOUBLINGS)
+            pause = min(longest_pause_seconds, pause_seconds * 2.0**doublings)
+            if now - line.asked_at > pause and self._is_lost(key, line, now, silence_seconds):
+                self._attempts[key] = line.attempts + 1
+                self._drop(key)
+                missing.append(key)
+        for kind in (BOOKS, TRADES):
+            self._subscribe(kind, [symbol for each, symbol in missing if each == kind])
+        if not missing:
+            self._close_unused()
+
+    def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
+        """The newest book of each of them that has one, received when it last changed."""
+        found = {}
+        for symbol in self._books.intersection(symbols):
+            book, at = self.client.orderbooks.get(symbol), self.client.books_at.get(symbol)
+            if book is not None and at is not None:
+                with contextlib.suppress(BadReply):
+                    found[symbol] = books.read(book.limit(), depth, at)
+        return found
+
+    def take_trades(self) -> dict[str, Taken]:
+        """What came since the last call, by market."""
+        tape, taken = trades.TAPES.get(self.client.id, trades.UNKNOWN), {}
+        for symbol, held in self.client.trades_held.items():
+            if held:
+                rows, rejected = trades.read(held)
+                held.clear()
+                page = TradePage(rows, time.time(), tape.is_numbered, rejected)
+                taken[symbol] = Taken(page, symbol in self._unbroken and symbol not in self.client.dropped)
+                self._unbroken.add(symbol)
+        self.client.dropped.clear()
+        return taken
+
+    def renew(self, symbol: str) -> None:
+        """This market's book is not believed: it begins anew at the next `ask`."""
+        if line := self._lines.get((BOOKS, symbol)):
+            self._forget_subscription(line)
+            self.client.orderbooks.pop(symbol, None)
+            self.client.books_at.pop(symbol, None)
+
+    def forget(self) -> None:
+        """The connections are gone."""
+        for line in self._lines.values():
+            line.task.cancel()
+        self._lines.clear()
+        self._unbroken.clear()
+        self._attempts.clear()
+
+    def _known(self, symbols: Collection[str]) -> frozenset[str]:
+        return frozenset(symbol for symbol in symbols if symbol in self.client.markets)
+
+    def _keys(self) -> set[Key]:
+        return {(BOOKS, symbol) for symbol in self._books} | {(TRADES, symbol) for symbol in self._trades}
+
+    def _is_lost(self, key: Key, line: Line, now: float, silence_seconds: float) -> bool:
+        if not line.asked.url:
+            return line.task.done()
+        connection = self.client.clients.get(line.asked.url)
+        if connection is None or any(each not in connection.subscriptions for each in line.hashes):
+            return True
+        kind, symbol = key
+        if kind == TRADES:
+            return False  # nobody trades: that is no fault
+        quiet = now - max(line.asked_at, self.client.books_at.get(symbol, 0))
+        return quiet > silence_seconds or now - line.asked_at > BEGIN_ANEW_SECONDS.get(self.client.id, float("inf"))
+
+    def _subscribe(self, kind: str, symbols: list[str]) -> None:
+        many = self.client.has.get("watchOrderBookForSymbols" if kind == BOOKS else "watchTradesForSymbols")
+        size = self.group_size if many else 1
+        for start in range(0, len(symbols), size):
+            group = symbols[start : start + size]
+            asked = Asked(parts=len(group))
+            task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=bool(many)))
+            for part, symbol in enumerate(group):
+                attempts = self._attempts.pop((kind, symbol), 0)
+                self._lines[kind, symbol] = Line(asked, part, task, time.time(), attempts)
+                if kind == TRADES:
+                    self._unbroken.discard(symbol)
+
+    async def _first_word(self, kind: str, group: list[str], asked: Asked, *, many: bool) -> None:
+        """Sends the subscription. What comes after the first word is noted without a watcher."""
+        asking.set(asked)  # in this task alone
+        try:
+            await self._call(kind, group, many=many)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ccxt's classes, aiohttp's, bare KeyErrors
+            self.client.depth_complaint = f"{type(error).__name__}: {error}"[:1000]
+
+    def _call(self, kind: str, group: list[str], *, many: bool) -> Any:
+        client = self.client
+        if kind == BOOKS:
+            levels = MOST_LEVELS.get(client.id)
+            if many:
+                return client.watch_order_book_for_symbols(group, levels)
+            return client.watch_order_book(group[0], levels)
+        parameters = dict(TRADE_PARAMETERS.get(client.id, {}))
+        if many:
+            return client.watch_trades_for_symbols(group, None, None, parameters)
+        return client.watch_trades(group[0], None, None, parameters)
+
+    def _drop(self, key: Key) -> None:
+        line = self._lines.pop(key)
+        self._forget_subscription(line)
+        if key[0] == BOOKS:  # changes of a book that has missed some are not believed
+            self.client.orderbooks.pop(key[1], None)
+            self.client.books_at.pop(key[1], None)
+        if not any(other.task is line.task for other in self._lines.values()):
+            line.task.cancel()
+
+    def _forget_subscription(self, line: Line) -> None:
+        connection = self.client.clients.get(line.asked.url)
+        if connection is not None:
+            for each in line.hashes:
+                connection.subscriptions.pop(each, None)
+
+    def _close_unused(self) -> None:
+        """Connections that carry nothing any more; those of the tickers stay."""
+        used = {line.asked.url for line in self._lines.values()} | self.client.ticker_urls
+        if "" in used:
+            return  # what is just being asked for may need one
+        for url in self.client.depth_urls - used:
+            connection = self.client.clients.pop(url, None)
+            if connection is not None:
+                connection.error = ConnectionAbortedError("closed by us")
+                _closing.add(task := asyncio.get_running_loop().create_task(connection.close()))
+                task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()

@@ -1,0 +1,286 @@
+"""Books and trades by websocket: a real stream process, a sandbox that talks five times a second, and requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from collectors.depth import collect, streamed
+from collectors.depth.models import DepthRun, DepthSeries, OrderBookSnapshot, PublicTrade, TradeHole
+from collectors.models import Worker
+from exchanges.feeds.base import OrderBook, Superseded
+from exchanges.models import Exchange
+from marketmon.lib import clock
+from sandbox.exchange import Exchanges
+from sandbox.view import View
+from tests.sandbox_client import Sandbox, running_sandbox
+from tests.streaming.conftest import Site, open_site
+
+pytestmark = [pytest.mark.system, pytest.mark.django_db, pytest.mark.timeout(90)]
+
+SYMBOL = {"binance": "BTC/USDT", "coinbase": "BTC/USD", "kraken": "BTC/USD", "hyperliquid": "BTC/USDC:USDC"}
+IDS = {"binance": "BTCUSDT", "coinbase": "BTC-USD", "kraken": "XXBTZUSD", "hyperliquid": "BTC"}
+COUNTED = ("binance", "coinbase", "kraken")
+REST_PATHS = {"binance": "/api/v3/", "coinbase": "/brokerage/market/", "kraken": "/0/public/"}
+BESIDES_TICKERS = "depth|[tT]rade|level2|book|l2Book"
+PATIENCE = {"STREAM_SILENCE_SECONDS": "2.5"}  # a book of the sandbox changes once a second
+LEVELS = 5
+BESIDE_BINANCES_TICKERS = r"stream\.binance\.com/ws/1"
+
+
+@pytest.fixture(scope="module")
+def talker() -> Iterator[Sandbox]:
+    with running_sandbox("--markets", "30", "--stream-seconds", "0.2") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def streams(talker: Sandbox, django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Iterator[Site]:
+    with django_db_blocker.unblock(), open_site(talker, tmp_path_factory.mktemp("depth")) as site:
+        site.add(*SYMBOL)
+        for exchange_id, symbol in SYMBOL.items():
+            want(exchange_id, symbol)
+        site.start(**PATIENCE)
+        site.wait_for_streams(*SYMBOL, seconds=30)
+        yield site
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        site.stop_all()
+        cursor.execute("TRUNCATE collectors_orderbook, collectors_trade, exchanges_exchange CASCADE")
+
+
+@pytest.fixture
+def site(streams: Site, db: None) -> Site:
+    streams.sandbox.heal()
+    streams.wait_for_streams(*SYMBOL, seconds=30)
+    began = time.time()
+    for exchange_id in SYMBOL:
+        wait_for_both(streams, exchange_id, since=began)
+    return streams
+
+
+def committed(work: Callable[[], object]) -> None:
+    """Over a connection of its own: a test's is never committed."""
+
+    def do() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(do).result()
+
+
+def want(exchange_id: str, *symbols: str) -> None:
+    committed(lambda: _want(exchange_id, *symbols))
+
+
+def _want(exchange_id: str, *symbols: str) -> None:
+    markets = {"markets": list(symbols), "seconds": 1}
+    Exchange.objects.filter(pk=exchange_id).update(depth={"books": {**markets, "levels": LEVELS}, "trades": markets})
+
+
+def books(exchange_id: str, *, since: float = 0.0, symbol: str = "") -> list[OrderBookSnapshot]:
+    found = OrderBookSnapshot.objects.filter(pipeline__market__exchange_id=exchange_id)
+    rows = found.filter(pipeline__market__symbol=symbol or SYMBOL[exchange_id]).order_by("received_at")
+    return [row for row in rows if row.received_at.timestamp() > since]
+
+
+def trades(exchange_id: str, *, since: float = 0.0, symbol: str = "") -> list[PublicTrade]:
+    found = PublicTrade.objects.filter(pipeline__market__exchange_id=exchange_id)
+    rows = found.filter(pipeline__market__symbol=symbol or SYMBOL[exchange_id]).order_by("traded_at")
+    return [row for row in rows if row.received_at.timestamp() > since]
+
+
+def wait_for_both(site: Site, exchange_id: str, *, since: float, symbol: str = "", seconds: float = 12) -> None:
+    site.wait_until(
+        lambda: (
+            len(books(exchange_id, since=since, symbol=symbol)) > 0
+            and len(trades(exchange_id, since=since, symbol=symbol)) > 0
+        ),
+        seconds=seconds,
+        what=f"books and trades of {exchange_id} {symbol}",
+    )
+
+
+def ask_by_rest(exchange_id: str, *, is_forced: bool = False) -> None:
+    """What beat's task does."""
+    if is_forced:
+        committed(lambda: DepthSeries.objects.filter(exchange_id=exchange_id).update(next_at=clock.now()))
+    committed(lambda: collect.collect(exchange_id, clock=clock.now, seconds=5))
+
+
+def asked(site: Site, exchange_id: str, *, since: float) -> list[str]:
+    found = site.sandbox.requests_of(exchange_id, since=since)
+    words = ("depth", "Depth", "aggTrades", "Trades", "product_book", "/ticker")
+    return [
+        each["path"]
+        for each in found
+        if each["method"] == "GET" and REST_PATHS[exchange_id] in each["path"] and each["path"].endswith(words)
+    ]
+
+
+def truth(exchange_id: str, second: int) -> tuple[View, Any]:
+    exchange = next(each for each in Exchanges(30).all() if each.id == exchange_id)
+    view = View(exchange_id, exchange.markets, second, second, second)
+    return view, exchange.markets[IDS[exchange_id]]
+
+
+def shown(exchange_id: str, second: int) -> tuple[list[float], ...]:
+    view, market = truth(exchange_id, second)
+    book = view.book(market, LEVELS)
+    sides = (book.bids, book.asks)
+    return tuple([float(level[part]) for level in side] for side in sides for part in (0, 1))
+
+
+@pytest.mark.parametrize("exchange_id", SYMBOL)
+def test_stored_books_are_what_the_exchange_showed_in_some_second_just_before(site: Site, exchange_id: str) -> None:
+    began = time.time()
+    site.wait_until(lambda: len(books(exchange_id, since=began)) >= 3, seconds=12, what="three books")
+
+    for row in books(exchange_id, since=began):
+        stored = (row.bid_prices, row.bid_amounts, row.ask_prices, row.ask_amounts)
+        received = int(row.received_at.timestamp())
+        seconds = [row.sequence] if exchange_id == "binance" else [received, received - 1]
+        assert stored in [shown(exchange_id, second) for second in seconds]
+
+
+@pytest.mark.parametrize("exchange_id", SYMBOL)
+def test_stored_trades_are_what_happened_at_their_seconds(site: Site, exchange_id: str) -> None:
+    began = time.time()
+    site.wait_until(lambda: len(trades(exchange_id, since=began)) >= 3, seconds=12, what="three trades")
+
+    for row in trades(exchange_id, since=began):
+        second = int(row.traded_at.timestamp())
+        view, market = truth(exchange_id, second)
+        [happened] = view.trades(market, 1)
+        assert (row.trade_id, row.price, row.amount) == (str(second), float(happened.price), float(happened.amount))
+        assert row.side == ("buy" if happened.is_buy else "sell")
+        assert row.number == (second if exchange_id in COUNTED else None)
+
+
+@pytest.mark.parametrize("exchange_id", COUNTED)
+def test_a_trade_that_stream_and_requests_both_bring_is_stored_once(site: Site, exchange_id: str) -> None:
+    began = time.time()
+    for _ in range(4):
+        ask_by_rest(exchange_id, is_forced=True)
+
+    assert len(asked(site, exchange_id, since=began)) >= 4
+    site.wait_until(lambda: len(trades(exchange_id, since=began)) >= 3, seconds=8, what="trades after it")
+    numbers = [row.number for row in trades(exchange_id)]
+    assert len(numbers) == len(set(numbers))
+    for _ in range(3):
+        ask_by_rest(exchange_id)  # fills what was missed between the two
+    holes = TradeHole.objects.filter(pipeline__market__exchange_id=exchange_id)
+    missing = {number for hole in holes.filter(state="open") for number in range(hole.first_number, hole.last_number)}
+    stored = {row.number for row in trades(exchange_id)}
+    assert set(range(int(began), max(stored))) <= stored | missing
+
+
+@pytest.mark.parametrize("exchange_id", COUNTED)
+def test_requests_leave_to_the_stream_what_it_delivers(site: Site, exchange_id: str) -> None:
+    ask_by_rest(exchange_id)  # holes that are still open
+    committed(TradeHole.objects.all().delete)
+    began = time.time()
+    while time.time() - began < 3.5:
+        ask_by_rest(exchange_id)
+        time.sleep(0.25)
+
+    assert asked(site, exchange_id, since=began) == []
+    assert len(books(exchange_id, since=began)) >= 2
+
+
+@pytest.mark.parametrize("exchange_id", COUNTED)
+def test_a_silent_stream_is_replaced_by_requests_and_comes_back(site: Site, exchange_id: str) -> None:
+    began = time.time()
+    site.sandbox.fault(exchange_id, "ws_silence", params={"channels": BESIDES_TICKERS})
+
+    def is_asked() -> bool:
+        ask_by_rest(exchange_id)
+        runs = DepthRun.objects.filter(exchange=exchange_id, requests__gt=0, rows_stored__gt=0)
+        return {run.kind for run in runs if run.started_at.timestamp() > began} == {"books", "trades"}
+
+    site.wait_until(is_asked, seconds=12, what="rows by requests")
+    assert site.switches(exchange_id, since=began) == []  # tickers went on
+
+    site.sandbox.heal()
+    healed = time.time()
+    runs = DepthRun.objects.filter(exchange=exchange_id, requests=0, rows_stored__gt=0)
+    site.wait_until(
+        lambda: {run.kind for run in runs.all() if run.started_at.timestamp() > healed} == {"books", "trades"},
+        seconds=15,
+        what="rows by the stream",
+    )
+
+
+def test_a_connection_of_books_that_ends_is_made_anew_without_the_tickers(site: Site) -> None:
+    began = time.time()
+    site.sandbox.fault("binance", "ws_close", path=BESIDE_BINANCES_TICKERS, count=1)
+
+    site.wait_until(lambda: len(site.connections("binance", since=began)) >= 1, seconds=8, what="another connection")
+
+    assert [each["path"] for each in site.connections("binance", since=began)] == ["/ws/1"]
+    wait_for_both(site, "binance", since=time.time())
+    assert site.switches("binance", since=began) == []
+
+
+@pytest.mark.parametrize("exchange_id", ["coinbase", "kraken"])
+def test_a_shared_connection_that_ends_brings_back_both(site: Site, exchange_id: str) -> None:
+    began = time.time()
+    site.sandbox.fault(exchange_id, "ws_close", count=1)
+
+    site.wait_until(lambda: len(site.switches(exchange_id, since=began)) == 2, seconds=15, what="off and on")
+
+    wait_for_both(site, exchange_id, since=time.time())
+
+
+@pytest.mark.parametrize("exchange_id", COUNTED)
+def test_another_setting_is_obeyed_and_the_tickers_stay(site: Site, exchange_id: str) -> None:
+    other = SYMBOL[exchange_id].replace("BTC", "ETH")
+    began = time.time()
+    try:
+        want(exchange_id, other)
+        wait_for_both(site, exchange_id, since=began, symbol=other)
+        changed = time.time() + 0.5
+        site.wait_until(lambda: len(books(exchange_id, since=changed, symbol=other)) > 1, seconds=8, what="two more")
+        assert books(exchange_id, since=changed) == []
+        assert trades(exchange_id, since=changed) == []
+        assert site.switches(exchange_id, since=began) == []
+        assert site.connections(exchange_id, since=began) == []
+    finally:
+        want(exchange_id, SYMBOL[exchange_id])
+
+
+def test_nothing_is_stored_under_a_generation_that_has_passed(site: Site) -> None:
+    generation = Worker.objects.get(pk="binance").generation
+    plan = streamed.plan("binance", generation - 1, now=clock.now())
+    assert plan is not None
+    book = OrderBook(((99.0, 1.0),), ((101.0, 1.0),), None, time.time())
+
+    with pytest.raises(Superseded):
+        streamed.save_books(plan, {"BTC/USDT": book}, now=clock.now())
+
+
+def test_a_crossed_book_is_put_aside_with_the_reason(site: Site) -> None:
+    began = time.time()
+    site.sandbox.fault(
+        "kraken", "override", path="ws.kraken", params={"symbol": "BTC/USD", "field": "bid", "value": "999999"}
+    )
+
+    runs = DepthRun.objects.filter(exchange="kraken", kind="books", rows_quarantined__gt=0)
+    site.wait_until(
+        lambda: any(run.started_at.timestamp() > began for run in runs.all()), seconds=10, what="a book put aside"
+    )
+
+    assert "crossed" in runs.latest("started_at").quarantine[0]["reason"]
+
+
+def test_logs_hold_no_traceback(site: Site) -> None:
+    for path in Path(site.logs).glob("*.log"):
+        assert "depth_failed" not in path.read_text()

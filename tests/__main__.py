@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from typing import IO
 
 WIRE = ("tests/feeds", "tests/native", "tests/sandbox")
-PAGES = ("tests/admin", "tests/api", "tests/documents", "tests/access")
+PAGES = ("tests/admin", "tests/api", "tests/documents", "tests/access", "tests/board")
+STREAMS = ("tests/streaming", "tests/ledger", "tests/depth")
 PARTS = {
-    "rules": ["-m", "not system", *(f"--ignore={folder}" for folder in (*WIRE, *PAGES))],
+    "rules": ["-m", "not system", *(f"--ignore={folder}" for folder in (*WIRE, *PAGES, *STREAMS))],
     "feeds-and-pages": ["-m", "not system", *WIRE, *PAGES],
+    "streams-and-limits": ["-m", "not system", *STREAMS],
     "running-system": ["-m", "system"],
 }
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed; every other one is no matter of load

@@ -24,7 +24,7 @@ def test_eight_greedy_processes_stay_within_the_limit_and_live_polls_lose_no_slo
 
 
 def test_one_refusal_stops_all_of_them_within_a_second_for_as_long_as_it_says(crowd: Crowd) -> None:
-    crowd.sandbox.fault("luno", "status", count=1, path="trades", params={"code": 429, "retry_after": 3})
+    crowd.sandbox.fault("luno", "status", count=1, params={"code": 429, "retry_after": 3})
     crowd.wait_for(lambda: 429 in _statuses(crowd), seconds=5, what="a refusal")
     refused_at = next(row["at"] for row in crowd.sandbox.requests_of("luno") if row["status"] == 429)
 

@@ -163,6 +163,8 @@ def test_stored_trades_are_what_happened_at_their_seconds(site: Site, exchange_i
         assert (row.trade_id, row.price, row.amount) == (str(second), float(happened.price), float(happened.amount))
         assert row.side == ("buy" if happened.is_buy else "sell")
         assert row.number == (second if exchange_id in COUNTED else None)
+    holes = TradeHole.objects.filter(pipeline__market__exchange_id=exchange_id)
+    assert [hole for hole in holes if hole.detected_at.timestamp() > began] == []  # a batch follows the one before
 
 
 @pytest.mark.parametrize("exchange_id", COUNTED)
@@ -238,6 +240,7 @@ def test_a_shared_connection_that_ends_brings_back_both(site: Site, exchange_id:
     site.wait_until(lambda: len(site.switches(exchange_id, since=began)) == 2, seconds=15, what="off and on")
 
     wait_for_both(site, exchange_id, since=time.time())
+    assert [transport for transport, _ in site.switches(exchange_id, since=began)] == ["poll", "stream"]
 
 
 @pytest.mark.parametrize("exchange_id", COUNTED)

@@ -55,11 +55,14 @@ def streams(talker: Sandbox, django_db_setup: None, django_db_blocker: Any, tmp_
 
 
 @pytest.fixture
-def site(streams: Site, db: None) -> Site:
+def site(streams: Site, db: None, request: pytest.FixtureRequest) -> Site:
+    """Healthy where the test looks: at one exchange, or at all."""
     streams.sandbox.heal()
-    streams.wait_for_streams(*SYMBOL, seconds=30)
+    callspec = getattr(request.node, "callspec", None)
+    exchange_ids = [callspec.params["exchange_id"]] if callspec else list(SYMBOL)
+    streams.wait_for_streams(*exchange_ids, seconds=30)
     began = time.time()
-    for exchange_id in SYMBOL:
+    for exchange_id in exchange_ids:
         wait_for_both(streams, exchange_id, since=began)
     return streams
 

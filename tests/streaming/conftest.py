@@ -71,12 +71,12 @@ class Site:
     logs: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def add(self, *exchange_ids: str, transport: str = "auto") -> None:
+    def add(self, *exchange_ids: str, transport: str = "auto", interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Made by the operators' verb; the first poll, as Celery would do it, brings the markets."""
         for exchange_id in exchange_ids:
             management.create(
                 exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
-                poll_interval_seconds=INTERVAL_SECONDS, transport=transport,
+                poll_interval_seconds=interval_seconds, transport=transport,
                 budget_units=1000, budget_seconds=1,  # twice a second is more than most of them allow
             )  # fmt: skip
         with ThreadPoolExecutor(len(exchange_ids)) as pool:

@@ -50,7 +50,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowNames:
-    """What the rows are called, sorted. One that `lasts` stays the same object until a name changes: a key for caches."""
+    """What the rows are called, sorted. One that `lasts` stays the same until a name changes: a key for caches."""
 
     names: tuple[tuple[str, ...], ...]
     lasts: bool = False

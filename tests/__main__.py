@@ -13,9 +13,9 @@ import tempfile
 from contextlib import ExitStack
 from typing import IO
 
-WIRE = ("tests/feeds", "tests/native", "tests/sandbox")
+WIRE = ("tests/feeds", "tests/sandbox")
 PAGES = ("tests/admin", "tests/api", "tests/documents", "tests/access", "tests/board")
-STREAMS = ("tests/streaming", "tests/ledger", "tests/depth")
+STREAMS = ("tests/streaming", "tests/ledger", "tests/depth", "tests/native")
 PARTS = {
     "rules": ["-m", "not system", *(f"--ignore={folder}" for folder in (*WIRE, *PAGES, *STREAMS))],
     "feeds-and-pages": ["-m", "not system", *WIRE, *PAGES],

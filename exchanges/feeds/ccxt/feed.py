@@ -76,7 +76,7 @@ class CcxtFeed:
             has={name: bool(value) for name, value in client.has.items()},
             timeframes=tuple(client.timeframes or ()),
             rate_limit_ms=float(client.rateLimit),
-            rate_window_seconds=window_seconds(self.spec.exchange_id, client.rollingWindowSize),
+            rate_window_seconds=window_seconds(client.id, client.rollingWindowSize),
         )
 
     def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:

@@ -65,12 +65,12 @@ def quirk_of(exchange_id: str) -> Quirk:
 # ccxt gives every venue a window of 60 s unless its class says another; these really document a minute.
 CCXT_WINDOW_MS = 60_000.0
 COUNTED_BY_THE_MINUTE = frozenset(
-    {"binance", "binancecoinm", "binanceus", "binanceusdm", "bitvavo", "hyperliquid", "luno", "prediction:binance"}
+    {"binance", "binancecoinm", "binanceus", "binanceusdm", "bitvavo", "hyperliquid", "luno"}
 )
 
 
-def window_seconds(exchange_id: str, ccxt_window_ms: float) -> float | None:
+def window_seconds(ccxt_id: str, ccxt_window_ms: float) -> float | None:
     """The time over which the venue counts requests; None where ccxt knows only how fast they may follow."""
-    if exchange_id in COUNTED_BY_THE_MINUTE:
+    if ccxt_id in COUNTED_BY_THE_MINUTE:
         return 60.0
     return ccxt_window_ms / 1000 if ccxt_window_ms not in (0.0, CCXT_WINDOW_MS) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -42,13 +42,27 @@ class Field:
 
     def store(self, exchange_id: str, at: datetime, *, without: Sequence[int] = (), price: float = 100.0) -> None:
         """One good poll, received at `at`."""
-        permit = _permit(exchange_id)
-        quotes = [
+        quotes = self._quotes(exchange_id, at, without, price)
+        assert store.finish(_permit(exchange_id), _cycle(at, "stored", accepted=quotes)) == len(quotes)
+
+    def begin_to_store(self, exchange_id: str, at: datetime) -> Callable[[], int | None]:
+        """A good poll that has its permit; the rest of it may run in a thread."""
+        permit, quotes = _permit(exchange_id), self._quotes(exchange_id, at)
+
+        def store_it() -> int | None:
+            try:
+                return store.finish(permit, _cycle(at, "stored", accepted=quotes))
+            finally:
+                connection.close()
+
+        return store_it
+
+    def _quotes(self, exchange_id: str, at: datetime, without: Sequence[int] = (), price: float = 100.0) -> list[Row]:
+        return [
             Row(number, quote(received_at=at.timestamp(), last=price))
             for number in self.pipelines[exchange_id]
             if number not in without
         ]
-        assert store.finish(permit, _cycle(at, "stored", accepted=quotes)) == len(quotes)
 
     def fail(self, exchange_id: str, at: datetime, outcome: str, *, pause_seconds: float | None = None) -> None:
         """One poll that brought nothing. The pause is recorded; PostgreSQL's own clock is not the test's."""

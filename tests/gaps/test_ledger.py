@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection, transaction
 
 from collectors import sweep
 from collectors.models import Gap, Pipeline, Worker
@@ -259,3 +262,31 @@ def test_taking_a_market_out_does_not_hide_its_silence_before(field_):
     (gap,) = Gap.objects.all()
     assert (gap.pipeline_id, gap.started_at) == (field_.pipelines["kraken"][0], start)
     assert gap.ended_at == start + timedelta(seconds=100)
+
+
+def test_a_gap_opened_while_the_row_that_is_in_time_is_being_stored_is_withdrawn(field_: Field) -> None:
+    """The batch has begun and waits for its worker's row; the sweep that holds it finds the silence too long."""
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(minutes=5)
+    field_.store("kraken", start)
+    storing = field_.begin_to_store("kraken", start + timedelta(seconds=2 * INTERVAL - 1))
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Worker.objects.select_for_update().get(pk="kraken")
+        stored = pool.submit(storing)
+        wait_for_a_waiting_statement()
+        assert sweep.open_gaps(start + timedelta(seconds=2 * INTERVAL + 1)) == 2
+
+    assert stored.result() == 2
+    assert not Gap.objects.exists()
+    assert set(Pipeline.objects.values_list("gap_open", "gaps_24h")) == {(False, 0)}
+
+
+def wait_for_a_waiting_statement() -> None:
+    give_up_at = time.monotonic() + 10
+    while time.monotonic() < give_up_at:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waits")

@@ -66,10 +66,11 @@ UPDATE collectors_pipeline AS p SET gaps_24h = greatest(0, p.gaps_24h - gone.gap
 FROM gone JOIN locked ON locked.market_id = gone.pipeline_id WHERE p.market_id = gone.pipeline_id
 """
 
-# A gap that lost its pipeline's mark would stay open for ever; the pipeline's newest row says where it ended.
+# A gap that lost its pipeline's mark would stay open for ever; it ended at the first row after its beginning.
 END_ORPHANS = """
 UPDATE collectors_gap AS g
-SET ended_at = greatest(g.started_at + interval '1 microsecond', coalesce(p.received_at, g.started_at)),
+SET ended_at = coalesce((SELECT min(t.received_at) FROM collectors_tick AS t
+                         WHERE t.pipeline_id = g.pipeline_id AND t.received_at > g.started_at), p.received_at),
     is_judged = false
 FROM collectors_pipeline AS p
 WHERE p.market_id = g.pipeline_id AND g.ended_at IS NULL AND NOT p.gap_open AND p.received_at > g.started_at

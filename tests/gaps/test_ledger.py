@@ -230,6 +230,7 @@ def test_a_gap_that_lost_its_pipelines_mark_is_ended_where_rows_went_on(field_):
     Pipeline.objects.update(gap_open=False)
     Worker.objects.update(resumed_at=start + timedelta(seconds=30))
     field_.store("kraken", start + timedelta(seconds=40))
+    field_.store("kraken", start + timedelta(seconds=50))
 
     assert sweep.end_orphans() == 1
 

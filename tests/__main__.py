@@ -2,7 +2,7 @@
 
 Each part boots servers of its own. Output comes part by part, the first one as it runs. What failed is run once more,
 alone: tests that kill real processes and wait for them depend on how busy the machine is. A test that fails twice
-has failed; one that passes then is shown in both runs.
+has failed; one that passes then is shown in both runs. Wrong data are never excused (tests/promises.py).
 """
 
 from __future__ import annotations

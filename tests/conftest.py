@@ -8,7 +8,17 @@ import pytest
 
 from exchanges.feeds import close_feeds
 from marketmon.lib import valkey
+from tests import promises
 from tests.sandbox_client import Sandbox, running_sandbox
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    promises.note(item, call)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.exitstatus = promises.exit_code(session, exitstatus)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 import requests
 
+from tests import promises
 from tests.sandbox_client import PROJECT, Sandbox, free_port, wait_for_http
 from tests.servers import system_home
 
@@ -87,6 +88,10 @@ class System:
         assert pids, f"no process matches {pattern}"
         os.kill(pids[0], signal.SIGKILL)
 
+    def verify(self) -> None:
+        """`manage.py verify`. Raises BrokenPromise."""
+        promises.verify(clean_environment() | {"MARKETMON_HOME": str(self.home)})
+
     def admin(self) -> AdminSession:
         secrets = self.environment("secrets.env")
         return AdminSession(self.url, secrets["ADMIN_USERNAME"], secrets["ADMIN_PASSWORD"])
@@ -138,11 +143,14 @@ class AdminSession(requests.Session):
         return answer
 
 
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
+
+
 @pytest.fixture(scope="session")
 def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     logs, port, sandbox_port = tmp_path_factory.mktemp("system"), free_port(), free_port()
-    environment = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
-    environment |= {
+    environment = clean_environment() | {
         "PORT": str(port),
         "SANDBOX_PORT": str(sandbox_port),
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),

@@ -1,0 +1,30 @@
+"""`manage.py verify`: is everything stored as it must be? Read-only, at any time, on the running system."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from collectors import invariants
+from marketmon.lib import clock
+
+
+class Command(BaseCommand):
+    help = "Checks what is stored against what must always be true of it. Reads only; ends with 1 if something is not."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--hours", type=float, default=24.0, help="look back so far (default 24)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        broken = 0
+        for kept in invariants.check(since=clock.now() - timedelta(hours=options["hours"])):
+            broken += kept.offences > 0
+            verdict = self.style.ERROR(f"{kept.offences:>6} x NOT") if kept.offences else self.style.SUCCESS("ok")
+            self.stdout.write(f"{verdict}  {kept.promise}")
+            for example in kept.examples:
+                self.stdout.write(f"      {example}")
+        if broken:
+            raise CommandError(f"{broken} of {len(invariants.PROMISES)} promises are broken; nothing was changed")

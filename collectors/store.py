@@ -68,7 +68,8 @@ QUOTES = f"""
     WHEN MATCHED AND (p.received_at IS NULL OR p.received_at < s.received_at) THEN UPDATE SET
         received_at = s.received_at, exchange_at = s.exchange_at,
         last = s.last, bid = s.bid, ask = s.ask, high = s.high, low = s.low,
-        base_volume = s.base_volume, quote_volume = s.quote_volume,
+        base_volume = s.base_volume,
+        quote_volume = COALESCE(s.quote_volume, p.quote_volume),  -- some streams tell none
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
                           THEN s.received_at ELSE p.changed_at END,
         gaps_24h = p.gaps_24h + CASE

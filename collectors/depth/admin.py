@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
+from exchanges import depth_settings
 from exchanges.models import Exchange, Market
 from marketmon.admin import MachineAdmin, cut, since, utc, word_filter
 
@@ -182,7 +183,12 @@ class DepthSeriesAdmin(MachineAdmin):
 
     @display(description="market")
     def what(self, series: DepthSeries) -> str:
-        return series.market.symbol if series.market else "all perpetuals"
+        if series.market:
+            return series.market.symbol
+        if series.kind == DepthKind.FUNDING:
+            return "perpetuals"
+        wanted = {each.kind: each for each in depth_settings.parse(series.exchange.depth)}.get(series.kind)
+        return f"the {wanted.top} largest" if wanted else "no longer wanted"
 
     @display(description="last stored", header=True)
     def stored(self, series: DepthSeries) -> tuple[str, str]:

@@ -139,7 +139,7 @@ def _remember_failure(turn: Turn, one: DepthSeries, wanted: Wanted, error: FeedE
 def _collect_book(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
     """Raises FeedError; BadReply for a book that is not sound."""
     feed = _feed(turn, BOOKS)
-    symbol = _symbol(one)
+    symbol = _symbol(one, wanted)
     book = feed.fetch_order_book(symbol, depth=wanted.levels, **_bounds(turn, feed))
     fault = rules.fault_of(book, now=clock().timestamp())
     if not fault:
@@ -153,7 +153,7 @@ def _collect_book(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[
 def _collect_trades(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
     """Raises FeedError; BadReply for an answer without a single trade."""
     feed = _feed(turn, TRADES)
-    symbol = _symbol(one)
+    symbol = _symbol(one, wanted)
     page = feed.fetch_trade_page(symbol, span=None, limit=TRADE_PAGE, **_bounds(turn, feed))
     if not page.trades and not page.rejected:
         raise BadReply(f"{turn.exchange.id} answered no trades of {symbol}; treated as a bad reply")
@@ -203,9 +203,12 @@ def _bounds(turn: Turn, feed: Feed) -> dict[str, Any]:
     return {"deadline_seconds": turn.deadline_seconds, "may_call": gate}
 
 
-def _symbol(one: DepthSeries) -> str:
+def _symbol(one: DepthSeries, wanted: Wanted) -> str:
     if one.market is None:
-        raise Unsupported(f"{one.exchange_id}: no market to ask for")
+        raise Unsupported(
+            f"{one.exchange_id} tells no volumes, so that its {wanted.top} largest markets are not known: "
+            f"name them in markets, instead of top"
+        )
     return one.market.symbol
 
 

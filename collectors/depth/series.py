@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import F
+from django.db.models.functions import Coalesce
 
 from exchanges import depth_settings
 from exchanges.depth_settings import FUNDING, Wanted
@@ -14,6 +15,8 @@ from exchanges.models import Exchange, Market
 from .models import DepthSeries
 
 PERPETUALS = ("swap", "future")
+# What a market trades in a day, in its quote currency; worth what it costs now where only amounts are told.
+TRADED = Coalesce(F("pipeline__quote_volume"), F("pipeline__base_volume") * F("pipeline__last"))
 EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to the millisecond
 PATIENCE_SHARE = 0.5  # of an interval: a stream's row may come that much late
 LONGEST_PAUSE = timedelta(minutes=10)
@@ -77,12 +80,16 @@ def perpetuals(exchange: Exchange, wanted: Wanted) -> dict[str, int]:
 
 
 def _markets(exchange: Exchange, wanted: Wanted) -> set[int | None]:
-    """Numbers of the markets that have a series each; of funding there is one for all."""
+    """Numbers of the markets that have a series each; of funding there is one for all. None also stands for the largest
+    where the exchange has told nothing to know them by: that series says why there are none."""
     if wanted.kind == FUNDING:
         return {None}
     collected = Market.objects.collected().filter(exchange=exchange)
     named = set(collected.filter(symbol__in=wanted.markets).values_list("id", flat=True)) if wanted.markets else set()
     if not wanted.top:
         return set(named)
-    measured = collected.filter(Q(pipeline__quote_volume__gt=0)).order_by("-pipeline__quote_volume", "symbol")
-    return {*named, *measured.values_list("id", flat=True)[: wanted.top]}
+    measured = collected.alias(traded=TRADED).filter(traded__gt=0).order_by("-traded", "symbol")
+    largest = measured.values_list("id", flat=True)[: wanted.top]
+    if not largest and collected.filter(pipeline__received_at__isnull=False).exists():
+        return {*named, None}
+    return {*named, *largest}

@@ -286,7 +286,9 @@ class Session:
                     self._buffer.setdefault(quote.symbol, quote)
         if shadow.is_due(now, self.wish, has_quiet=self._has_quiet) and not self._must_not_ask():
             assert self._permit is not None
-            shadow.ask(now, self.wish, list(self._markets.pipelines), self._permit.generation)
+            pipelines = self._markets.pipelines
+            unmeasured = shadows.unmeasured(self._latest, pipelines)
+            shadow.ask(now, self.wish, list(pipelines), self._permit.generation, unmeasured)
 
     def _has_quiet(self) -> bool:
         assert self._markets is not None

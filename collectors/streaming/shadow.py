@@ -40,9 +40,11 @@ class Shadow:
         self._looked_at = now
         return has_quiet()
 
-    def ask(self, now: float, wish: Wish, symbols: Collection[str], generation: int) -> None:
+    def ask(
+        self, now: float, wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
+    ) -> None:
         self._asked_at = now
-        self._under_way = self._threads.start_slow(writer.compare, wish, symbols, generation)
+        self._under_way = self._threads.start_slow(writer.compare, wish, symbols, generation, unmeasured)
 
     def answer(self, wish: Wish) -> Poll | None:
         """The poll that has ended meanwhile. Raises Throttled; any other failure decides nothing."""
@@ -68,6 +70,15 @@ def judge(pushed: Mapping[str, Quote], poll: Poll) -> None:
 def quiet_ones(pushed: Mapping[str, Quote], poll: Poll, *, interval_seconds: float) -> list[Quote]:
     """A stream sends nothing of a market where nothing happens; the poll has its price all the same."""
     return [quote for quote in poll.quotes if is_quiet(pushed.get(quote.symbol), quote.received_at, interval_seconds)]
+
+
+def unmeasured(pushed: Mapping[str, Quote], pipelines: Mapping[str, int]) -> dict[str, int]:
+    """Pipelines of the markets whose volume the stream does not tell."""
+    return {
+        symbol: pipelines[symbol]
+        for symbol, quote in pushed.items()
+        if quote.quote_volume is None and symbol in pipelines
+    }
 
 
 def is_quiet(known: Quote | None, at: float, interval_seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
+from django.db import connection, transaction
 
 from collectors import gaps, ingest, lease, ledger, markets, quality, store
 from collectors.breaker import Health
@@ -24,6 +26,10 @@ from marketmon.lib import clock
 log = structlog.get_logger(__name__)
 
 MOST_REJECTED = 100
+NOTE_VOLUMES = """
+UPDATE collectors_pipeline AS p SET quote_volume = told.volume
+FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.market_id = told.pipeline_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +137,27 @@ def open_dial_gate(wish: Wish) -> ledger.RequestGate:
     return ledger.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
 
 
-def compare(wish: Wish, symbols: Collection[str], generation: int) -> Poll:
-    """A poll beside the stream, under the stream's lease. Raises FeedError."""
+def compare(wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
+    """A poll beside the stream, under the stream's lease. What it tells of the volumes of `unmeasured` pipelines, of
+    which the stream tells none, is kept. Raises FeedError."""
     feed = open_feed(wish.spec, market_cache=markets.ValkeyMarketCache())
     exchange = Exchange.objects.get(pk=wish.exchange_id)
     may_call = ledger.open_gate(exchange, feed.capabilities, priority=ledger.Priority.SHADOW, generation=generation)
-    return feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
+    poll = feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
+    told = {unmeasured[quote.symbol]: quote.quote_volume for quote in poll.quotes if quote.symbol in unmeasured}
+    volumes = {pk: volume for pk, volume in told.items() if volume is not None and 0 <= volume < math.inf}
+    if volumes:
+        _note_volumes(wish.exchange_id, generation, volumes)
+    return poll
+
+
+def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, float]) -> None:
+    """By pipeline. The worker's row is locked first, as by every cycle: the pipelines' rows have no order."""
+    with transaction.atomic():
+        worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id, generation=generation)
+        if worker.first() is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(NOTE_VOLUMES, [list(volumes), list(volumes.values())])
 
 
 def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:

@@ -15,6 +15,8 @@ MARKET_QUIET = "market quiet"
 DELISTED = "delisted"
 UNKNOWN = "unknown"
 
+AWAITED = "awaited"  # in the place of an outcome: the poll whose rows ended the silence, until it was answered
+LISTENED = "websocket"  # the correlation id of a stream's runs: their rows came all the while, not at their end
 LEAST_SHARE = 0.5  # of a silence: what explains less of it did not cause it
 CAUSE_OF_OUTCOME = {
     "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
@@ -48,8 +50,8 @@ def cause_of(last_outcome: str) -> tuple[str, str]:
 class Evidence:
     """What is known of one silence.
 
-    `seconds` are by the outcome of the run that covers them: until the next run, but no longer than its pause or two
-    intervals. What no run covers, nobody collected. `counts` are the runs.
+    `seconds` are by the outcome of the run that covers them: until the next run, but no longer than itself, its pause
+    or two intervals. What no run covers, nobody collected. `counts` are the runs.
     """
 
     length_seconds: float
@@ -66,7 +68,7 @@ def judge(evidence: Evidence) -> tuple[str, str]:
     if evidence.delisted_at is not None:
         return DELISTED, f"the exchange no longer lists this market since {evidence.delisted_at:%Y-%m-%d %H:%M:%S} UTC"
     absent = _absent_seconds(evidence)
-    failed = {name: seconds for name, seconds in evidence.seconds.items() if name != "stored"}
+    failed = {name: seconds for name, seconds in evidence.seconds.items() if name not in ("stored", AWAITED)}
     stored = evidence.seconds.get("stored", 0.0)
     if absent > 0 and absent >= max([stored, sum(failed.values())]):
         runs = sum(evidence.counts.values())
@@ -104,6 +106,8 @@ def _of_one_market(evidence: Evidence) -> tuple[str, str]:
         return UNKNOWN, f"its quotes were quarantined {times}: {evidence.quarantine_reason}"
     if stored:
         return MARKET_QUIET, f"{_counted(stored, 'cycle')} stored other markets, the exchange sent nothing of this one"
+    if AWAITED in evidence.seconds:
+        return UNKNOWN, f"the cycle that ended it took {evidence.seconds[AWAITED]:.1f} s of {_length(evidence)}"
     return UNKNOWN, f"no run explains {_length(evidence)}"
 
 

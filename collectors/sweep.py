@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from collectors import freshness
-from collectors.gaps import GAP_INTERVALS, Evidence, cause_of, judge
+from collectors.gaps import AWAITED, GAP_INTERVALS, LISTENED, Evidence, cause_of, judge
 from collectors.models import Cursor, Transition, Worker
 from collectors.status import facts
 
@@ -87,16 +87,20 @@ JOIN exchanges_market AS m ON m.id = g.pipeline_id
 GROUP BY 1, 2, g.ended_at ORDER BY min(g.id) LIMIT %(most)s
 """
 
-# Each run covers the time until the next one, but no more than its pause or two intervals.
+# Each run covers the time until the next one, but no more than itself, its pause or two intervals. The poll that ended
+# the silence says nothing of it until it was answered.
 COVERED = f"""
-SELECT s.number, r.outcome, count(*), sum(extract(epoch FROM r.covered))
+SELECT s.number, r.word, count(*), sum(extract(epoch FROM r.covered))
 FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
             %(intervals)s::float8[]) AS s (number, exchange, started_at, ended_at, seconds)
 CROSS JOIN LATERAL (
-    SELECT outcome, least(
-        greatest(retry_at, started_at + {GAP_INTERVALS} * s.seconds * interval '1 second'),
-        lead(started_at, 1, s.ended_at) OVER (ORDER BY started_at), s.ended_at) - started_at AS covered
+    SELECT CASE WHEN outcome = 'stored' AND finished_at >= s.ended_at - interval '1 millisecond'
+                     AND correlation_id <> '{LISTENED}' THEN '{AWAITED}' ELSE outcome END AS word,
+           least(
+               greatest(retry_at, finished_at, started_at + {GAP_INTERVALS} * s.seconds * interval '1 second'),
+               lead(started_at, 1, s.ended_at) OVER (ORDER BY started_at), s.ended_at) - started_at AS covered
     FROM collectors_run
+    CROSS JOIN LATERAL (SELECT started_at + duration_ms * interval '1 millisecond') AS f (finished_at)
     WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at - interval '1 millisecond'
 ) AS r GROUP BY 1, 2
 """

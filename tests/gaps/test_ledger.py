@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from collectors import sweep
-from collectors.models import Gap, Pipeline, Worker
+from collectors.models import Gap, Pipeline, Run, Worker
 from exchanges import management
 from exchanges.models import Market
 from tests.gaps.conftest import INTERVAL, Field, gaps_of, live_moments
@@ -170,6 +170,37 @@ def test_one_failed_poll_after_a_long_absence_does_not_make_it_the_exchanges_fau
     assert {gap.cause for gap in Gap.objects.all()} == {"our outage"}
 
 
+@pytest.mark.parametrize(
+    ("correlation_id", "cause"), [("", "exchange outage"), ("websocket", "market quiet")], ids=["a poll", "a stream"]
+)
+def test_a_poll_that_took_long_to_end_a_silence_did_not_store_other_markets_during_it(field_, correlation_id, cause):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+    field_.fail("kraken", start + timedelta(seconds=10), "unreachable")
+    field_.store("kraken", start + timedelta(seconds=50))
+    Run.objects.filter(started_at=start + timedelta(seconds=50)).update(
+        started_at=start + timedelta(seconds=20), duration_ms=30_000, correlation_id=correlation_id
+    )
+
+    sweep.judge_gaps(start + timedelta(seconds=51))
+
+    assert {gap.cause for gap in Gap.objects.all()} == {cause}
+
+
+def test_a_poll_that_failed_after_long_was_under_way_all_the_while(field_):
+    field_.add("kraken", 2)
+    start = field_.begun + timedelta(hours=1)
+    field_.store("kraken", start)
+    field_.fail("kraken", start + timedelta(seconds=10), "unreachable")
+    Run.objects.filter(outcome="unreachable").update(duration_ms=70_000)
+    field_.store("kraken", start + timedelta(seconds=100))
+
+    sweep.judge_gaps(start + timedelta(seconds=101))
+
+    assert {gap.cause for gap in Gap.objects.all()} == {"exchange outage"}
+
+
 def test_a_pause_that_the_exchange_asked_for_is_not_our_absence(field_):
     field_.add("kraken", 2)
     start = field_.begun + timedelta(hours=1)
@@ -202,8 +233,6 @@ def test_a_market_that_is_delisted_while_silent_says_so(field_):
 
 
 def test_a_market_whose_quotes_were_bad_is_not_called_quiet(field_):
-    from collectors.models import Run
-
     field_.add("kraken", 2)
     start = field_.begun + timedelta(hours=1)
     bad = field_.pipelines["kraken"][0]

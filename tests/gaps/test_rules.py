@@ -39,6 +39,21 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
             "unknown",
             "quarantined 9 times: bid",
         ),
+        (
+            evidence(
+                100,
+                seconds={"unreachable": 5, "awaited": 60, "stored": 4},
+                counts={"unreachable": 1, "awaited": 1, "stored": 1},
+            ),
+            "our outage",
+            "nobody collected for 11 s",
+        ),
+        (
+            evidence(100, seconds={"unreachable": 15, "awaited": 60}, counts={"unreachable": 1, "awaited": 1}),
+            "exchange outage",
+            "1 cycle unreachable",
+        ),
+        (evidence(100, seconds={"awaited": 90}, counts={"awaited": 1}), "unknown", "took 90.0 s"),
         (evidence(100, delisted_at=NOW), "delisted", "no longer lists"),
     ],
     ids=[
@@ -52,6 +67,9 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         "refused",
         "others came",
         "others came and its quotes were bad",
+        "nobody came before the poll that ended it",
+        "it failed before the poll that ended it",
+        "a poll that took long",
         "delisted",
     ],
 )

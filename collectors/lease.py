@@ -21,6 +21,7 @@ from marketmon.lib import valkey
 
 LEASE_MARGIN_SECONDS = 2.0  # what storing may take after the deadline of the fetch
 SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must not poll twice
+LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since
 GENERATION_TTL_SECONDS = 86_400
 
 TAKE = """
@@ -32,9 +33,10 @@ FROM exchanges_exchange AS e
 WHERE e.id = %(exchange)s AND w.exchange_id = e.id
   AND e.enabled AND NOT e.blacklisted
   AND (%(despite_pause)s OR w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
-  AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
-  AND (%(repeat)s OR w.cycle_started_at IS NULL
-       OR w.cycle_started_at < clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds))
+  AND (w.lease_until IS NULL OR w.lease_until NOT BETWEEN clock_timestamp()
+                                                  AND clock_timestamp() + make_interval(secs => %(longest)s))
+  AND (%(repeat)s OR w.cycle_started_at IS NULL OR w.cycle_started_at NOT BETWEEN
+       clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds) AND clock_timestamp())
 RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.heartbeat_at, w.resumed_at, w.last_outcome,
           w.stored_count, w.markets_version, w.markets_loaded_at, w.status
 """
@@ -71,6 +73,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         "exchange": exchange_id,
         "lease_seconds": lease_seconds + LEASE_MARGIN_SECONDS,
         "soonest": SOONEST_REPEAT,
+        "longest": LONGEST_LEASE_SECONDS,
         "repeat": repeat,
         "despite_pause": despite_pause,
     }

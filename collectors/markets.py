@@ -214,17 +214,18 @@ WHERE exchange_id = %(exchange)s
 RETURNING markets_version
 """
 
-# Rows are locked in the order in which a poll locks them.
+# Rows are locked in the order in which a poll locks them. All are written, so that a sweep that began before us looks
+# at them again, and finds no silence from before.
 END_GAPS_OF_STOPPED = """
-WITH silent AS (
-    UPDATE collectors_pipeline AS p SET gap_open = false
-    FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND gap_open
-          ORDER BY market_id FOR UPDATE) AS stopped
-    WHERE p.market_id = stopped.market_id
+WITH stopped AS (
+    UPDATE collectors_pipeline AS p SET gap_open = false, resumed_at = %(now)s
+    FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
+          ORDER BY market_id FOR UPDATE) AS locked
+    WHERE p.market_id = locked.market_id
     RETURNING p.market_id
 )
-UPDATE collectors_gap AS g SET ended_at = %(now)s FROM silent
-WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
+UPDATE collectors_gap AS g SET ended_at = %(now)s FROM stopped
+WHERE g.pipeline_id = stopped.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
 """
 
 RESUME = """
@@ -242,6 +243,7 @@ WITH silent AS (
     RETURNING p.market_id
 )
 UPDATE collectors_gap AS g
-SET ended_at = %(now)s, cause = 'delisted', evidence = 'the exchange no longer lists this market'
+SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'), cause = 'delisted',
+    evidence = 'the exchange no longer lists this market'
 FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
 """

@@ -227,6 +227,9 @@ class Gap(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["pipeline", "started_at"], name="gap_once"),
+            models.UniqueConstraint(
+                fields=["pipeline"], condition=models.Q(ended_at__isnull=True), name="gap_one_running"
+            ),
             models.CheckConstraint(
                 condition=models.Q(ended_at__isnull=True) | models.Q(ended_at__gt=models.F("started_at")),
                 name="gap_has_length",
@@ -239,7 +242,6 @@ class Gap(models.Model):
                 fields=["pipeline"], condition=models.Q(state__in=["open", "filling"]), name="gap_to_fill"
             ),
             models.Index(fields=["id"], condition=models.Q(is_judged=False), name="gap_to_judge"),
-            models.Index(fields=["pipeline"], condition=models.Q(ended_at__isnull=True), name="gap_running"),
         ]
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
 COPY = f"COPY stage_quotes ({rows.COLUMNS}) FROM STDIN (FORMAT binary)"
 
 SILENCE = "s.received_at - greatest(p.received_at, p.resumed_at, s.resumed_at)"
+CLOCKS_DIFFER = "interval '1 minute'"  # by less, even between hosts that nobody looks after
 LIMIT = f"{GAP_INTERVALS} * p.expected_seconds * interval '1 second'"
 
 FENCED = """
@@ -44,19 +45,18 @@ WITH fenced AS (
         stored_at = COALESCE(%(stored_at)s, stored_at),
         stored_count = COALESCE(%(stored_count)s, stored_count),
         error_count = %(error_count)s, strikes = %(strikes)s, last_outcome = %(outcome)s,
-        -- a stream keeps what somebody else was told meanwhile
-        retry_at = CASE WHEN %(keep_seconds)s IS NOT NULL AND retry_at > %(finished_at)s
-                        THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
+        -- nobody begins in a pause: one that still runs was told to somebody else meanwhile
+        retry_at = CASE WHEN retry_at > %(finished_at)s THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
         last_error = CASE WHEN %(error)s = '' THEN last_error ELSE %(error)s END,
         last_error_at = CASE WHEN %(error)s = '' THEN last_error_at ELSE %(finished_at)s END,
         status = %(status)s,
         status_since = CASE WHEN status = %(status)s THEN status_since ELSE %(finished_at)s END
     WHERE exchange_id = %(exchange)s AND generation = %(generation)s AND lease_token = %(token)s
-    RETURNING exchange_id, resumed_at
+    RETURNING exchange_id, resumed_at, old.status AS status_before, old.heartbeat_at AS heartbeat_before
 ), turned AS (
     INSERT INTO collectors_transition (exchange_id, happened_at, from_status, to_status, reason)
-    SELECT exchange_id, %(finished_at)s, %(status_before)s, %(status)s, %(error)s FROM fenced
-    WHERE %(status_before)s <> %(status)s
+    SELECT exchange_id, %(finished_at)s, status_before, %(status)s, %(error)s FROM fenced
+    WHERE status_before <> %(status)s
 )
 """
 
@@ -65,13 +65,15 @@ QUOTES = f"""
     MERGE INTO collectors_pipeline AS p
     USING (SELECT s.*, f.resumed_at FROM stage_quotes AS s CROSS JOIN fenced AS f) AS s
     ON p.market_id = s.pipeline_id
-    WHEN MATCHED AND (p.received_at IS NULL OR p.received_at < s.received_at) THEN UPDATE SET
+    -- a row from the future was stamped by a clock that ran ahead; until that moment it would hide all others
+    WHEN MATCHED AND (p.received_at IS NULL OR p.received_at < s.received_at
+                      OR p.received_at > %(finished_at)s + {CLOCKS_DIFFER}) THEN UPDATE SET
         received_at = s.received_at, exchange_at = s.exchange_at,
         last = s.last, bid = s.bid, ask = s.ask, high = s.high, low = s.low,
         base_volume = s.base_volume,
         quote_volume = COALESCE(s.quote_volume, p.quote_volume),  -- some streams tell none
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
-                          THEN s.received_at ELSE p.changed_at END,
+                          THEN s.received_at ELSE least(p.changed_at, s.received_at) END,
         gaps_24h = p.gaps_24h + CASE
             WHEN {SILENCE} > {LIMIT}
             THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
@@ -89,14 +91,13 @@ QUOTES = f"""
     INSERT INTO collectors_gap (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at)
     SELECT market_id, silent_since, ended_at,
            greatest(1, round(extract(epoch FROM ended_at - silent_since) / expected_seconds) - 1)::int,
-           CASE WHEN %(heartbeat_before)s IS NULL
-                     OR %(heartbeat_before)s < silent_since + expected_seconds * interval '1 second'
-                THEN 'our outage' ELSE %(cause)s END,
-           CASE WHEN %(heartbeat_before)s IS NULL
-                     OR %(heartbeat_before)s < silent_since + expected_seconds * interval '1 second'
-                THEN 'no cycle was finished during the silence' ELSE %(evidence)s END,
+           CASE WHEN is_ours THEN 'our outage' ELSE %(cause)s END,
+           CASE WHEN is_ours THEN 'no cycle was finished during the silence' ELSE %(evidence)s END,
            %(finished_at)s
-    FROM merged WHERE is_gap AND NOT is_first
+    FROM (SELECT m.*, COALESCE(f.heartbeat_before < m.silent_since + m.expected_seconds * interval '1 second', true)
+                 AS is_ours
+          FROM merged AS m CROSS JOIN fenced AS f) AS ended
+    WHERE is_gap AND NOT is_first
     ON CONFLICT (pipeline_id, started_at) DO UPDATE
         SET ended_at = excluded.ended_at, missed_count = excluded.missed_count, is_judged = false
         WHERE collectors_gap.ended_at IS NULL
@@ -137,8 +138,6 @@ PARAMETERS = {
     "exchange": "text",
     "generation": "int",
     "token": "uuid",
-    "heartbeat_before": "timestamptz",
-    "status_before": "text",
     "started_at": "timestamptz",
     "finished_at": "timestamptz",
     "duration_ms": "int",
@@ -238,8 +237,6 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "exchange": permit.exchange.id,
         "generation": permit.generation,
         "token": str(permit.token),
-        "heartbeat_before": permit.heartbeat_at,
-        "status_before": permit.status,
         "started_at": cycle.started_at,
         "finished_at": cycle.finished_at,
         "duration_ms": round((cycle.finished_at - cycle.started_at).total_seconds() * 1000),

@@ -23,6 +23,8 @@ GAP_CURSOR = "gaps_24h"
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
+# The lock on the exchange keeps out operators' verbs, which hold it, and makes PostgreSQL look again at one that was
+# changed after this statement's snapshot: else a gap would be opened behind a stop's back.
 OPEN_GAPS = f"""
 WITH silent AS MATERIALIZED (
     SELECT p.market_id, greatest(p.received_at, p.resumed_at, w.resumed_at) AS silent_since, p.expected_seconds,
@@ -36,7 +38,7 @@ WITH silent AS MATERIALIZED (
       AND greatest(p.resumed_at, w.resumed_at)
           < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
     ORDER BY p.market_id
-    FOR UPDATE OF p SKIP LOCKED
+    FOR UPDATE OF p SKIP LOCKED FOR SHARE OF e SKIP LOCKED
 ), marked AS (
     UPDATE collectors_pipeline AS p SET gap_open = true, gaps_24h = p.gaps_24h + 1
     FROM silent AS s WHERE p.market_id = s.market_id
@@ -51,7 +53,7 @@ FROM (SELECT *, COALESCE(heartbeat_at < silent_since + expected_seconds * interv
       FROM silent) AS s
 LEFT JOIN (SELECT * FROM unnest(%(outcomes)s::text[], %(causes)s::text[], %(evidences)s::text[])
            AS c (outcome, cause, evidence)) AS c ON c.outcome = s.last_outcome
-ON CONFLICT (pipeline_id, started_at) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 
 FORGET_OLD_GAPS = """
@@ -70,7 +72,8 @@ FROM gone JOIN locked ON locked.market_id = gone.pipeline_id WHERE p.market_id =
 END_ORPHANS = """
 UPDATE collectors_gap AS g
 SET ended_at = coalesce((SELECT min(t.received_at) FROM collectors_tick AS t
-                         WHERE t.pipeline_id = g.pipeline_id AND t.received_at > g.started_at), p.received_at),
+                         WHERE t.pipeline_id = g.pipeline_id AND t.origin = 0 AND t.received_at > g.started_at),
+                        p.received_at),
     is_judged = false
 FROM collectors_pipeline AS p
 WHERE p.market_id = g.pipeline_id AND g.ended_at IS NULL AND NOT p.gap_open AND p.received_at > g.started_at
@@ -282,9 +285,8 @@ def turn_workers(now: datetime) -> int:
 def _turn(worker: Worker, status: str, reason: str, now: datetime) -> int:
     """One winner: whoever changes the row from the old status writes the transition."""
     with transaction.atomic():
-        won = Worker.objects.filter(pk=worker.pk, status=worker.status, heartbeat_at=worker.heartbeat_at).update(
-            status=status, status_since=now
-        )
+        seen = {"status": worker.status, "heartbeat_at": worker.heartbeat_at, "generation": worker.generation}
+        won = Worker.objects.filter(pk=worker.pk, **seen).update(status=status, status_since=now)
         if won:
             Transition.objects.create(
                 exchange_id=worker.pk, happened_at=now, from_status=worker.status, to_status=status, reason=reason

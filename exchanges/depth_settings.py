@@ -12,6 +12,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from exchanges.market_filter import are_names
+
 BOOKS, TRADES, FUNDING = "books", "trades", "funding"
 KINDS = (BOOKS, TRADES, FUNDING)
 KEYS = {
@@ -23,7 +25,6 @@ USUAL_SECONDS = {BOOKS: 10.0, TRADES: 10.0, FUNDING: 60.0}
 USUAL_LEVELS = 10
 MOST_LEVELS = 100
 MOST_MARKETS = 200  # each is a request of its own
-NAME_CHARACTERS = 100
 LEAST_SECONDS, MOST_SECONDS = 1.0, 3600.0
 
 
@@ -69,7 +70,7 @@ def _wanted(kind: str, given: Mapping[str, Any]) -> Wanted:
 def _validate(kind: str, given: Any) -> None:
     if not isinstance(given, dict) or set(map(str, given)) - set(KEYS[kind]):
         raise ValidationError(f"{kind} is an object with some of {', '.join(KEYS[kind])}.")
-    if not _are_names(given.get("markets") or []):
+    if not are_names(given.get("markets") or [], most=MOST_MARKETS):
         raise ValidationError(f"{kind}: markets is a list of up to {MOST_MARKETS} symbols.")
     _validate_whole(f"{kind}: top", given.get("top"), MOST_MARKETS)
     _validate_whole(f"{kind}: levels", given.get("levels"), MOST_LEVELS)
@@ -87,11 +88,3 @@ def _validate(kind: str, given: Any) -> None:
 def _validate_whole(name: str, value: Any, most: int) -> None:
     if value is not None and (type(value) is not int or not 1 <= value <= most):
         raise ValidationError(f"{name} is a whole number from 1 to {most}.")
-
-
-def _are_names(names: Any) -> bool:
-    return (
-        isinstance(names, list)
-        and len(names) <= MOST_MARKETS
-        and all(isinstance(name, str) and 0 < len(name) <= NAME_CHARACTERS for name in names)
-    )

@@ -58,16 +58,17 @@ def validate(wanted: Any) -> None:
     if strangers:
         raise ValidationError(f"A market filter has quotes, symbols and top, no {strangers[0][:50]!r}.")
     for key in ("quotes", "symbols"):
-        if not _are_names(wanted.get(key, [])):
+        if not are_names(wanted.get(key, []), most=MOST_NAMES):
             raise ValidationError(f"{key} is a list of up to {MOST_NAMES} names.")
     top = wanted.get("top")
     if top is not None and (type(top) is not int or not 1 <= top <= 1_000_000):
         raise ValidationError("top is a whole number from 1.")
 
 
-def _are_names(names: Any) -> bool:
-    return (
-        isinstance(names, list)
-        and len(names) <= MOST_NAMES
-        and all(isinstance(name, str) and 0 < len(name) <= NAME_CHARACTERS for name in names)
-    )
+def are_names(names: Any, *, most: int) -> bool:
+    """A list of texts without control characters, which JSON may hold and PostgreSQL's JSON may not."""
+    return isinstance(names, list) and len(names) <= most and all(map(_is_name, names))
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= NAME_CHARACTERS and name.isprintable()

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 
 from access.addresses import caller_address
 from exchanges import management, tasks
-from exchanges.models import AuditEntry
+from exchanges.models import AuditEntry, Exchange
 from marketmon.lib import clock
 
 TASK_SECONDS = 60  # asked for by a page that nobody looks at any more, it is forgotten
@@ -27,14 +27,17 @@ Verb = Callable[..., Any]
 # What each button does, and what the message says afterwards.
 VERBS: dict[str, tuple[Verb, str]] = {
     "blacklist": (management.blacklist, "{} is blacklisted: nobody calls it any more."),
-    "lift": (management.lift, "{} is off the blacklist; it is polled again within one interval."),
+    "lift": (management.lift, "{} is off the blacklist."),
     "disable": (management.disable, "{} is disabled: nobody calls it any more."),
-    "enable": (management.enable, "{} is enabled; it is polled again within one interval."),
+    "enable": (management.enable, "{} is enabled."),
     "restart": (management.restart, "{}'s worker is restarted with a clean record."),
     "remove": (management.remove, "{} is removed. Its history stays, and adding it brings it back."),
     "blacklist market": (management.blacklist_market, "{} is blacklisted: its quotes are not stored any more."),
     "lift market": (management.lift_market, "{} is off the blacklist: its quotes are stored again."),
 }
+
+
+STARTS = ("lift", "enable")
 
 
 def call(request: HttpRequest) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def carry_out(request: HttpRequest, verb: str, *place: str, **details: Any) -> b
     if outcome is False:
         messages.info(request, _nothing_done(verb, name))
         return True
-    messages.success(request, with_undo(request, done.format(name), verb, place[0], context["now"]))
+    said = done.format(name) + (_what_follows(place[0]) if verb in STARTS else "")
+    messages.success(request, with_undo(request, said, verb, place[0], context["now"]))
     if isinstance(outcome, management.Stopped) and not outcome.was_delivered:
         messages.warning(request, f"{name}: one request was already on its way; its answer will not be stored.")
     if verb == "lift":
@@ -102,6 +106,16 @@ def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:
         messages.error(request, "The queue cannot be reached, so nothing was started. Try again in a moment.")
         return False
     return True
+
+
+def _what_follows(exchange_id: str) -> str:
+    """One obstacle less is not always the last."""
+    exchange = Exchange.objects.get(pk=exchange_id)
+    if exchange.is_collected:
+        return " It is polled again within one interval."
+    if exchange.removed_at is not None:
+        return " It stays removed: add it to collect it again."
+    return f" It stays {'blacklisted' if exchange.blacklisted else 'disabled'}, so nobody calls it."
 
 
 def _nothing_done(verb: str, name: str) -> str:

@@ -14,7 +14,7 @@ from unfold.decorators import action, display
 from exchanges import management
 from exchanges.admin.acting import call
 from exchanges.admin.dialogs import ConfirmForm
-from exchanges.management.undo import OPPOSITES, UNDO_WITHIN
+from exchanges.management.undo import OPPOSITES, UNDO_WITHIN, find_lost
 from exchanges.models import AuditEntry
 from marketmon.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_filter
 from marketmon.lib import clock
@@ -35,9 +35,7 @@ def may_undo(entry: AuditEntry, request: HttpRequest, now: datetime) -> bool:
     """Fit for lists: it does not ask whether something newer stands in the way."""
     is_young = now - entry.happened_at <= UNDO_WITHIN
     is_open = entry.changed and entry.undone_at is None and entry.verb in OPPOSITES
-    if entry.verb == "configure" and "credentials" in entry.why.split(", "):
-        return False  # old ones are not kept
-    return is_young and is_open and request.user.has_perm(_permission(entry))
+    return is_young and is_open and not find_lost(entry) and request.user.has_perm(_permission(entry))
 
 
 def row_of(entry: AuditEntry, request: HttpRequest, now: datetime) -> dict[str, Any]:
@@ -93,7 +91,7 @@ class AuditAdmin(MachineAdmin):
 
     @display(description="before")
     def was_before(self, entry: AuditEntry) -> str:
-        """What undoing needs; an old proxy's password is none of anybody's business."""
+        """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
         return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
 
     @display(description="exchange")

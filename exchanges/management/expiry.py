@@ -18,9 +18,10 @@ def lift_expired(now: datetime) -> int:
 
     One entry that cannot be lifted does not hold up the others; it is tried again by the next pulse.
     """
-    here = BlacklistEntry.objects.filter(exchange__removed_at__isnull=True)
     markets_here = MarketBlacklistEntry.objects.filter(market__exchange__removed_at__isnull=True)
-    due = [(verbs.lift_expired_entry, pk) for pk in here.past_expiry(now).values_list("pk", flat=True)]
+    due = [
+        (verbs.lift_expired_entry, pk) for pk in BlacklistEntry.objects.past_expiry(now).values_list("pk", flat=True)
+    ]
     due += [
         (market_verbs.lift_expired_market_entry, pk)
         for pk in markets_here.past_expiry(now).values_list("pk", flat=True)

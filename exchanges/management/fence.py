@@ -56,11 +56,12 @@ class Stopped:
     was_delivered: bool
 
 
-def locked(exchange_id: str) -> Exchange:
+def locked(exchange_id: str, *, even_removed: bool = False) -> Exchange:
     # Two verbs at once would each decide on what the other is changing; the row lock puts them in order.
     # "No key": a poll that holds its worker's row must still be able to refer to this one.
     try:
-        return Exchange.objects.known().select_for_update(no_key=True).get(pk=exchange_id)
+        exchanges = Exchange.objects.all() if even_removed else Exchange.objects.known()
+        return exchanges.select_for_update(no_key=True).get(pk=exchange_id)
     except Exchange.DoesNotExist:
         raise NotFound(f"worker for exchange {exchange_id} not found") from None
 

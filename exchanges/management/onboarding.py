@@ -5,6 +5,7 @@ Exchanges are asked outside of transactions, under the same lease as polls, and 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from exchanges.feeds.base import Capabilities, FeedError
 from exchanges.management import fence, verbs
 from exchanges.management.fence import Refused
 from exchanges.models import Exchange, Market
+from marketmon.redaction import hide_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ SETTINGS = (
     "ca_file",
 )
 WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
+ADDRESS_RULES = {"base_url": addresses.check_base_url, "proxy": addresses.check_proxy}
 PATIENCE_SECONDS = 3.0  # for a poll that is just running
 RELOADS_AT_ONCE = 6
 
@@ -104,6 +107,7 @@ def add(
 def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: datetime, origin: str = "") -> list[str]:
     """Sets what differs and gives the names of it; the running loop is replaced only where it must be."""
     changes = _cleaned(wanted)
+    _check_new_addresses(exchange_id, changes)
     with transaction.atomic():
         exchange = fence.locked(exchange_id)
         before = {name: getattr(exchange, name) for name in changes}
@@ -112,12 +116,12 @@ def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: date
             return []
         for name in differing:
             setattr(exchange, name, changes[name])
-        _check(exchange, differing)
+        _check_values(exchange, differing)
         exchange.save(update_fields=differing)
-        shown = {name: before[name] for name in differing if name != "credentials"}
         fence.record(
-            "configure", by=by, now=now, exchange=exchange_id, origin=origin, before=shown, why=", ".join(differing)
-        )
+            "configure", by=by, now=now, exchange=exchange_id, origin=origin, why=", ".join(differing),
+            before=_without_secrets({name: before[name] for name in differing}),
+        )  # fmt: skip
         _carry_through(exchange, set(differing), now)
     log.info("exchange_configured", exchange=exchange_id, by=by, settings=differing)
     return differing
@@ -171,7 +175,8 @@ def refresh(*, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[
 def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> Report:
     fields = _cleaned(wanted)
     exchange = Exchange(id=exchange_id, **fields)
-    _check(exchange, list(fields))
+    _check_values(exchange, list(fields))
+    _check_addresses(fields)
     report = connectivity.check(
         exchange, market_count=None, budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS, gate=_open_gate
     )
@@ -275,7 +280,13 @@ def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _check(exchange: Exchange, names: Sequence[str]) -> None:
+def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit keeps: a proxy without its password, and nothing of credentials."""
+    kept = {name: value for name, value in values.items() if name != "credentials"}
+    return kept | ({"proxy": hide_secrets(kept["proxy"])} if "proxy" in kept else {})
+
+
+def _check_values(exchange: Exchange, names: Sequence[str]) -> None:
     """Raises Invalid. Only what was named is judged: an older row may be stricter than it was made."""
     others = {field.name for field in Exchange._meta.fields} - set(names)
     try:
@@ -283,14 +294,26 @@ def _check(exchange: Exchange, names: Sequence[str]) -> None:
         exchange.full_clean(exclude=others, validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         raise Invalid(error.message_dict) from error
-    for name, rule in (("base_url", addresses.check_base_url), ("proxy", addresses.check_proxy)):
-        if name in names:
-            try:
-                rule(getattr(exchange, name))
-            except addresses.Unsafe as fault:
-                raise Invalid({name: [str(fault)]}) from fault
+    for name in names:  # not a number is neither under the least nor over the most
+        value = getattr(exchange, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Invalid({name: ["This is no number."]})
     if "poll_interval_seconds" in names:
         _check_interval(exchange)
+
+
+def _check_new_addresses(exchange_id: str, changes: Mapping[str, Any]) -> None:
+    """Before the exchange is locked: names are looked up, and a name server may take its time. Raises Invalid."""
+    stored = Exchange.objects.known().filter(pk=exchange_id).values(*ADDRESS_RULES).first() or {}
+    _check_addresses({name: value for name, value in changes.items() if stored.get(name) != value})
+
+
+def _check_addresses(wanted: Mapping[str, Any]) -> None:
+    for name in ADDRESS_RULES.keys() & wanted.keys():
+        try:
+            ADDRESS_RULES[name](str(wanted[name] or ""))
+        except addresses.Unsafe as fault:
+            raise Invalid({name: [str(fault)]}) from fault
 
 
 def _check_interval(exchange: Exchange) -> None:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from exchanges.management import market_verbs, onboarding, verbs
 from exchanges.management.fence import NotFound, Refused
 from exchanges.models import AuditEntry
+from marketmon.redaction import HIDDEN
 
 UNDO_WITHIN = timedelta(minutes=10)
 
@@ -27,13 +28,22 @@ def find_obstacle(entry: AuditEntry, *, now: datetime) -> str:
         return f"{entry.verb} changed nothing that could be undone"
     if entry.undone_at is not None:
         return "it was undone already"
-    if entry.verb == "configure" and "credentials" in entry.why.split(", "):
-        return "old credentials are not kept, so nothing can bring them back"
+    if find_lost(entry):
+        return f"{find_lost(entry)}, so nothing can bring them back"
     if now - entry.happened_at > UNDO_WITHIN:
         return "it is more than ten minutes old"
     if later_entries(entry).exists():
         return f"{entry.exchange} was changed again since; undo that first"
     return ""
+
+
+def find_lost(entry: AuditEntry) -> str:
+    """What undoing would need and the audit does not hold; empty when it holds all."""
+    if entry.verb != "configure":
+        return ""
+    if "credentials" in entry.why.split(", "):
+        return "old credentials are not kept"
+    return "old passwords of proxies are not kept" if HIDDEN in str(entry.before.get("proxy", "")) else ""
 
 
 def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEntry:

@@ -80,9 +80,12 @@ def blacklist_ahead(
 
 
 def lift(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> None:
-    """Takes an exchange off the blacklist; collection resumes at once, and the silence was no gap."""
+    """Takes an exchange off the blacklist; collection resumes at once, and the silence was no gap.
+
+    A removed one too, which stays removed: while it is on the blacklist nobody can add it again.
+    """
     with transaction.atomic():
-        exchange = fence.locked(exchange_id)
+        exchange = fence.locked(exchange_id, even_removed=True)
         before = _take_off(exchange, by=by, now=now) if exchange.blacklisted else {}
         fence.record(
             "lift", by=by, now=now, exchange=exchange_id, why=reason, origin=origin, before=before,
@@ -95,7 +98,7 @@ def lift_expired_entry(entry_id: int, *, now: datetime) -> bool:
     """Lifts one whose time is over; False when an operator has changed it meanwhile."""
     with transaction.atomic():
         exchange_id = BlacklistEntry.objects.values_list("exchange_id", flat=True).get(pk=entry_id)
-        exchange = fence.locked(exchange_id)
+        exchange = fence.locked(exchange_id, even_removed=True)
         if not BlacklistEntry.objects.past_expiry(now).filter(pk=entry_id).exists():
             return False
         before = _take_off(exchange, by="expiry", now=now)

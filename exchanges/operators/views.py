@@ -232,12 +232,12 @@ class OperatorViews(ViewSet):
             return self._lift_market(request, exchange, now)
         exchange_id = known_id_of(exchange, title, now)
         words: dict[str, str] = {}
-        if Exchange.objects.known().filter(pk=exchange_id).exists():
+        if Exchange.objects.filter(pk=exchange_id).exists():
             try:
                 management.lift(exchange_id, **call_facts(request, now))
                 words = management.check(exchange_id, occasion="lift", now=now).words()
             except management.NotFound:
-                words = {}  # removed a moment ago
+                words = {}  # a removed one is not checked
         body = {
             "message": f"Exchange {exchange_id} removed from blacklist",
             "blacklistedExchanges": catalogue.blacklisted_ids(),

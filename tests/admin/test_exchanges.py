@@ -287,3 +287,22 @@ def test_beats_page_says_when_but_not_what(operator: Client, world: Fill) -> Non
     assert task.interval.every == 60
     assert Exchange.objects.get(pk="kraken").poll_interval_seconds == 60
     assert operator.get("/admin/django_celery_beat/periodictask/add/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("obstacles", "verb", "said"),
+    [
+        ({"blacklisted": True}, "lift", "polled again within one interval"),
+        ({"blacklisted": True, "enabled": False}, "lift", "It stays disabled"),
+        ({"blacklisted": True, "enabled": False}, "enable", "It stays blacklisted"),
+    ],
+    ids=["the last obstacle", "one of two lifted", "one of two enabled"],
+)
+def test_a_message_promises_no_poll_while_something_else_forbids_it(
+    operator: Client, world: Fill, obstacles: dict[str, bool], verb: str, said: str
+) -> None:
+    Exchange.objects.filter(pk="kraken").update(**obstacles)
+
+    page = operator.post(f"/admin/exchanges/exchange/kraken/{verb}/", {"_form_submitted": "True"}, follow=True)
+
+    assert said in page.content.decode()

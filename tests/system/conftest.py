@@ -80,8 +80,12 @@ class System:
 
     def pids(self, pattern: str) -> list[int]:
         """Children of the supervisor whose command line matches, parents before their own children."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child.pid for child in found if re.search(pattern, " ".join(child.cmdline()))]
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # pool processes come and go
+                if re.search(pattern, " ".join(child.cmdline())):
+                    found.append(child.pid)
+        return found
 
     def kill(self, pattern: str) -> None:
         pids = self.pids(pattern)

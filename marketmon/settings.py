@@ -1,4 +1,4 @@
-"""Every setting, top to bottom; each environment variable is read once, here. docs/operations.md explains them."""
+"""Every setting, top to bottom; each environment variable is read once, here. docs/settings.md explains them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ CREDIT_RETENTION_DAYS = env.int("CREDIT_RETENTION_DAYS", 400)
 REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")
 VALKEY_TIMEOUT_SECONDS = env.float("VALKEY_TIMEOUT_SECONDS", 1.0)
 
-# --- Celery (the reason for each value: docs/operations.md) --------------------------------------------------------------
+# --- Celery (the reason for each value: docs/settings.md) --------------------------------------------------------------
 CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True

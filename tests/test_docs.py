@@ -1,9 +1,13 @@
-"""What the pages say is true: every setting is explained, and no page names one that does not exist."""
+"""What the pages say is true: every setting is explained, and nothing is named that does not exist."""
 
 import re
 from pathlib import Path
 
+import pytest
+from django.core.management import get_commands
+
 PROJECT = Path(__file__).resolve().parent.parent
+PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 READ_BY_SETTINGS = re.compile(r"""env\.\w+\(\s*["']([A-Z_]+)["']""")
 # Read by the supervisor and the Makefile, before Django.
 READ_BEFORE = {"MARKETMON_HOME", "PORT", "SANDBOX", "WORKER_CONCURRENCY"}
@@ -15,7 +19,7 @@ def settings_read() -> set[str]:
 
 def settings_explained() -> set[str]:
     """What stands in the first column of a table; some rows explain two."""
-    text = (PROJECT / "docs/operations.md").read_text()
+    text = (PROJECT / "docs/settings.md").read_text()
     first_cells = re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)
     return {name for cell in first_cells for name in re.findall(r"`([A-Z_]+)`", cell)}
 
@@ -28,9 +32,25 @@ def test_every_explained_setting_exists():
     assert settings_explained() - settings_read() == set()
 
 
-def test_the_readme_stays_short_and_its_links_lead_somewhere():
-    text = (PROJECT / "README.md").read_text()
+def test_the_readme_stays_short():
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 80
 
-    assert len(text.splitlines()) <= 80
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (PROJECT / target).exists(), target
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_a_pages_links_lead_somewhere_and_its_commands_exist(page):
+    text = page.read_text()
+
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    commands = {*get_commands(), "check"}
+    assert set(re.findall(r"manage\.py ([a-z]+)", text)) <= commands
+    targets = set(re.findall(r"^([a-z0-9]+):.*##", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9]+)", text)) <= targets
+
+
+def test_every_page_is_found_from_the_readme():
+    told = (PROJECT / "README.md").read_text() + "".join(page.read_text() for page in PAGES[2:])
+
+    for page in PAGES[2:]:
+        path = page.relative_to(PROJECT / "docs").as_posix()
+        assert f"]({path})" in told or f"](docs/{path})" in told, path

@@ -21,9 +21,20 @@ def main(arguments: list[str]) -> int:
     terminal = Terminal(verbose=options.verbose)
     try:
         return Supervisor(read_settings(os.environ, with_sandbox=not options.no_sandbox), terminal).run()
-    except (RefusedError, ProgramMissingError, PermissionError, RuntimeError) as error:
+    except (RefusedError, ProgramMissingError, RuntimeError) as error:
         terminal.complain(f"{error}")
-        return 1
+    except OSError as error:  # a full disk, a home that is no folder, one that may not be written
+        terminal.complain(in_words(error))
+    return 1
+
+
+def in_words(error: OSError) -> str:
+    """Of what the system refused; our own refusals are words already."""
+    if error.filename is None:
+        return str(error)
+    return (
+        f"{error.filename}: {error.strerror}; see to it, or choose another folder with MARKETMON_HOME=/path/to/folder"
+    )
 
 
 if __name__ == "__main__":

@@ -28,12 +28,13 @@ class LogFile:
     def __init__(self, path: Path, max_bytes: int = FILE_MAX_BYTES) -> None:
         self.path = path
         self._max_bytes = max_bytes
-        self._file = path.open("ab")
-        path.chmod(0o600)
+        self._open()
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # a full disk must not stop whoever restarts the others
-            if self._file.tell() + len(data) > self._max_bytes:
+            if self._file.closed:  # by a rotation that could not be finished
+                self._open()
+            elif self._file.tell() + len(data) > self._max_bytes:
                 self._rotate()
             self._file.write(data)
             self._file.flush()
@@ -42,14 +43,17 @@ class LogFile:
         with contextlib.suppress(OSError):
             self._file.close()
 
+    def _open(self) -> None:
+        self._file = self.path.open("ab")
+        self.path.chmod(0o600)
+
     def _rotate(self) -> None:
         self._file.close()
         for number in range(OLD_FILES, 0, -1):
             source = self.path if number == 1 else self._old(number - 1)
             if source.exists():
                 source.replace(self._old(number))
-        self._file = self.path.open("ab")
-        self.path.chmod(0o600)
+        self._open()
 
     def _old(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")

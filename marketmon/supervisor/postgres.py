@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import signal
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,16 +91,12 @@ class Postgres:
         A file with a dead pid stays: PostgreSQL itself checks that none of its old backends is left.
         """
         pid = self._pid_in_file()
-        if pid is None or not _is_alive(pid):
+        if pid is None or not process.is_alive(pid):
             return
-        if str(self.data) not in process.command_line(pid):
+        if process.works_in(pid, self.data) or str(self.data) in process.command_line(pid):
+            process.end(pid, (signal.SIGINT, signal.SIGQUIT), patience_seconds=ORPHAN_PATIENCE_SECONDS)
+        else:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
-            return
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            if _wait_until_gone(pid, ORPHAN_PATIENCE_SECONDS):
-                return
 
     def is_ready(self, pid: int) -> bool:
         """The eighth line of the pid file says `ready`."""
@@ -128,22 +121,3 @@ def _refuse_other_version(version: Path) -> None:
             f"{version.parent} was written by PostgreSQL {found}, and PostgreSQL {MAJOR} is installed: dump it with "
             "the old release and load it into a new MARKETMON_HOME"
         )
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _wait_until_gone(pid: int, patience_seconds: float) -> bool:
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        if not _is_alive(pid):
-            return True
-        time.sleep(0.05)
-    return False

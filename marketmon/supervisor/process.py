@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -92,6 +93,42 @@ def kill_group(pid: int, number: signal.Signals) -> None:
     """The child leads a session of its own, so its pid names everything it left behind, too."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def end(pid: int, signals: Sequence[signal.Signals], *, patience_seconds: float) -> bool:
+    """Stops a process that is not our child, each signal being given its time. False when it outlives them all."""
+    for number in signals:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if _wait_until_gone(pid, patience_seconds):
+            return True
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _wait_until_gone(pid: int, patience_seconds: float) -> bool:
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        if not is_alive(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether this is where it works; true under the folder's new name too, unlike what its command line says."""
+    with contextlib.suppress(OSError):
+        return os.path.samefile(f"/proc/{pid}/cwd", folder)
+    return False
 
 
 def command_line(pid: int) -> str:

@@ -89,11 +89,13 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "stream": [sys.executable, "manage.py", "stream"],
     }
     grace_seconds = {"worker": 10.0}
+    # `prepare` has just run Django's checks; Celery's worker would run them again, before the first poll.
+    more = {"worker": {"CELERY_SKIP_CHECKS": "1"}}
     return {
         name: Spec(
             name=name,
             command=command,
-            environ=environ,
+            environ={**environ, **more.get(name, {})},
             cwd=home_files.PROJECT_DIR,
             stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
             restarts=name != "prepare",

@@ -187,6 +187,7 @@ def valkey_spec(server: valkey.Valkey) -> Spec:
         stop=((signal.SIGTERM, 10.0),),
         hurry=((signal.SIGTERM, 3.0),),
         account=server.site.account,
+        before_start=server.clear_the_way,
         pause_max_seconds=SERVER_PAUSE_MAX_SECONDS,
         expected_complaints=("overcommit",),
     )

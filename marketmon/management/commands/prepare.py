@@ -5,8 +5,9 @@ from io import StringIO
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from marketmon import home
 from marketmon.supervisor.settings import PROGRESS_MARK
@@ -14,9 +15,10 @@ from marketmon.supervisor.settings import PROGRESS_MARK
 
 class Command(BaseCommand):
     help = "Migrate, sync the schedule and first-run data, create the first administrator."
-    requires_system_checks = []
+    requires_system_checks = []  # asked below, and told in one line
 
     def handle(self, *_: Any, **__: Any) -> None:
+        refuse_wrong_settings()
         call_command("migrate", interactive=False, verbosity=0)
         self._progress("tables are up to date")
         sync_says = StringIO()
@@ -28,6 +30,13 @@ class Command(BaseCommand):
 
     def _progress(self, line: str) -> None:
         self.stdout.write(f"{PROGRESS_MARK}{line}")
+
+
+def refuse_wrong_settings() -> None:
+    """Here and not by every process that follows: a worker that cannot start would only be started again."""
+    wrong = [message for message in run_checks() if message.is_serious()]
+    if wrong:
+        raise CommandError(" ".join(f"{message.msg} {message.hint or ''}".strip() for message in wrong))
 
 
 def create_first_administrator() -> str | None:

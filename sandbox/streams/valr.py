@@ -1,5 +1,9 @@
 """VALR: a list of pairs for each event, which replaces the one before; pings as text; keyless for 15 minutes.
 
+Each pair is confirmed or refused; books come whole, when they change.
+{"type":"SUBSCRIBED","message":"NEW_TRADE:BTCZAR"}
+{"type":"AGGREGATED_ORDERBOOK_UPDATE","currencyPairSymbol":"BTCZAR","data":{"Asks":[{"side":"sell","quantity":"0.99","price":"1170500","currencyPair":"BTCZAR","orderCount":1}],"Bids":[],"LastChange":"2026-11-20T10:00:00.001Z","SequenceNumber":2907775}}
+{"type":"NEW_TRADE","currencyPairSymbol":"BTCZAR","data":{"price":"1170200","quantity":"0.01","currencyPair":"BTCZAR","tradedAt":"2026-11-20T10:00:00.393Z","takerSide":"buy","id":"01976898-0000-7000-8000-001795000000"}}
 {"type":"MARKET_SUMMARY_UPDATE","currencyPairSymbol":"BTCZAR","data":{"currencyPairSymbol":"BTCZAR","askPrice":"1170500","bidPrice":"1170000","lastTradedPrice":"1170200","previousClosePrice":"1165000","baseVolume":"12.34","quoteVolume":"14440000","highPrice":"1180000","lowPrice":"1160000","created":"2026-11-20T10:00:00.001Z","changeFromPrevious":"0.45","markPrice":"1170100"}}
 """
 
@@ -8,37 +12,80 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.market import Quote
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions
-from sandbox.venues.valr import iso
+from sandbox.market import Market, Quote
+from sandbox.streams import books
+from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.venues.valr import LEVELS, book_row, iso, trade_row
 from sandbox.view import View
 
-EVENT = "MARKET_SUMMARY_UPDATE"
+SUMMARY, BOOK, TRADE = "MARKET_SUMMARY_UPDATE", "AGGREGATED_ORDERBOOK_UPDATE", "NEW_TRADE"
+EVENTS = (SUMMARY, BOOK, TRADE)
 KEYLESS_SECONDS = 900.0
 
 
 def hear(view: View, subscriptions: Subscriptions, message: Message) -> list[Frame]:
     if is_ping(message):
-        return [{"type": "PONG"}]
-    wanted = message.get("subscriptions")
-    if message.get("type") != "SUBSCRIBE" or not isinstance(wanted, list):
-        return refuse(message)
-    if not all(isinstance(one, dict) and one.get("event") == EVENT for one in wanted):
-        return refuse(message)
-    for one in wanted:
-        pairs = one.get("pairs", list(view.markets))
-        subscriptions.topics = {(EVENT, str(pair)): None for pair in pairs}
-    return [{"type": "SUBSCRIBED"}]
+        return [{"type": "PONG"} if subscriptions.topics else {"type": "PONG", "message": "NO_SUBSCRIPTIONS"}]
+    if message.get("type") != "SUBSCRIBE":
+        return [{"type": "ERROR", "message": "Invalid message"}]
+    answers: list[Frame] = []
+    for event, pairs in _wanted(message, list(view.markets)):
+        answers += _subscribe(view, subscriptions, event, pairs)
+    return answers
 
 
-def refuse(_: Message) -> list[Frame]:
-    return [{"type": "INVALID_MESSAGE", "message": "Invalid subscription"}]
+def _subscribe(view: View, subscriptions: Subscriptions, event: str, pairs: list[str]) -> list[Frame]:
+    """The list replaces the event's list before, even where some of its pairs are refused."""
+    answers: list[Frame] = []
+    for topic in [topic for topic in subscriptions.topics if topic[0] == event and topic[1] not in pairs]:
+        subscriptions.drop(topic)
+        answers.append({"type": "UNSUBSCRIBED", "message": f"{event}:{topic[1]}"})
+    for pair in pairs:
+        if event not in EVENTS or pair not in view.markets or view.markets[pair].is_halted:
+            answers.append(_no(event, pair))
+            continue
+        if (event, pair) not in subscriptions.topics:
+            subscriptions.add((event, pair))
+        answers.append({"type": "SUBSCRIBED", "message": f"{event}:{pair}"})
+    return answers
+
+
+def refuse(message: Message) -> list[Frame]:
+    return [_no(event, pair) for event, pairs in _wanted(message, []) for pair in pairs]
 
 
 def frames(view: View, subscriptions: Subscriptions) -> Iterator[Frame]:
-    pairs = [pair for _, pair in subscriptions.topics]
+    pairs = [pair for event, pair in subscriptions.topics if event == SUMMARY]
     for id_, _, quote in view.tickers(pairs):
-        yield {"type": EVENT, "currencyPairSymbol": id_, "data": _summary(view, id_, quote)}
+        yield {"type": SUMMARY, "currencyPairSymbol": id_, "data": _summary(view, id_, quote)}
+    for topic in [topic for topic in subscriptions.topics if topic[0] != SUMMARY]:
+        market = view.markets.get(topic[1])
+        if market is None or market.is_halted:
+            continue
+        for data in _news(view, subscriptions, topic, market):
+            yield {"type": topic[0], "currencyPairSymbol": topic[1], "data": data}
+
+
+def _news(view: View, subscriptions: Subscriptions, topic: Topic, market: Market) -> Iterator[Any]:
+    """A book as a whole when it has changed, and each trade since the one told last."""
+    if topic[0] == BOOK:
+        if books.change(view, subscriptions, topic, market, LEVELS) is not None:
+            yield book_row(view, topic[1], market)
+    else:
+        for trade in books.trades(view, subscriptions, topic, market, at_first=0):
+            yield trade_row(topic[1], trade)
+
+
+def _wanted(message: Message, every_pair: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Without a list an event is wanted of every pair."""
+    listed = message.get("subscriptions")
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict):
+            yield str(one.get("event")), [str(pair) for pair in one.get("pairs", every_pair)]
+
+
+def _no(event: str, pair: str) -> Frame:
+    return {"type": "ERROR", "message": f"Channel {event}, pair {pair} combination invalid"}
 
 
 def is_ping(message: Message) -> bool:
@@ -54,7 +101,7 @@ def _summary(view: View, id_: str, quote: Quote) -> dict[str, Any]:
     }  # fmt: skip
 
 
-FOREIGN: Frame = {"type": EVENT, "currencyPairSymbol": "NOBODYZAR", "data": {"lastTradedPrice": "1.0"}}
+FOREIGN: Frame = {"type": SUMMARY, "currencyPairSymbol": "NOBODYZAR", "data": {"lastTradedPrice": "1.0"}}
 DIALECT = Dialect(
     "valr", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=lambda _: [{"type": "AUTHENTICATED"}],
     lifetime_seconds=KEYLESS_SECONDS,

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
+from math import ceil
 from typing import Any
 
-from sandbox.market import Bar, Market, Quote, spot
+from sandbox.market import Bar, Market, Quote, Trade, spot
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.view import View, between, newest
 
@@ -44,7 +46,11 @@ def summary(view: View, ask: Ask) -> Any:
 
 
 def order_book(view: View, ask: Ask) -> Any:
-    pair, book = ask.text("pair"), view.book(_find(view, ask), LEVELS)
+    return book_row(view, ask.text("pair"), _find(view, ask))
+
+
+def book_row(view: View, pair: str, market: Market) -> dict[str, Any]:
+    book = view.book(market, LEVELS)
     asks, bids = (
         [
             {"side": side, "quantity": size, "price": price, "currencyPair": pair, "orderCount": 1}
@@ -58,15 +64,22 @@ def order_book(view: View, ask: Ask) -> Any:
 def trades(view: View, ask: Ask) -> Any:
     pair, market = ask.text("pair"), _find(view, ask)
     wanted = min(max(ask.whole("limit", MOST_TRADES), 1), MOST_TRADES)
-    first, last = _second(ask, "startTime", 0), _second(ask, "endTime", view.second)
-    newest_first = (trade for trade in view.trades(market, view.second - first) if trade.number <= last)
+    skipped = max(ask.whole("skip", 0), 0)
+    first, last = _moment(ask, "startTime", 0.0), _moment(ask, "endTime", view.stamp)
+    since_first = view.trades(market, max(0, view.second - ceil(first) + 1))
+    inside = (trade for trade in since_first if first <= trade.at <= last)
     return [
-        {"price": trade.price, "quantity": trade.amount, "currencyPair": pair, "tradedAt": iso(trade.at)}
-        | {"takerSide": "buy" if trade.is_buy else "sell", "sequenceId": trade.number}
-        | {"id": f"01976898-0000-7000-8000-{trade.number:012d}"}
+        trade_row(pair, trade) | {"sequenceId": trade.number}
         | {"quoteVolume": f"{float(trade.price) * float(trade.amount):.8f}"}
-        for trade, _ in zip(newest_first, range(wanted), strict=False)
-    ]
+        for trade in islice(inside, skipped, skipped + wanted)
+    ]  # fmt: skip
+
+
+def trade_row(pair: str, trade: Trade) -> dict[str, Any]:
+    return {
+        "price": trade.price, "quantity": trade.amount, "currencyPair": pair, "tradedAt": iso(trade.at),
+        "takerSide": "buy" if trade.is_buy else "sell", "id": f"01976898-0000-7000-8000-{trade.number:012d}",
+    }  # fmt: skip
 
 
 def buckets(view: View, ask: Ask) -> Any:
@@ -145,9 +158,9 @@ def _bucket(pair: str, period: int, bar: Bar) -> dict[str, Any]:
     }
 
 
-def _second(ask: Ask, name: str, default: int) -> int:
+def _moment(ask: Ask, name: str, default: float) -> float:
     try:
-        return int(datetime.fromisoformat(ask.text(name)).timestamp())
+        return datetime.fromisoformat(ask.text(name)).timestamp()
     except ValueError:
         return default
 

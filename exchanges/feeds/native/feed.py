@@ -83,6 +83,9 @@ class NativeFeed:
     async def read_trades(self, market: Listing, since: float | None, limit: int | None) -> Iterable[Trade]:
         raise Unsupported(f"{self.name} has no trades")
 
+    async def read_trades_of(self, market: Listing, span: TradeSpan) -> Iterable[Trade]:
+        raise Unsupported(f"{self.name} is not asked for trades of before")
+
     async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
         raise Unsupported(f"{self.name} has no order books")
 
@@ -153,7 +156,7 @@ class NativeFeed:
     ) -> tuple[Trade, ...]:
         async def work(_: Call) -> tuple[Trade, ...]:
             found = await self.read_trades(await self._find(symbol), since, limit)
-            return _first(found, since, limit, at=lambda trade: trade.traded_at)
+            return _first(found, since, limit, at=_traded_at)
 
         return self._run(work, deadline_seconds, may_call)
 
@@ -167,10 +170,12 @@ class NativeFeed:
         may_call: MayCall | None = None,
     ) -> TradePage:
         async def work(call: Call) -> TradePage:
-            if span is not None:
-                raise Unsupported(f"{self.name} is not asked for trades of before")
-            found = await self.read_trades(await self._find(symbol), None, limit)
-            return TradePage(_first(found, None, limit, at=lambda trade: trade.traded_at), call.answered_at)
+            market = await self._find(symbol)
+            if span is None:
+                found = _first(await self.read_trades(market, None, limit), None, limit, at=_traded_at)
+            else:
+                found = _first(await self.read_trades_of(market, span), None, None, at=_traded_at)
+            return TradePage(found, call.answered_at)
 
         return self._run(work, deadline_seconds, may_call)
 
@@ -310,6 +315,10 @@ def _first(found: Iterable[T], since: float | None, limit: int | None, *, at: Ca
     if limit is None:
         return tuple(ordered)
     return tuple(ordered[:limit] if since is not None else ordered[-limit:])
+
+
+def _traded_at(trade: Trade) -> float:
+    return trade.traded_at
 
 
 def unpack_markets(packed: bytes) -> dict[str, Listing]:

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ..base import BadReply, Candle, FeedError, Listing, OrderBook, Throttled, Trade, Unreachable, Unsupported
+from ..base import (
+    BadReply,
+    Candle,
+    FeedError,
+    Listing,
+    OrderBook,
+    Throttled,
+    Trade,
+    TradeSpan,
+    Unreachable,
+    Unsupported,
+)
 from ..ccxt.fields import FieldMap, Row, Values
 from ..ccxt.quotes import Harvest, read_rows
 from ..loop import Call
@@ -18,7 +29,9 @@ API = "https://api.valr.com/v1/public"
 LIMIT_RESETS_SECONDS = 60  # on the full minute
 UNKNOWN_PAIR = -21
 MOST_BARS = 300
-MOST_TRADES = 100
+MOST_TRADES = 100  # a request
+MOST_PAGES = 5  # of 30 requests a minute
+STAMP_STEP_SECONDS = 0.001
 
 
 class ValrFeed(NativeFeed):
@@ -62,17 +75,20 @@ class ValrFeed(NativeFeed):
         reply = await self.http.get(f"{API}/{market.venue_id}/trades", {"limit": count, "startTime": start})
         return _trades(rows_of(reply, "trades"))
 
+    async def read_trades_of(self, market: Listing, span: TradeSpan) -> Iterable[Trade]:
+        """All of a span of time, in pages that go back from its end."""
+        asked = {"limit": MOST_TRADES, "startTime": _iso(span.since), "endTime": _iso(span.until + STAMP_STEP_SECONDS)}
+        found: list[Trade] = []
+        for skip in range(0, MOST_PAGES * MOST_TRADES, MOST_TRADES):
+            page = rows_of(await self.http.get(f"{API}/{market.venue_id}/trades", {**asked, "skip": skip}), "trades")
+            found += _trades(page)
+            if len(page) < MOST_TRADES:
+                return found
+        raise Unsupported(f"VALR has over {MOST_PAGES * MOST_TRADES} trades there, and gives {MOST_TRADES} a request")
+
     async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
-        """{"Asks":[{"side":"sell","quantity":"0.99","price":"1170500","currencyPair":"BTCZAR","orderCount":1}],
-        "Bids":[…],"LastChange":"2026-11-20T10:00:00.470Z","SequenceNumber":2907775}"""
         reply = await self.http.get(f"{API}/{market.venue_id}/orderbook")
-        bids, asks = (
-            levels(((row["price"], row["quantity"]) for row in reply[name]), depth, is_bid=name == "Bids")
-            for name in ("Bids", "Asks")
-        )
-        sequence = reply.get("SequenceNumber")
-        number = sequence if isinstance(sequence, int) and 0 <= sequence < 2**63 else None
-        return OrderBook(bids, asks, unix_seconds(reply.get("LastChange")), call.answered_at, number)
+        return book_of(reply, depth, call.answered_at)
 
     async def prove_alive(self) -> None:
         """{"status":"online"}; "read-only" during maintenance."""
@@ -135,10 +151,24 @@ def _candles(rows: Iterable[Any]) -> Iterator[Candle]:
 
 # [{"price":"1170200","quantity":"0.01","tradedAt":"2026-11-20T10:00:00.393Z","takerSide":"buy","id":"01976898-…"}]
 def _trades(rows: Iterable[Any]) -> Iterator[Trade]:
-    for row in rows:
-        at = unix_seconds(row.get("tradedAt"))
-        if found := trade(row.get("id"), at, row.get("price"), row.get("quantity"), row.get("takerSide")):
-            yield found
+    return (found for row in rows if (found := trade_of(row)))
+
+
+def trade_of(row: Any) -> Trade | None:
+    at = unix_seconds(row.get("tradedAt"))
+    return trade(row.get("id"), at, row.get("price"), row.get("quantity"), row.get("takerSide"))
+
+
+# {"Asks":[{"side":"sell","quantity":"0.99","price":"1170500","currencyPair":"BTCZAR","orderCount":1}],"Bids":[…],
+#  "LastChange":"2026-11-20T10:00:00.470Z","SequenceNumber":2907775}, by websocket as by REST
+def book_of(reply: Any, depth: int, received_at: float) -> OrderBook:
+    bids, asks = (
+        levels(((row["price"], row["quantity"]) for row in reply[name]), depth, is_bid=name == "Bids")
+        for name in ("Bids", "Asks")
+    )
+    sequence = reply.get("SequenceNumber")
+    number = sequence if isinstance(sequence, int) and 0 <= sequence < 2**63 else None
+    return OrderBook(bids, asks, unix_seconds(reply.get("LastChange")), received_at, number)
 
 
 def _iso(at: float) -> str:

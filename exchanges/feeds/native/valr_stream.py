@@ -1,11 +1,13 @@
-"""VALR's tickers pushed over one websocket: a list of pairs, answered by a summary of each whenever it changes."""
+"""VALR's tickers pushed over one websocket: a list of pairs, answered by a summary of each whenever it changes.
+
+Books and trades come over the same connection (`valr_depth.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import aiohttp
@@ -20,6 +22,8 @@ from ..dials import gatekeeper
 from ..gate import Gate
 from .feed import unpack_markets
 from .valr import SUMMARY
+from .valr_depth import EVENTS as DEPTH_EVENTS
+from .valr_depth import ValrDepth
 
 ADDRESS = "wss://api.valr.com/ws/trade"
 EVENT = "MARKET_SUMMARY_UPDATE"
@@ -51,6 +55,8 @@ class ValrStream:
         self._answered_at = 0.0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._life: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self.depth = ValrDepth(self._tell)
 
     @property
     def groups(self) -> list[frozenset[str]]:
@@ -66,6 +72,7 @@ class ValrStream:
 
     def install_markets(self, packed: bytes) -> None:
         self._markets = unpack_markets(packed)
+        self.depth.install_markets(self._markets)
 
     async def subscribe(self, symbols: Collection[str]) -> None:
         """A changed list is told to the connection that is there. Never waits for the venue."""
@@ -77,8 +84,7 @@ class ValrStream:
             self._ended = False
             self._life = asyncio.get_running_loop().create_task(self._live())
         elif self._socket is not None and is_changed:
-            with contextlib.suppress(ConnectionError):  # `_live` notices it, too
-                await self._send_subscription(self._socket)
+            await self._ask(self._socket, EVENT, self._symbols)
 
     def drain(self) -> list[Quote]:
         noted, self._noted = self._noted, {}
@@ -98,7 +104,7 @@ class ValrStream:
         pings = None
         try:
             self._socket = socket = await self._dial(session)
-            await self._send_subscription(socket)
+            await self._ask(socket, EVENT, self._symbols)
             self._answered_at = time.monotonic()
             pings = asyncio.create_task(self._ping(socket))
             async for message in socket:
@@ -109,6 +115,7 @@ class ValrStream:
             self._end(f"{type(error).__name__}: {error}")
         finally:
             self._socket = None
+            self.depth.forget()
             if pings is not None:
                 pings.cancel()
             with contextlib.suppress(Exception):
@@ -125,10 +132,20 @@ class ValrStream:
             self.dial_pause_seconds = float(wait) if wait.isdigit() else 0.0
             raise
 
-    async def _send_subscription(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """A list replaces the one before."""
-        wanted = {"type": "SUBSCRIBE", "subscriptions": [{"event": EVENT, "pairs": sorted(self._symbols)}]}
-        await socket.send_str(orjson.dumps(wanted).decode())
+    def _tell(self, event: str, pairs: Iterable[str]) -> bool:
+        """The same without waiting; False without a connection."""
+        if self._socket is None:
+            return False
+        sending = asyncio.get_running_loop().create_task(self._ask(self._socket, event, pairs))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        return True
+
+    async def _ask(self, socket: aiohttp.ClientWebSocketResponse, event: str, pairs: Iterable[str]) -> None:
+        """A list replaces the one before of the same event."""
+        wanted = {"type": "SUBSCRIBE", "subscriptions": [{"event": event, "pairs": sorted(pairs)}]}
+        with contextlib.suppress(ConnectionError):  # the reader tells of the end
+            await socket.send_str(orjson.dumps(wanted).decode())
 
     async def _ping(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while not socket.closed:
@@ -149,10 +166,14 @@ class ValrStream:
             kind = said["type"]
             if kind == EVENT:
                 self._note(said["currencyPairSymbol"], said["data"])
+            elif kind in DEPTH_EVENTS:
+                self.depth.hear(kind, said["currencyPairSymbol"], said)
             elif kind == "PONG":
                 self._answered_at = time.monotonic()
-            elif "message" in said:
-                self._complaint = f"VALR says: {said['message']}"[:1000]
+            elif kind == "SUBSCRIBED":
+                self.depth.confirm(str(said.get("message")))
+            elif kind != "UNSUBSCRIBED" and "message" in said:
+                self._complain(str(said["message"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             self.rejected_frames += 1
             self._complaint = f"a frame that does not parse: {type(error).__name__}: {error}"[:1000]
@@ -168,6 +189,14 @@ class ValrStream:
         )
         self.overtaken_count += symbol in self._noted
         self._noted[symbol] = quote
+
+    def _complain(self, message: str) -> None:
+        """Channel NEW_TRADE, pair BTCZAR combination invalid."""
+        words = f"VALR says: {message}"[:1000]
+        if any(event in message for event in DEPTH_EVENTS):
+            self.depth.complaint = words
+        else:
+            self._complaint = words
 
     def _end(self, why: str) -> None:
         self._ended, self._complaint = True, why[:1000]

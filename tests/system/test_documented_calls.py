@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from marketmon.lib import clock
 from tests.sandbox_client import PROJECT
 from tests.system.conftest import System
 
@@ -46,6 +47,7 @@ def names(system: System) -> dict[str, str]:
         **system.environment("secrets.env"),
         **system.environment("demo_keys.env"),
         "HERE": system.url,
+        "TODAY": f"{clock.now():%Y-%m-%d}",
     }
 
 

@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
-from django.urls import URLPattern, path, re_path, reverse
+from django.urls import URLPattern, re_path, reverse
 from django.views.decorators.http import require_POST
 
 from board import drills, pages
@@ -141,9 +141,9 @@ def start(request: HttpRequest) -> HttpResponse:
     return _answer(request)
 
 
-def stop(request: HttpRequest, number: int) -> HttpResponse:
+def stop(request: HttpRequest, number: str) -> HttpResponse:
     _require(request)
-    drill = get_object_or_404(Drill, pk=number)
+    drill = get_object_or_404(Drill, pk=int(number))
     try:
         drills.stop(drill, now=clock.now(), by=request.user.get_username())
     except Refused as refusal:
@@ -181,7 +181,11 @@ def _outcome(request: HttpRequest, *, refused: str = "") -> HttpResponse:
 
 urlpatterns: list[URLPattern] = [
     re_path("^board/drills/?$", pages.page(history, permission=MAY_SEE), name="board-drills"),
-    path("board/drills/newest", pages.part(outcome, permission=MAY_SEE), name="board-drill-newest"),
-    path("board/drills/start", admin.site.admin_view(require_POST(start)), name="board-drill-start"),
-    path("board/drills/<int:number>/stop", admin.site.admin_view(require_POST(stop)), name="board-drill-stop"),
+    re_path("^board/drills/newest/?$", pages.part(outcome, permission=MAY_SEE), name="board-drill-newest"),
+    re_path("^board/drills/start/?$", admin.site.admin_view(require_POST(start)), name="board-drill-start"),
+    re_path(
+        "^board/drills/(?P<number>[0-9]{1,9})/stop/?$",
+        admin.site.admin_view(require_POST(stop)),
+        name="board-drill-stop",
+    ),
 ]

@@ -20,7 +20,7 @@ from board.drill_faults import FAULTS, USUAL_SECONDS, Hits, Pace
 from board.models import Drill, DrillState
 from collectors.models import Pipeline, Stream, Worker, WorkerStatus
 from exchanges.management.fence import Refused, record
-from exchanges.models import Exchange
+from exchanges.models import Exchange, is_exchange_id
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,9 @@ def start(
 
 
 def stop(drill: Drill, *, now: datetime, by: str) -> None:
-    """Takes the fault back and ends the drill. Raises Refused when the sandbox cannot be told."""
+    """Takes the fault back and ends the drill. Raises Refused when it is over, or the sandbox cannot be told."""
+    if drill.state != DrillState.RUNNING:  # its fault's number may be another fault's by now
+        raise Refused("This drill is over already.")
     try:
         if drill.fault_number is not None:
             drill_sandbox.lift(drill.fault_number)
@@ -88,9 +90,9 @@ def pace(exchange: Exchange) -> Pace:
 
 
 def _simulated(exchange_id: str) -> Exchange:
-    exchange = Exchange.objects.known().filter(pk=exchange_id).first()
+    exchange = Exchange.objects.known().filter(pk=exchange_id).first() if is_exchange_id(exchange_id) else None
     if exchange is None:
-        raise Refused(f"There is no exchange {exchange_id}.")
+        raise Refused(f"There is no exchange {exchange_id[:64]}.")
     if not exchange.is_simulated:
         raise Refused(f"{exchange_id} is a real exchange: only what the sandbox simulates can be broken on purpose.")
     worker = Worker.objects.filter(pk=exchange_id).first()
@@ -103,7 +105,7 @@ def _simulated(exchange_id: str) -> Exchange:
 def _check_fault(name: str, exchange: Exchange) -> float:
     """How long it must last at the least."""
     if name not in FAULTS:
-        raise Refused(f"There is no fault {name}; there are {', '.join(FAULTS)}.")
+        raise Refused(f"There is no fault {name[:32]}; there are {', '.join(FAULTS)}.")
     if name in faults_for(exchange):
         return drill_faults.least_seconds(name, pace(exchange))
     if FAULTS[name].hits is Hits.STREAMS:
@@ -120,6 +122,8 @@ def _canary(exchange: Exchange, symbol: str) -> str:
     pipelines = Pipeline.objects.live().filter(
         market__exchange=exchange, received_at__isnull=False, gap_open=False, frozen=False
     )
+    if not symbol.isprintable():
+        raise Refused("A market's name has no control characters.")
     if symbol:
         pipelines = pipelines.filter(market__symbol=symbol)
     newest = pipelines.order_by("-quote_volume", "market_id").select_related("market").first()

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from board import gap_rows, pages
+from board.gap_rows import GapGroup, GapRow
 from collectors import freshness, status, transports
 from collectors.admin import OUTCOME_LABELS
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
@@ -38,7 +39,7 @@ def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
         "runs": _runs(exchange.pk),
         "transitions": _transitions(exchange.pk),
         "switches": _switches(exchange.pk),
-        "gaps": gap_rows.rows(_gaps(exchange.pk), now),
+        "gaps": _gaps(exchange.pk, now),
         "links": _links(exchange.pk),
         "heat_url": reverse("board-exchange-heat", args=[exchange.pk]),
     }
@@ -131,11 +132,12 @@ def _switches(exchange_id: str) -> list[dict[str, Any]]:
     return [{"at": row.happened_at, "to": row.to_transport, "why": cut(row.reason)} for row in rows[:SHOWN]]
 
 
-def _gaps(exchange_id: str) -> list[Gap]:
-    """Open ones first, then the newest."""
+def _gaps(exchange_id: str, now: datetime) -> list[GapRow | GapGroup]:
+    """Open ones, or else the newest; those of one outage in one row."""
     found = Gap.objects.filter(pipeline__market__exchange_id=exchange_id).select_related("pipeline__market")
-    running = list(found.filter(ended_at__isnull=True).order_by("-started_at", "-id")[:SHOWN])
-    return running or list(found.order_by("-started_at", "-id")[:SHOWN])
+    newest = found.order_by("-started_at", "-id")[: gap_rows.MOST_READ]
+    running = list(found.filter(ended_at__isnull=True).order_by("-started_at", "-id")[: gap_rows.MOST_READ])
+    return gap_rows.grouped(gap_rows.rows(running or newest, now), now=now, most=SHOWN)[0]
 
 
 def _links(exchange_id: str) -> list[tuple[str, str]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from board import places
 from collectors.admin import forecast_words
 from collectors.models import Gap
+
+
+NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
+FEWEST_TO_GROUP = 3
+MOST_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,77 @@ def _row(gap: Gap, now: datetime) -> GapRow:
         filled_count=gap.filled_count,
         percent=round(100 * gap.progress(now)),
         forecast=forecast_words(gap, now),
+    )
+
+
+# --- gaps of one outage ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GapGroup:
+    """Gaps of one exchange that have the same cause and nearly the same span, as one row that unfolds."""
+
+    members: tuple[GapRow, ...]
+    number: int
+    exchange: str
+    url: str
+    started_at: datetime
+    ended_at: datetime | None
+    lasted: str
+    missed_count: int
+    cause: str
+    evidence: str
+    state: str
+    filled_count: int
+    percent: int
+
+
+def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[GapRow | GapGroup], int]:
+    """At most so many single rows and groups, the order being kept, and how many of the gaps they are made of."""
+    crowds: list[list[GapRow]] = []
+    for row in found:
+        crowd = next((each for each in crowds if _are_one(each[0], row)), None)
+        if crowd is not None:
+            crowd.append(row)
+        elif len(crowds) < most:
+            crowds.append([row])
+        else:
+            break
+    shown: list[GapRow | GapGroup] = []
+    for crowd in crowds:
+        shown.extend([_group(crowd, now)] if len(crowd) >= FEWEST_TO_GROUP else crowd)
+    return shown, sum(map(len, crowds))
+
+
+def _are_one(first: GapRow, second: GapRow) -> bool:
+    if (first.exchange, first.cause) != (second.exchange, second.cause):
+        return False
+    if abs(first.started_at - second.started_at) > NEARLY:
+        return False
+    if first.ended_at is None or second.ended_at is None:
+        return first.ended_at is second.ended_at
+    return abs(first.ended_at - second.ended_at) <= NEARLY
+
+
+def _group(crowd: Sequence[GapRow], now: datetime) -> GapGroup:
+    started_at = min(each.started_at for each in crowd)
+    ends = [each.ended_at for each in crowd if each.ended_at is not None]
+    ended_at = max(ends, default=None)
+    states = Counter(each.state for each in crowd)
+    return GapGroup(
+        members=tuple(sorted(crowd, key=lambda each: each.symbol)),
+        number=min(each.number for each in crowd),
+        exchange=crowd[0].exchange,
+        url=places.exchange(crowd[0].exchange),
+        started_at=started_at,
+        ended_at=ended_at,
+        lasted=lasted((ended_at or now) - started_at),
+        missed_count=sum(each.missed_count for each in crowd),
+        cause=crowd[0].cause,
+        evidence=Counter(each.evidence for each in crowd).most_common(1)[0][0],
+        state=next(iter(states)) if len(states) == 1 else ", ".join(f"{n} {word}" for word, n in states.most_common()),
+        filled_count=sum(each.filled_count for each in crowd),
+        percent=round(sum(each.percent for each in crowd) / len(crowd)),
     )
 
 

@@ -16,14 +16,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from board import gap_rows, pages, places
-from board.heat_views import page_number
 from collectors.backfill import MINUTE, PAGE
 from collectors.models import Gap, GapCause, GapState
 from exchanges.models import Exchange
 from marketmon.lib import clock
 
-PER_PAGE = 50
-MOST_PAGES = 200  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
+PER_PAGE = 50  # rows, of which one may be a whole outage
+MOST_SKIPPED = 10_000  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
 DAY = timedelta(hours=24)
 
 # Everything that is still to be asked for, and what a day brought, by exchange.
@@ -71,31 +70,36 @@ class Wanted:
             gaps = gaps.filter(ended_at__isnull=self.lasting == "yes")
         return gaps
 
-    def query(self, number: int) -> str:
+    def query(self, skip: int) -> str:
         chosen = {"state": self.state, "cause": self.cause, "exchange": self.exchange, "lasting": self.lasting}
-        return urlencode({name: word for name, word in chosen.items() if word} | {"page": number})
+        return urlencode({name: word for name, word in chosen.items() if word} | ({"skip": skip} if skip else {}))
 
 
 def show(request: HttpRequest) -> HttpResponse:
     """Two queries."""
     now, wanted = clock.now(), Wanted.of(request.GET.dict())
-    number = min(page_number(request), MOST_PAGES)
+    skip = skipped(request.GET.get("skip", ""))
     known = Gap.objects.filter(pipeline__market__exchange__removed_at__isnull=True)
     found = wanted.narrow(known).select_related("pipeline__market").order_by("-started_at", "-id")
-    start = (number - 1) * PER_PAGE
-    page = list(found[start : start + PER_PAGE + 1])
+    read = gap_rows.rows(found[skip : skip + gap_rows.MOST_READ], now)
+    rows, used = gap_rows.grouped(read, now=now, most=PER_PAGE)
+    is_more = used < len(read) or len(read) == gap_rows.MOST_READ
     context = {
         "title": "Gaps",
         "wanted": wanted,
         "states": GapState.values,
         "causes": GapCause.values,
         "exchanges": list(Exchange.objects.known().order_by("pk").values_list("pk", flat=True)),
-        "rows": gap_rows.rows(page[:PER_PAGE], now),
-        "number": number,
-        "before": wanted.query(number - 1) if number > 1 else "",
-        "after": wanted.query(number + 1) if len(page) > PER_PAGE and number < MOST_PAGES else "",
+        "rows": rows,
+        "skip": skip,
+        "newest": wanted.query(0),
+        "older": wanted.query(skip + used) if is_more and skip + used <= MOST_SKIPPED else "",
     }
     return pages.show(request, "board/gaps.html", context)
+
+
+def skipped(text: str) -> int:
+    return min(int(text), MOST_SKIPPED) if text.isdecimal() and len(text) < 6 else 0
 
 
 def show_progress(request: HttpRequest) -> HttpResponse:

@@ -133,12 +133,13 @@ def _merged(held: Picture | None, hashes: list[tuple[str, str]], taken_at: datet
     brought = _fields(*(f"part:{name}" for name in wanted)) if wanted else []
     if None in brought:
         return held
-    digests = dict(hashes)
-    new = {
-        name: Fragment(digests[name], html.decode())
-        for name, html in zip(wanted, cast("list[bytes]", brought), strict=True)
-    }
+    new = {name: _found(name, html.decode()) for name, html in zip(wanted, cast("list[bytes]", brought), strict=True)}
     return picture_of({name: new.get(name) or known[name] for name, _ in hashes}, taken_at)
+
+
+def _found(name: str, html: str) -> Fragment:
+    """Under the hash of what really came, which may be newer than the hash that was asked for."""
+    return Fragment(fragments.hash_of(name, html), html)
 
 
 def _fields(*names: str) -> list[bytes | None]:

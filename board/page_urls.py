@@ -34,9 +34,9 @@ urlpatterns = [
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),
     _page("pair/?", pair_page.show, "board-pair-of", permission="collectors.view_pipeline"),
     _part(
-        "chart/pair/(?P<market>[0-9]{1,9})", pair_page.data, "board-pair-data", permission="collectors.view_pipeline"
+        "chart/pair/(?P<market>[0-9]{1,9})/?", pair_page.data, "board-pair-data", permission="collectors.view_pipeline"
     ),
-    _part(f"chart/{NUMBER}", pipeline_page.data, "board-pipeline-data", permission="collectors.view_pipeline"),
+    _part(f"chart/{NUMBER}/?", pipeline_page.data, "board-pipeline-data", permission="collectors.view_pipeline"),
     _page(
         f"pipelines/{NUMBER}/?",
         pipeline_page.show_by_number,

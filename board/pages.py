@@ -15,11 +15,16 @@ from django.shortcuts import render
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.views.decorators.http import require_safe
 
+from marketmon.admin import reloaded
+
 View = Callable[..., HttpResponse]
 
 
 def page(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
-    """A whole page: who is not signed in is asked to, who may not see it is refused."""
+    """A whole page: who is not signed in is asked to, who may not see it is refused.
+
+    Parts of it are renewed from the page itself, by htmx; for a form to sign in there would be no place in them.
+    """
 
     @wraps(view)
     def allowed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -27,7 +32,15 @@ def page(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
             raise PermissionDenied
         return view(request, *args, **kwargs)
 
-    return require_safe(admin.site.admin_view(allowed))
+    asked_to_sign_in = admin.site.admin_view(allowed)
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.headers.get("HX-Request") and not admin.site.has_permission(request):
+            return reloaded()
+        return asked_to_sign_in(request, *args, **kwargs)
+
+    return require_safe(shown)
 
 
 def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
@@ -39,7 +52,7 @@ def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
     @wraps(view)
     def allowed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not admin.site.has_permission(request):
-            return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+            return reloaded()
         if not request.user.has_perm(permission):
             raise PermissionDenied
         return _unless_known(request, view(request, *args, **kwargs))

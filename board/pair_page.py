@@ -59,6 +59,7 @@ def span_of(request: HttpRequest) -> series.Span:
 
 
 def _sources(request: HttpRequest, name: str) -> list[Pipeline]:
+    name = name.removesuffix("/")  # no name that ends so has an address of this kind
     if not name:
         return _of(request.GET.get("market", ""))
     wanted = Q(pk__in=[])

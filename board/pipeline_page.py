@@ -22,6 +22,7 @@ SHOWN_GAPS = 20
 
 
 def show(request: HttpRequest, exchange_id: str, symbol: str) -> HttpResponse:
+    symbol = symbol.removesuffix("/")  # one that ends so is reached by its number
     return _page(request, Q(market__exchange_id=exchange_id, market__symbol=symbol))
 
 

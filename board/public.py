@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -117,7 +118,7 @@ def _exchange(
     exchange: Exchange, worker: WorkerView, *, silent: int, days: tuple[Count, ...], now: datetime
 ) -> ExchangeState:
     state, words = state_of(worker, interval_seconds=exchange.poll_interval_seconds, silent=silent, now=now)
-    name = exchange.name or exchange.id
+    name = unicodedata.normalize("NFKC", exchange.name or exchange.id)  # ccxt's "USDⓈ-M" is a box in many fonts
     return ExchangeState(exchange.id, name, exchange.is_simulated, state, words, worker.stored_at, days)
 
 

@@ -145,15 +145,20 @@ def back_to_page(request: HttpRequest, fallback: str, *, is_gone: bool = False) 
     return HttpResponseRedirect(page)
 
 
+def reloaded() -> HttpResponse:
+    """Signed out meanwhile: the page is loaded anew, and asks to sign in; a redirect would put the sign-in form into
+    the fragment's place."""
+    return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+
+
 def polled(view: Callable[..., HttpResponse], *, permission: str) -> Callable[..., HttpResponse]:
-    """A fragment that a page asks for again and again. Signed out meanwhile, the page is loaded anew, and asks to
-    sign in; a redirect would put the sign-in form into the fragment's place."""
+    """A fragment that a page asks for again and again."""
 
     @never_cache
     @wraps(view)
     def fragment(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not admin.site.has_permission(request):
-            return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+            return reloaded()
         if not request.user.has_perm(permission):
             raise PermissionDenied
         return view(request, *args, **kwargs)

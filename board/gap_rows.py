@@ -11,7 +11,6 @@ from board import places
 from collectors.admin import forecast_words
 from collectors.models import Gap
 
-
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
 FEWEST_TO_GROUP = 3
 MOST_READ = 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from board.uptime import Count
 from collectors.bodies import compressed
 from collectors.status import CollectorAbsent
 from marketmon.lib import clock
+from marketmon.lib.encoding import accepts_gzip
 from marketmon.lib.problems import problem
 
 MAX_AGE_SECONDS = 5
@@ -35,7 +35,6 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:$|,|;\s*q=(?:1|0?\.0*[1-9]))", re.IGNORECASE)
 AWAY = "The state of the collection cannot be read at the moment."
 LEVEL_WORDS = {"full": "99.5 % or more", "part": "95 % or more", "low": "less than 95 %", "none": "no data"}
 
@@ -96,7 +95,7 @@ def data(request: HttpRequest) -> HttpResponseBase:
 
 def answer(request: HttpRequest, document: Document, kind: str) -> HttpResponseBase:
     """The document, compressed where that is accepted, or 304 to those who have it."""
-    is_packed = GZIP.search(request.headers.get("Accept-Encoding", "")) is not None
+    is_packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
     response = HttpResponse(document.packed if is_packed else document.content, content_type=kind)
     if is_packed:
         response.headers["Content-Encoding"] = "gzip"

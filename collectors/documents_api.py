@@ -31,6 +31,7 @@ from collectors.bodies import Body
 from collectors.dialects import pipelines
 from collectors.status import CollectorAbsent
 from marketmon.lib import clock
+from marketmon.lib.encoding import accepts_gzip
 
 BODY_MAX_BYTES = 64 * 1024
 CREDITS = 25
@@ -39,7 +40,6 @@ DOCUMENT_4_NAMES = frozenset({"api-key", "api_key", "source", "symbol", "limit",
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 PAIRS_MAX = 200
 MAX_AGE_DEFAULT, MAX_AGE_LIMIT = 60, 1800
-GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:$|,|;\s*q=(?:1|0?\.0*[1-9]))", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +134,7 @@ def _announced_bytes(request: HttpRequest) -> int:
 
 
 def _accepts_gzip(request: HttpRequest) -> bool:
-    return not _is_browser(request) and GZIP.search(request.META.get("HTTP_ACCEPT_ENCODING", "")) is not None
+    return not _is_browser(request) and accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", ""))
 
 
 def _is_browser(request: HttpRequest) -> bool:

@@ -4,7 +4,7 @@ import gc
 import os
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu import Queue
 
@@ -12,6 +12,24 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 
 POLL_QUEUE = "poll"
 DEFAULT_QUEUE = "default"
+LIVENESS_SECONDS = 5.0
+
+
+class SignOfLife(bootsteps.StartStopStep):
+    """The worker's own loop says that it goes round; what its children do is limited in time and seen in the rows."""
+
+    requires = ("celery.worker.components:Timer",)
+    rounds: Any = None
+
+    def start(self, worker: Any) -> None:
+        from marketmon.lib import liveness  # once Django is set up
+
+        self.rounds = worker.timer.call_repeatedly(LIVENESS_SECONDS, liveness.note)
+
+    def stop(self, worker: Any) -> None:
+        if self.rounds is not None:
+            self.rounds.cancel()
+
 
 app = Celery("marketmon")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -21,6 +39,7 @@ app.conf.task_routes = {"collectors.tasks.collect_exchange": {"queue": POLL_QUEU
 # below throw away a connection that a restarted PostgreSQL has dropped (without them every task would fail).
 app.conf["CELERY_DB_REUSE_MAX"] = 10**9
 app.steps["worker"].add(DjangoStructLogInitStep)
+app.steps["worker"].add(SignOfLife)
 app.autodiscover_tasks()
 
 

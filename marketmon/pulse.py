@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from board import drills, live
 from collectors import bodies, sweep
 from exchanges import management
-from marketmon.lib import clock
+from marketmon.lib import clock, liveness
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ def run_forever() -> None:
     while not stopping.is_set():
         started = time.monotonic()
         beat()
+        liveness.note()
         stopping.wait(max(0.0, settings.PULSE_SECONDS - (time.monotonic() - started)))
 
 

@@ -20,7 +20,7 @@ from django_celery_beat.schedulers import DatabaseScheduler
 
 from collectors.models import Cursor
 from marketmon.celery import POLL_QUEUE
-from marketmon.lib import clock, valkey
+from marketmon.lib import clock, liveness, valkey
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +79,7 @@ class LeaderScheduler(DatabaseScheduler):
         """No entries of Celery's own: there are no results to clean up."""
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        liveness.note()
         if time.monotonic() - self._checked_at >= STANDBY_SECONDS:
             self._check()
         if not self._leads:

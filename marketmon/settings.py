@@ -6,10 +6,8 @@ from pathlib import Path
 
 import environ
 import orjson
-import structlog
-from django.urls import reverse_lazy
 
-from marketmon import home
+from marketmon import home, logs, navigation
 from marketmon.lib.valkey import broker_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -58,7 +56,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "marketmon.middleware.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "marketmon.compression.StaticFiles",
+    "marketmon.compression.Pages",
     "marketmon.middleware.SecurityPolicy",
     "marketmon.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -174,6 +173,7 @@ CELERY_BEAT_SCHEDULER = "marketmon.scheduler:LeaderScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+LIVENESS_FILE = env.str("LIVENESS_FILE", "")  # touched while a process works, for its container's health check
 
 # --- collection -----------------------------------------------------------------------------------------------------
 COLLECTION_ENABLED = env.bool("COLLECTION_ENABLED", True)
@@ -297,218 +297,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- admin ------------------------------------------------------------------------------------------------------
-UNFOLD = {
-    "SITE_TITLE": "marketmon",
-    "SITE_HEADER": "marketmon",
-    "SITE_SUBHEADER": "market data you can trust, or know why not",
-    "SITE_URL": "/api/docs/",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}marketmon/favicon.svg"}],
-    "STYLES": [f"{STATIC_URL}marketmon/contrast.css"],
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "board.views.fill",
-    "SIDEBAR": {
-        "show_search": True,
-        "navigation": [
-            {
-                "title": "Collection",
-                "items": [
-                    {"title": "Board", "icon": "monitor_heart", "link": reverse_lazy("admin:index")},
-                    {
-                        "title": "Exchanges",
-                        "icon": "account_balance",
-                        "link": reverse_lazy("admin:exchanges_exchange_changelist"),
-                    },
-                    {
-                        "title": "Workers",
-                        "icon": "engineering",
-                        "link": reverse_lazy("admin:collectors_worker_changelist"),
-                    },
-                    {
-                        "title": "Pipelines",
-                        "icon": "timeline",
-                        "link": reverse_lazy("admin:collectors_pipeline_changelist"),
-                    },
-                    {"title": "Gaps", "icon": "broken_image", "link": reverse_lazy("admin:collectors_gap_changelist")},
-                    {"title": "Runs", "icon": "history", "link": reverse_lazy("admin:collectors_run_changelist")},
-                    {
-                        "title": "Transitions",
-                        "icon": "swap_horiz",
-                        "link": reverse_lazy("admin:collectors_transition_changelist"),
-                    },
-                    {
-                        "title": "Switches",
-                        "icon": "cell_tower",
-                        "link": reverse_lazy("admin:collectors_switch_changelist"),
-                    },
-                    {"title": "Rate ledger", "icon": "speed", "link": reverse_lazy("admin:collectors_ledger")},
-                    {
-                        "title": "Markets",
-                        "icon": "storefront",
-                        "link": reverse_lazy("admin:exchanges_market_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Besides tickers",
-                "separator": True,
-                "collapsible": True,
-                "items": [
-                    {
-                        "title": "Order books",
-                        "icon": "stacked_bar_chart",
-                        "link": reverse_lazy("admin:collectors_orderbooksnapshot_changelist"),
-                    },
-                    {
-                        "title": "Trades",
-                        "icon": "receipt_long",
-                        "link": reverse_lazy("admin:collectors_publictrade_changelist"),
-                    },
-                    {
-                        "title": "Missing trades",
-                        "icon": "playlist_remove",
-                        "link": reverse_lazy("admin:collectors_tradehole_changelist"),
-                    },
-                    {
-                        "title": "Funding rates",
-                        "icon": "percent",
-                        "link": reverse_lazy("admin:collectors_fundingsnapshot_changelist"),
-                    },
-                    {
-                        "title": "What is asked for",
-                        "icon": "checklist",
-                        "link": reverse_lazy("admin:collectors_depthseries_changelist"),
-                    },
-                    {
-                        "title": "Rounds",
-                        "icon": "history",
-                        "link": reverse_lazy("admin:collectors_depthrun_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Operation",
-                "separator": True,
-                "items": [
-                    {
-                        "title": "Blacklisted exchanges",
-                        "icon": "block",
-                        "link": reverse_lazy("admin:exchanges_blacklistentry_changelist"),
-                    },
-                    {
-                        "title": "Blacklisted markets",
-                        "icon": "remove_shopping_cart",
-                        "link": reverse_lazy("admin:exchanges_marketblacklistentry_changelist"),
-                    },
-                    {
-                        "title": "Who did what",
-                        "icon": "gavel",
-                        "link": reverse_lazy("admin:exchanges_auditentry_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Metrics",
-                "separator": True,
-                "items": [
-                    {
-                        "title": "Snapshots",
-                        "icon": "photo_camera",
-                        "link": reverse_lazy("admin:metrics_collection_changelist"),
-                    },
-                    {
-                        "title": "Regimes",
-                        "icon": "ssid_chart",
-                        "link": reverse_lazy("admin:metrics_verdict_changelist"),
-                    },
-                    {"title": "Grids", "icon": "grid_on", "link": reverse_lazy("admin:metrics_grid_changelist")},
-                ],
-            },
-            {
-                "title": "System",
-                "separator": True,
-                "items": [
-                    {
-                        "title": "Schedule",
-                        "icon": "schedule",
-                        "link": reverse_lazy("admin:django_celery_beat_periodictask_changelist"),
-                    },
-                    {
-                        "title": "Changed fields",
-                        "icon": "fact_check",
-                        "link": reverse_lazy("admin:auditlog_logentry_changelist"),
-                        "permission": lambda request: request.user.has_perm("auditlog.view_logentry"),
-                    },
-                    {
-                        "title": "API keys",
-                        "icon": "key",
-                        "link": reverse_lazy("admin:access_apikey_changelist"),
-                        "permission": lambda request: request.user.has_perm("access.view_apikey"),
-                    },
-                    {"title": "Plans", "icon": "sell", "link": reverse_lazy("admin:access_tier_changelist")},
-                    {
-                        "title": "Users",
-                        "icon": "group",
-                        "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": lambda request: request.user.has_perm("auth.view_user"),
-                    },
-                    *([{"title": "Public status", "icon": "public", "link": "/status"}] if PUBLIC_STATUS else []),
-                ],
-            },
-        ],
-    },
-}
+UNFOLD = navigation.unfold(static_url=STATIC_URL, with_public_status=PUBLIC_STATUS)
 
 # --- logs: one JSON object a line, on stderr -----------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-            "foreign_pre_chain": [
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_logger_name,
-                structlog.stdlib.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-            ],
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
-    "filters": {
-        "redact": {"()": "marketmon.redaction.RedactSecrets"},
-        # A 503 is an answer that we chose; its request line is logged like every other.
-        "failures_only": {
-            "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: getattr(record, "status_code", None) != 503,
-        },
-    },
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django.request": {"level": "ERROR", "filters": ["failures_only"]},
-        "django_structlog": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "kombu": {"level": "WARNING"},
-    },
-}
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.filter_by_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
-)
+LOGGING = logs.configuration(LOG_LEVEL)
+logs.configure_structlog()

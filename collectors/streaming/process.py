@@ -20,6 +20,7 @@ from collectors.streaming import ownership
 from collectors.streaming.ownership import Wish
 from collectors.streaming.session import Session
 from collectors.streaming.threads import Threads, Watch
+from marketmon.lib import liveness
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class Process:
         try:
             while not stopped.is_set():
                 await self._look()
+                liveness.note()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)
         finally:

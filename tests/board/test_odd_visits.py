@@ -1,4 +1,4 @@
-"""Visits that are not the usual ones: signed out meanwhile, another slash, a database that is away, bytes from no form."""
+"""Unusual visits: signed out meanwhile, another slash, a database that is away, bytes that come from no form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
@@ -20,7 +19,7 @@ from collectors.models import Gap, Worker
 from exchanges.management import Refused
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from marketmon.lib import clock, valkey
-from tests.board.boards import forget, forgetful
+from tests.board.boards import forgetful
 from tests.board.conftest import make_pipelines
 
 __all__ = ["forgetful"]

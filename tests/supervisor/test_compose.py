@@ -30,7 +30,7 @@ def test_every_process_comes_back_and_has_time_to_stop(name: str) -> None:
     assert service["restart"] == "unless-stopped"
     assert service["init"] is True
     assert "stop_grace_period" in service
-    assert "healthcheck" in service
+    assert service["healthcheck"]["test"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

@@ -1,0 +1,10 @@
+"""Which encodings of an answer a client takes."""
+
+import re
+
+GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:$|,|;\s*q=(?:1|0?\.0*[1-9]))", re.IGNORECASE)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """By the header's words; `gzip;q=0` is a refusal."""
+    return GZIP.search(accept_encoding) is not None

@@ -1,0 +1,69 @@
+"""Logs: one JSON object a line, on stderr, without secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+
+def configuration(level: str) -> dict[str, Any]:
+    """What Django hands to `logging.config`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.JSONRenderer(),
+                ],
+                "foreign_pre_chain": _facts(),
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
+        "filters": {
+            "redact": {"()": "marketmon.redaction.RedactSecrets"},
+            # A 503 is an answer that we chose; its request line is logged like every other.
+            "failures_only": {
+                "()": "django.utils.log.CallbackFilter",
+                "callback": lambda record: getattr(record, "status_code", None) != 503,
+            },
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django.request": {"level": "ERROR", "filters": ["failures_only"]},
+            "django_structlog": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "kombu": {"level": "WARNING"},
+        },
+    }
+
+
+def configure_structlog() -> None:
+    """Our own loggers, which end in the same handler."""
+    first, *others = _facts()
+    structlog.configure(
+        processors=[
+            first,
+            structlog.stdlib.filter_by_level,
+            *others,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _facts() -> list[Any]:
+    """What every line says besides its event: the request's or task's, where it comes from, when, and the traceback."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from django.db import connection
 
@@ -20,7 +22,7 @@ from marketmon.lib import clock
 from sandbox.exchange import Exchanges
 from sandbox.view import View
 from tests.sandbox_client import Sandbox, running_sandbox
-from tests.streaming.conftest import Site, open_site
+from tests.streaming.conftest import Site, at, open_site
 
 pytestmark = [pytest.mark.system, pytest.mark.django_db, pytest.mark.timeout(90)]
 
@@ -67,14 +69,14 @@ def streams(talker: Sandbox, django_db_setup: None, django_db_blocker: Any, tmp_
 
 
 @pytest.fixture(scope="module")
-def calm(streams: Site, django_db_blocker: Any) -> float:
-    """When a stretch began in which nothing went wrong, and every stream brought three books and three trades."""
+def calm(streams: Site, django_db_blocker: Any) -> tuple[float, float]:
+    """From when to when nothing went wrong, and every stream brought three books and three trades."""
     with django_db_blocker.unblock():
         streams.sandbox.heal()
         streams.wait_for_streams(*SYMBOL, seconds=30)
         began = time.time() + 1.0  # the first book may have come before
         side_by_side(SYMBOL, lambda exchange_id: wait_for_both(streams, exchange_id, since=began, count=3))
-    return began
+    return began, time.time()
 
 
 @pytest.fixture
@@ -121,16 +123,18 @@ def _want(exchange_id: str, *symbols: str) -> None:
     Exchange.objects.filter(pk=exchange_id).update(depth={"books": {**markets, "levels": LEVELS}, "trades": markets})
 
 
-def books(exchange_id: str, *, since: float = 0.0, symbol: str = "") -> list[OrderBookSnapshot]:
+def books(
+    exchange_id: str, *, since: float = 0.0, until: float = math.inf, symbol: str = ""
+) -> list[OrderBookSnapshot]:
     found = OrderBookSnapshot.objects.filter(pipeline__market__exchange_id=exchange_id)
     rows = found.filter(pipeline__market__symbol=symbol or SYMBOL[exchange_id]).order_by("received_at")
-    return [row for row in rows if row.received_at.timestamp() > since]
+    return [row for row in rows if since < row.received_at.timestamp() < until]
 
 
-def trades(exchange_id: str, *, since: float = 0.0, symbol: str = "") -> list[PublicTrade]:
+def trades(exchange_id: str, *, since: float = 0.0, until: float = math.inf, symbol: str = "") -> list[PublicTrade]:
     found = PublicTrade.objects.filter(pipeline__market__exchange_id=exchange_id)
     rows = found.filter(pipeline__market__symbol=symbol or SYMBOL[exchange_id]).order_by("traded_at")
-    return [row for row in rows if row.received_at.timestamp() > since]
+    return [row for row in rows if since < row.received_at.timestamp() < until]
 
 
 def wait_for_both(
@@ -186,9 +190,11 @@ def shown(exchange_id: str, second: int) -> tuple[list[float], ...]:
     return tuple([float(level[part]) for level in side] for side in sides for part in (0, 1))
 
 
-def test_stored_books_are_what_the_exchange_showed_in_some_second_just_before(calm: float, site: Site) -> None:
+def test_stored_books_are_what_the_exchange_showed_in_some_second_just_before(
+    calm: tuple[float, float], site: Site
+) -> None:
     for exchange_id in SYMBOL:
-        stored = books(exchange_id, since=calm)
+        stored = books(exchange_id, since=calm[0], until=calm[1])
         assert len(stored) >= 3
         for row in stored:
             levels = (row.bid_prices, row.bid_amounts, row.ask_prices, row.ask_amounts)
@@ -197,9 +203,9 @@ def test_stored_books_are_what_the_exchange_showed_in_some_second_just_before(ca
             assert levels in [shown(exchange_id, second) for second in seconds], exchange_id
 
 
-def test_stored_trades_are_what_happened_at_their_seconds(calm: float, site: Site) -> None:
+def test_stored_trades_are_what_happened_at_their_seconds(calm: tuple[float, float], site: Site) -> None:
     for exchange_id in SYMBOL:
-        stored = trades(exchange_id, since=calm)
+        stored = trades(exchange_id, since=calm[0], until=calm[1])
         assert len(stored) >= 3
         for row in stored:
             second = int(row.traded_at.timestamp())
@@ -211,9 +217,9 @@ def test_stored_trades_are_what_happened_at_their_seconds(calm: float, site: Sit
             assert row.number == (second if exchange_id in COUNTED else None)
 
 
-def test_a_batch_of_trades_follows_the_one_before(calm: float, site: Site) -> None:
+def test_a_batch_of_trades_follows_the_one_before(calm: tuple[float, float], site: Site) -> None:
     for exchange_id in SYMBOL:
-        counts = [count_of(row) for row in trades(exchange_id, since=calm)]
+        counts = [count_of(row) for row in trades(exchange_id, since=calm[0], until=calm[1])]
         assert counts == list(range(counts[0], counts[-1] + 1)), exchange_id
 
 
@@ -319,6 +325,7 @@ def test_a_shared_connection_that_ends_brings_back_both(site: Site) -> None:
 def test_another_setting_is_obeyed_and_the_tickers_stay(site: Site) -> None:
     def change(exchange_id: str) -> None:
         other = SYMBOL[exchange_id].replace("BTC", "ETH")
+        wait_for_both(site, exchange_id, since=time.time())
         began = time.time()
         try:
             want(exchange_id, other)
@@ -335,6 +342,54 @@ def test_another_setting_is_obeyed_and_the_tickers_stay(site: Site) -> None:
             want(exchange_id, SYMBOL[exchange_id])
 
     side_by_side(ASKED, change)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("ws_silence", {"channels": "^book@"}), ("override", {"field": "checksum", "value": 1})],
+    ids=["a change is not told", "a checksum is wrong"],
+)
+def test_a_book_that_is_not_what_its_checksum_says_begins_anew(site: Site, kind: str, params: dict[str, Any]) -> None:
+    wait_for_both(site, "kraken", since=time.time())
+    began = time.time()
+    site.sandbox.fault("kraken", kind, path="ws.kraken", params=params, for_seconds=1.2)
+
+    def asked_for() -> list[str]:
+        sent = [each for each in site.sandbox.requests_of("kraken", since=began) if each["method"] == "SEND"]
+        messages = [orjson.loads(each["query"]) for each in sent]
+        return [each["method"] for each in messages if each.get("params", {}).get("channel") == "book"]
+
+    site.wait_until(lambda: len(asked_for()) >= 2, seconds=8, what="another beginning of the book")
+    assert asked_for()[:2] == ["unsubscribe", "subscribe"]
+    anew = time.time()
+    site.wait_until(lambda: len(books("kraken", since=anew)) >= 1, seconds=8, what="a book after it")
+    for row in books("kraken", since=anew):
+        levels = (row.bid_prices, row.bid_amounts, row.ask_prices, row.ask_amounts)
+        received = int(row.received_at.timestamp())
+        assert levels in [shown("kraken", second) for second in (received, received - 1)]
+    assert site.switches("kraken", since=began) == []
+    assert site.connections("kraken", since=began) == []
+
+
+def test_the_largest_are_streamed_where_the_stream_tells_no_volumes(site: Site) -> None:
+    def choose(exchange_id: str) -> None:
+        top = {"top": 2, "seconds": 1}
+        try:
+            began = time.time()
+            committed(lambda: Exchange.objects.filter(pk=exchange_id).update(depth={"books": top, "trades": top}))
+            for rows in (OrderBookSnapshot, PublicTrade):
+                new = rows.objects.filter(pipeline__market__exchange_id=exchange_id, received_at__gt=at(began + 1))
+                site.wait_until(
+                    lambda new=new: new.values("pipeline_id").distinct().count() == 2,
+                    seconds=12,
+                    what=f"{rows.__name__} of two markets of {exchange_id}",
+                )
+            requests = DepthRun.objects.filter(exchange=exchange_id, requests__gt=0, started_at__gt=at(began))
+            assert not requests.exists()  # nobody but the stream was asked
+        finally:
+            want(exchange_id, SYMBOL[exchange_id])
+
+    side_by_side(["coinbase", "hyperliquid"], choose)
 
 
 def test_nothing_is_stored_under_a_generation_that_has_passed(site: Site) -> None:

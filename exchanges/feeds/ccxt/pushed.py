@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..dials import request_cost
+from .checksums import with_checks
 from .frames import with_short_way
 from .lazy import pro_class
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 else:
     Client = object
 
+MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 MOST_HELD = 5_000  # trades of one market that nobody has taken yet; the oldest go
 
 
@@ -49,13 +51,14 @@ class Pushed(Client):
     dropped: set[str]  # markets whose oldest trades nobody took in time
     books_wanted: frozenset[str] = frozenset()
     books_at: dict[str, float]
+    doubted: set[str]  # markets whose books have missed a change
     ticker_urls: set[str]
     depth_urls: set[str]
 
     def forget(self) -> None:
         self.noted = {}
         self.complaint, self.is_broken, self.depth_complaint = "", False, ""
-        self.books_at, self.trades_held, self.dropped = {}, {}, set()
+        self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
         self.ticker_urls, self.depth_urls = set(), set()
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
@@ -63,6 +66,13 @@ class Pushed(Client):
     def complain(self, error: object) -> None:
         self.is_broken = True
         self.complaint = _in_words(error)
+
+    def doubt(self, symbol: str, why: str) -> None:
+        """This market's book is no longer handed on."""
+        self.orderbooks.pop(symbol, None)
+        self.books_at.pop(symbol, None)
+        self.doubted.add(symbol)
+        self.depth_complaint = f"{symbol}: {why}"
 
     def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
         """Kept as it is, not copied: some parsers add the time only afterwards."""
@@ -118,7 +128,8 @@ class Pushed(Client):
         known = url in (self.clients or {})
         connection = super().client(url)
         if not known:
-            read, resolve = with_short_way(self, connection.handle_text_or_binary_message), connection.resolve
+            read = with_short_way(self, connection.handle_text_or_binary_message)
+            read, resolve = with_checks(self, read, MOST_LEVELS.get(self.id, 0)), connection.resolve
             connection.handle_text_or_binary_message = lambda data: self._read(read, data)
             connection.resolve = lambda result, message_hash: self._resolve(resolve, result, message_hash)
         return connection

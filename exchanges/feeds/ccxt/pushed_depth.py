@@ -6,25 +6,32 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import BadReply, OrderBook, TradePage
 from . import books, trades
-from .pushed import MOST_HELD, Asked, asking
+from .pushed import MOST_HELD, MOST_LEVELS, Asked, asking
 
 BOOKS, TRADES = "books", "trades"
 Key = tuple[str, str]  # kind and symbol
 LONGEST_PAUSE_DOUBLINGS = 8
 STABLE_SECONDS = 60.0  # what came for so long has earned a quick second try
-MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 # ccxt's trades there are not those that REST counts.
 TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "binance": {"name": "aggTrade"},
     "binanceusdm": {"name": "aggTrade"},
 }
 # A book of changes alone loses levels that lay beyond its beginning: it begins anew after so long.
+# Asked for a book that they send already, these send no beginning.
+UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+    "coinbase": lambda market: {"type": "unsubscribe", "product_ids": [market["id"]], "channel": "level2"},
+    "kraken": lambda market: {
+        "method": "unsubscribe",
+        "params": {"channel": "book", "symbol": [market["symbol"]], "depth": MOST_LEVELS["kraken"]},
+    },
+}
 BEGIN_ANEW_SECONDS: Mapping[str, float] = {"binance": 300.0, "binanceusdm": 300.0}
 
 
@@ -83,6 +90,8 @@ class PushedDepth:
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
         """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
         now, missing = time.time(), []
+        while self.client.doubted:
+            self.renew(self.client.doubted.pop())
         for key in sorted(self._keys()):
             line = self._lines.get(key)
             if line is None:
@@ -126,8 +135,9 @@ class PushedDepth:
 
     def renew(self, symbol: str) -> None:
         """This market's book is not believed: it begins anew at the next `ask`."""
-        if line := self._lines.get((BOOKS, symbol)):
-            self._forget_subscription(line)
+        key = BOOKS, symbol
+        if line := self._lines.get(key):
+            self._forget_subscription(key, line)
             self.client.orderbooks.pop(symbol, None)
             self.client.books_at.pop(symbol, None)
 
@@ -194,18 +204,22 @@ class PushedDepth:
 
     def _drop(self, key: Key) -> None:
         line = self._lines.pop(key)
-        self._forget_subscription(line)
+        self._forget_subscription(key, line)
         if key[0] == BOOKS:  # changes of a book that has missed some are not believed
             self.client.orderbooks.pop(key[1], None)
             self.client.books_at.pop(key[1], None)
         if not any(other.task is line.task for other in self._lines.values()):
             line.task.cancel()
 
-    def _forget_subscription(self, line: Line) -> None:
+    def _forget_subscription(self, key: Key, line: Line) -> None:
+        """ccxt will ask anew; before that the venue is told where it needs to be."""
         connection = self.client.clients.get(line.asked.url)
-        if connection is not None:
-            for each in line.hashes:
-                connection.subscriptions.pop(each, None)
+        if connection is None:
+            return
+        known = [connection.subscriptions.pop(each, None) for each in line.hashes]
+        unsubscribe = UNSUBSCRIBE.get(self.client.id)
+        if unsubscribe and key[0] == BOOKS and any(each is not None for each in known):
+            _start(_send(connection, unsubscribe(self.client.markets[key[1]])))
 
     def _close_unused(self) -> None:
         """Connections that carry nothing any more; those of the tickers stay."""
@@ -216,8 +230,18 @@ class PushedDepth:
             connection = self.client.clients.pop(url, None)
             if connection is not None:
                 connection.error = ConnectionAbortedError("closed by us")
-                _closing.add(task := asyncio.get_running_loop().create_task(connection.close()))
-                task.add_done_callback(_closing.discard)
+                _start(connection.close())
 
 
-_closing: set[asyncio.Task[None]] = set()
+_started: set[asyncio.Task[None]] = set()
+
+
+def _start(work: Coroutine[Any, Any, None]) -> None:
+    """Nobody waits for its end."""
+    _started.add(task := asyncio.get_running_loop().create_task(work))
+    task.add_done_callback(_started.discard)
+
+
+async def _send(connection: Any, message: Mapping[str, Any]) -> None:
+    with contextlib.suppress(Exception):  # the connection's end is told by who reads it
+        await connection.send(message)

@@ -12,7 +12,7 @@ from collectors import quality
 from collectors.streaming import rules
 from collectors.streaming.rules import DialBudget, Heard
 from collectors.streaming.writer import Markets
-from exchanges.feeds.base import Quote
+from exchanges.feeds.base import BadReply, FeedError, Quote, Unreachable
 from exchanges.feeds.streams import QuoteStream
 
 TICK_SECONDS = 0.1
@@ -22,13 +22,35 @@ COMPARE_SECONDS = 1.0
 class Fault(Exception):
     """Why the stream is not, or no longer, believed."""
 
+    blame: type[FeedError] = Unreachable
+
+
+class Unfit(Fault):
+    """It delivers, but nothing that may be stored."""
+
+    blame = BadReply
+
 
 class Contradicted(Fault):
     """A poll says otherwise: this stream comes back when a poll agrees with it."""
 
+    blame = BadReply
+
 
 class Superseded(Fault):
-    """The right to store went to somebody else."""
+    """The right to store went to somebody else, or this process stood still."""
+
+    blame = FeedError
+
+
+def in_words(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def for_the_record(error: Exception) -> FeedError:
+    """As what a stream's end is written down: what is neither the stream's fault nor its feed's is ours."""
+    blame = error.blame if isinstance(error, Fault) else type(error) if isinstance(error, FeedError) else FeedError
+    return blame(f"websocket: {in_words(error)}")
 
 
 async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Heard:
@@ -43,13 +65,24 @@ async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Hea
 
 async def prove(stream: QuoteStream, heard: Heard, check: Callable[[], None]) -> None:
     """Returns after some good updates, of every subscription. Raises Fault, or what `check` raises."""
-    good, give_up_at = 0, time.monotonic() + settings.STREAM_CONNECT_SECONDS
+    good, unfit, give_up_at = 0, "", time.monotonic() + settings.STREAM_CONNECT_SECONDS
+    rejected_before = stream.rejected_frames
     while good < settings.STREAM_GOOD_UPDATES or not rules.is_complete(heard):
         await asyncio.sleep(TICK_SECONDS)
         check()
-        good += any(not quality.fault(quote) for quote in take_in(stream, heard))
+        faults = [quality.fault(quote) for quote in take_in(stream, heard)]
+        good += "" in faults
+        unfit = max(faults, default=unfit)
         if stream.is_broken or time.monotonic() > give_up_at:
-            raise Fault(stream.complaint or f"no tickers within {settings.STREAM_CONNECT_SECONDS:g} s of connecting")
+            is_unfit = not good and not stream.is_broken and bool(unfit or stream.rejected_frames > rejected_before)
+            raise _not_proven(stream.complaint or unfit, is_unfit=is_unfit)
+
+
+def _not_proven(complaint: str, *, is_unfit: bool) -> Fault:
+    within = f"within {settings.STREAM_CONNECT_SECONDS:g} s of connecting"
+    if is_unfit:
+        return Unfit(f"no ticker fit to store {within}: {complaint}")
+    return Fault(complaint or f"no tickers {within}")
 
 
 async def wait_for_agreement(

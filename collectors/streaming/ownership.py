@@ -28,7 +28,8 @@ WITH claimed AS (
         held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
     WHERE exchange_id IN (
         SELECT exchange_id FROM collectors_stream
-        WHERE exchange_id = ANY(%(wanted)s) AND (held_until IS NULL OR held_until < clock_timestamp())
+        WHERE exchange_id = ANY(%(wanted)s) AND (held_until IS NULL OR held_until NOT BETWEEN clock_timestamp()
+                                                 AND clock_timestamp() + make_interval(secs => %(longest)s))
         ORDER BY exchange_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
     )
     RETURNING exchange_id, old.is_delivering AS was_delivering, old.held_until AS ended_at
@@ -57,6 +58,7 @@ SELECT r.exchange_id, r.since,
        CASE WHEN e.transport = 'stream' OR NOT e.enabled OR e.blacklisted THEN 'none' ELSE 'poll' END, %(reason)s
 FROM released AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id WHERE r.was_delivering
 """
+LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since
 VANISHED = "the process that listened is gone"
 
 
@@ -106,7 +108,14 @@ def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) ->
     with connection.cursor() as cursor:
         cursor.execute(
             CLAIM,
-            {"holder": holder, "wanted": sorted(wanted), "most": most, "seconds": seconds, "reason": VANISHED},
+            {
+                "holder": holder,
+                "wanted": sorted(wanted),
+                "most": most,
+                "seconds": seconds,
+                "longest": LONGEST_LEASE_SECONDS,
+                "reason": VANISHED,
+            },
         )
         return [row[0] for row in cursor.fetchall()]
 

@@ -12,6 +12,7 @@ SMALL_GROUP = 20  # fewer markets may all be quiet at once
 SMALL_GROUP_PATIENCE = 10.0  # so they are given so many silence limits
 DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll is under way
 LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
+TALKING_SHARE = 0.5  # of the silence limit
 DIAL_WINDOW_SECONDS = 300.0
 STABLE_SECONDS = 60.0  # a stream that lived so long has earned a quick redial
 
@@ -56,6 +57,11 @@ def silence(heard: Heard, now: float, *, limit_seconds: float) -> str:
         if now - at > limit_seconds * patience:
             return f"no ticker of a subscription of {len(group)} markets for {now - at:.1f} s"
     return ""
+
+
+def is_talking(heard: Heard, now: float, *, limit_seconds: float) -> bool:
+    """While it is not, it is nearly silent, and a poll that knows more does not contradict it."""
+    return now - heard.last_at < limit_seconds * TALKING_SHARE
 
 
 def is_complete(heard: Heard) -> bool:

@@ -21,11 +21,12 @@ from collectors.ledger import RequestGate
 from collectors.streaming import dialling, rules, writer
 from collectors.streaming import shadow as shadows
 from collectors.streaming.depth import Depth
-from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded
+from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded, Unfit
 from collectors.streaming.ownership import Wish
 from collectors.streaming.renewal import Renewal
 from collectors.streaming.shadow import Shadow
 from collectors.streaming.threads import Threads, Watch
+from collectors.streaming.timeline import Timeline
 from exchanges.feeds.base import FeedError, Quote, Throttled
 from exchanges.feeds.streams import QuoteStream, open_stream
 from exchanges.models import Transport
@@ -38,6 +39,7 @@ STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 CLEAN_UP_SECONDS = 5.0
 LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
+EXPECTED = (Fault, FeedError, DatabaseError, InterfaceError, ingest.Busy)
 
 
 class Session:
@@ -46,7 +48,6 @@ class Session:
 
     def __init__(self, wish: Wish, *, holder: str, threads: Threads, watch: Watch, is_ours: Callable[[], bool]) -> None:
         self.wish = wish
-        self._holder = holder
         self._threads = threads
         self._watch = watch
         self._is_ours = is_ours
@@ -60,12 +61,15 @@ class Session:
         self._heard = rules.Heard.since(time.monotonic(), [])
         self._buffer: dict[str, Quote] = {}
         self._overtaken_before = 0
+        self._rejected_before = 0  # frames that could not be read, when last one could
+        self._sound_at = time.monotonic()  # when something was stored, or the database was away
         self._latest: dict[str, Quote] = {}
         self._is_silent = asyncio.Event()
         self._is_silent.set()
-        self._last_reason = ""
+        self._last_error: FeedError | None = None
         self._is_distrusted = False
         self._renewal = Renewal()
+        self._timeline = Timeline(self._do, holder)
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
@@ -83,11 +87,13 @@ class Session:
             try:
                 await self._connect()
                 await self._deliver()
-            except Exception as error:  # noqa: BLE001 - the session's edge: whatever it was, polls go on
+            except Exception as error:  # the edge of a session: whatever it was, polls go on
                 lived = time.monotonic() - began
                 failures = 1 if lived > rules.STABLE_SECONDS else failures + 1
-                self._last_reason = self._in_words(error)
+                self._last_error = dialling.for_the_record(error)
                 self._is_distrusted |= isinstance(error, Contradicted)
+                if not isinstance(error, EXPECTED):
+                    log.exception("stream_session_failed", exchange=self.wish.exchange_id)
             finally:
                 self._is_silent.set()
                 await self._close_stream()
@@ -97,13 +103,8 @@ class Session:
                 cap=settings.STREAM_BACKOFF_MAX_SECONDS,
                 jitter=random.random(),
             )
-            log.info("stream_failed", exchange=self.wish.exchange_id, reason=self._last_reason, failures=failures)
+            log.info("stream_failed", exchange=self.wish.exchange_id, reason=str(self._last_error), failures=failures)
             await asyncio.sleep(max(jittered, self._pause_seconds))
-
-    def _in_words(self, error: Exception) -> str:
-        if not isinstance(error, Fault | FeedError | DatabaseError | InterfaceError | ingest.Busy):
-            log.error("stream_session_failed", exchange=self.wish.exchange_id, exc_info=error)
-        return f"{error}".strip() or type(error).__name__
 
     # --- connecting ---------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,9 @@ class Session:
         """Subscribed to everything, and shown by some good updates that it comes. Raises Fault."""
         while not self._is_ours():
             await asyncio.sleep(TICK_SECONDS)
-        self._markets = await self._do(writer.load_markets, self.wish)
+        await self._timeline.tell(self.wish)
+        load = writer.load_markets if self._markets is None else writer.known_markets
+        self._markets = await self._do(load, self.wish)
         self._gate = self._gate or await self._do(writer.open_dial_gate, self.wish)
         stream = self._stream = self._stream or self._open()
         self._heard = await dialling.dial(stream, self._markets, self._budget)
@@ -143,20 +146,26 @@ class Session:
         self._latest.clear()
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
-        await self._switch(is_delivering=True, reason=self._last_reason and "delivers again")
+        await self._timeline.note(self.wish, is_delivering=True, reason="delivers again" if self._last_error else "")
         depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
         try:
             await self._store_what_comes(time.monotonic())
         except Exception as error:
-            reason = self._in_words(error)
-            if self._permit is not None:
-                permit, self._permit = self._permit, None
-                silent_seconds = time.monotonic() - self._heard.last_at
-                await self._do(_end, permit, reason, silent_seconds)
-            await self._switch(is_delivering=False, reason=reason)
+            await self._hand_over(dialling.for_the_record(error))
+            await self._timeline.note(self.wish, is_delivering=False, reason=dialling.in_words(error))
             raise
         finally:
             depth.cancel()
+
+    async def _hand_over(self, error: FeedError) -> None:
+        """To polls, with the record why. While the database is away the lease runs out by itself."""
+        permit, self._permit = self._permit, None
+        if permit is None:
+            return
+        try:
+            await self._do(_end, permit, error, time.monotonic() - self._sound_at)
+        except (DatabaseError, InterfaceError) as away:
+            log.warning("end_not_recorded", exchange=self.wish.exchange_id, error=str(away).strip())
 
     def _scene(self) -> tuple[Wish, QuoteStream]:
         assert self._stream is not None
@@ -177,12 +186,13 @@ class Session:
         self._buffer.clear()
         assert self._stream is not None
         self._overtaken_before = self._stream.overtaken_count
+        self._rejected_before = self._stream.rejected_frames
 
     async def _store_what_comes(self, began: float) -> None:
         batch = writer.Batch(started_at=clock.now())
         check, shadow = self._stall_check(), Shadow(self._threads, began=began)
         self._renewal = Renewal(began)
-        flushed_at = sound_at = began
+        flushed_at = self._sound_at = began
         while True:
             await asyncio.sleep(TICK_SECONDS)
             check()
@@ -193,9 +203,11 @@ class Session:
             await self._follow_markets()
             if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or len(self._buffer) >= settings.STREAM_FLUSH_ROWS:
                 flushed_at = now
-                sound_at = time.monotonic() if await self._flush(batch) else sound_at
-                if now - sound_at > settings.STREAM_SILENCE_SECONDS:
-                    raise Fault(f"no ticker fit to store for {now - sound_at:.1f} s")
+                await self._timeline.tell(self.wish)
+                if await self._flush(batch):
+                    self._sound_at = time.monotonic()
+                if now - self._sound_at > settings.STREAM_SILENCE_SECONDS:
+                    raise Unfit(f"no ticker fit to store for {now - self._sound_at:.1f} s{batch.why_not}")
             self._look_aside(shadow, now)
 
     def _take_in(self, now: float) -> int:
@@ -207,6 +219,8 @@ class Session:
         for quote in quotes:
             overtaken += quote.symbol in self._buffer
             self._buffer[quote.symbol] = self._latest[quote.symbol] = quote
+        if quotes:
+            self._rejected_before = self._stream.rejected_frames
         self._heard.note([quote.symbol for quote in quotes], now)
         return overtaken
 
@@ -216,7 +230,8 @@ class Session:
             raise Fault(self._stream.complaint)
         silence = rules.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
         if silence:
-            raise Fault(f"{silence}; {self._stream.complaint}" if self._stream.complaint else silence)
+            kind = Unfit if self._stream.rejected_frames > self._rejected_before else Fault
+            raise kind(f"{silence}; {self._stream.complaint}" if self._stream.complaint else silence)
 
     def _check_stalls(self, stalls: int) -> None:
         if self._watch.stood_still_since(stalls) or not self._is_ours():
@@ -280,7 +295,8 @@ class Session:
             self._remember_pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
             poll = None
         if poll is not None:
-            shadows.judge(self._latest, poll)
+            if rules.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
+                shadows.judge(self._latest, poll)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
                     self._buffer.setdefault(quote.symbol, quote)
@@ -311,6 +327,7 @@ class Session:
             if self._renewal.markets is not self._markets:
                 await self._ask_for(self._markets)
             self._overtaken_before = self._stream.overtaken_count
+            self._rejected_before = self._stream.rejected_frames
             self._pending.add(closing := asyncio.ensure_future(old.close()))
             closing.add_done_callback(self._pending.discard)
             self._renewal = Renewal(now)
@@ -332,19 +349,13 @@ class Session:
                 if self.wish.transport == Transport.AUTO:
                     if await self._do_slow(writer.poll, self.wish) == ingest.SKIPPED:
                         pause *= LOOK_AGAIN_SHARE
-                elif self._last_reason:
-                    await self._do_slow(writer.note_failure, self.wish.exchange_id, self._last_reason)
+                elif self._last_error:
+                    await self._do_slow(writer.note_failure, self.wish.exchange_id, self._last_error)
             except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
                 log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
             await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))
 
     # --- odds and ends ------------------------------------------------------------------------------------------------
-
-    async def _switch(self, *, is_delivering: bool, reason: str) -> None:
-        try:
-            await self._do(_switch, self.wish, self._holder, is_delivering, reason)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("switch_not_recorded", exchange=self.wish.exchange_id, error=str(error).strip())
 
     async def _close_stream(self) -> None:
         """The client is kept with its markets."""
@@ -386,9 +397,5 @@ class Session:
             self._permit = result
 
 
-def _end(permit: Permit, reason: str, silent_seconds: float) -> None:
-    writer.end(permit, reason, silent_seconds=silent_seconds)
-
-
-def _switch(wish: Wish, holder: str, is_delivering: bool, reason: str) -> None:
-    writer.switch(wish, holder, is_delivering=is_delivering, reason=reason)
+def _end(permit: Permit, error: FeedError, silent_seconds: float) -> None:
+    writer.end(permit, error, silent_seconds=silent_seconds)

@@ -23,14 +23,25 @@ class Threads:
         self._polls = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="polls")
 
     def start(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._database, _with_connection, work, arguments)
+        return self._submit(self._database, work, arguments)
 
     def start_slow(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._polls, _with_connection, work, arguments)
+        return self._submit(self._polls, work, arguments)
+
+    @staticmethod
+    def _submit(pool: ThreadPoolExecutor, work: Callable[..., T], arguments: tuple[Any, ...]) -> asyncio.Future[T]:
+        job = asyncio.get_running_loop().run_in_executor(pool, _with_connection, work, arguments)
+        job.add_done_callback(_look_at)  # who asked may be gone, and asyncio would complain of an error unseen
+        return job
 
     def close(self) -> None:
         for pool in (self._database, self._polls):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_at(job: asyncio.Future[Any]) -> None:
+    if not job.cancelled():
+        job.exception()
 
 
 def _with_connection(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:

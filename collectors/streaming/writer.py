@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from django.conf import settings
@@ -49,6 +49,14 @@ class Written(NamedTuple):
     is_asked_for: bool
 
 
+class Turn(NamedTuple):
+    """From when on a stream delivers, or no longer does, and why."""
+
+    is_delivering: bool
+    reason: str
+    happened_at: datetime
+
+
 @dataclass(slots=True)
 class Batch:
     """What came since the last run was written down."""
@@ -57,6 +65,11 @@ class Batch:
     rows_stored: int = 0
     overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
     rejected: list[RejectedRow] = field(default_factory=list)
+
+    @property
+    def why_not(self) -> str:
+        """What is wrong with the newest that was not stored, as an addition to a sentence."""
+        return f": {self.rejected[-1].reason}" if self.rejected else ""
 
 
 def load_markets(wish: Wish) -> Markets:
@@ -120,6 +133,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         keep_seconds=settings.STREAM_LEASE_SECONDS,
         records_run=writes_run,
         stored_before=batch.rows_stored - len(verdict.accepted),
+        correlation_id=gaps.LISTENED,
     )
     stored = store.finish(permit, cycle)
     if stored is None:
@@ -182,27 +196,36 @@ def poll(wish: Wish) -> str:
     return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
 
 
-def end(permit: Permit, reason: str, *, silent_seconds: float) -> None:
-    """Gives the right to store back, and writes down since when nothing came."""
+def end(permit: Permit, error: FeedError, *, silent_seconds: float) -> None:
+    """Gives the right to store back, and writes down since when nothing was stored."""
     now = clock.now()
-    error: FeedError = Unreachable(f"websocket: {reason}")
-    ingest.record_failure(permit, error, started_at=now - timedelta(seconds=silent_seconds), finished_at=now)
+    ingest.record_failure(
+        permit,
+        error,
+        started_at=now - timedelta(seconds=silent_seconds),
+        finished_at=now,
+        correlation_id=gaps.LISTENED,
+    )
 
 
-def note_failure(exchange_id: str, reason: str) -> None:
+def note_failure(exchange_id: str, error: FeedError) -> None:
     """For an exchange that may only be listened to: that it still cannot be."""
     permit = take(exchange_id)
     if permit is not None:
-        end(permit, reason, silent_seconds=0.0)
+        end(permit, error, silent_seconds=0.0)
 
 
-def switch(wish: Wish, holder: str, *, is_delivering: bool, reason: str) -> None:
-    """The timeline's next row."""
-    now = clock.now()
+def switch(wish: Wish, holder: str, turn: Turn) -> None:
+    """The timeline's next row, unless another process listens now, which writes its own."""
     fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
-    to_transport = Transport.STREAM if is_delivering else fallback
-    changed: dict[str, Any] = {"is_delivering": is_delivering, "since": now, "reason": reason}
+    to_transport = Transport.STREAM if turn.is_delivering else fallback
     held = Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder, held_until__isnull=False)
-    if held.update(**changed):
-        Switch.objects.create(exchange_id=wish.exchange_id, happened_at=now, to_transport=to_transport, reason=reason)
-    log.info("transport_switched", exchange=wish.exchange_id, to=str(to_transport), reason=reason)
+    with transaction.atomic():
+        if held.update(is_delivering=turn.is_delivering, since=turn.happened_at, reason=turn.reason):
+            Switch.objects.create(
+                exchange_id=wish.exchange_id,
+                happened_at=turn.happened_at,
+                to_transport=to_transport,
+                reason=turn.reason,
+            )
+    log.info("transport_switched", exchange=wish.exchange_id, to=str(to_transport), reason=turn.reason)

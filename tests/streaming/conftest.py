@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,8 +27,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from collectors import ingest, partitions
-from collectors.models import Gap, Stream, Switch, Tick
+from collectors import ingest, partitions, sweep
+from collectors.gaps import is_gap
+from collectors.models import Gap, Pipeline, Stream, Switch, Tick
 from exchanges import management
 from exchanges.feeds import close_feeds
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
@@ -40,6 +42,9 @@ SILENCE_SECONDS = 1.2
 LEASE_SECONDS = 2.0
 LEASE_MARGIN_SECONDS = 2.0
 INTERVAL_SECONDS = 0.5
+# Between two polls of each, when all are listened to: what the venue's REST allows, and a busy machine keeps up with.
+PACES = {"binance": 1.0, "binanceusdm": 2.0, "coinbase": 1.0, "hyperliquid": 1.0, "kraken": 1.0, "valr": 2.0}
+SWEEP_SECONDS = 0.5
 WEBSOCKETS = r"(stream\.binance\.com|ws\.kraken|advanced-trade-ws|xyz/ws|valr.com/ws)"
 HURRIED = {
     "STREAM_SILENCE_SECONDS": str(SILENCE_SECONDS),
@@ -71,12 +76,12 @@ class Site:
     logs: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def add(self, *exchange_ids: str, transport: str = "auto", interval_seconds: float = INTERVAL_SECONDS) -> None:
+    def add(self, *exchange_ids: str, transport: str = "auto", intervals: Mapping[str, float] | None = None) -> None:
         """Made by the operators' verb; the first poll, as Celery would do it, brings the markets."""
         for exchange_id in exchange_ids:
             management.create(
                 exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
-                poll_interval_seconds=interval_seconds, transport=transport,
+                poll_interval_seconds=(intervals or {}).get(exchange_id, INTERVAL_SECONDS), transport=transport,
                 budget_units=1000, budget_seconds=1,  # twice a second is more than most of them allow
             )  # fmt: skip
         with ThreadPoolExecutor(len(exchange_ids)) as pool:
@@ -116,9 +121,33 @@ class Site:
         ticks = Tick.objects.filter(received_at__gt=at(since), pipeline__market__exchange_id=exchange_id)
         return ticks.count()
 
-    def gaps(self, exchange_id: str, *, since: float = 0.0) -> list[Gap]:
-        gaps = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, started_at__gt=at(since))
-        return list(gaps.order_by("started_at"))
+    def gaps(self, exchange_id: str, *, since: float = 0.0, until: float = math.inf) -> list[Gap]:
+        """By the moment at which the silence began."""
+        gaps = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, started_at__gte=at(since))
+        return [gap for gap in gaps.order_by("started_at") if gap.started_at.timestamp() <= until]
+
+    def judged_gaps(self, exchange_id: str, *, since: float, until: float) -> list[Gap]:
+        """When a sweep has seen them all."""
+        self.wait_until(
+            lambda: all(gap.ended_at and gap.is_judged for gap in self.gaps(exchange_id, since=since, until=until)),
+            seconds=5 * SWEEP_SECONDS,
+            what=f"the end and the cause of {exchange_id}'s gaps",
+        )
+        return self.gaps(exchange_id, since=since, until=until)
+
+    def silences(self, exchange_id: str, *, since: float, until: float) -> set[tuple[int, datetime, datetime]]:
+        """What has to be a gap, by the rows themselves: pipeline, last row before, first row after."""
+        expected = Pipeline.objects.filter(market__exchange_id=exchange_id).values_list("pk", "expected_seconds")
+        ticks = Tick.objects.filter(received_at__gte=at(since), pipeline__market__exchange_id=exchange_id)
+        moments: dict[int, list[datetime]] = {}
+        for pipeline_id, received_at in ticks.order_by("received_at").values_list("pipeline_id", "received_at"):
+            moments.setdefault(pipeline_id, []).append(received_at)
+        return {
+            (pipeline_id, earlier, later)
+            for pipeline_id, seconds in expected
+            for earlier, later in itertools.pairwise(moments.get(pipeline_id, []))
+            if is_gap(earlier, later, seconds) and earlier.timestamp() <= until
+        }
 
     def lift(self, fault_ids: Iterable[str]) -> None:
         for fault_id in fault_ids:
@@ -178,6 +207,27 @@ def collect(exchange_id: str) -> str:
         return ingest.collect_once(exchange_id, now=clock.now())
     finally:
         connection.close()  # this thread's own
+
+
+@contextlib.contextmanager
+def sweeping() -> Iterator[None]:
+    """As the pulse does: silences become gaps, and gaps get their cause."""
+    ended = threading.Event()
+
+    def sweep_on() -> None:
+        try:
+            while not ended.wait(SWEEP_SECONDS):
+                sweep.run(clock.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sweep_on)
+        try:
+            yield
+        finally:
+            ended.set()
+            running.result()
 
 
 def spawn(sandbox: Sandbox, log: Path, **settings: str) -> subprocess.Popen[bytes]:
@@ -248,6 +298,7 @@ def crowd(
 ) -> Iterator[Site]:
     """All exchanges that can be listened to, kept through a module's tests: each market list costs a second."""
     with django_db_blocker.unblock(), open_site(talkative_sandbox, tmp_path_factory.mktemp("crowd")) as site:
-        site.add(*STREAMED)
-        yield site
+        site.add(*STREAMED, intervals=PACES)
+        with sweeping():
+            yield site
         call_command("flush", interactive=False, verbosity=0)

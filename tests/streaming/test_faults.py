@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from collectors.models import Run, Tick
-from tests.streaming.conftest import INTERVAL_SECONDS, SILENCE_SECONDS, STREAMED, WEBSOCKETS, Site, at
+from collectors.gaps import GAP_INTERVALS
+from collectors.models import Pipeline, Run, Tick
+from exchanges.models import Exchange
+from tests.streaming.conftest import PACES, SILENCE_SECONDS, STREAMED, WEBSOCKETS, Site, at
 
 pytestmark = [pytest.mark.system, pytest.mark.django_db, pytest.mark.timeout(90)]  # they only read
-PACE_SECONDS = 2.0  # between two polls of binanceusdm: its tickers cost 40 units of 50 ms
 SLACK_SECONDS = 2.0  # on a busy machine; the switch itself is a tick and two statements
 
 
@@ -28,13 +31,16 @@ def listening(crowd: Site) -> Site:
 
 
 # Where the first fault ends the connection and the second meets the next one, each exchange has its own first.
+NONE = "nothing but values that are none"
 END = ("ws_close", {"count": 1})
+NO_ANSWER = ("exchange outage", r"the exchange did not answer: \d+ cycles? unreachable in \d+ s")
+NO_DATA = ("exchange outage", r"the exchange answered no data: \d+ cycles? bad_reply in \d+ s")
 BREAKING: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "the venue closes": [("ws_close", {})],
     "the connection is reset": [("ws_reset", {})],
     "silence": [("ws_silence", {})],
     "pings unanswered": [("ws_no_pong", {})],
-    "nothing but values that are none": [("override", {"params": {"field": "last", "raw": '"NaN"'}})],
+    NONE: [("override", {"params": {"field": "last", "raw": '"NaN"'}})],
     "subscriptions refused": [END, ("ws_refuse", {})],
     "subscriptions unanswered": [END, ("ws_no_answer", {})],
     "handshake 429": [END, ("status", {"params": {"code": 429, "retry_after": 2}})],
@@ -44,21 +50,60 @@ BREAKING: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 def test_a_stream_that_fails_is_polled_meanwhile_and_comes_back(listening: Site):
-    """One after the other; the exchanges, side by side, at the pace of each."""
+    _on_each_exchange(listening, _is_polled_meanwhile, BREAKING)
+
+
+def test_what_is_not_polled_meanwhile_is_one_gap_of_each_market(listening: Site):
+    with _streamed_only(listening):
+        _on_each_exchange(listening, _is_a_gap, ("silence", NONE, "handshake 503"))
+
+
+@contextlib.contextmanager
+def _streamed_only(site: Site) -> Iterator[None]:
+    _configure(site, "stream", dict.fromkeys(STREAMED, 1.0))
+    yield
+    _configure(site, "auto", PACES)
+
+
+def _configure(site: Site, transport: str, intervals: Mapping[str, float]) -> None:
+    """Every session begins anew."""
+    began = time.time()
+
+    def configure() -> None:
+        for exchange, seconds in intervals.items():
+            Exchange.objects.filter(pk=exchange).update(transport=transport, poll_interval_seconds=seconds)
+            Pipeline.objects.filter(market__exchange_id=exchange).update(expected_seconds=seconds)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:  # the test's own connection is in a transaction that is rolled back
+        pool.submit(configure).result()
+    site.wait_for_all(
+        STREAMED,
+        lambda exchange: [word for word, _ in site.switches(exchange, since=began)][1:] == ["stream"],
+        seconds=20,
+        what=f"its end, and a beginning as {transport}",
+    )
+
+
+Check = Callable[[Site, str, str, Sequence[tuple[str, dict[str, Any]]]], None]
+
+
+def _on_each_exchange(site: Site, check: Check, names: Iterable[str]) -> None:
+    """One fault after the other; the exchanges, side by side, at the pace of each."""
+
+    def go_through_all(exchange: str) -> None:
+        try:
+            for name in names:
+                check(site, exchange, name, BREAKING[name])
+        finally:
+            connection.close()  # this thread's own
+
     with ThreadPoolExecutor(len(STREAMED)) as pool:
-        for ended in [pool.submit(_go_through_all, listening, exchange) for exchange in STREAMED]:
+        for ended in [pool.submit(go_through_all, exchange) for exchange in STREAMED]:
             ended.result()
 
 
-def _go_through_all(site: Site, exchange: str) -> None:
-    try:
-        for name, faults in BREAKING.items():
-            _break_and_heal(site, exchange, name, faults)
-    finally:
-        connection.close()  # this thread's own
-
-
-def _break_and_heal(site: Site, exchange: str, name: str, faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def _is_polled_meanwhile(site: Site, exchange: str, name: str, faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
     began = time.time()
     ordered = [site.sandbox.fault(exchange, kind, path=WEBSOCKETS, **details) for kind, details in faults]
     site.wait_until(
@@ -69,16 +114,49 @@ def _break_and_heal(site: Site, exchange: str, name: str, faults: Sequence[tuple
     polled_at = time.time()
     site.wait_until(
         lambda: site.rows(exchange, since=polled_at) > 0,
-        seconds=2 * INTERVAL_SECONDS + PACE_SECONDS + SLACK_SECONDS,
+        seconds=2 * PACES[exchange] + SLACK_SECONDS,
         what=f"{name}: rows of {exchange}'s polls",
     )
     site.lift(ordered)
     site.wait_for_streams(exchange)
     assert site.simultaneous_connections(exchange, since=began - 1) == 0, name
-    gaps = [gap for gap in site.gaps(exchange, since=began - 0.5) if gap.started_at < at(polled_at)]
-    assert all(gap.ended_at is not None for gap in gaps), name
-    causes = {gap.cause for gap in gaps}
-    assert causes <= {"exchange outage", "our outage"}, name  # ours: a poll that came late, on a busy machine
+    _check_gaps(site, exchange, name, since=began - 1, until=polled_at)
+
+
+def _is_a_gap(site: Site, exchange: str, name: str, faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    site.wait_until(
+        lambda: site.rows(exchange, since=time.time() - 1) > 0, seconds=SLACK_SECONDS, what=f"rows of {exchange}"
+    )
+    began = time.time()
+    markets = Exchange.objects.get(pk=exchange).markets.collected().count()
+    ordered = [site.sandbox.fault(exchange, kind, path=WEBSOCKETS, **details) for kind, details in faults]
+    site.wait_until(
+        lambda: len(site.gaps(exchange, since=began - 1)) == markets,
+        seconds=GAP_INTERVALS + 2 * SLACK_SECONDS,
+        what=f"{name}: a gap of each of {markets} markets of {exchange}",
+    )
+    broken_until = time.time()
+    site.lift(ordered)
+    site.wait_for_streams(exchange)
+    assert _check_gaps(site, exchange, name, since=began - 1, until=broken_until) == markets, name
+    assert site.simultaneous_connections(exchange, since=began - 1) == 0, name
+
+
+def _check_gaps(site: Site, exchange: str, name: str, *, since: float, until: float) -> int:
+    """A gap for each silence among the rows, no other, and the fault as its cause. How many there were."""
+    gaps = site.judged_gaps(exchange, since=since, until=until)
+    found = [(gap.pipeline_id, gap.started_at, gap.ended_at) for gap in gaps]
+    assert set(found) == site.silences(exchange, since=since, until=until), name
+    assert len(set(found)) == len(found), name
+    cause, evidence = NO_DATA if name == NONE else NO_ANSWER
+    wrong = [gap.evidence for gap in gaps if gap.cause != cause or not re.fullmatch(evidence, gap.evidence)]
+    assert wrong == [], (name, _errors(exchange, since))
+    return len(gaps)
+
+
+def _errors(exchange: str, since: float) -> list[str]:
+    runs = Run.objects.filter(exchange_id=exchange, started_at__gt=at(since)).exclude(outcome="stored")
+    return list(runs.values_list("error", flat=True))
 
 
 def test_poisoned_frames_cost_nothing_but_themselves(listening: Site):
@@ -108,10 +186,10 @@ def test_a_stream_that_contradicts_a_poll_is_not_believed(listening: Site):
     site.sandbox.fault("kraken", "override", path="ws.kraken", params={"field": "last", "value": "64000.0"})
 
     site.wait_until(
-        lambda: "kraken" in site.switched_to_polls(began), seconds=3 * INTERVAL_SECONDS + SLACK_SECONDS, what="a switch"
+        lambda: "kraken" in site.switched_to_polls(began), seconds=3 * PACES["kraken"] + SLACK_SECONDS, what="a switch"
     )
     assert site.switched_to_polls(began).keys() == {"kraken"}
-    time.sleep(4 * INTERVAL_SECONDS)
+    time.sleep(2 * PACES["kraken"])
     assert site.switches("kraken")[-1][0] == "poll"
 
     site.sandbox.heal()
@@ -124,7 +202,7 @@ def test_a_market_that_the_stream_says_nothing_of_is_polled_beside_it(listening:
     site.sandbox.fault("kraken", "drop_symbols", path="ws.kraken", params={"symbols": ["ETH/USD"]})
     time.sleep(SILENCE_SECONDS)
     quiet_at = time.time()
-    time.sleep(4 * INTERVAL_SECONDS + SLACK_SECONDS)
+    time.sleep(2 * PACES["kraken"] + SLACK_SECONDS)
 
     stored = Tick.objects.filter(received_at__gt=at(quiet_at), pipeline__market__symbol="ETH/USD")
     assert stored.filter(pipeline__market__exchange_id="kraken").count() >= 2

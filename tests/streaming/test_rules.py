@@ -33,6 +33,15 @@ def test_silence_is_judged_of_the_whole_and_of_each_subscription(
     assert bool(rules.silence(heard, now, limit_seconds=LIMIT)) == is_silent
 
 
+def test_a_stream_that_has_just_fallen_silent_is_not_talking_and_not_silent_yet():
+    heard = Heard.since(0.0, [MANY])
+    heard.note(MANY, 10.0)
+
+    assert rules.is_talking(heard, 10.0 + 0.49 * LIMIT, limit_seconds=LIMIT)
+    assert not rules.is_talking(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
+    assert not rules.silence(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
+
+
 def test_a_stream_is_complete_when_each_large_subscription_has_spoken():
     heard = Heard.since(0.0, [MANY, FEW])
     assert not rules.is_complete(heard)

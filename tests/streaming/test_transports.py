@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, connection
 from django.test import Client
 
 from collectors import transports
 from collectors.models import Stream, Switch, Worker
 from collectors.streaming import ownership
+from collectors.streaming.timeline import Timeline
 from exchanges import management
 from exchanges.models import Exchange
 from marketmon.lib import clock
@@ -114,3 +118,46 @@ def test_the_workers_api_and_its_admin_page_say_the_transport(now: datetime, cli
     assert staff["transport_reason"] == "delivers again"
     page = admin_client.get("/admin/collectors/worker/").content.decode()
     assert "delivers again" in page
+
+
+def test_a_lease_from_a_clock_that_was_set_back_is_not_waited_for(now: datetime):
+    add("kraken", now)
+    ownership.claim(US, ["kraken"], most=1, seconds=10)
+    Stream.objects.update(held_until=now + timedelta(hours=2))
+
+    assert ownership.claim(OTHER, ["kraken"], most=1, seconds=10) == ["kraken"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_switch_that_the_database_did_not_take_is_written_down_when_it_does(now: datetime):
+    add("kraken", now)
+    ownership.claim(US, ["kraken"], most=1, seconds=10)
+    wish = ownership.wishes()["kraken"]
+    is_away = True
+
+    async def do(work: Callable[..., None], *arguments: Any) -> None:
+        if is_away:
+            raise InterfaceError("connection already closed")
+        await asyncio.to_thread(in_a_thread, work, arguments)
+
+    async def live() -> None:
+        nonlocal is_away
+        timeline = Timeline(do, US)
+        await timeline.note(wish, is_delivering=True, reason="")
+        await timeline.note(wish, is_delivering=False, reason="silence")
+        is_away = False
+        await timeline.tell(wish)
+        await timeline.tell(wish)
+
+    asyncio.run(live())
+
+    assert switches() == [("kraken", "stream", ""), ("kraken", "poll", "silence")]
+    first, second = Switch.objects.order_by("id")
+    assert now <= first.happened_at <= second.happened_at == Stream.objects.get().since
+
+
+def in_a_thread(work: Callable[..., None], arguments: Sequence[Any]) -> None:
+    try:
+        work(*arguments)
+    finally:
+        connection.close()

@@ -1,0 +1,42 @@
+"""Writes down when one exchange's stream began or ceased to deliver, later where the database was away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import structlog
+from django.db import DatabaseError, InterfaceError
+
+from collectors.streaming import writer
+from collectors.streaming.ownership import Wish
+from marketmon.lib import clock
+
+log = structlog.get_logger(__name__)
+
+
+class Do(Protocol):
+    """Runs what blocks in a thread."""
+
+    def __call__(self, work: Callable[..., None], *arguments: Any) -> Awaitable[None]: ...
+
+
+class Timeline:
+    """One session's. Two turns at most are untold: nothing begins to deliver while the database is away."""
+
+    def __init__(self, do: Do, holder: str) -> None:
+        self._do = do
+        self._holder = holder
+        self._untold: list[writer.Turn] = []
+
+    async def note(self, wish: Wish, *, is_delivering: bool, reason: str) -> None:
+        self._untold.append(writer.Turn(is_delivering, reason, clock.now()))
+        await self.tell(wish)
+
+    async def tell(self, wish: Wish) -> None:
+        try:
+            while self._untold:
+                await self._do(writer.switch, wish, self._holder, self._untold[0])
+                del self._untold[0]
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("switch_not_recorded", exchange=wish.exchange_id, error=str(error).strip())

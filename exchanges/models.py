@@ -189,10 +189,9 @@ class RunningEntryQuerySet(models.QuerySet[Any]):
         return self.running().filter(expires_at__lte=now)
 
 
-class BlacklistEntry(models.Model):
-    """One time that an exchange was blacklisted: who, when, why, until when, and who lifted it."""
+class ListedFor(models.Model):
+    """A time on a blacklist: who, when, why, until when, and who lifted it."""
 
-    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="blacklist_entries")
     reason = models.TextField(blank=True)
     listed_at = models.DateTimeField()
     listed_by = models.CharField(max_length=150)
@@ -201,6 +200,15 @@ class BlacklistEntry(models.Model):
     lifted_by = models.CharField(max_length=150, blank=True)
 
     objects = RunningEntryQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class BlacklistEntry(ListedFor):
+    """One time that an exchange was blacklisted."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="blacklist_entries")
 
     class Meta:
         verbose_name_plural = "blacklist entries"
@@ -219,19 +227,11 @@ class BlacklistEntry(models.Model):
         return f"{self.exchange_id} blacklisted {self.listed_at:%Y-%m-%d %H:%M}"
 
 
-class MarketBlacklistEntry(models.Model):
+class MarketBlacklistEntry(ListedFor):
     """One time that a single market was blacklisted, by a person or because it was persistently bad."""
 
     market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="blacklist_entries")
-    reason = models.TextField(blank=True)
     is_automatic = models.BooleanField(default=False)
-    listed_at = models.DateTimeField()
-    listed_by = models.CharField(max_length=150)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    lifted_at = models.DateTimeField(null=True, blank=True)
-    lifted_by = models.CharField(max_length=150, blank=True)
-
-    objects = RunningEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "market blacklist entries"

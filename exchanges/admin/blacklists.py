@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import RelatedDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from exchanges.admin.acting import carry_out
+from exchanges.admin.buttons import RESUMES, Words, dialog
 from exchanges.admin.dialogs import ConfirmForm
 from exchanges.models import BlacklistEntry, MarketBlacklistEntry
 from marketmon.admin import MachineAdmin, back_to_page, cut, since, utc, word_filter
@@ -22,6 +25,14 @@ RUNNING = word_filter(
     parameter="running",
     narrow=lambda entries, word: entries.filter(lifted_at__isnull=word == "yes"),
 )
+
+
+ENTRY_FIELDS = ("reason", "listed_at", "listed_by", "expires_at", "lifted_at", "lifted_by")
+LIFT_EXCHANGE = Words("Lift…", "lock_open", "Take this exchange off the blacklist", RESUMES, "Lift")
+LIFT_MARKET = Words(
+    "Lift…", "lock_open", "Take this market off the blacklist", "Its quotes are stored again with the next poll.",
+    "Lift",
+)  # fmt: skip
 
 
 class EntryAdmin(MachineAdmin):
@@ -52,9 +63,20 @@ class EntryAdmin(MachineAdmin):
         entry = self.get_object(request, object_id)
         return shown if entry is not None and entry.lifted_at is None else []
 
+    def take_off(
+        self, request: HttpRequest, object_id: str, verb: str, place_of: Callable[[Any], Sequence[str]]
+    ) -> HttpResponse:
+        """The verb that lifts the entry, and the list again."""
+        entry = self.get_object(request, object_id)
+        if entry is None:
+            raise Http404
+        carry_out(request, verb, *place_of(entry))
+        return back_to_page(request, f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
 
 @admin.register(BlacklistEntry)
 class BlacklistEntryAdmin(EntryAdmin):
+    fields = ("exchange", *ENTRY_FIELDS)
     list_display = ("exchange", "listed", "listed_by", "why", "until", "lifted")
     list_select_related = ("exchange",)
     list_filter = (RUNNING, ("exchange", RelatedDropdownFilter))
@@ -63,27 +85,14 @@ class BlacklistEntryAdmin(EntryAdmin):
     def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("exchanges.change_exchange")
 
-    @action(
-        description="Lift…",
-        icon="lock_open",
-        permissions=["lift"],
-        dialog={
-            "title": "Take this exchange off the blacklist",
-            "description": "Collection resumes with the next interval.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Lift",
-        },
-    )
+    @dialog(LIFT_EXCHANGE, permission="lift")
     def lift(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            raise Http404
-        carry_out(request, "lift", entry.exchange_id)
-        return back_to_page(request, "admin:exchanges_blacklistentry_changelist")
+        return self.take_off(request, object_id, "lift", lambda entry: (entry.exchange_id,))
 
 
 @admin.register(MarketBlacklistEntry)
 class MarketBlacklistEntryAdmin(EntryAdmin):
+    fields = ("market", "is_automatic", *ENTRY_FIELDS)
     list_display = ("market", "kind", "listed", "listed_by", "why", "until", "lifted")
     list_select_related = ("market",)
     list_filter = (
@@ -112,20 +121,7 @@ class MarketBlacklistEntryAdmin(EntryAdmin):
     def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("exchanges.change_market")
 
-    @action(
-        description="Lift…",
-        icon="lock_open",
-        permissions=["lift"],
-        dialog={
-            "title": "Take this market off the blacklist",
-            "description": "Its quotes are stored again with the next poll.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Lift",
-        },
-    )
+    @dialog(LIFT_MARKET, permission="lift")
     def lift(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            raise Http404
-        carry_out(request, "lift market", entry.market.exchange_id, entry.market.symbol)
-        return back_to_page(request, "admin:exchanges_marketblacklistentry_changelist")
+        place = attrgetter("market.exchange_id", "market.symbol")
+        return self.take_off(request, object_id, "lift market", place)

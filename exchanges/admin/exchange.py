@@ -10,30 +10,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
+from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from collectors.api import view_of
 from exchanges import catalogue, management, secrets, tasks
-from exchanges.admin import adding, panels
-from exchanges.admin.acting import call, carry_out, carry_out_all, send
-from exchanges.admin.dialogs import (
-    BlacklistForm,
-    ConfirmForm,
-    DisableForm,
-    RemoveForm,
-    WhyForm,
-    consequences,
-    details,
-)
+from exchanges.admin import adding, buttons, panels
+from exchanges.admin.acting import call, carry_out_all, send
+from exchanges.admin.dialogs import ConfirmForm, WhyForm, consequences, details
 from exchanges.admin.forms import CREDENTIAL_FIELDS, FILTER_FIELDS, ExchangeForm
 from exchanges.models import Exchange
 from marketmon.admin import STATUS_LABELS, back_to_page, since
 from marketmon.lib import clock
 from marketmon.redaction import hide_secrets
 
-CHANGELIST = "admin:exchanges_exchange_changelist"
 REFUSED = "marketmon.refused"
 STATE = (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")})
 ABILITIES = (
@@ -262,130 +252,25 @@ class ExchangeAdmin(ModelAdmin):
         names = {f"exchanges_exchange_{name}" for name in pointless}
         return [each for each in super().get_actions_detail(request, object_id) if each.action_name not in names]
 
-    # --- buttons: unfold runs an action on GET unless it has a dialog; then GET shows the form, and POST gets here
+    # --- buttons ------------------------------------------------------------------------------------------------
 
-    @action(
-        description="Blacklist…",
-        icon="block",
-        variant=ActionVariant.DANGER,
-        permissions=["change"],
-        dialog={
-            "title": "Blacklist this exchange",
-            "description": "Collection stops: no request reaches it until it is lifted.",
-            "form_class": BlacklistForm,
-            "form_submit_text": "Blacklist",
-        },
-    )
-    def blacklist(self, request: HttpRequest, form: BlacklistForm, object_id: str) -> HttpResponse:
-        carry_out(request, "blacklist", object_id, **details(form))
-        return back_to_page(request, CHANGELIST)
+    blacklist = buttons.blacklist
+    lift = buttons.lift
+    enable = buttons.enable
+    disable = buttons.disable
+    restart = buttons.restart
+    remove = buttons.remove
 
-    @action(
-        description="Lift blacklist…",
-        icon="lock_open",
-        permissions=["change"],
-        dialog={
-            "title": "Take this exchange off the blacklist",
-            "description": "Collection resumes with the next interval.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Lift",
-        },
-    )
-    def lift(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        carry_out(request, "lift", object_id)
-        return back_to_page(request, CHANGELIST)
-
-    @action(
-        description="Enable…",
-        icon="play_arrow",
-        permissions=["change"],
-        dialog={
-            "title": "Enable this exchange",
-            "description": "Collection resumes with the next interval.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Enable",
-        },
-    )
-    def enable(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        carry_out(request, "enable", object_id)
-        return back_to_page(request, CHANGELIST)
-
-    @action(
-        description="Disable…",
-        icon="pause",
-        permissions=["change"],
-        dialog={
-            "title": "Disable this exchange",
-            "description": "Collection stops until it is enabled again.",
-            "form_class": DisableForm,
-            "form_submit_text": "Disable",
-        },
-    )
-    def disable(self, request: HttpRequest, form: DisableForm, object_id: str) -> HttpResponse:
-        carry_out(request, "disable", object_id, **details(form))
-        return back_to_page(request, CHANGELIST)
-
-    @action(
-        description="Restart worker…",
-        icon="restart_alt",
-        permissions=["change"],
-        dialog={
-            "title": "Restart this exchange's worker",
-            "description": "Errors and pauses are forgotten; a running cycle is replaced, never doubled.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Restart",
-        },
-    )
-    def restart(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        carry_out(request, "restart", object_id)
-        return back_to_page(request, CHANGELIST)
-
-    @action(
-        description="Refresh…",
-        icon="sync",
-        permissions=["change"],
-        dialog={
-            "title": "Refresh this exchange",
-            "description": "Its markets and abilities are loaded anew, its worker starts again, and it is checked.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Refresh",
-        },
-    )
+    @buttons.dialog(buttons.REFRESH)
     def refresh(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         self._send_refresh(request, [object_id], f"{object_id} is being refreshed; its checks show the result.")
-        return back_to_page(request, CHANGELIST)
+        return back_to_page(request, buttons.CHANGELIST)
 
-    @action(
-        description="Remove…",
-        icon="delete",
-        variant=ActionVariant.DANGER,
-        permissions=["remove"],
-        dialog={
-            "title": "Remove this exchange",
-            "description": "It is collected and shown no more. Its history stays, and adding it brings it back.",
-            "form_class": RemoveForm,
-            "form_submit_text": "Remove",
-        },
-    )
-    def remove(self, request: HttpRequest, form: RemoveForm, object_id: str) -> HttpResponse:
-        is_gone = carry_out(request, "remove", object_id, **details(form))
-        return back_to_page(request, CHANGELIST, is_gone=is_gone)
-
-    @action(
-        description="Refresh all…",
-        icon="sync",
-        permissions=["change"],
-        dialog={
-            "title": "Refresh every collected exchange",
-            "description": "Markets and abilities are loaded anew, workers start again, and each exchange is checked.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Refresh all",
-        },
-    )
+    @buttons.dialog(buttons.REFRESH_ALL)
     def refresh_all(self, request: HttpRequest, form: ConfirmForm) -> HttpResponse:
         count = len(catalogue.active_ids())
         self._send_refresh(request, None, f"{count} exchanges are being refreshed, some at a time.")
-        return back_to_page(request, CHANGELIST)
+        return back_to_page(request, buttons.CHANGELIST)
 
     def _send_refresh(self, request: HttpRequest, exchange_ids: list[str] | None, said: str) -> None:
         who = call(request)

@@ -117,7 +117,8 @@ def _bare(statement: str) -> str:
     for part, instead in (
         (r",\s+gaps_24h = p\.gaps_24h \+ CASE.*?END,\s+gap_open = false", ""),
         (r"RETURNING p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
-        (r"\), closed AS \(.*?\), withdrawn AS \(.*?silent_since\s+\)", ")"),
+        (r"\), closed AS \(.*?WHERE collectors_gap\.ended_at IS NULL\s+\)", ")"),
+        (r"EXISTS \(SELECT FROM merged WHERE was_open AND NOT is_gap\)", "false"),
     ):
         statement, found = re.subn(part, instead, statement, count=1, flags=re.DOTALL)
         if not found:

@@ -64,9 +64,6 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
 
     `despite_pause` is for those who make no request: a stream that is delivering.
     """
-    exchange = Exchange.objects.filter(pk=exchange_id).first()
-    if exchange is None:
-        return None
     token = uuid.uuid4()
     params: dict[str, str | float] = {
         "token": str(token),
@@ -85,8 +82,8 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
     generation, error_count, strikes, retry_at, heartbeat_at, resumed_at, outcome, usual, version, loaded_at, status = (
         row
     )
-    return Permit(
-        exchange=exchange,
+    permit = Permit(
+        exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
         generation=generation,
         health=Health(error_count, strikes, retry_at),
@@ -98,6 +95,10 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         markets_loaded_at=loaded_at,
         status=status,
     )
+    if permit.exchange.is_collected:
+        return permit
+    release(permit)
+    return None
 
 
 def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:

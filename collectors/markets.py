@@ -214,8 +214,8 @@ WHERE exchange_id = %(exchange)s
 RETURNING markets_version
 """
 
-# Rows are locked in the order in which a poll locks them. All are written, so that a sweep that began before us looks
-# at them again, and finds no silence from before.
+# Rows are locked in the order in which a poll locks them. A poll that began before may still bring a row of a market
+# that is out: from here on it was not expected.
 END_GAPS_OF_STOPPED = """
 WITH stopped AS (
     UPDATE collectors_pipeline AS p SET gap_open = false, resumed_at = %(now)s

@@ -23,8 +23,8 @@ GAP_CURSOR = "gaps_24h"
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
-# The lock on the exchange keeps out operators' verbs, which hold it, and makes PostgreSQL look again at one that was
-# changed after this statement's snapshot: else a gap would be opened behind a stop's back.
+# The locks on the others keep out operators' verbs, which hold exchange and worker, and make PostgreSQL look again at
+# what has changed since this statement's snapshot: else a gap would be opened behind a stop's back.
 OPEN_GAPS = f"""
 WITH silent AS MATERIALIZED (
     SELECT p.market_id, greatest(p.received_at, p.resumed_at, w.resumed_at) AS silent_since, p.expected_seconds,
@@ -38,7 +38,7 @@ WITH silent AS MATERIALIZED (
       AND greatest(p.resumed_at, w.resumed_at)
           < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
     ORDER BY p.market_id
-    FOR UPDATE OF p SKIP LOCKED FOR SHARE OF e SKIP LOCKED
+    FOR UPDATE OF p SKIP LOCKED FOR SHARE OF m, e, w SKIP LOCKED
 ), marked AS (
     UPDATE collectors_pipeline AS p SET gap_open = true, gaps_24h = p.gaps_24h + 1
     FROM silent AS s WHERE p.market_id = s.market_id

@@ -15,6 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from collectors import lease, sweep
 from collectors.models import Gap, Pipeline, Transition, Worker
 from exchanges import management
+from exchanges.management import fence
+from exchanges.models import Exchange
 from tests.gaps.conftest import Field, gaps_of
 
 DOOR = 7741  # an advisory lock that a statement asks for after its snapshot was taken
@@ -136,6 +138,43 @@ def test_a_sweep_older_than_a_resumption_does_not_count_the_stop(silent: datetim
         management.enable("kraken", by="test", now=resumed_at)
 
     assert not Gap.objects.exists()
+
+
+def test_a_sweep_older_than_a_stop_and_a_start_does_not_count_the_time_between(silent: datetime) -> None:
+    stopped_at, now = silent + timedelta(seconds=60), silent + timedelta(seconds=62)
+
+    with held_back_sweep(now):
+        management.disable("kraken", by="test", now=stopped_at)
+        management.enable("kraken", by="test", now=stopped_at + timedelta(seconds=1))
+
+    assert set(Gap.objects.values_list("started_at", "ended_at")) == {(silent, stopped_at)}
+    assert set(Pipeline.objects.values_list("gap_open", "gaps_24h")) == {(False, 1)}
+
+
+def test_a_poll_that_waited_for_a_stop_does_not_begin(silent: datetime) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Exchange.objects.filter(pk="kraken").update(enabled=False)
+            fence.stop("kraken", silent + timedelta(seconds=60))
+            permit = in_thread(pool, lambda: lease.take("kraken", lease_seconds=5, repeat=True))
+            until_somebody_waits()
+        assert permit.result() is None
+
+    assert Worker.objects.get().lease_until is None
+
+
+def test_a_row_that_was_under_way_when_its_market_was_taken_out_makes_no_second_gap(
+    field_: Field, silent: datetime
+) -> None:
+    sweep.open_gaps(silent + timedelta(seconds=60))
+    storing = field_.begin_to_store("kraken", silent + timedelta(seconds=62))
+    management.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=61))
+
+    assert storing() == 2
+
+    market = Pipeline.objects.get(market__symbol="C0/USD")
+    assert (market.gap_open, market.gaps_24h) == (False, 1)
+    assert [gap.ended_at for gap in gaps_of(market.pk)] == [silent + timedelta(seconds=61)]
 
 
 def test_the_database_knows_at_most_one_running_gap_of_a_pipeline(silent: datetime) -> None:

@@ -142,7 +142,7 @@ def _gaps(exchange_id: str, now: datetime) -> list[GapRow | GapGroup]:
 
 def _links(exchange_id: str) -> list[tuple[str, str]]:
     return [
-        ("Settings and verbs", reverse("admin:exchanges_exchange_change", args=[exchange_id])),
+        ("Restart, blacklist, settings …", reverse("admin:exchanges_exchange_change", args=[exchange_id])),
         ("All gaps", f"{reverse('board-gaps')}?exchange={exchange_id}"),
         ("All runs", f"{reverse('admin:collectors_run_changelist')}?exchange__id__exact={exchange_id}"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from urllib.parse import urlsplit
@@ -71,6 +71,11 @@ class RequestGate:
     priority: Priority
     generation: int | None = None
     is_dial: bool = False
+
+    @property
+    def for_requests(self) -> RequestGate:
+        """For what a stream asks besides its handshakes: behind the polls, and paused with them."""
+        return replace(self, priority=Priority.SHADOW, is_dial=False)
 
     def __call__(self) -> bool:
         return self.generation is None or lease.is_current(self.line.exchange_id, self.generation)

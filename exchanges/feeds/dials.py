@@ -1,4 +1,4 @@
-"""Websocket handshakes at the gate: what a stream's session asks before each, and tells of a refusal."""
+"""Websocket handshakes, and the requests of streams, at the gate: what their session asks before each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from . import errors
 from .base import Throttled
-from .gate import Gate
+from .gate import DialGate
 
 # Of the request that this task makes next, in the venue's own weights; a handshake is one.
 request_cost: ContextVar[float] = ContextVar("request_cost", default=1.0)
@@ -20,17 +20,19 @@ LONGEST_SLEEP_SECONDS = 0.5
 REFUSALS = frozenset({418, 429})
 
 
-def gatekeeper(gate: Gate) -> ClientMiddlewareType:
+def gatekeeper(dials: DialGate) -> ClientMiddlewareType:
     """For an aiohttp session all of whose requests are counted. A gate blocks, so that it is asked in a thread."""
 
     async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        is_handshake = "Upgrade" in request.headers
+        gate, give_up_at = dials if is_handshake else dials.for_requests, time.monotonic() + PATIENCE_SECONDS
         while wait := await asyncio.to_thread(gate.ask, request_cost.get(), seconds_left=give_up_at - time.monotonic()):
             await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
         response = await handler(request)
         if response.status in REFUSALS:
             seconds = errors.retry_after_seconds(response.headers, now=time.time())
-            refusal = Throttled("handshake refused", retry_after_seconds=seconds, banned=response.status == 418)
+            what = "handshake" if is_handshake else "request"
+            refusal = Throttled(f"{what} refused", retry_after_seconds=seconds, banned=response.status == 418)
             await asyncio.to_thread(gate.heed, refusal)
         return response
 

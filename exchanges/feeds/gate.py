@@ -38,3 +38,12 @@ class Gate(Protocol):
     def heed(self, error: Throttled) -> None:
         """The exchange has asked us to wait."""
         ...
+
+
+class DialGate(Gate, Protocol):
+    """A stream's, before every handshake."""
+
+    @property
+    def for_requests(self) -> Gate:
+        """For what a stream asks besides: a book's beginning, say."""
+        ...

@@ -11,7 +11,7 @@ from .base import FeedSpec, OrderBook, Quote
 from .ccxt import stream
 from .ccxt.feed import market_cache_key as ccxt_key
 from .ccxt.pushed_depth import Taken
-from .gate import Gate
+from .gate import DialGate
 from .native.feed import market_cache_key as native_key
 from .native.valr_stream import ValrStream
 
@@ -106,7 +106,7 @@ def can_stream(exchange_id: str) -> bool:
     return stream.can_stream(exchange_id)
 
 
-def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> QuoteStream:
+def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> QuoteStream:
     """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
     return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..base import BadReply, OrderBook
@@ -19,6 +20,33 @@ LEVELS: Mapping[str, tuple[int, ...]] = {
     "kucoinfutures": (20, 100),
     "luno": (100,),
 }
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far the beginning of a book went that has followed its changes since: lower bids and higher asks are known
+    only if they have changed. `most` levels of a side are kept."""
+
+    most: int
+    lowest_bid: float = -math.inf
+    highest_ask: float = math.inf
+
+    def shorten(self, book: Any) -> None:
+        """To what a book holds that has been cut off at `most`, or was asked for with so many."""
+        bids, asks = book["bids"], book["asks"]
+        if len(bids) >= self.most:
+            self.lowest_bid = max(self.lowest_bid, bids[-1][0])
+        if len(asks) >= self.most:
+            self.highest_ask = min(self.highest_ask, asks[-1][0])
+
+    def covers(self, book: Any, depth: int) -> bool:
+        """No level is missing among the `depth` best."""
+        bids, asks = book["bids"][:depth], book["asks"][:depth]
+        return _is_whole(bids, depth, -self.lowest_bid, sign=-1) and _is_whole(asks, depth, self.highest_ask, sign=1)
+
+
+def _is_whole(levels: Sequence[Any], depth: int, limit: float, *, sign: int) -> bool:
+    return limit == math.inf or (len(levels) == depth and sign * levels[-1][0] <= limit)
 
 
 async def fetch(client: Any, symbol: str, depth: int, *, answered_at: Any) -> OrderBook:

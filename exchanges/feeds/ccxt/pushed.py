@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..dials import request_cost
+from .books import Reach
 from .checksums import with_checks
 from .frames import with_short_way
 from .lazy import pro_class
@@ -51,6 +52,7 @@ class Pushed(Client):
     dropped: set[str]  # markets whose oldest trades nobody took in time
     books_wanted: frozenset[str] = frozenset()
     books_at: dict[str, float]
+    reaches: dict[str, Reach]  # of books that begin with a request
     doubted: set[str]  # markets whose books have missed a change
     ticker_urls: set[str]
     depth_urls: set[str]
@@ -60,6 +62,7 @@ class Pushed(Client):
         self.complaint, self.is_broken, self.depth_complaint = "", False, ""
         self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
         self.ticker_urls, self.depth_urls = set(), set()
+        self.reaches = {}
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
 
@@ -103,6 +106,14 @@ class Pushed(Client):
     def stream(self, kind: Any, subscription_hash: Any, *count: Any) -> Any:
         """Binance's: what is asked for besides tickers shares a connection, in whatever groups it is asked for."""
         return super().stream(kind, "depth" if asking.get() else subscription_hash, *count)
+
+    async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
+        """The beginning of a book whose changes are pushed."""
+        book = await super().fetch_rest_order_book_safe(symbol, limit, params or {})
+        if limit:
+            self.reaches[symbol] = Reach(limit)
+            self.reaches[symbol].shorten(book)
+        return book
 
     def watch(
         self, url: str, message_hash: str, message: Any = None, subscribe_hash: Any = None, subscription: Any = None

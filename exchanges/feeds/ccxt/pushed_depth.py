@@ -12,6 +12,7 @@ from typing import Any
 
 from ..base import BadReply, OrderBook, TradePage
 from . import books, trades
+from .books import Reach
 from .pushed import MOST_HELD, MOST_LEVELS, Asked, asking
 
 BOOKS, TRADES = "books", "trades"
@@ -23,7 +24,6 @@ TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "binance": {"name": "aggTrade"},
     "binanceusdm": {"name": "aggTrade"},
 }
-# A book of changes alone loses levels that lay beyond its beginning: it begins anew after so long.
 # Asked for a book that they send already, these send no beginning.
 UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     "coinbase": lambda market: {"type": "unsubscribe", "product_ids": [market["id"]], "channel": "level2"},
@@ -32,7 +32,6 @@ UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
         "params": {"channel": "book", "symbol": [market["symbol"]], "depth": MOST_LEVELS["kraken"]},
     },
 }
-BEGIN_ANEW_SECONDS: Mapping[str, float] = {"binance": 300.0, "binanceusdm": 300.0}
 
 
 @dataclass(slots=True)
@@ -111,14 +110,26 @@ class PushedDepth:
             self._close_unused()
 
     def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
-        """The newest book of each of them that has one, received when it last changed."""
+        """The newest book of each of them that has one, received when it last changed. One whose best levels have left
+        what is known of it since its beginning begins anew."""
         found = {}
         for symbol in self._books.intersection(symbols):
             book, at = self.client.orderbooks.get(symbol), self.client.books_at.get(symbol)
-            if book is not None and at is not None:
+            if book is None or at is None:
+                continue
+            if self._is_known(symbol, book.limit(), depth):
                 with contextlib.suppress(BadReply):
-                    found[symbol] = books.read(book.limit(), depth, at)
+                    found[symbol] = books.read(book, depth, at)
+            else:
+                self.client.doubt(symbol, "its price has left the levels that were known")
         return found
+
+    def _is_known(self, symbol: str, book: Any, depth: int) -> bool:
+        reach: Reach | None = self.client.reaches.get(symbol)
+        if reach is None:
+            return True
+        reach.shorten(book)
+        return reach.covers(book, depth)
 
     def take_trades(self) -> dict[str, Taken]:
         """What came since the last call, by market."""
@@ -164,8 +175,8 @@ class PushedDepth:
         kind, symbol = key
         if kind == TRADES:
             return False  # nobody trades: that is no fault
-        quiet = now - max(line.asked_at, self.client.books_at.get(symbol, 0))
-        return quiet > silence_seconds or now - line.asked_at > BEGIN_ANEW_SECONDS.get(self.client.id, float("inf"))
+        changed_at: float = self.client.books_at.get(symbol, 0.0)
+        return now - max(line.asked_at, changed_at) > silence_seconds
 
     def _subscribe(self, kind: str, symbols: list[str]) -> None:
         many = self.client.has.get("watchOrderBookForSymbols" if kind == BOOKS else "watchTradesForSymbols")

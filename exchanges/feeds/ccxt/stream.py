@@ -20,7 +20,7 @@ from aiohttp.client_middlewares import ClientMiddlewareType
 from .. import errors
 from ..base import FeedSpec, Quote, Unsupported
 from ..dials import gatekeeper
-from ..gate import Gate
+from ..gate import DialGate
 from . import markets
 from .feed import REQUEST_MILLISECONDS, rebase
 from .lazy import listed_in
@@ -68,7 +68,7 @@ def can_stream(exchange_id: str) -> bool:
 class CcxtStream:
     """One venue's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> None:
         """KeyError for an id that ccxt.pro does not speak. Without `ping_seconds` it pings as ccxt thinks fit."""
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []

@@ -19,7 +19,7 @@ from ..ccxt.feed import rebase
 from ..ccxt.numbers import number, seconds, side
 from ..ccxt.session import open_session
 from ..dials import gatekeeper
-from ..gate import Gate
+from ..gate import DialGate
 from .feed import unpack_markets
 from .valr import SUMMARY
 from .valr_depth import EVENTS as DEPTH_EVENTS
@@ -39,7 +39,7 @@ class ValrStream:
 
     longest_seconds: float | None = KEYLESS_SECONDS
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: Gate | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> None:
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []
         self.rejected_frames = 0

@@ -79,6 +79,11 @@ def caller_of(key: ApiKey) -> Caller:
     )
 
 
+def is_good(caller: Caller) -> bool:
+    """Asked anew: not revoked since the call began."""
+    return ApiKey.objects.filter(pk=caller.key_id, revoked_at__isnull=True).exists()
+
+
 def required_tier(endpoint: str) -> str | None:
     """The lowest plan that opens the endpoint."""
     found = Tier.objects.filter(endpoints__contains=[endpoint]).order_by("rank", "name").first()

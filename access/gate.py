@@ -94,7 +94,8 @@ def parsed(visit: Visit, parse: Callable[[], Parsed]) -> Parsed:
 
 
 def settle(visit: Visit) -> None:
-    """Takes the price. Raises Refused (402, or 429 for document 3's month), and then nothing was consumed."""
+    """Takes the price. Raises Refused (402, or 429 for document 3's month), and then nothing was consumed; 401 when the
+    key was revoked meanwhile."""
     caller, terms = _caller(visit), visit.terms
     if not caller.is_metered:
         return
@@ -102,7 +103,7 @@ def settle(visit: Visit) -> None:
         caller.key_id, endpoint=terms.endpoint, credits=terms.credits, requests=terms.requests, now=visit.now
     )
     if visit.balance is None:
-        raise _unpaid(visit)
+        raise _unpaid(visit) if authentication.is_good(caller) else refusals.unauthorized(visit.dialect)
     visit.charged = terms.credits
 
 
@@ -115,7 +116,9 @@ def _is_covered(visit: Visit, caller: Caller, balance: Balance) -> bool:
 
 def _unpaid(visit: Visit) -> Refused:
     caller = _caller(visit)
-    meter.give_back(caller.public_id, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour)
+    meter.give_back(
+        caller.public_id, visit.windows, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour
+    )
     visit.windows = visit.windows.one_less()
     visit.balance = visit.balance or meter.balance(caller.key_id, visit.now)
     if visit.terms.credits:

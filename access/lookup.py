@@ -23,9 +23,11 @@ def find(public_id: str) -> ApiKey | None:
         return known[1]
     key = ApiKey.objects.for_callers().filter(public_id=public_id).first()
     with _lock:
-        if key is None or len(_remembered) >= REMEMBERED_MAX:
+        if len(_remembered) >= REMEMBERED_MAX:
             _remembered.clear()
-        if key is not None:
+        if key is None:
+            _remembered.pop(public_id, None)
+        else:
             _remembered[public_id] = (now, key)
     return key
 

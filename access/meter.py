@@ -90,9 +90,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The key's windows, the minute first; a tier without a limit has none of that unit."""
+    """The key's windows, the minute first; a tier without a limit has none of that unit.
+
+    `is_local`: counted by this process alone, for want of Valkey.
+    """
 
     all: tuple[Window, ...]
+    is_local: bool = False
 
     @property
     def refusing(self) -> Window | None:
@@ -105,10 +109,11 @@ class Windows:
 
     def one_less(self) -> Windows:
         """After this call was given back."""
-        return Windows(tuple(replace(window, used=max(0, window.used - 1)) for window in self.all))
+        return replace(self, all=tuple(replace(window, used=max(0, window.used - 1)) for window in self.all))
 
-    def used(self, unit: str) -> int:
-        return next((window.used for window in self.all if window.unit == unit), 0)
+    def used(self, unit: str) -> int | None:
+        """None where nothing limits, for then nobody counts."""
+        return next((window.used for window in self.all if window.unit == unit), None)
 
 
 UNITS = ("minute", "hour")
@@ -130,10 +135,12 @@ def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
     return _take_here(public_id, items)
 
 
-def give_back(public_id: str, *, per_minute: int | None, per_hour: int | None) -> None:
+def give_back(public_id: str, windows: Windows, *, per_minute: int | None, per_hour: int | None) -> None:
     """A call that was refused after all consumes nothing."""
     items = _items(per_minute, per_hour)
-    if items and _valkey_is_worth_a_try():
+    if windows.is_local:
+        _give_back_here(public_id, items)
+    elif items and _valkey_is_worth_a_try():
         try:
             _shared().give_back([item.key_for(public_id) for item in items])
         except redis.RedisError as error:
@@ -185,8 +192,20 @@ def _valkey_failed(error: Exception) -> None:
     log.warning("rate_limits_are_local", cause=type(error).__name__, share=f"1/{FALLBACK_SHARE}")
 
 
+def _strict(items: Sequence[RateLimitItem]) -> list[RateLimitItem]:
+    return [type(item)(min(item.amount, max(1, item.amount // FALLBACK_SHARE))) for item in items]
+
+
+def _give_back_here(public_id: str, items: Sequence[RateLimitItem]) -> None:
+    with _local_lock:
+        for item in _strict(items):
+            key = item.key_for(public_id)
+            if _local.get(key) > 0:
+                _local.incr(key, item.get_expiry(), amount=-1)
+
+
 def _take_here(public_id: str, items: Sequence[RateLimitItem]) -> Windows:
-    strict = [type(item)(max(1, item.amount // FALLBACK_SHARE)) for item in items]
+    strict = _strict(items)
     with _local_lock:
         refusing = [not _local_limiter.test(item, public_id) for item in strict]
         if not any(refusing):
@@ -204,21 +223,27 @@ def _take_here(public_id: str, items: Sequence[RateLimitItem]) -> Windows:
                 is_refusing=n == first,
             )
             for n, (item, stat) in enumerate(zip(strict, stats, strict=True))
-        )
+        ),
+        is_local=True,
     )
 
 
 # --- credits and monthly requests -------------------------------------------------------------------------------
 
-USED_CREDITS = "CASE WHEN a.month = %(month)s THEN a.credits_used ELSE 0 END"
-USED_REQUESTS = "CASE WHEN a.month = %(month)s THEN a.requests_used ELSE 0 END"
+# A call that began in the last second of a month may be charged when another has begun the next one: it counts there,
+# for going back would forget what that month has used. A month further ahead comes from a clock that was wrong.
+IS_RUNNING = "a.month IN (%(month)s, (%(month)s::date + interval '1 month')::date)"
+USED_CREDITS = f"CASE WHEN {IS_RUNNING} THEN a.credits_used ELSE 0 END"
+USED_REQUESTS = f"CASE WHEN {IS_RUNNING} THEN a.requests_used ELSE 0 END"
 
 # One statement, so one transaction: nothing is written unless all of it is. The limits are read here and not from a
 # cache, and a key that was revoked a moment ago pays for nothing.
 CHARGE = f"""
 WITH paid AS (
     UPDATE access_allowance AS a SET
-        month = %(month)s, credits_used = {USED_CREDITS} + %(credits)s, requests_used = {USED_REQUESTS} + %(requests)s
+        month = CASE WHEN {IS_RUNNING} THEN a.month ELSE %(month)s END,
+        credits_used = {USED_CREDITS} + %(credits)s,
+        requests_used = {USED_REQUESTS} + %(requests)s
     FROM access_apikey AS k JOIN access_tier AS t ON t.name = k.tier_id
     WHERE a.key_id = %(key)s AND k.id = a.key_id AND k.revoked_at IS NULL
       AND (%(credits)s = 0 OR t.monthly_credits IS NULL OR {USED_CREDITS} + %(credits)s <= t.monthly_credits)

@@ -33,6 +33,7 @@ from collectors.status import CollectorAbsent
 from marketmon.lib import clock
 from marketmon.lib.encoding import accepts_gzip
 
+METHODS = ("GET", "HEAD")
 BODY_MAX_BYTES = 64 * 1024
 CREDITS = 25
 # Any of these in the query of /v1/status, and it is document 4 that the caller has read.
@@ -78,7 +79,7 @@ class Document(APIView):
     terms: ClassVar[Terms]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if _is_browser(request):
+        if _is_browser(request) and request.method in METHODS:
             return super().dispatch(request, *args, **kwargs)
         return self.respond(request)
 
@@ -116,7 +117,7 @@ class Document(APIView):
 
 
 def _admitted(view: Document, request: HttpRequest, visit: Visit) -> Answer:
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in METHODS:
         raise refusals.method_not_allowed(str(request.method)[:20])
     if _announced_bytes(request) > BODY_MAX_BYTES:
         raise refusals.too_large()
@@ -150,7 +151,7 @@ def refusal_response(refused: Refused, visit: Visit) -> HttpResponse:
     if refused.retry_after_seconds is not None:
         more["Retry-After"] = str(refused.retry_after_seconds)
     if refused.status == 405:
-        more["Allow"] = "GET, HEAD"
+        more["Allow"] = ", ".join(METHODS)
     visit.charged = 0
     return _response(orjson.dumps(refusals.body(refused, visit.dialect)), refused.status, visit, more)
 

@@ -235,8 +235,8 @@ LIMITS = inline_serializer(
             {
                 "requests_per_minute": fields.IntegerField(allow_null=True),
                 "requests_per_hour": fields.IntegerField(allow_null=True),
-                "current_minute": fields.IntegerField(),
-                "current_hour": fields.IntegerField(),
+                "current_minute": fields.IntegerField(allow_null=True),
+                "current_hour": fields.IntegerField(allow_null=True),
             },
         ),
         "features": fields.DictField(child=fields.BooleanField()),

@@ -25,13 +25,13 @@ def login(request: HttpRequest) -> HttpResponseBase:
     key = _key(request) if request.method == "POST" else None
     if key is None:
         return admin.site.login(request)
-    refusing = meter.take(key, **WRONG).refusing
-    if refusing is not None:
+    windows = meter.take(key, **WRONG)
+    if windows.refusing is not None:
         log.warning("sign_in_throttled", origin=key)
-        return _too_many(ceil(refusing.left_seconds))
+        return _too_many(ceil(windows.refusing.left_seconds))
     response = admin.site.login(request)
     if response.status_code == 302:
-        meter.give_back(key, **WRONG)
+        meter.give_back(key, windows, **WRONG)
     return response
 
 

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from board import gap_rows, pages
-from board.gap_rows import GapGroup, GapRow
+from board.gap_rows import GapRow
 from collectors import freshness, status, transports
 from collectors.admin import OUTCOME_LABELS
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
@@ -132,7 +132,7 @@ def _switches(exchange_id: str) -> list[dict[str, Any]]:
     return [{"at": row.happened_at, "to": row.to_transport, "why": cut(row.reason)} for row in rows[:SHOWN]]
 
 
-def _gaps(exchange_id: str, now: datetime) -> list[GapRow | GapGroup]:
+def _gaps(exchange_id: str, now: datetime) -> list[GapRow]:
     """Open ones, or else the newest; those of one outage in one row."""
     found = Gap.objects.filter(pipeline__market__exchange_id=exchange_id).select_related("pipeline__market")
     newest = found.order_by("-started_at", "-id")[: gap_rows.MOST_READ]

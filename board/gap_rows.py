@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from board import places
@@ -18,6 +18,8 @@ MOST_READ = 500
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
+    """One gap; or those of one outage, the `members`, as one row that unfolds."""
+
     number: int
     exchange: str
     symbol: str
@@ -32,6 +34,7 @@ class GapRow:
     filled_count: int
     percent: int
     forecast: str
+    members: tuple[GapRow, ...] = ()
 
 
 def rows(gaps: Iterable[Gap], now: datetime) -> list[GapRow]:
@@ -62,26 +65,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
 # --- gaps of one outage ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class GapGroup:
-    """Gaps of one exchange that have the same cause and nearly the same span, as one row that unfolds."""
-
-    members: tuple[GapRow, ...]
-    number: int
-    exchange: str
-    url: str
-    started_at: datetime
-    ended_at: datetime | None
-    lasted: str
-    missed_count: int
-    cause: str
-    evidence: str
-    state: str
-    filled_count: int
-    percent: int
-
-
-def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[GapRow | GapGroup], int]:
+def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[GapRow], int]:
     """At most so many single rows and groups, the order being kept, and how many of the gaps they are made of."""
     crowds: list[list[GapRow]] = []
     for row in found:
@@ -92,7 +76,7 @@ def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[
             crowds.append([row])
         else:
             break
-    shown: list[GapRow | GapGroup] = []
+    shown: list[GapRow] = []
     for crowd in crowds:
         shown.extend([_group(crowd, now)] if len(crowd) >= FEWEST_TO_GROUP else crowd)
     return shown, sum(map(len, crowds))
@@ -108,25 +92,26 @@ def _are_one(first: GapRow, second: GapRow) -> bool:
     return abs(first.ended_at - second.ended_at) <= NEARLY
 
 
-def _group(crowd: Sequence[GapRow], now: datetime) -> GapGroup:
+def _group(crowd: Sequence[GapRow], now: datetime) -> GapRow:
+    """From the first beginning to the last end, with the evidence that most of them have."""
     started_at = min(each.started_at for each in crowd)
-    ends = [each.ended_at for each in crowd if each.ended_at is not None]
-    ended_at = max(ends, default=None)
+    ended_at = max((each.ended_at for each in crowd if each.ended_at is not None), default=None)
     states = Counter(each.state for each in crowd)
-    return GapGroup(
-        members=tuple(sorted(crowd, key=lambda each: each.symbol)),
+    return replace(
+        crowd[0],
         number=min(each.number for each in crowd),
-        exchange=crowd[0].exchange,
+        symbol=f"{len(crowd)} pipelines",
         url=places.exchange(crowd[0].exchange),
         started_at=started_at,
         ended_at=ended_at,
         lasted=lasted((ended_at or now) - started_at),
         missed_count=sum(each.missed_count for each in crowd),
-        cause=crowd[0].cause,
         evidence=Counter(each.evidence for each in crowd).most_common(1)[0][0],
         state=next(iter(states)) if len(states) == 1 else ", ".join(f"{n} {word}" for word, n in states.most_common()),
         filled_count=sum(each.filled_count for each in crowd),
         percent=round(sum(each.percent for each in crowd) / len(crowd)),
+        forecast="",
+        members=tuple(sorted(crowd, key=lambda each: each.symbol)),
     )
 
 

@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from exchanges.admin.acting import carry_out
-from exchanges.admin.buttons import RESUMES, Words, dialog
+from exchanges.admin.buttons import LIFT_MARKET, RESUMES, Words, dialog
 from exchanges.admin.dialogs import ConfirmForm
 from exchanges.models import BlacklistEntry, MarketBlacklistEntry
 from marketmon.admin import MachineAdmin, back_to_page, cut, since, utc, word_filter
@@ -29,10 +29,6 @@ RUNNING = word_filter(
 
 ENTRY_FIELDS = ("reason", "listed_at", "listed_by", "expires_at", "lifted_at", "lifted_by")
 LIFT_EXCHANGE = Words("Lift…", "lock_open", "Take this exchange off the blacklist", RESUMES, "Lift")
-LIFT_MARKET = Words(
-    "Lift…", "lock_open", "Take this market off the blacklist", "Its quotes are stored again with the next poll.",
-    "Lift",
-)  # fmt: skip
 
 
 class EntryAdmin(MachineAdmin):

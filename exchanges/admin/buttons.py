@@ -95,13 +95,11 @@ disable = button(
     ),
     form_class=DisableForm,
 )  # fmt: skip
-restart = button(
-    "restart",
-    Words(
-        "Restart worker…", "restart_alt", "Restart this exchange's worker",
-        "Errors and pauses are forgotten; a running cycle is replaced, never doubled.", "Restart",
-    ),
+RESTART = Words(
+    "Restart worker…", "restart_alt", "Restart this exchange's worker",
+    "Errors and pauses are forgotten; a running cycle is replaced, never doubled.", "Restart",
 )  # fmt: skip
+restart = button("restart", RESTART)
 remove = button(
     "remove",
     Words(
@@ -113,6 +111,10 @@ remove = button(
     is_dangerous=True,
 )  # fmt: skip
 
+LIFT_MARKET = Words(
+    "Lift blacklist…", "lock_open", "Take this market off the blacklist",
+    "Its quotes are stored again with the next poll.", "Lift",
+)  # fmt: skip
 REFRESH = Words(
     "Refresh…", "sync", "Refresh this exchange",
     "Its markets and abilities are loaded anew, its worker starts again, and it is checked.", "Refresh",

@@ -10,17 +10,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.contrib.filters.admin import RelatedDropdownFilter
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
+from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from exchanges.admin.acting import carry_out, carry_out_all
+from exchanges.admin.buttons import LIFT_MARKET, Words, dialog
 from exchanges.admin.dialogs import ConfirmForm, WhyForm, details
 from exchanges.models import Market
 from marketmon.admin import MachineAdmin, back_to_page, since
 
 CHANGELIST = "admin:exchanges_market_changelist"
 MOST_AT_ONCE = 200  # each is a transaction of its own
+BLACKLIST = Words(
+    "Blacklist…", "block", "Blacklist this market",
+    "Its quotes are not stored until it is lifted; the silence is no gap.", "Blacklist",
+)  # fmt: skip
 STATE_LABELS = {"collected": "success", "blacklisted": "danger", "left out by filter": "info", "delisted": "warning"}
 
 
@@ -67,33 +71,12 @@ class MarketAdmin(MachineAdmin):
         pointless = "exchanges_market_" + ("blacklist" if market.blacklisted else "lift")
         return [each for each in super().get_actions_detail(request, object_id) if each.action_name != pointless]
 
-    @action(
-        description="Blacklist…",
-        icon="block",
-        variant=ActionVariant.DANGER,
-        permissions=["operate"],
-        dialog={
-            "title": "Blacklist this market",
-            "description": "Its quotes are not stored until it is lifted; the silence is no gap.",
-            "form_class": WhyForm,
-            "form_submit_text": "Blacklist",
-        },
-    )
+    @dialog(BLACKLIST, form_class=WhyForm, permission="operate", is_dangerous=True)
     def blacklist(self, request: HttpRequest, form: WhyForm, object_id: str) -> HttpResponse:
         self._carry_out(request, "blacklist market", object_id, **details(form))
         return back_to_page(request, CHANGELIST)
 
-    @action(
-        description="Lift blacklist…",
-        icon="lock_open",
-        permissions=["operate"],
-        dialog={
-            "title": "Take this market off the blacklist",
-            "description": "Its quotes are stored again with the next poll.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Lift",
-        },
-    )
+    @dialog(LIFT_MARKET, permission="operate")
     def lift(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         self._carry_out(request, "lift market", object_id)
         return back_to_page(request, CHANGELIST)

@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from collectors import transports
 from collectors.api import view_of, with_status
 from collectors.models import Worker, WorkerStatus
 from exchanges.admin import ledger
 from exchanges.admin.acting import carry_out
+from exchanges.admin.buttons import RESTART, dialog
 from exchanges.admin.dialogs import ConfirmForm
 from marketmon.admin import STATUS_LABELS, MachineAdmin, back_to_page, cut, since, word_filter
 from marketmon.lib import clock
@@ -72,17 +73,7 @@ class WorkerAdmin(MachineAdmin):
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("exchanges.change_exchange")
 
-    @action(
-        description="Restart…",
-        icon="restart_alt",
-        permissions=["operate"],
-        dialog={
-            "title": "Restart this worker",
-            "description": "Errors and pauses are forgotten; a running cycle is replaced, never doubled.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Restart",
-        },
-    )
+    @dialog(RESTART, permission="operate")
     def restart(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         carry_out(request, "restart", object_id)
         return back_to_page(request, "admin:collectors_worker_changelist")

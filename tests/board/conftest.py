@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import pytest
 
-from board import heat
+from board import badges, heat, public
 from collectors import partitions
 from collectors.models import Pipeline
 from exchanges.models import Exchange, Market
 from tests.api.conftest import now, operator
 
 __all__ = ["now", "operator"]
+
+
+@pytest.fixture(autouse=True)
+def no_copies() -> Iterator[None]:
+    """Copies of one test are not another's."""
+    public.forget()
+    badges.forget()
+    yield
+    public.forget()
+    badges.forget()
 
 
 @pytest.fixture

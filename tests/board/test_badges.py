@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
-from board import badges, public
+from board import badges
 from board.badges import Badge
 from collectors.models import Pipeline, Worker
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(autouse=True)
-def no_copies() -> Iterator[None]:
-    public.forget()
-    badges.forget()
-    yield
-    public.forget()
-    badges.forget()
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
-from board import drills, fragments, gap_rows, live, public, tiles
+from board import drills, fragments, gap_rows, live, tiles
 from board.drill_faults import FAULTS
 from board.fragments import Fragment
-from board.gap_rows import GapGroup, GapRow
+from board.gap_rows import GapRow
 from board.models import Drill, DrillState
 from collectors.models import Gap, Worker
 from exchanges.management import Refused
@@ -139,7 +139,6 @@ def test_a_part_that_was_replaced_between_two_looks_is_not_kept_under_the_old_on
 def test_a_name_is_written_in_letters_that_every_font_has(db: None, now: datetime, client: Client) -> None:
     exchange = Exchange.objects.create(id="binanceusdm", name="Binance USDⓈ-M")
     Worker.objects.create(exchange=exchange, resumed_at=now, status_since=now)
-    public.forget()
 
     page, data = client.get("/status").content.decode(), client.get("/status.json").json()
 
@@ -162,9 +161,7 @@ def row(number: int, started: int, ended: int | None, *, exchange: str = "kraken
 def grouped(*rows: GapRow, most: int = 50) -> tuple[list[int | list[int]], int]:
     """Numbers of single rows, and lists of numbers of groups."""
     entries, used = gap_rows.grouped(rows, now=datetime.fromisoformat("2026-03-04T13:00:00Z"), most=most)
-    shown = [
-        [each.number for each in entry.members] if isinstance(entry, GapGroup) else entry.number for entry in entries
-    ]
+    shown = [[each.number for each in entry.members] or entry.number for entry in entries]
     return shown, used
 
 

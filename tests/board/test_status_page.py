@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from board import badges, incidents, public, status_page, uptime
+from board import incidents, public, status_page, uptime
 from board.incidents import Incident
 from board.uptime import Count
 from collectors import partitions
@@ -22,16 +22,6 @@ from marketmon.lib import clock
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 Add = Callable[..., Worker]
-
-
-@pytest.fixture(autouse=True)
-def no_copies() -> Iterator[None]:
-    """Copies of one test are not another's."""
-    public.forget()
-    badges.forget()
-    yield
-    public.forget()
-    badges.forget()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
 QUOTES = ("collectors_tick", "collectors_rollup")
@@ -62,7 +62,9 @@ def _partitions(table: str) -> Sequence[str]:
 
 def _create(table: str, day: date) -> None:
     start = datetime.combine(day, time(), UTC)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # IF NOT EXISTS looks before it waits for the table: of two at once the second would fail.
+        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
         cursor.execute(
             f"CREATE TABLE IF NOT EXISTS {connection.ops.quote_name(_name(table, day))} "
             f"PARTITION OF {connection.ops.quote_name(table)} FOR VALUES FROM (%s) TO (%s)",

@@ -3,15 +3,17 @@ releases are tolerated, so that a deploy loses no slot."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import redis
 import structlog
 from celery import shared_task
-from celery.exceptions import CeleryError
+from celery.exceptions import CeleryError, SoftTimeLimitExceeded
 from kombu.exceptions import KombuError
 
-from collectors import backfill, habits, ingest, markets, rollups, schedule, sweep, upkeep
+from collectors import backfill, habits, ingest, schedule, upkeep
 from collectors.depth import collect
 from marketmon.lib import clock
 
@@ -74,13 +76,23 @@ def refresh_markets(*, exchange_id: str, **_: Any) -> str:
 
 @shared_task
 def keep_up(**_: Any) -> None:
-    """Rollups, gap counters, partitions, pruning. Twice is harmless: cursors move in the work's transaction."""
+    """Partitions, rollups, gap counters, pruning. Twice is harmless: cursors move in the work's transaction."""
     now = clock.now()
-    rollups.run(now)
-    markets.follow_volumes(now)
-    sweep.end_orphans()
-    sweep.forget_old_gaps(now)
-    upkeep.run(now)
+    failures = [error for part in upkeep.PARTS if (error := _tried(part, now)) is not None]
+    if failures:
+        raise failures[0]
+
+
+def _tried(part: Callable[[datetime], object], now: datetime) -> Exception | None:
+    """One part that fails holds up no other: were it the rollups, a week later there would be no partition left."""
+    try:
+        part(now)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # noqa: BLE001 - the task raises it in the end
+        log.warning("upkeep_failed", part=f"{part.__module__}.{part.__name__}", error=str(error).strip())
+        return error
+    return None
 
 
 @shared_task

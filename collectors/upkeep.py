@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from collectors import coverage, partitions
+from collectors import coverage, markets, partitions, rollups, sweep
 from collectors.depth import filling
 
 BATCH = 20_000
@@ -36,9 +36,14 @@ DELETE FROM access_creditentry WHERE id IN (
 """
 
 
+def settle_gaps(now: datetime) -> None:
+    """What sweeps leave: gaps without a mark, and gaps that are a day old."""
+    sweep.end_orphans()
+    sweep.forget_old_gaps(now)
+
+
 def run(now: datetime) -> None:
-    """Idempotent; called every few minutes, so a missed call costs nothing."""
-    partitions.ensure(now)
+    """Idempotent; called every minute, so a missed call costs nothing."""
     partitions.drop_expired(now)
     filling.expire(now)
     _prune(PRUNE_DEPTH_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
@@ -55,3 +60,7 @@ def _prune(statement: str, before: datetime) -> None:
             cursor.execute(statement, {"before": before, "batch": BATCH})
             if cursor.rowcount < BATCH:
                 return
+
+
+# Every minute's housekeeping, what collection depends on first.
+PARTS = (partitions.ensure, rollups.run, markets.follow_volumes, settle_gaps, run)

@@ -49,7 +49,7 @@ def add_exchange(
         found = refusal.report.findings if isinstance(refusal, management.Unsuitable) else ()
         progress.note(progress_key, exchange_id, progress.FAILED, findings=found, message=str(refusal))
         log.info("exchange_not_added", exchange=exchange_id, by=by, reason=str(refusal))
-    except Exception as error:
+    except Exception as error:  # whoever watches the page is told; the log has the rest
         progress.note(progress_key, exchange_id, progress.FAILED, message=f"{type(error).__name__}; see the log")
         raise
     else:

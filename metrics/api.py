@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -196,7 +197,8 @@ class GridsStatus(DocumentView):
     )
     def get(self, request: Request) -> Response:
         fields = Fields(request.query_params.dict(), ("query",))
-        names = {"market__symbol": fields.text("market"), "market__exchange": fields.text("exchange")}
+        exchange = fields.text("exchange")
+        names = {"market__symbol": fields.text("market"), "market__exchange": exchange and exchange.lower()}
         names["pk"] = fields.text("grid_id")
         state = fields.choice("state", GRID_STATES, None)
         fields.check()
@@ -272,7 +274,10 @@ def has_token(headers: Mapping[str, str]) -> bool:
 
 def body_of(request: Request) -> object:
     """The body as document 5's service read it: none at all is an empty object, and other types are no object."""
-    raw = request._request.body[: BODY_BYTES + 1]
+    try:
+        raw = request._request.body[: BODY_BYTES + 1]
+    except RequestDataTooBig as error:
+        raise _no_json(PayloadTooLarge.default_detail) from error
     if not raw.strip():
         return {}
     if "json" not in (request.content_type or ""):
@@ -280,11 +285,15 @@ def body_of(request: Request) -> object:
     try:
         return GuardedJSONParser().parse(io.BytesIO(raw))
     except (exceptions.ParseError, PayloadTooLarge) as error:
-        problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
-        raise Invalid([{**problem, "ctx": {"error": str(error.detail)}}]) from error
+        raise _no_json(str(error.detail)) from error
 
 
 TEXT_SHOWN = 200
+
+
+def _no_json(reason: str) -> Invalid:
+    problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
+    return Invalid([{**problem, "ctx": {"error": reason}}])
 
 
 def read_trigger(fields: Fields) -> Trigger:

@@ -59,7 +59,7 @@ def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEnt
         raise Refused(f"{entry.verb} of {entry.exchange} was undone already")
     try:
         OPPOSITES[entry.verb](entry, {"by": by, "now": now, "origin": origin})
-    except BaseException:
+    except BaseException:  # a stopped process too: what was not carried out must not look undone
         AuditEntry.objects.filter(pk=entry_id).update(undone_at=None)
         raise
     # The opposite's own row is the answer to this one, not one more thing to undo.

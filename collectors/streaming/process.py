@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 
 import structlog
+import uvloop
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
@@ -31,7 +32,7 @@ FAREWELL_SECONDS = 4.0
 
 def run_forever() -> None:
     """Until SIGTERM or SIGINT. A database that is away costs exchanges, not the process."""
-    asyncio.run(Process().run())
+    uvloop.run(Process().run())
 
 
 class Process:

@@ -28,6 +28,8 @@ def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
     """One verb for one exchange, and what came of it in a sentence."""
     if not request.user.has_perm(PERMISSION):
         return _said("You may look, but not act: that needs the operator's role.", is_done=False, status=403)
+    if verb not in VERBS:
+        return _said(f"There is no verb {verb}.", is_done=False, status=404)
     try:
         return _said(VERBS[verb](request, exchange_id))
     except management.NotFound:

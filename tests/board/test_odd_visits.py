@@ -226,3 +226,9 @@ def test_a_page_of_gaps_goes_on_where_the_last_one_ended(day: datetime, now: dat
     assert "?skip=50" in first
     assert ("C49/USD</a>" in first, "C50/USD</a>" in first) == (True, False)
     assert ("C50/USD</a>" in second, "C59/USD</a>" in second, "Older" in second) == (True, True, False)
+
+
+@pytest.mark.parametrize("place", ["VERB/EXCHANGE", "VERB/kraken", "restart/EXCHANGE"])
+def test_the_words_that_stand_for_a_verb_are_none(place: str, operator: Client) -> None:
+    """The page's own address for its buttons, pressed before anything was put in: it was a 500."""
+    assert operator.post(f"/board/act/{place}").status_code == 404

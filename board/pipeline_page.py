@@ -14,6 +14,7 @@ from board import comparison, gap_rows, pages, places, series
 from board.gap_rows import GapRow
 from board.pair_page import span_of
 from collectors import cadence
+from collectors.gaps import is_gap
 from collectors.models import Gap, Pipeline
 from exchanges.models import Market
 from marketmon.lib import clock
@@ -88,6 +89,9 @@ def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, A
     if pipeline.gap_open:
         gap = next((each for each in gaps if each.ended_at is None), None)
         why = f"{gap.cause}: {gap.evidence}" if gap else "the sweep has found it silent"
+        return {"tone": "danger", "said": "silent", "since": pipeline.received_at, "why": why}
+    if is_gap(pipeline.received_at, now, pipeline.expected_seconds):
+        why = "no row for more than two expected intervals; the pulse, which would write that down, has not done so"
         return {"tone": "danger", "said": "silent", "since": pipeline.received_at, "why": why}
     if pipeline.frozen:
         why = f"rows come, but their values have not changed, while {market.base}/{market.quote} moves elsewhere"

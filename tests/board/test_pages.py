@@ -497,8 +497,10 @@ def test_a_silent_pipeline_says_since_when_and_why(day: datetime, now: datetime,
         ({"frozen": True}, "frozen"),
         ({"received_at": None}, "never stored"),
         ({"gap_open": True, "frozen": True}, "silent"),
+        ({"received_at": NOON - timedelta(days=9)}, "silent"),
         ({}, "fresh"),
     ],
+    ids=["the same values", "no row ever", "silent, and the same values", "a pulse that is dead, too", "all is well"],
 )
 def test_a_pipelines_state_is_its_worst_news(
     change: dict[str, object], said: str, day: datetime, now: datetime, operator: Client

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 import structlog
 from django.http import HttpRequest
@@ -68,6 +68,10 @@ def _caller(request: HttpRequest) -> str | None:
     return getattr(request, "key_prefix", None)
 
 
+# Documents 3 and 4 look their parameters up in lists of names, and refuse them after the key and in their own words.
+OWN_WORDS = "/v1/"
+
+
 class RefuseControlCharacters:
     """NUL reached PostgreSQL as an error 500, and line breaks forge log lines: both stop here with a 400."""
 
@@ -75,10 +79,23 @@ class RefuseControlCharacters:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        query = unquote_to_bytes(request.META.get("QUERY_STRING", ""))
-        if _is_clean_path(request.path_info) and _is_clean(query):
+        if not _is_clean_path(request.path_info):
+            return problem(400, "The path may hold no control characters and must be UTF-8.")
+        query = request.META.get("QUERY_STRING", "")
+        if request.path_info.startswith(OWN_WORDS) or _is_clean(unquote_to_bytes(query)):
             return self.get_response(request)
-        return problem(400, "The path and the query may hold no control characters and must be UTF-8.")
+        return _query_problem(query)
+
+
+def _query_problem(query: str) -> HttpResponseBase:
+    """Names the parameter, unless its name is what is broken."""
+    pairs = (part.partition("=")[::2] for part in query.split("&"))
+    names = [name for name, value in pairs if not _is_clean(unquote_to_bytes(value))]
+    words = "may hold no control characters and must be UTF-8."
+    if not names or not all(_is_clean(unquote_to_bytes(name)) for name in names):
+        return problem(400, f"The names of parameters {words}")
+    details = {unquote_plus(name): [f"It {words}"] for name in names}
+    return problem(400, f"Invalid: {', '.join(details)}.", details=details)
 
 
 def _is_clean_path(path: str) -> bool:

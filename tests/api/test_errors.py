@@ -176,6 +176,29 @@ def test_control_characters_and_broken_utf8_are_400(target: str) -> None:
     assert response["X-Correlation-ID"]
 
 
+@pytest.mark.parametrize(
+    ("query", "details"),
+    [
+        ("exchange=luno&symbol=a%00b", ["symbol"]),
+        ("symbol=%ff&exchange=%0a", ["symbol", "exchange"]),
+        ("two+words=%1b", ["two words"]),
+        ("symbol=%C2%85&symbol=BTC", ["symbol"]),
+    ],
+)
+def test_the_parameter_with_the_control_character_is_named(query: str, details: list[str]) -> None:
+    body = Client().get(f"/api/v1/pipelines?{query}").json()
+
+    assert list(body["details"]) == details
+    assert body["message"] == f"Invalid: {', '.join(details)}."
+
+
+def test_a_broken_name_is_not_repeated() -> None:
+    body = Client().get("/api/v1/pipelines?sym%00bol=%00&symbol=BTC").json()
+
+    assert body["message"].startswith("The names of parameters")
+    assert "details" not in body
+
+
 def test_bytes_that_are_no_utf8_in_the_path_are_400() -> None:
     environ = APIRequestFactory().get("/api/v1/exchanges").environ | {"PATH_INFO": "/api/v1/exchanges/\xff"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ import redis
 from board.activity import LastHour
 from collectors.models import Cursor, Worker
 from collectors.streaming.ownership import PRESENCE
+from collectors.sweep import GAP_CURSOR, GAP_WINDOW
 from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
 from marketmon.lib import valkey
 
 BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
+PULSE_DEAD_SECONDS = 30  # it sweeps every second
+PULSE_STEP_SECONDS = 5  # a moment that changes with every picture would be sent with every picture
 ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
 BUSY_QUEUE = 100
+BEAT_CURSOR = "beat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Health:
     beat: str
     is_beat_late: bool
     is_beat_dead: bool
+    pulse: str
+    is_pulse_dead: bool
     stream_processes: int | None
     streamed: int
     round_trip_ms: int
@@ -39,38 +46,54 @@ class Health:
         return any(depth is None or depth > BUSY_QUEUE for _, depth in self.queues)
 
 
-def ask_beat() -> tuple[datetime | None, float]:
-    """When beat was last seen, and how long the database took to say so."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When the two processes that do what only time brings about were last seen."""
+
+    beat_at: datetime | None
+    pulse_at: datetime | None
+
+
+def ask_processes() -> tuple[Seen, float]:
+    """And how long the database took to say so. Each sweep of the pulse moves its mark, which lies a day back."""
     asked_at = time.perf_counter()
-    beat_at = Cursor.objects.filter(name="beat").values_list("reached_at", flat=True).first()
-    return beat_at, (time.perf_counter() - asked_at) * 1000
+    marks = dict(Cursor.objects.filter(name__in=(BEAT_CURSOR, GAP_CURSOR)).values_list("name", "reached_at"))
+    swept = marks.get(GAP_CURSOR)
+    seen = Seen(marks.get(BEAT_CURSOR), swept + GAP_WINDOW if swept else None)
+    return seen, (time.perf_counter() - asked_at) * 1000
 
 
-def newest(workers: Sequence[Worker], beat_at: datetime | None) -> dict[str, int]:
+def newest(workers: Sequence[Worker], seen: Seen) -> dict[str, int]:
     found = {worker.exchange_id: int(worker.stored_at.timestamp()) for worker in workers if worker.stored_at}
     if found:
         found["*"] = max(found.values())
-    if beat_at is not None:
-        found["beat"] = int(beat_at.timestamp())
+    if seen.beat_at is not None:
+        found["beat"] = int(seen.beat_at.timestamp())
+    if seen.pulse_at is not None:
+        found["pulse"] = int(seen.pulse_at.timestamp()) // PULSE_STEP_SECONDS * PULSE_STEP_SECONDS
     return found
 
 
-def assess(
-    last_hour: LastHour, beat_at: datetime | None, round_trip_ms: float, *, streamed: int, now: datetime
-) -> Health:
-    lag = (now - beat_at).total_seconds() if beat_at else None
+def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: int, now: datetime) -> Health:
+    beat_lag, pulse_lag = _lag(seen.beat_at, now), _lag(seen.pulse_at, now)
     queues, processes = _queues(now)
     return Health(
         cycles=last_hour.cycles_last_minute,
         rows=last_hour.rows_last_minute,
         queues=queues,
-        beat="never" if lag is None else "seen",
-        is_beat_late=lag is None or lag > BEAT_LATE_SECONDS,
-        is_beat_dead=lag is None or lag > BEAT_DEAD_SECONDS,
+        beat="never" if seen.beat_at is None else "seen",
+        is_beat_late=beat_lag > BEAT_LATE_SECONDS,
+        is_beat_dead=beat_lag > BEAT_DEAD_SECONDS,
+        pulse="never" if seen.pulse_at is None else "seen",
+        is_pulse_dead=pulse_lag > PULSE_DEAD_SECONDS,
         stream_processes=processes,
         streamed=streamed,
         round_trip_ms=next((step for step in ROUND_TRIPS_MS if round_trip_ms <= step), ROUND_TRIPS_MS[-1]),
     )
+
+
+def _lag(moment: datetime | None, now: datetime) -> float:
+    return math.inf if moment is None else (now - moment).total_seconds()
 
 
 def _queues(now: datetime) -> tuple[tuple[tuple[str, int | None], ...], int | None]:

@@ -146,12 +146,12 @@ def read(now: datetime) -> Board:
     facts = _Facts(now, fresh, never, markets, last_hour, _failing_since(), silent_since, _entries(), _open_gaps(gaps))
     tiles = tuple(sorted((_tile(worker, facts) for worker in workers), key=_urgency))
     conditions = [tile.condition for tile in tiles]
-    beat_at, round_trip_ms = health.ask_beat()
+    seen, round_trip_ms = health.ask_processes()
     return Board(
         taken_at=now,
         verdict=verdict.judge(conditions, absence=_absence(), elsewhere=_elsewhere(conditions, known, fresh, markets)),
-        newest=health.newest(workers, beat_at),
-        health=health.assess(last_hour, beat_at, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now),
+        newest=health.newest(workers, seen),
+        health=health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now),
         tiles=tiles,
         gaps=_shown(gaps),
         events=_events(now),

@@ -25,6 +25,7 @@ from access.models import Tier, UsageDay
 from collectors import freshness, status
 from collectors.models import Cursor, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
+from collectors.sweep import GAP_CURSOR, GAP_WINDOW
 from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
 from marketmon.lib import valkey
 from metrics import grids
@@ -95,7 +96,7 @@ class State(Collector):
             breaker_family(workers, self.now),
             *pipeline_families(self.now),
             *run_families(views, self.now),
-            beat_family(self.now),
+            *process_families(self.now),
             *collection_families(self.now),
             *regime_families(),
             grid_family(self.now),
@@ -170,11 +171,14 @@ def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]
     yield from (runs, stored, duration)
 
 
-def beat_family(now: datetime) -> Metric:
-    family = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
-    reached_at = Cursor.objects.filter(name="beat").values_list("reached_at", flat=True).first()
-    family.add_metric([], age(reached_at, now))
-    return family
+def process_families(now: datetime) -> Iterator[Metric]:
+    beat = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
+    pulse = gauge("pulse_lag_seconds", "Since silences were last looked for, which opens gaps; +Inf when never.")
+    marks = dict(Cursor.objects.filter(name__in=("beat", GAP_CURSOR)).values_list("name", "reached_at"))
+    swept = marks.get(GAP_CURSOR)  # each sweep moves it, and it lies a day back
+    beat.add_metric([], age(marks.get("beat"), now))
+    pulse.add_metric([], age(swept + GAP_WINDOW if swept else None, now))
+    yield from (beat, pulse)
 
 
 def collection_families(now: datetime) -> Iterator[Metric]:

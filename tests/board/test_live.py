@@ -10,7 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from board import activity, fragments, live, tiles
-from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from collectors import sweep
+from collectors.models import Cursor, Gap, Pipeline, Run, Stream, Switch, Transition, Worker
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
@@ -246,3 +247,25 @@ def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None
 
     assert board.verdict.text().startswith("1 of 3 sources not heard of yet: luno without a first row")
     assert board.tiles[0].condition.state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_dead", "words"),
+    [(None, True, "pulse never seen"), (31, True, 'data-newest="pulse"'), (3, False, 'data-newest="pulse"')],
+    ids=["never", "long ago", "just now"],
+)
+def test_a_pulse_that_is_dead_is_seen_on_the_board(
+    well: datetime, seconds: float | None, is_dead: bool, words: str
+) -> None:
+    """Without it no gap is opened, and a board that is drawn without it looks as well as ever."""
+    Cursor.objects.all().delete()
+    Cursor.objects.create(name="beat", reached_at=well)
+    if seconds is not None:
+        sweep.forget_old_gaps(well - timedelta(seconds=seconds))
+
+    board = tiles.read(well)
+
+    assert board.health.is_pulse_dead is is_dead
+    html = fragments.render_anew(board)["health"].html
+    assert words in html
+    assert ("bd-bad" in html.partition("<dt>scheduler</dt>")[0].rpartition("<div")[2]) is is_dead

@@ -18,6 +18,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from access.models import Tier
+from collectors import sweep
 from collectors.models import Cursor, Pipeline, Run, Worker
 from exchanges.models import Exchange
 from marketmon.lib import valkey
@@ -45,6 +46,7 @@ def value(client: Client, name: str, **labels: str) -> float | None:
 def test_every_part_of_the_snapshot_has_its_series(place: Place, api: Client) -> None:
     Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored", rows_stored=3)
     Cursor.objects.update_or_create(name="beat", defaults={"reached_at": place.now})
+    sweep.forget_old_gaps(place.now)
 
     found = scrape(api)
 
@@ -60,6 +62,7 @@ def test_every_part_of_the_snapshot_has_its_series(place: Place, api: Client) ->
     assert one("worker_freshness_seconds", exchange="kraken") < 60
     assert one("queue_depth", queue="poll") >= 0
     assert one("beat_lag_seconds") < 60
+    assert one("pulse_lag_seconds") < 60
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(59, "healthy"), (61, "degraded"), (299, "degraded"), (301, "down")])
@@ -72,7 +75,7 @@ def test_pipelines_are_counted_by_their_delay(place: Place, api: Client, seconds
 def test_what_never_happened_is_infinitely_old_and_never_healthy(place: Place, api: Client) -> None:
     Pipeline.objects.update(received_at=None)
     Worker.objects.update(stored_at=None, heartbeat_at=None)
-    Cursor.objects.filter(name="beat").delete()
+    Cursor.objects.all().delete()
 
     found = scrape(api)
 
@@ -80,6 +83,7 @@ def test_what_never_happened_is_infinitely_old_and_never_healthy(place: Place, a
     for name in ages:
         assert found[(f"marketmon_{name}", (("exchange", "kraken"),))] == float("inf")
     assert found[("marketmon_beat_lag_seconds", ())] == float("inf")
+    assert found[("marketmon_pulse_lag_seconds", ())] == float("inf")
     assert found[("marketmon_metrics_collection_age_seconds", ())] == float("inf")
     assert found[("marketmon_pipelines", (("exchange", "kraken"), ("status", "healthy")))] == 0
     assert found[("marketmon_pipelines", (("exchange", "kraken"), ("status", "down")))] == 3

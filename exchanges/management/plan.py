@@ -18,6 +18,7 @@ import yaml
 from exchanges.feeds import known_exchange_ids
 from exchanges.management import onboarding, verbs
 from exchanges.models import Exchange
+from marketmon.redaction import hide_secrets
 
 CHOICES_FOR_OTHERS = ("keep", "remove")
 BYTES = 1_000_000
@@ -106,7 +107,7 @@ def _steps(wanted: Wanted, exchange: Exchange | None) -> list[Step]:
     changes = {key: value for key, value in wanted.settings.items() if getattr(exchange, key) != value}
     steps = []
     if changes:
-        shown = ", ".join(f"{key}: {getattr(exchange, key)!r} -> {value!r}" for key, value in changes.items())
+        shown = ", ".join(f"{key}: {_said(getattr(exchange, key))} -> {_said(new)}" for key, new in changes.items())
         steps.append(Step(f"~ {name}: {shown}", "configure", name, {"wanted": changes}))
     if wanted.enabled != exchange.enabled:
         verb = "enable" if wanted.enabled else "disable"
@@ -115,7 +116,12 @@ def _steps(wanted: Wanted, exchange: Exchange | None) -> list[Step]:
 
 
 def _listed(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}: {value!r}" for key, value in settings.items())
+    return ", ".join(f"{key}: {_said(value)}" for key, value in settings.items())
+
+
+def _said(value: Any) -> str:
+    """For a terminal, and for the log of whatever runs the command: without a proxy's password."""
+    return hide_secrets(repr(value))
 
 
 def _configure(exchange_id: str, *, wanted: dict[str, Any], by: str, now: datetime, origin: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,16 @@ def test_a_proxy_without_a_password_comes_back(make: Make, operator: Client) -> 
     management.undo(AuditEntry.objects.get(verb="configure").pk, **by())
 
     assert Exchange.objects.get(pk="kraken").proxy == "http://127.0.0.1:3128"
+
+
+def test_a_plan_shows_no_password(make: Make, tmp_path: Path) -> None:
+    """What a terminal shows, a log of somebody's pipeline keeps."""
+    make("kraken", proxy="http://me:hush-hush@127.0.0.1:3128")
+    file, told = tmp_path / "plan.yaml", StringIO()
+    proxy = "{proxy: 'http://me:another-one@127.0.0.1:3128'}"
+    file.write_text(f"exchanges:\n  kraken: {proxy}\n  luno: {proxy}\n")
+
+    call_command("exchange", "plan", str(file), stdout=told)
+
+    assert "~ kraken: proxy: 'http://me:***@127.0.0.1:3128'" in told.getvalue()
+    assert not {word for word in ("hush-hush", "another-one") if word in told.getvalue()}

@@ -8,6 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from exchanges.models import Exchange
+
 STYLES = "/static/marketmon/admin.css"
 TAKES = {"Accept-Encoding": "gzip, deflate, br"}
 
@@ -69,3 +71,13 @@ def test_a_page_is_packed_and_no_two_answers_are_alike(db: None, client: Client)
 
 def test_the_apis_bodies_are_left_to_who_makes_them(db: None, client: Client) -> None:
     assert "Content-Encoding" not in client.get("/api/v1/exchanges/config", headers=TAKES).headers
+
+
+def test_a_part_that_came_packed_is_not_sent_again(db: None, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("olga", password="correct horse battery"))
+    Exchange.objects.create(id="kraken")
+    first = client.get("/board/heat", headers=TAKES)
+
+    again = client.get("/board/heat", headers=TAKES | {"If-None-Match": first.headers["ETag"]})
+
+    assert (first.headers["Content-Encoding"], again.status_code) == ("gzip", 304)

@@ -26,7 +26,7 @@
     made.id = "page-lost";
     made.className = "mm-lost";
     made.setAttribute("role", "alert");
-    document.querySelector("main").prepend(made);
+    (document.querySelector("main") || document.getElementById("content") || document.body).prepend(made);
     return made;
   }
 

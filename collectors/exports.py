@@ -124,9 +124,10 @@ class _Carrier:
     def run(self) -> None:
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SET statement_timeout = %s", [STATEMENT_SECONDS * 1000])
+                cursor.execute("SET statement_timeout = %s", [int(STATEMENT_SECONDS * 1000)])
                 select = cursor.mogrify(self._select, self._values).decode()
-                cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT csv, HEADER)", self)
+                with connection.wrap_database_errors:  # Django does so for its own methods only
+                    cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT csv, HEADER)", self)
             self._put(bytes(self._buffer))
             self._put(None)
         except _ReaderGone:
@@ -147,7 +148,7 @@ class _Carrier:
         return len(data)
 
     def take(self) -> bytes | None:
-        item = self._queue.get(timeout=STATEMENT_SECONDS)
+        item = self._queue.get(timeout=STATEMENT_SECONDS + 10)  # what ends the statement comes through here, too
         if isinstance(item, Exception):
             raise item
         return item

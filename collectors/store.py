@@ -212,7 +212,8 @@ def finish(permit: Permit, cycle: Cycle) -> int | None:
 def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
     with transaction.atomic(), connection.cursor() as cursor:
         if cycle.accepted:
-            cursor.copy_expert(COPY, rows.pack(cycle.accepted))
+            with connection.wrap_database_errors:  # Django does so for its own methods only
+                cursor.copy_expert(COPY, rows.pack(cycle.accepted))
         cursor.execute(statement, _parameters(permit, cycle))
         was_ours, stored, has_withdrawn = cursor.fetchone()
         if has_withdrawn:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from collectors import exports, sweep
+from collectors import exports, store, sweep
 from collectors.models import Gap, Pipeline, Tick
 from exchanges.models import Market
 from tests.gaps.conftest import INTERVAL
@@ -151,3 +152,20 @@ def test_an_abandoned_export_gives_its_connection_back(field_, told):
             thread.join(timeout=10)
 
     assert sum(chunk.count(b"\n") for chunk in exports.stream(exports.KINDS["ticks"], values)) == 60011
+
+
+def test_an_export_that_the_database_gives_up_is_503(client, field_, told, monkeypatch):
+    monkeypatch.setattr(exports, "STATEMENT_SECONDS", 0.1)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE collectors_gap IN ACCESS EXCLUSIVE MODE")
+        answer = pool.submit(client.get, "/api/v1/gaps/export", span(told), headers=ADMIN)
+        assert answer.result().status_code == 503
+
+
+def test_what_breaks_while_rows_are_copied_is_an_error_of_djangos(field_, told, monkeypatch):
+    """Those who store, the streams among them, expect no other."""
+    monkeypatch.setattr(store, "COPY", "COPY no_such_table FROM STDIN (FORMAT binary)")
+
+    with pytest.raises(ProgrammingError):
+        field_.store("kraken", told + timedelta(seconds=10))

@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 import uvloop
@@ -78,10 +79,11 @@ class Process:
 
     async def _obey(self, wishes: dict[str, Wish]) -> None:
         """Stops what is no longer wanted, or not so; the rest learns of changed markets."""
+        await self._stop([pk for pk, task in self._tasks.items() if task.done()], "its session has failed")
         gone = [
             pk
             for pk, session in self._sessions.items()
-            if pk not in wishes or not session.wish.is_same_session(wishes[pk]) or self._tasks[pk].done()
+            if pk not in wishes or not session.wish.is_same_session(wishes[pk])
         ]
         await self._stop(gone, "an operator's change")
         for pk, session in self._sessions.items():
@@ -92,14 +94,14 @@ class Process:
         if not self._sessions:
             return
         seconds = settings.STREAM_LEASE_SECONDS
-        held = await self._threads.start(_renew, self._holder, list(self._sessions), seconds)
+        held = await self._threads.start(partial(ownership.renew, self._holder, list(self._sessions), seconds=seconds))
         self._ours_until |= dict.fromkeys(held, asked_at + seconds)
         await self._stop([pk for pk in self._sessions if pk not in held], "another process has taken over")
 
     async def _share(self, wishes: dict[str, Wish]) -> None:
         """No more than a fair share: the surplus is given up one at a time, so that its new listener keeps up."""
         seconds = settings.STREAM_LEASE_SECONDS
-        processes = await self._threads.start(_count, self._holder, seconds)
+        processes = await self._threads.start(partial(ownership.count_processes, self._holder, seconds=seconds))
         fair = math.ceil(len(wishes) / processes)
         if len(self._sessions) > fair:
             await self._stop([max(self._sessions)], "another process shares the work")
@@ -107,7 +109,8 @@ class Process:
         if len(self._sessions) < fair and free:
             asked_at = time.monotonic()
             most = fair - len(self._sessions)
-            for pk in await self._threads.start(_claim, self._holder, free, most, seconds):
+            claim = partial(ownership.claim, self._holder, free, most=most, seconds=seconds)
+            for pk in await self._threads.start(claim):
                 self._ours_until[pk] = asked_at + seconds
                 self._begin(wishes[pk])
 
@@ -139,21 +142,5 @@ class Process:
             if task in done and not task.cancelled() and (error := task.exception()):
                 log.error("stream_session_ended", exchange=pk, exc_info=error)
             with contextlib.suppress(DatabaseError, InterfaceError):
-                await self._threads.start(_release, self._holder, pk, reason)
+                await self._threads.start(partial(ownership.release, self._holder, pk, reason=reason))
             log.info("stream_ended", exchange=pk)
-
-
-def _renew(holder: str, held: list[str], seconds: float) -> set[str]:
-    return ownership.renew(holder, held, seconds=seconds)
-
-
-def _release(holder: str, exchange_id: str, reason: str) -> None:
-    ownership.release(holder, exchange_id, reason=reason)
-
-
-def _count(holder: str, seconds: float) -> int:
-    return ownership.count_processes(holder, seconds=seconds)
-
-
-def _claim(holder: str, free: list[str], most: int, seconds: float) -> list[str]:
-    return ownership.claim(holder, free, most=most, seconds=seconds)

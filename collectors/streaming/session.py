@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -146,9 +147,11 @@ class Session:
         self._latest.clear()
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
-        await self._timeline.note(self.wish, is_delivering=True, reason="delivers again" if self._last_error else "")
+        self._sound_at = time.monotonic()
         depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
         try:
+            reason = "delivers again" if self._last_error else ""
+            await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:
             await self._hand_over(dialling.for_the_record(error))
@@ -163,36 +166,41 @@ class Session:
         if permit is None:
             return
         try:
-            await self._do(_end, permit, error, time.monotonic() - self._sound_at)
+            await self._do(partial(writer.end, permit, error, silent_seconds=time.monotonic() - self._sound_at))
         except (DatabaseError, InterfaceError) as away:
             log.warning("end_not_recorded", exchange=self.wish.exchange_id, error=str(away).strip())
 
-    def _scene(self) -> tuple[Wish, QuoteStream]:
+    @property
+    def _dialled(self) -> QuoteStream:
         assert self._stream is not None
-        return self.wish, self._stream
+        return self._stream
+
+    def _scene(self) -> tuple[Wish, QuoteStream]:
+        return self.wish, self._dialled
 
     async def _take(self) -> None:
         """The right to store; a poll under way is waited for. What came before is not stored."""
         give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS + settings.POLL_DEADLINE_SECONDS
         while self._permit is None:
             self._permit = await self._do(writer.take, self.wish.exchange_id)
-            assert self._stream is not None
-            self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._stream, self._heard)}
+            self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._dialled, self._heard)}
             if self._permit is None:
                 self._check_stream(time.monotonic())
                 if time.monotonic() > give_up_at:
                     raise Fault("polls never gave the exchange free")
                 await asyncio.sleep(TICK_SECONDS)
         self._buffer.clear()
-        assert self._stream is not None
-        self._overtaken_before = self._stream.overtaken_count
-        self._rejected_before = self._stream.rejected_frames
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._overtaken_before = self._dialled.overtaken_count
+        self._rejected_before = self._dialled.rejected_frames
 
     async def _store_what_comes(self, began: float) -> None:
         batch = writer.Batch(started_at=clock.now())
         check, shadow = self._stall_check(), Shadow(self._threads, began=began)
         self._renewal = Renewal(began)
-        flushed_at = self._sound_at = began
+        flushed_at = began
         while True:
             await asyncio.sleep(TICK_SECONDS)
             check()
@@ -200,10 +208,10 @@ class Session:
             batch.overtaken += self._take_in(now)
             self._check_stream(now)
             await self._renew_when_old(now)
-            await self._follow_markets()
             if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or len(self._buffer) >= settings.STREAM_FLUSH_ROWS:
                 flushed_at = now
                 await self._timeline.tell(self.wish)
+                await self._follow_markets()
                 if await self._flush(batch):
                     self._sound_at = time.monotonic()
                 if now - self._sound_at > settings.STREAM_SILENCE_SECONDS:
@@ -212,26 +220,24 @@ class Session:
 
     def _take_in(self, now: float) -> int:
         """At most one quote of each market is held, the newest; the number of those that it replaced."""
-        assert self._stream is not None
-        quotes = self._stream.drain()
-        overtaken = self._stream.overtaken_count - self._overtaken_before
+        quotes = self._dialled.drain()
+        overtaken = self._dialled.overtaken_count - self._overtaken_before
         self._overtaken_before += overtaken
         for quote in quotes:
             overtaken += quote.symbol in self._buffer
             self._buffer[quote.symbol] = self._latest[quote.symbol] = quote
         if quotes:
-            self._rejected_before = self._stream.rejected_frames
+            self._rejected_before = self._dialled.rejected_frames
         self._heard.note([quote.symbol for quote in quotes], now)
         return overtaken
 
     def _check_stream(self, now: float) -> None:
-        assert self._stream is not None
-        if self._stream.is_broken:
-            raise Fault(self._stream.complaint)
+        if self._dialled.is_broken:
+            raise Fault(self._dialled.complaint)
         silence = rules.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
         if silence:
-            kind = Unfit if self._stream.rejected_frames > self._rejected_before else Fault
-            raise kind(f"{silence}; {self._stream.complaint}" if self._stream.complaint else silence)
+            kind = Unfit if self._dialled.rejected_frames > self._rejected_before else Fault
+            raise kind(f"{silence}; {self._dialled.complaint}" if self._dialled.complaint else silence)
 
     def _check_stalls(self, stalls: int) -> None:
         if self._watch.stood_still_since(stalls) or not self._is_ours():
@@ -267,22 +273,24 @@ class Session:
     async def _follow_markets(self) -> None:
         """Markets that came are subscribed to, those that went are no longer listened to; the rest goes on."""
         assert self._markets is not None
-        assert self._stream is not None
         if self.wish.markets_version == self._markets.version:
             return
-        self._markets = await self._do(writer.known_markets, self.wish)
+        try:
+            self._markets = await self._do(writer.known_markets, self.wish)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("markets_not_known", exchange=self.wish.exchange_id, error=str(error).strip())
+            return
         await self._ask_for(self._markets)
         wanted = self._markets.pipelines
         self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in wanted}
 
     async def _ask_for(self, markets: writer.Markets) -> None:
-        assert self._stream is not None
         if markets.packed is not None:
-            self._stream.install_markets(markets.packed)
-        before = len(self._stream.groups)
-        await self._stream.subscribe(markets.pipelines.keys())
-        self._budget.spend(time.monotonic(), max(0, len(self._stream.groups) - before))
-        self._heard.regroup(self._stream.groups, time.monotonic())
+            self._dialled.install_markets(markets.packed)
+        before = len(self._dialled.groups)
+        await self._dialled.subscribe(markets.pipelines.keys())
+        self._budget.spend(time.monotonic(), max(0, len(self._dialled.groups) - before))
+        self._heard.regroup(self._dialled.groups, time.monotonic())
 
     # --- beside the stream: a poll, and the connection that follows this one -----------------------------------------
 
@@ -317,17 +325,15 @@ class Session:
 
     async def _renew_when_old(self, now: float) -> None:
         """The next connection proves itself before this one is closed: nothing is missed, nothing switches."""
-        assert self._stream is not None
         assert self._markets is not None
-        ages = settings.STREAM_RECYCLE_SECONDS, self._stream.longest_seconds or settings.STREAM_RECYCLE_SECONDS
+        ages = settings.STREAM_RECYCLE_SECONDS, self._dialled.longest_seconds or settings.STREAM_RECYCLE_SECONDS
         if self._renewal.is_due(now, min(ages)):
             self._renewal.begin(now, self._open(), self._markets, self._budget, self._stall_check())
         if (proven := self._renewal.take()) is not None:
-            old, (self._stream, self._heard) = self._stream, proven
+            old, (self._stream, self._heard) = self._dialled, proven
             if self._renewal.markets is not self._markets:
                 await self._ask_for(self._markets)
-            self._overtaken_before = self._stream.overtaken_count
-            self._rejected_before = self._stream.rejected_frames
+            self._count_anew()
             self._pending.add(closing := asyncio.ensure_future(old.close()))
             closing.add_done_callback(self._pending.discard)
             self._renewal = Renewal(now)
@@ -395,7 +401,3 @@ class Session:
         result = job.result()
         if isinstance(result, Permit) and self._permit is None:
             self._permit = result
-
-
-def _end(permit: Permit, error: FeedError, silent_seconds: float) -> None:
-    writer.end(permit, error, silent_seconds=silent_seconds)

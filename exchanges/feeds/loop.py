@@ -80,7 +80,7 @@ def run(
     try:
         _answer_questions(call, loop)
         return done.result()
-    except BaseException as error:
+    except BaseException as error:  # also what ends the caller's thread: nobody waits for the work any more
         done.cancel()
         if isinstance(error, Throttled) and isinstance(may_call, Gate):
             may_call.heed(error)

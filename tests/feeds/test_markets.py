@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -173,17 +174,23 @@ def test_markets_take_less_than_half_of_plain_ccxts_memory() -> None:
     plain.options |= {"crossMarginPairsData": [], "isolatedMarginPairsData": []}  # what fetch_markets would set
     lean = build_client(FeedSpec("binance"))
 
-    tracemalloc.start()
-    plain.set_markets([plain.parse_market(orjson.loads(row)) for row in raw])
-    plain_bytes = tracemalloc.get_traced_memory()[0]
+    plain_bytes = _bytes_of(lambda: plain.set_markets([plain.parse_market(orjson.loads(row)) for row in raw]))
     packed = markets.pack(plain, keep_info=False)
-    before = tracemalloc.get_traced_memory()[0]
-    markets.install(lean, packed)
-    lean_bytes = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    lean_bytes = _bytes_of(lambda: markets.install(lean, packed))
 
     assert len(lean.markets) == len(plain.markets) == 500
     assert lean_bytes < 0.5 * plain_bytes, (lean_bytes, plain_bytes)
+
+
+def _bytes_of(work: Callable[[], object]) -> int:
+    """What it leaves, at least: the thread of the feeds may be busy with what a test before has given up."""
+    found = []
+    for _ in range(3):
+        tracemalloc.start()
+        work()
+        found.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    return min(found)
 
 
 def test_ccxt_is_imported_one_venue_at_a_time() -> None:

@@ -12,7 +12,7 @@ from collectors import backfill, ingest
 from collectors.models import Gap, Tick, Worker
 from exchanges import management
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from marketmon.lib import clock, valkey
 from tests.streaming.conftest import INTERVAL_SECONDS, Site
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
@@ -78,6 +78,29 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
     second = site.subscriptions("kraken")[1]
     assert "NEWCOIN/USD" in second
     assert "BTC/USD" not in second
+
+
+def test_a_stream_comes_back_without_the_market_list_that_valkey_has_lost(site: Site):
+    site.add("binance")
+    site.wait_for_streams("binance")
+    site.wait_until(lambda: has_polled(site, "binance"), seconds=5, what="a poll beside the stream")
+    valkey.client().flushdb()
+    began = time.time()
+    site.sandbox.fault("binance", "ws_close", path="stream.binance", count=1)
+
+    site.wait_until(
+        lambda: [word for word, _ in site.switches("binance", since=began)] == ["poll", "stream"],
+        seconds=8,
+        what="the stream's end and its return",
+    )
+
+    assert [
+        one["path"] for one in site.sandbox.requests_of("binance", since=began) if "exchangeInfo" in one["path"]
+    ] == []
+
+
+def has_polled(site: Site, exchange_id: str) -> bool:
+    return any(one["method"] == "GET" and "ticker" in one["path"] for one in site.sandbox.requests_of(exchange_id))
 
 
 def test_a_venue_that_asked_polls_to_wait_is_not_polled_beside_the_stream(site: Site):

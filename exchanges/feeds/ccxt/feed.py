@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from concurrent.futures import wait
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from .. import errors
 from ..base import (
     BadReply,
     Candle,
@@ -29,7 +25,8 @@ from ..base import (
     Unreachable,
     Unsupported,
 )
-from ..loop import Call, process_loop, run
+from ..bounded import BoundedFeed
+from ..loop import Call
 from . import books, markets, quotes, trades
 from .fields import FIELD_MAPS
 from .funding import FundingReader
@@ -40,9 +37,7 @@ from .session import open_session
 
 T = TypeVar("T")
 
-MARKETS_SECONDS = 3600
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
-CLOSE_SECONDS = 2.0
 MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
 
 
@@ -51,21 +46,15 @@ def class_names() -> frozenset[str]:
     return frozenset(known_classes())
 
 
-class CcxtFeed:
-    """One venue through ccxt. Safe to call from several threads; not shared across fork (open_feed sees to that)."""
+class CcxtFeed(BoundedFeed):
+    """One venue through ccxt."""
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
-        self.spec = spec
-        self.market_cache = market_cache
+        super().__init__(spec, market_cache)
         self._quirk = quirk_of(spec.exchange_id)
         self._client = build_client(spec)
-        self._funding = FundingReader(self._client)
-        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._funding_reader = FundingReader(self._client)
         self._session_lock = asyncio.Lock()
-        self._markets_lock = asyncio.Lock()
-        self._recalled: bytes | None = None
-        self._unshared: bytes | None = None
-        self._markets_at = -math.inf
         self._route = quotes.Route(FIELD_MAPS.get(spec.exchange_id))
 
     @property
@@ -79,147 +68,64 @@ class CcxtFeed:
             rate_window_seconds=window_seconds(client.id, client.rollingWindowSize),
         )
 
-    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
-        """Asks the venue, whatever is known, and shares what it said."""
+    async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
+        await self._ensure_markets()
+        return await self._fetch(call, symbols)
 
-        async def work(_: Call) -> tuple[Listing, ...]:
-            async with self._markets_lock:
-                await self._download_markets()
-            found = markets.listings(self._client.markets.values())
-            if not found:
-                raise BadReply(f"{self.spec.exchange_id} listed no usable market")
-            return found
+    async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
+        await self._ensure_markets()
+        return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
 
-        return self._run(work, deadline_seconds, may_call)
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
+        await self._ensure_markets()
+        return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
 
-    def fetch_quotes(
-        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> Poll:
-        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
+        await self._ensure_markets()
+        return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
 
-        async def work(call: Call) -> Poll:
+    async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook:
+        await self._ensure_markets()
+        return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
+
+    async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]:
+        await self._ensure_markets()
+        return await self._funding_reader.fetch(symbols, answered_at=lambda: call.answered_at)
+
+    async def _balance(self) -> Mapping[str, Mapping[str, Any]]:
+        await self._ensure_markets()
+        balance: dict[str, Any] = await self._client.fetch_balance()
+        return {part: balance.get(part) or {} for part in ("free", "used", "total")}
+
+    async def _prove_alive(self, call: Call) -> None:
+        has = self._client.has
+        if has.get("fetchTime"):
+            _prove(await self._client.fetch_time())
+        elif has.get("fetchStatus"):
+            _prove_open(await self._client.fetch_status())
+        else:
             await self._ensure_markets()
-            return await self._fetch(call, symbols)
+            route = quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
+            await quotes.fetch(self._client, call, [self._any_symbol()], route)
 
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_candles(
-        self,
-        symbol: str,
-        *,
-        timeframe: str,
-        since: float | None,
-        limit: int | None,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> tuple[Candle, ...]:
-        async def work(_: Call) -> tuple[Candle, ...]:
-            await self._ensure_markets()
-            return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_trades(
-        self,
-        symbol: str,
-        *,
-        since: float | None,
-        limit: int | None,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> tuple[Trade, ...]:
-        async def work(_: Call) -> tuple[Trade, ...]:
-            await self._ensure_markets()
-            return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_trade_page(
-        self,
-        symbol: str,
-        *,
-        span: TradeSpan | None,
-        limit: int,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> TradePage:
-        async def work(call: Call) -> TradePage:
-            await self._ensure_markets()
-            return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_order_book(
-        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> OrderBook:
-        async def work(call: Call) -> OrderBook:
-            await self._ensure_markets()
-            return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_funding(
-        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> tuple[FundingRate, ...]:
-        async def work(call: Call) -> tuple[FundingRate, ...]:
-            await self._ensure_markets()
-            return await self._funding.fetch(symbols, answered_at=lambda: call.answered_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_balance(
-        self, *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> Mapping[str, Mapping[str, Any]]:
-        async def work(_: Call) -> Mapping[str, Mapping[str, Any]]:
-            await self._ensure_markets()
-            balance: dict[str, Any] = await self._client.fetch_balance()
-            return {part: balance.get(part) or {} for part in ("free", "used", "total")}
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
-        async def work(call: Call) -> None:
-            has = self._client.has
-            if has.get("fetchTime"):
-                _prove(await self._client.fetch_time())
-            elif has.get("fetchStatus"):
-                _prove_open(await self._client.fetch_status())
-            else:
-                await self._ensure_markets()
-                await quotes.fetch(
-                    self._client, call, [self._any_symbol()], quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
-                )
-
-        self._run(work, deadline_seconds, may_call)
-
-    def close(self) -> None:
-        """Ends all connections. The feed must not be used afterwards."""
-
-        async def end() -> None:
-            session, self._client.session = self._client.session, None
-            if session is not None:
-                await session.close()
-
-        wait([asyncio.run_coroutine_threadsafe(end(), process_loop())], timeout=CLOSE_SECONDS)
+    async def _close(self) -> None:
+        session, self._client.session = self._client.session, None
+        if session is not None:
+            await session.close()
 
     def _run(
         self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
     ) -> T:
-        self._recall_markets()
+        async def connected(call: Call) -> T:
+            await self._connect()
+            return await work(call)
 
-        async def guarded(call: Call) -> T:
-            try:
-                await self._connect()
-                return await work(call)
-            except Exception as error:  # ccxt raises its own classes, aiohttp's and bare KeyErrors
-                raise errors.from_exception(
-                    error, status=call.status, excerpt=call.body, secrets=self._secrets
-                ) from error
+        return super()._run(connected, deadline_seconds, may_call)
 
-        try:
-            return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
-        finally:
-            self._share_markets()
+    async def _connect(self) -> None:
+        async with self._session_lock:
+            if self._client.session is None:
+                self._client.session = open_session(self.spec.ca_file)
 
     async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
         return await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit)
@@ -227,32 +133,28 @@ class CcxtFeed:
     async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
         return await quotes.fetch(self._client, call, symbols, self._route)
 
-    async def _connect(self) -> None:
-        async with self._session_lock:
-            if self._client.session is None:
-                self._client.session = open_session(self.spec.ca_file)
+    @property
+    def _cache_key(self) -> str:
+        return market_cache_key(self.spec)
 
-    async def _ensure_markets(self) -> None:
-        async with self._markets_lock:
-            recalled, self._recalled = self._recalled, None
-            if recalled is not None:
-                with contextlib.suppress(
-                    ValueError, KeyError, TypeError
-                ):  # spoiled in the cache: the venue has another
-                    self._install(recalled)
-            if not self._client.markets:
-                await self._download_markets()
+    @property
+    def _knows_markets(self) -> bool:
+        return bool(self._client.markets)
 
-    async def _download_markets(self) -> None:
+    def _listings(self) -> tuple[Listing, ...]:
+        found = markets.listings(self._client.markets.values())
+        if not found:
+            raise BadReply(f"{self.spec.exchange_id} listed no usable market")
+        return found
+
+    async def _pack_markets(self) -> bytes:
         client = self._client
         before = markets.remember(client)
         try:
-            packed = await self._load_packed()
-        except BaseException:
+            return await self._load_packed()
+        except BaseException:  # also when the deadline cancels it: half a list must not stay
             markets.restore(client, before)
             raise
-        self._install(packed)
-        self._unshared = packed
 
     async def _load_packed(self) -> bytes:
         await self._client.load_markets(True)
@@ -262,27 +164,7 @@ class CcxtFeed:
 
     def _install(self, packed: bytes) -> None:
         markets.install(self._client, packed)
-        self._markets_at = time.monotonic()
         self._route.silent_kinds.clear()
-
-    def _recall_markets(self) -> None:
-        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
-        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
-            return
-        packed = self.market_cache.load(self._cache_key)
-        if packed is not None:
-            self._recalled = packed
-        elif self._client.markets:
-            self._markets_at = time.monotonic()
-
-    def _share_markets(self) -> None:
-        packed, self._unshared = self._unshared, None
-        if packed is not None and self.market_cache is not None:
-            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
-
-    @property
-    def _cache_key(self) -> str:
-        return market_cache_key(self.spec)
 
     def _any_symbol(self) -> str:
         known = self._client.markets.values()

@@ -192,7 +192,7 @@ async def _one_by_one(client: Any, harvest: Harvest, route: Route) -> None:
         try:
             async with asyncio.timeout(_seconds_left(harvest.call)):
                 await client.fetch_ticker(symbol)
-        except Exception as error:
+        except Exception as error:  # ccxt raises anything for one market's odd answer; the other markets are asked for
             if _ends_the_poll(error, harvest):
                 raise
             if isinstance(error, TimeoutError | HeldBack):

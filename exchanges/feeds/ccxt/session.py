@@ -52,7 +52,7 @@ class BoundedResponse(aiohttp.ClientResponse):
                 body += chunk
                 if len(body) > BODY_BYTES:
                     raise BadReply(f"body larger than {BODY_BYTES} bytes", status=self.status)
-        except BaseException:
+        except BaseException:  # also when the call is cancelled: nobody reads the rest of the body
             self.close()
             raise
         return bytes(body)

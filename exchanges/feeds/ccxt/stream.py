@@ -150,11 +150,11 @@ class CcxtStream:
         client = self._client
         for connection in list(client.clients.values()):
             connection.connected.cancel()  # a dial that still waits must not be answered later
-        with contextlib.suppress(Exception, asyncio.CancelledError):
+        with contextlib.suppress(Exception):  # of ccxt, aiohttp and TLS, about what is over; who cancels us is obeyed
             await asyncio.wait_for(_close_all(client), CLOSE_SECONDS)
         session, client.session = client.session, None
         if session is not None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # the same
                 await asyncio.wait_for(session.close(), CLOSE_SECONDS)
         client.clients = {}
         client.ws_dial_backoff = {}

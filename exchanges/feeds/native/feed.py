@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from concurrent.futures import wait
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any, ClassVar, TypeVar
 
 import orjson
 
-from .. import errors
 from ..base import (
     BadReply,
     Candle,
@@ -23,7 +20,6 @@ from ..base import (
     FundingRate,
     Listing,
     MarketCache,
-    MayCall,
     OrderBook,
     Poll,
     Trade,
@@ -31,19 +27,18 @@ from ..base import (
     TradeSpan,
     Unsupported,
 )
+from ..bounded import BoundedFeed
 from ..ccxt.numbers import number
 from ..ccxt.quotes import Harvest
-from ..loop import Call, process_loop, run
+from ..loop import Call
 from .http import Headers, Http, Pace
 
 T = TypeVar("T")
 
-MARKETS_SECONDS = 3600
-CLOSE_SECONDS = 2.0
 MARKET_FORMAT = 1  # part of the cache key: raise it when Listing changes
 
 
-class NativeFeed:
+class NativeFeed(BoundedFeed):
     """What all native venues share. A venue says the rest in the class attributes and the `read_…` methods."""
 
     name: ClassVar[str]
@@ -53,15 +48,9 @@ class NativeFeed:
     burst_calls: ClassVar[int] = 3
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
-        self.spec = spec
-        self.market_cache = market_cache
+        super().__init__(spec, market_cache)
         self.http = Http(spec, Pace(self.rate_limit_ms / 1000, burst_calls=self.burst_calls), self.explain)
-        self._secrets = tuple(value for value in spec.credentials.values() if value)
-        self._markets_lock = asyncio.Lock()
         self._markets: dict[str, Listing] = {}
-        self._markets_at = -math.inf
-        self._recalled: bytes | None = None
-        self._unshared: bytes | None = None
 
     # what a venue says -------------------------------------------------------------------------------------------
 
@@ -69,11 +58,16 @@ class NativeFeed:
         """The error that an answer is by the venue's own words; None where its HTTP status decides."""
         return None
 
-    async def read_markets(self) -> Iterable[Listing]:
-        raise NotImplementedError
+    @abstractmethod
+    async def read_markets(self) -> Iterable[Listing]: ...
 
+    @abstractmethod
     async def read_quotes(self, harvest: Harvest, wanted: Mapping[str, Listing]) -> None:
-        raise NotImplementedError
+        """Hands the answers' rows to `harvest`."""
+
+    @abstractmethod
+    async def prove_alive(self) -> None:
+        """The cheapest request. Raises FeedError where the answer says that the venue is closed."""
 
     async def read_candles(
         self, market: Listing, period: int, since: float | None, limit: int | None
@@ -89,144 +83,58 @@ class NativeFeed:
     async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
         raise Unsupported(f"{self.name} has no order books")
 
-    async def prove_alive(self) -> None:
-        raise NotImplementedError
-
-    # the protocol ------------------------------------------------------------------------------------------------
+    # the feed of it ----------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(self.name, dict(self.has), tuple(self.timeframes), self.rate_limit_ms)
 
-    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
-        """Asks the venue, whatever is known, and shares what it said."""
+    async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
+        if not symbols:
+            return Poll((), 0)
+        await self._ensure_markets()
+        wanted = {symbol: self._markets[symbol] for symbol in symbols if symbol in self._markets}
+        if not wanted:
+            raise Unsupported(f"{self.name} lists none of the {len(symbols)} wanted markets")
+        harvest = Harvest(call, {symbol: {} for symbol in wanted})
+        await self.read_quotes(harvest, wanted)
+        return harvest.poll()
 
-        async def work(_: Call) -> tuple[Listing, ...]:
-            async with self._markets_lock:
-                await self._download_markets()
-            return tuple(self._markets.values())
+    async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
+        if timeframe not in self.timeframes:
+            raise Unsupported(f"{self.name} has no candles of {timeframe[:20]}")
+        found = await self.read_candles(await self._find(symbol), self.timeframes[timeframe], since, limit)
+        return _first(found, since, limit, at=lambda candle: candle.opened_at)
 
-        return self._run(work, deadline_seconds, may_call)
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
+        found = await self.read_trades(await self._find(symbol), since, limit)
+        return _first(found, since, limit, at=_traded_at)
 
-    def fetch_quotes(
-        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> Poll:
-        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
+        market = await self._find(symbol)
+        if span is None:
+            found = _first(await self.read_trades(market, None, limit), None, limit, at=_traded_at)
+        else:
+            found = _first(await self.read_trades_of(market, span), None, None, at=_traded_at)
+        return TradePage(found, call.answered_at)
 
-        async def work(call: Call) -> Poll:
-            if not symbols:
-                return Poll((), 0)
-            await self._ensure_markets()
-            wanted = {symbol: self._markets[symbol] for symbol in symbols if symbol in self._markets}
-            if not wanted:
-                raise Unsupported(f"{self.name} lists none of the {len(symbols)} wanted markets")
-            harvest = Harvest(call, {symbol: {} for symbol in wanted})
-            await self.read_quotes(harvest, wanted)
-            return harvest.poll()
+    async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook:
+        book = await self.read_order_book(await self._find(symbol), depth, call)
+        if not book.bids and not book.asks and book.exchange_at is None:
+            raise BadReply("an order book without levels and time")
+        return book
 
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_candles(
-        self,
-        symbol: str,
-        *,
-        timeframe: str,
-        since: float | None,
-        limit: int | None,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> tuple[Candle, ...]:
-        async def work(_: Call) -> tuple[Candle, ...]:
-            if timeframe not in self.timeframes:
-                raise Unsupported(f"{self.name} has no candles of {timeframe[:20]}")
-            market, period = await self._find(symbol), self.timeframes[timeframe]
-            found = await self.read_candles(market, period, since, limit)
-            return _first(found, since, limit, at=lambda candle: candle.opened_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_trades(
-        self,
-        symbol: str,
-        *,
-        since: float | None,
-        limit: int | None,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> tuple[Trade, ...]:
-        async def work(_: Call) -> tuple[Trade, ...]:
-            found = await self.read_trades(await self._find(symbol), since, limit)
-            return _first(found, since, limit, at=_traded_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_trade_page(
-        self,
-        symbol: str,
-        *,
-        span: TradeSpan | None,
-        limit: int,
-        deadline_seconds: float,
-        may_call: MayCall | None = None,
-    ) -> TradePage:
-        async def work(call: Call) -> TradePage:
-            market = await self._find(symbol)
-            if span is None:
-                found = _first(await self.read_trades(market, None, limit), None, limit, at=_traded_at)
-            else:
-                found = _first(await self.read_trades_of(market, span), None, None, at=_traded_at)
-            return TradePage(found, call.answered_at)
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_funding(
-        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> tuple[FundingRate, ...]:
+    async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]:
         raise Unsupported(f"{self.name} gives no funding rates")
 
-    def fetch_order_book(
-        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> OrderBook:
-        async def work(call: Call) -> OrderBook:
-            book = await self.read_order_book(await self._find(symbol), depth, call)
-            if not book.bids and not book.asks and book.exchange_at is None:
-                raise BadReply("an order book without levels and time")
-            return book
-
-        return self._run(work, deadline_seconds, may_call)
-
-    def fetch_balance(
-        self, *, deadline_seconds: float, may_call: MayCall | None = None
-    ) -> Mapping[str, Mapping[str, Any]]:
+    async def _balance(self) -> Mapping[str, Mapping[str, Any]]:
         raise Unsupported(f"{self.name}: balances are not read")
 
-    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
-        async def work(_: Call) -> None:
-            await self.prove_alive()
+    async def _prove_alive(self, call: Call) -> None:
+        await self.prove_alive()
 
-        self._run(work, deadline_seconds, may_call)
-
-    def close(self) -> None:
-        """Ends all connections. The feed must not be used afterwards."""
-        wait([asyncio.run_coroutine_threadsafe(self.http.close(), process_loop())], timeout=CLOSE_SECONDS)
-
-    def _run(
-        self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
-    ) -> T:
-        self._recall_markets()
-
-        async def guarded(call: Call) -> T:
-            try:
-                return await work(call)
-            except Exception as error:  # aiohttp's, and whatever a parser stumbles over in an odd answer
-                raise errors.from_exception(
-                    error, status=call.status, excerpt=call.body, secrets=self._secrets
-                ) from error
-
-        try:
-            return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
-        finally:
-            self._share_markets()
+    async def _close(self) -> None:
+        await self.http.close()
 
     async def _find(self, symbol: str) -> Listing:
         await self._ensure_markets()
@@ -235,37 +143,28 @@ class NativeFeed:
             raise Unsupported(f"{self.name} lists no {symbol[:100]}")
         return found
 
-    async def _ensure_markets(self) -> None:
-        async with self._markets_lock:
-            recalled, self._recalled = self._recalled, None
-            if recalled is not None and (known := unpack_markets(recalled)):
-                self._markets, self._markets_at = known, time.monotonic()
-            if not self._markets:
-                await self._download_markets()
-
-    async def _download_markets(self) -> None:
-        listed = {market.symbol: market for market in await self.read_markets()}
-        if not listed:
-            raise BadReply(f"{self.name} listed no usable market")
-        self._markets, self._markets_at = listed, time.monotonic()
-        self._unshared = orjson.dumps([asdict(market) for market in listed.values()])
-
-    def _recall_markets(self) -> None:
-        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
-        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
-            return
-        self._recalled = self.market_cache.load(self._cache_key)
-        if self._recalled is None and self._markets:
-            self._markets_at = time.monotonic()
-
-    def _share_markets(self) -> None:
-        packed, self._unshared = self._unshared, None
-        if packed is not None and self.market_cache is not None:
-            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
-
     @property
     def _cache_key(self) -> str:
         return market_cache_key(self.spec)
+
+    @property
+    def _knows_markets(self) -> bool:
+        return bool(self._markets)
+
+    def _listings(self) -> tuple[Listing, ...]:
+        return tuple(self._markets.values())
+
+    async def _pack_markets(self) -> bytes:
+        listed = {market.symbol: market for market in await self.read_markets()}
+        if not listed:
+            raise BadReply(f"{self.name} listed no usable market")
+        return orjson.dumps([asdict(market) for market in listed.values()])
+
+    def _install(self, packed: bytes) -> None:
+        known = unpack_markets(packed)
+        if not known:
+            raise ValueError("no market in it")
+        self._markets = known
 
 
 def market_cache_key(spec: FeedSpec) -> str:

@@ -13,7 +13,7 @@ from collectors.models import Gap
 
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
 FEWEST_TO_GROUP = 3
-MOST_READ = 500
+MOST_READ = 3000  # an outage of ours is one gap for each market of all exchanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,10 @@ def _row(gap: Gap, now: datetime) -> GapRow:
 
 
 def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[GapRow], int]:
-    """At most so many single rows and groups, the order being kept, and how many of the gaps they are made of."""
+    """At most so many single rows and groups, the order being kept, and how many of the gaps they are made of.
+
+    Of MOST_READ gaps the last one's group may have more members than were read, and says so.
+    """
     crowds: list[list[GapRow]] = []
     for row in found:
         crowd = next((each for each in crowds if _are_one(each[0], row)), None)
@@ -78,7 +81,8 @@ def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[
             break
     shown: list[GapRow] = []
     for crowd in crowds:
-        shown.extend([_group(crowd, now)] if len(crowd) >= FEWEST_TO_GROUP else crowd)
+        more = " or more" if len(found) == MOST_READ and crowd[-1] is found[-1] else ""
+        shown.extend([_group(crowd, now, more)] if len(crowd) >= FEWEST_TO_GROUP else crowd)
     return shown, sum(map(len, crowds))
 
 
@@ -92,7 +96,7 @@ def _are_one(first: GapRow, second: GapRow) -> bool:
     return abs(first.ended_at - second.ended_at) <= NEARLY
 
 
-def _group(crowd: Sequence[GapRow], now: datetime) -> GapRow:
+def _group(crowd: Sequence[GapRow], now: datetime, more: str) -> GapRow:
     """From the first beginning to the last end, with the evidence that most of them have."""
     started_at = min(each.started_at for each in crowd)
     ended_at = max((each.ended_at for each in crowd if each.ended_at is not None), default=None)
@@ -100,7 +104,7 @@ def _group(crowd: Sequence[GapRow], now: datetime) -> GapRow:
     return replace(
         crowd[0],
         number=min(each.number for each in crowd),
-        symbol=f"{len(crowd)} pipelines",
+        symbol=f"{len(crowd)}{more} pipelines",
         url=places.exchange(crowd[0].exchange),
         started_at=started_at,
         ended_at=ended_at,

@@ -34,6 +34,7 @@ class MarketAdmin(MachineAdmin):
     list_select_related = ("exchange",)
     list_filter = (("exchange", RelatedDropdownFilter), "active", "blacklisted", "excluded")
     list_disable_select_all = True
+    list_per_page = 50  # each row brings its buttons along, 10 KB of them
     search_fields = ("symbol__startswith",)
     search_help_text = "Beginning of a symbol, e.g. BTC/"
     ordering = ("-id",)

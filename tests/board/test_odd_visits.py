@@ -189,6 +189,15 @@ def test_gaps_of_one_outage_are_one_row(rows: list[GapRow], expected: list[int |
     assert grouped(*rows) == (expected, len(rows))
 
 
+def test_a_group_that_was_not_read_to_its_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(1, 900, 950), row(2, 0, 600), row(3, 0, 600), row(4, 0, 600)]
+    monkeypatch.setattr(gap_rows, "MOST_READ", 4)
+
+    entries, _ = gap_rows.grouped(rows, now=clock.now(), most=50)
+
+    assert [entry.symbol for entry in entries] == ["C1/USD", "3 or more pipelines"]
+
+
 def test_a_page_ends_before_the_row_that_would_be_one_too_many() -> None:
     rows = [row(1, 900, 950), row(2, 500, 560), row(3, 500, 560), row(4, 500, 560), row(5, 0, 60)]
 

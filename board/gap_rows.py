@@ -13,7 +13,7 @@ from collectors.models import Gap
 
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
 FEWEST_TO_GROUP = 3
-MOST_READ = 3000  # an outage of ours is one gap for each market of all exchanges
+MOST_READ = 1000  # an outage of ours is one gap for each market of all exchanges
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,12 @@ from unfold.decorators import display
 from collectors import backfill, cadence
 from collectors.depth import admin as depth_admin  # noqa: F401 - its pages register themselves
 from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Switch, Transition, WorkerStatus
+from collectors.report_pages import OUTCOME_LABELS as OUTCOME_LABELS
+from collectors.report_pages import ReportAdmin
 from exchanges.models import Exchange, Market
 from marketmon.admin import MachineAdmin, ago, cut, since, utc, word_filter
 from marketmon.lib import clock
 
-OUTCOME_LABELS = {
-    "stored": "success",
-    "throttled": "warning",
-    "held_back": "warning",
-    "superseded": "info",
-    "unreachable": "danger",
-    "bad_reply": "danger",
-    "denied": "danger",
-    "failed": "danger",
-    "unsupported": "info",
-}
 STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
 SEARCHED_MARKETS = 500
 YES_NO = (("yes", "Yes"), ("no", "No"))
@@ -178,7 +169,7 @@ class GapAdmin(MachineAdmin):
 
 
 @admin.register(Run)
-class RunAdmin(MachineAdmin):
+class RunAdmin(ReportAdmin):
     list_display = (
         "exchange",
         "started",
@@ -189,34 +180,12 @@ class RunAdmin(MachineAdmin):
         "quarantined",
         "problem",
     )
-    list_select_related = ("exchange",)
     list_filter = (
         word_filter(
             "outcome", Outcome.choices, parameter="outcome", narrow=lambda rows, word: rows.filter(outcome=word)
         ),
         ("exchange", RelatedDropdownFilter),
     )
-    ordering = ("-started_at", "-id")
-
-    @display(description="started", header=True)
-    def started(self, run: Run) -> tuple[str, str]:
-        return since(run.started_at)
-
-    @display(description="outcome", label=OUTCOME_LABELS)
-    def result(self, run: Run) -> str:
-        return run.outcome
-
-    @display(description="duration")
-    def duration(self, run: Run) -> str:
-        return f"{run.duration_ms} ms"
-
-    @display(description="quarantined", label="warning")
-    def quarantined(self, run: Run) -> str | None:
-        return str(run.rows_quarantined) if run.rows_quarantined else None
-
-    @display(description="problem")
-    def problem(self, run: Run) -> str:
-        return cut(run.error)
 
 
 @admin.register(Transition)

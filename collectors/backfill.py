@@ -18,8 +18,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from collectors import ledger, markets, partitions, rollups
+from collectors import ledger, markets, partitions, pauses, rollups
 from collectors.models import TO_FILL, Backfill, Gap, GapState, Origin, Worker
+from collectors.pauses import Turn
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import Candle, Feed, FeedError, MayCall, Superseded, Throttled, Trade, Unsupported
 from exchanges.feeds.gate import HeldBack
@@ -30,8 +31,6 @@ log = structlog.get_logger(__name__)
 MINUTE = 60.0
 PAGE = 300  # rows a request; coinbase gives no more
 SETTLE = timedelta(seconds=90)  # exchanges publish the last minute late
-GUARD_SECONDS = 1.0  # polls may come this much before they are due
-LEAST_WINDOW_SECONDS = 0.3
 OPEN_PAUSE = timedelta(minutes=5)  # a silence that lasts is asked about again
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
@@ -135,27 +134,13 @@ def retry_pause(attempts: int) -> timedelta:
 
 # --- whose turn it is -------------------------------------------------------------------------------------------
 
-# A request may be made when the last poll was good, nobody calls now, and this one ends before the next poll is due.
-# An exchange that a stream delivers is not polled, but for a shadow now and then.
-TAKE_TURN = """
+TAKE_TURN = f"""
 UPDATE collectors_backfill AS b SET
     busy_until = clock_timestamp() + make_interval(secs => t.seconds + 1),
     minute_at = date_trunc('minute', clock_timestamp()),
     requests_in_minute = CASE WHEN b.minute_at = date_trunc('minute', clock_timestamp())
                               THEN b.requests_in_minute + 1 ELSE 1 END
-FROM (
-    SELECT w.exchange_id, w.generation,
-           CASE WHEN s.exchange_id IS NOT NULL THEN %(deadline)s ELSE
-           least(%(deadline)s, e.poll_interval_seconds - least(%(guard)s, e.poll_interval_seconds / 10)
-                 - extract(epoch FROM clock_timestamp() - w.cycle_started_at)) END AS seconds
-    FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
-    LEFT JOIN collectors_stream AS s
-           ON s.exchange_id = e.id AND s.is_delivering AND s.held_until > clock_timestamp()
-    WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
-      AND w.error_count = 0 AND w.last_outcome = 'stored'
-      AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
-      AND (s.exchange_id IS NOT NULL OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
-) AS t
+FROM ({pauses.WINDOW}) AS t
 WHERE b.exchange_id = t.exchange_id AND t.seconds >= %(least)s AND %(budget)s > 0
   AND (b.busy_until IS NULL OR b.busy_until < clock_timestamp())
   AND (b.paused_until IS NULL OR b.paused_until < clock_timestamp())
@@ -164,27 +149,13 @@ RETURNING t.generation, t.seconds
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to make one request to an exchange."""
-
-    exchange: Exchange
-    generation: int
-    deadline_seconds: float
-
-
 def take_turn(exchange: Exchange) -> Turn | None:
     """None when live polling needs the exchange, the minute's budget is used up, or somebody else is filling."""
     with connection.cursor() as cursor:
         cursor.execute(
             TAKE_TURN,
-            {
-                "exchange": exchange.id,
-                "deadline": settings.BACKFILL_DEADLINE_SECONDS,
-                "guard": GUARD_SECONDS,
-                "least": LEAST_WINDOW_SECONDS,
-                "budget": settings.BACKFILL_REQUESTS_PER_MINUTE,
-            },
+            pauses.parameters(exchange, deadline_seconds=settings.BACKFILL_DEADLINE_SECONDS)
+            | {"budget": settings.BACKFILL_REQUESTS_PER_MINUTE},
         )
         row = cursor.fetchone()
     return None if row is None else Turn(exchange, int(row[0]), float(row[1]))

@@ -11,6 +11,7 @@ from typing import Self
 from django.db import models
 
 from collectors.depth import models as depth_models  # noqa: F401 - Django finds models here
+from collectors.reports import Report
 from exchanges.models import Exchange, Market
 
 
@@ -260,20 +261,10 @@ class Gap(models.Model):
         return min(1.0, asked / whole) if whole > 0 else 0.0
 
 
-class Run(models.Model):
-    """One collection cycle: what was asked, what came, what was stored, and why not more."""
+class Run(Report):
+    """One collection cycle."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
-    started_at = models.DateTimeField()
-    duration_ms = models.IntegerField()
-    outcome = models.CharField(max_length=12)
-    rows_answered = models.IntegerField(default=0)
-    rows_stored = models.IntegerField(default=0)
-    rows_quarantined = models.IntegerField(default=0)
-    quarantine = models.JSONField(default=list, blank=True)
-    http_status = models.SmallIntegerField(null=True, blank=True)
-    error = models.TextField(blank=True)
-    excerpt = models.TextField(blank=True)
     correlation_id = models.CharField(max_length=64, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)  # nobody asks before this: a pause, not an outage of ours
 

@@ -16,13 +16,11 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from collectors import rows
+from collectors import reports, rows
 from collectors.gaps import GAP_INTERVALS
 from collectors.lease import Permit
 from collectors.quality import Row
 from exchanges.feeds.base import RejectedRow
-
-QUARANTINE_SAMPLES = 20
 
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
@@ -252,17 +250,12 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "evidence": cycle.cause[1],
         "rows_answered": cycle.rows_answered,
         "rows_quarantined": len(cycle.rejected),
-        "quarantine": json.dumps([rejected._asdict() for rejected in cycle.rejected[:QUARANTINE_SAMPLES]]),
+        "quarantine": json.dumps(reports.samples(cycle.rejected)),
         "http_status": cycle.http_status,
-        "error": _clean(cycle.error),
-        "excerpt": _clean(cycle.excerpt),
+        "error": reports.clean(cycle.error),
+        "excerpt": reports.clean(cycle.excerpt),
         "correlation_id": cycle.correlation_id,
         "keep_seconds": cycle.keep_seconds,
         "records_run": cycle.records_run,
         "stored_before": cycle.stored_before,
     }
-
-
-def _clean(text: str) -> str:
-    """PostgreSQL takes no NUL in text; exchanges do send them."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:2000]

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
+from collectors.report_pages import OUTCOME_LABELS, ReportAdmin
 from exchanges import depth_settings
 from exchanges.models import Exchange, Market
 from marketmon.admin import MachineAdmin, cut, since, utc, word_filter
@@ -27,14 +28,6 @@ from .models import (
 
 LEVELS_SHOWN = 3
 OUTCOMES = ("stored", "throttled", "unreachable", "bad_reply", "denied", "unsupported")
-OUTCOME_LABELS = {
-    "stored": "success",
-    "throttled": "warning",
-    "unsupported": "info",
-    "unreachable": "danger",
-    "bad_reply": "danger",
-    "denied": "danger",
-}
 STATE_LABELS = {"open": "danger", "filled": "success", "partly filled": "warning", "exchange has none": "info"}
 MATCHES = 500
 
@@ -208,7 +201,7 @@ class DepthSeriesAdmin(MachineAdmin):
 
 
 @admin.register(DepthRun)
-class DepthRunAdmin(MachineAdmin):
+class DepthRunAdmin(ReportAdmin):
     list_display = (
         "exchange",
         "kind",
@@ -221,7 +214,6 @@ class DepthRunAdmin(MachineAdmin):
         "quarantined",
         "problem",
     )
-    list_select_related = ("exchange",)
     list_filter = (
         word_filter("kind", DepthKind.choices, parameter="kind", narrow=lambda rows, word: rows.filter(kind=word)),
         word_filter(
@@ -232,27 +224,6 @@ class DepthRunAdmin(MachineAdmin):
         ),
         ("exchange", RelatedDropdownFilter),
     )
-    ordering = ("-started_at", "-id")
-
-    @display(description="started", header=True)
-    def started(self, run: DepthRun) -> tuple[str, str]:
-        return since(run.started_at)
-
-    @display(description="outcome", label=OUTCOME_LABELS)
-    def result(self, run: DepthRun) -> str:
-        return run.outcome
-
-    @display(description="duration")
-    def duration(self, run: DepthRun) -> str:
-        return f"{run.duration_ms} ms"
-
-    @display(description="quarantined", label="warning")
-    def quarantined(self, run: DepthRun) -> str | None:
-        return str(run.rows_quarantined) if run.rows_quarantined else None
-
-    @display(description="problem")
-    def problem(self, run: DepthRun) -> str:
-        return cut(run.error)
 
 
 def _levels(prices: list[float], amounts: list[float]) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 import structlog
 
-from collectors import ledger, markets
+from collectors import ledger, markets, reports
+from collectors.pauses import Turn
 from exchanges.depth_settings import BOOKS, FUNDING, TRADES, Wanted
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import BadReply, Feed, FeedError, RejectedRow, Superseded, Throttled, Unsupported
@@ -23,14 +24,11 @@ from exchanges.models import Exchange
 
 from . import filling, rules, series, store, turns
 from .models import DepthRun, DepthSeries
-from .turns import Turn
 
 log = structlog.get_logger(__name__)
 
 TRADE_PAGE = 500  # what binance gives when it is not told a number
 ABILITY = {BOOKS: ("fetchOrderBook",), TRADES: ("fetchTrades",), FUNDING: ("fetchFundingRates", "fetchFundingRate")}
-QUARANTINE_SAMPLES = 20
-EXCERPT_ROWS = 3
 
 
 @dataclass(slots=True)
@@ -144,10 +142,9 @@ def _collect_book(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[
     fault = rules.fault_of(book, now=clock().timestamp())
     if not fault:
         return Answer(1, 1, store.save_book(turn, one, book))
-    excerpt = f"bids {book.bids[:EXCERPT_ROWS]!r} asks {book.asks[:EXCERPT_ROWS]!r}"
     if not book.bids and not book.asks:
         raise BadReply(f"{turn.exchange.id} answered an empty book of {symbol}; treated as a bad reply")
-    return Answer(1, 0, 0, (RejectedRow(symbol, fault, excerpt[:200]),))
+    return Answer(1, 0, 0, (rules.put_aside(symbol, book, fault),))
 
 
 def _collect_trades(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
@@ -224,16 +221,11 @@ def _write_down(exchange_id: str, tallies: dict[str, Tally]) -> None:
             rows_answered=tally.answered,
             rows_stored=tally.stored,
             rows_quarantined=len(tally.rejected),
-            quarantine=[rejected._asdict() for rejected in tally.rejected[:QUARANTINE_SAMPLES]],
+            quarantine=reports.samples(tally.rejected),
             http_status=tally.error.status if tally.error else None,
-            error=_clean(str(tally.error)) if tally.error else "",
-            excerpt=_clean(tally.error.excerpt) if tally.error else "",
+            error=reports.clean(str(tally.error)) if tally.error else "",
+            excerpt=reports.clean(tally.error.excerpt) if tally.error else "",
         )
         for kind, tally in tallies.items()
         if tally.requests or tally.error
     )
-
-
-def _clean(text: str) -> str:
-    """PostgreSQL takes no NUL in text; exchanges do send them."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:2000]

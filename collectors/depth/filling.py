@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from collectors import ledger, markets
+from collectors.pauses import Turn
 from exchanges.feeds import open_feed
 from exchanges.feeds.base import FeedError, Superseded, Throttled, TradePage, TradeSpan, Unsupported
 from exchanges.feeds.gate import HeldBack
@@ -19,7 +20,6 @@ from exchanges.models import Exchange
 
 from . import rules, store, turns
 from .models import DepthKind, HoleState, TradeHole
-from .turns import Turn
 
 log = structlog.get_logger(__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from collectors.reports import Report
 from exchanges.models import Exchange, Market
 
 
@@ -27,12 +28,23 @@ class HoleState(models.TextChoices):
     EXPIRED = "expired"
 
 
-class OrderBookSnapshot(models.Model):
-    """The best levels of one market at one moment: price and amount of each side in two arrays, best first."""
+class Received(models.Model):
+    """A row of a history: of which market, and when it had arrived by our clock."""
 
     id = models.BigIntegerField(primary_key=True)
     pipeline = models.ForeignKey("collectors.Pipeline", models.DO_NOTHING, db_constraint=False, related_name="+")
     received_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class OrderBookSnapshot(Received):
+    """The best levels of one market at one moment: price and amount of each side in two arrays, best first."""
+
     exchange_at = models.DateTimeField(null=True)
     sequence = models.BigIntegerField(null=True)
     bid_prices = ArrayField(models.FloatField())
@@ -46,20 +58,14 @@ class OrderBookSnapshot(models.Model):
         db_table = "collectors_orderbook"
         verbose_name = "order book"
 
-    def __str__(self) -> str:
-        return f"{self.pipeline_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
 
-
-class PublicTrade(models.Model):
+class PublicTrade(Received):
     """One trade, stored once. `number` is its id where the venue counts trades one by one; an id that begins with ~
     is ours, made of the trade itself, where the venue gives none."""
 
-    id = models.BigIntegerField(primary_key=True)
-    pipeline = models.ForeignKey("collectors.Pipeline", models.DO_NOTHING, db_constraint=False, related_name="+")
     trade_id = models.TextField()
     number = models.BigIntegerField(null=True)
     traded_at = models.DateTimeField()
-    received_at = models.DateTimeField()
     price = models.FloatField()
     amount = models.FloatField()
     side = models.CharField(max_length=4, null=True)
@@ -75,12 +81,9 @@ class PublicTrade(models.Model):
         return f"{self.pipeline_id} {self.trade_id}"
 
 
-class FundingSnapshot(models.Model):
+class FundingSnapshot(Received):
     """What one perpetual's funding was said to be at one moment."""
 
-    id = models.BigIntegerField(primary_key=True)
-    pipeline = models.ForeignKey("collectors.Pipeline", models.DO_NOTHING, db_constraint=False, related_name="+")
-    received_at = models.DateTimeField()
     exchange_at = models.DateTimeField(null=True)
     rate = models.FloatField()
     interval_seconds = models.FloatField(null=True)
@@ -93,9 +96,6 @@ class FundingSnapshot(models.Model):
         managed = False
         db_table = "collectors_funding"
         verbose_name = "funding rate"
-
-    def __str__(self) -> str:
-        return f"{self.pipeline_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
 
 
 class DepthTurn(models.Model):
@@ -142,22 +142,12 @@ class DepthSeries(models.Model):
         return f"{self.kind} of {self.market or self.exchange_id}"
 
 
-class DepthRun(models.Model):
-    """One round of one kind at one exchange: what was asked, what came, what was stored, and why not more."""
+class DepthRun(Report):
+    """One round of one kind at one exchange."""
 
     exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="depth_runs", db_index=False)
     kind = models.CharField(max_length=8)
-    started_at = models.DateTimeField()
-    duration_ms = models.IntegerField()
-    outcome = models.CharField(max_length=12)
     requests = models.IntegerField(default=0)
-    rows_answered = models.IntegerField(default=0)
-    rows_stored = models.IntegerField(default=0)
-    rows_quarantined = models.IntegerField(default=0)
-    quarantine = models.JSONField(default=list, blank=True)
-    http_status = models.SmallIntegerField(null=True, blank=True)
-    error = models.TextField(blank=True)
-    excerpt = models.TextField(blank=True)
 
     class Meta:
         app_label = "collectors"

@@ -13,6 +13,8 @@ from exchanges.feeds.base import FundingRate, OrderBook, RejectedRow, Trade, Tra
 FUTURE_SECONDS = 60.0  # a venue's clock may be ahead of ours by so much
 HIGHEST_RATE = 1.0  # a rate of 100 % an interval is a broken number
 LARGEST_NUMBER = 2**63 - 1
+EXCERPT_LEVELS = 3
+EXCERPT_CHARACTERS = 200
 OWN_ID = "~"  # begins the id of a trade for which the venue gives none
 
 
@@ -29,6 +31,11 @@ def fault_of(book: OrderBook, *, now: float) -> str:
     if book.exchange_at is not None and book.exchange_at > now + FUTURE_SECONDS:
         return "stamped in the future"
     return ""
+
+
+def put_aside(symbol: str, book: OrderBook, fault: str) -> RejectedRow:
+    excerpt = f"bids {book.bids[:EXCERPT_LEVELS]!r} asks {book.asks[:EXCERPT_LEVELS]!r}"
+    return RejectedRow(symbol, fault, excerpt[:EXCERPT_CHARACTERS])
 
 
 def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: int) -> str:
@@ -92,7 +99,7 @@ def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> 
     repeats: dict[str, int] = {}
     for trade in page.trades:
         if fault := _fault_of_trade(trade, now=now):
-            rejected.append(RejectedRow(symbol, fault, repr(trade._asdict())[:200]))
+            rejected.append(RejectedRow(symbol, fault, repr(trade._asdict())[:EXCERPT_CHARACTERS]))
         elif trade.traded_at >= kept_since:
             id_ = trade.trade_id or _own_id(trade, repeats)
             number = _number(id_) if page.is_numbered else None

@@ -13,11 +13,11 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from collectors import partitions
+from collectors.pauses import Turn
 from exchanges.feeds.base import FundingRate, OrderBook, Superseded
 
 from . import rules
 from .models import DepthKind, DepthSeries, PublicTrade, TradeHole
-from .turns import Turn
 
 TRADE_TABLE = ("collectors_trade",)
 BORDER = timedelta(seconds=1)  # around a hole, for stamps that were rounded

@@ -13,6 +13,8 @@ from datetime import datetime
 import structlog
 from django.db import transaction
 
+from collectors import reports
+from collectors.pauses import Turn
 from exchanges.depth_settings import BOOKS, TRADES, Wanted
 from exchanges.feeds.base import OrderBook, RejectedRow
 from exchanges.feeds.streams import Taken
@@ -20,12 +22,8 @@ from exchanges.models import Exchange
 
 from . import rules, series, store
 from .models import DepthRun, DepthSeries
-from .turns import Turn
 
 log = structlog.get_logger(__name__)
-
-QUARANTINE_SAMPLES = 20
-EXCERPT_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,7 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
     stored, rejected, unsound = 0, [], []
     for symbol, book in books.items():
         if fault := rules.fault_of(book, now=now.timestamp()):
-            excerpt = f"bids {book.bids[:EXCERPT_ROWS]!r} asks {book.asks[:EXCERPT_ROWS]!r}"
-            rejected.append(RejectedRow(symbol, fault, excerpt[:200]))
+            rejected.append(rules.put_aside(symbol, book, fault))
             unsound.append(symbol)
             continue
         one = plan.books[symbol]
@@ -119,5 +116,5 @@ def write_down(exchange_id: str, kind: str, tally: Tally, *, now: datetime) -> N
         rows_answered=tally.answered,
         rows_stored=tally.stored,
         rows_quarantined=len(tally.rejected),
-        quarantine=[rejected._asdict() for rejected in tally.rejected[:QUARANTINE_SAMPLES]],
+        quarantine=reports.samples(tally.rejected),
     )

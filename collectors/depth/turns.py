@@ -4,62 +4,37 @@ tickers come first; and none while the exchange told us to wait."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
 
+from collectors import pauses
 from collectors.models import Worker
+from collectors.pauses import Turn
 from exchanges.feeds.base import Throttled
 from exchanges.models import Exchange
 
 from .models import DepthTurn
 
-GUARD_SECONDS = 1.0  # polls may come this much before they are due
-LEAST_WINDOW_SECONDS = 0.3
 PATIENCE_SECONDS = 2.0  # a poll that is just running takes less
 LOOK_AGAIN_SECONDS = 0.05
 THROTTLE_PAUSE = timedelta(minutes=5)
 
-# An exchange whose polls fail or pause is left alone. One that a stream delivers is polled only now and then.
-WELL = """
+WELL = f"""
 SELECT 1 FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
 LEFT JOIN collectors_depthturn AS d ON d.exchange_id = e.id
-WHERE e.id = %s AND e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
-  AND w.error_count = 0 AND w.last_outcome = 'stored'
-  AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
+WHERE e.id = %s AND {pauses.IS_WELL}
   AND (d.paused_until IS NULL OR d.paused_until < clock_timestamp())
 """
-TAKE = """
+TAKE = f"""
 UPDATE collectors_depthturn AS d SET busy_until = clock_timestamp() + make_interval(secs => t.seconds + 1)
-FROM (
-    SELECT w.exchange_id, w.generation,
-           CASE WHEN s.exchange_id IS NOT NULL THEN %(deadline)s ELSE
-           least(%(deadline)s, e.poll_interval_seconds - least(%(guard)s, e.poll_interval_seconds / 10)
-                 - extract(epoch FROM clock_timestamp() - w.cycle_started_at)) END AS seconds
-    FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
-    LEFT JOIN collectors_stream AS s
-           ON s.exchange_id = e.id AND s.is_delivering AND s.held_until > clock_timestamp()
-    WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
-      AND w.error_count = 0 AND w.last_outcome = 'stored'
-      AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
-      AND (s.exchange_id IS NOT NULL OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
-) AS t
+FROM ({pauses.WINDOW}) AS t
 WHERE d.exchange_id = t.exchange_id AND t.seconds >= %(least)s
   AND (d.busy_until IS NULL OR d.busy_until < clock_timestamp())
   AND (d.paused_until IS NULL OR d.paused_until < clock_timestamp())
 RETURNING t.generation, t.seconds
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to make one request to an exchange."""
-
-    exchange: Exchange
-    generation: int
-    deadline_seconds: float
 
 
 def is_well(exchange_id: str) -> bool:
@@ -81,14 +56,8 @@ def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) 
 
 def take(exchange: Exchange) -> Turn | None:
     DepthTurn.objects.get_or_create(exchange=exchange)
-    parameters: dict[str, str | float] = {
-        "exchange": exchange.id,
-        "deadline": settings.DEPTH_DEADLINE_SECONDS,
-        "guard": GUARD_SECONDS,
-        "least": LEAST_WINDOW_SECONDS,
-    }
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, parameters)
+        cursor.execute(TAKE, pauses.parameters(exchange, deadline_seconds=settings.DEPTH_DEADLINE_SECONDS))
         row = cursor.fetchone()
     return None if row is None else Turn(exchange, int(row[0]), float(row[1]))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import islice
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 from sandbox.market import Bar, Market, Quote, Trade, spot
@@ -65,9 +65,9 @@ def trades(view: View, ask: Ask) -> Any:
     pair, market = ask.text("pair"), _find(view, ask)
     wanted = min(max(ask.whole("limit", MOST_TRADES), 1), MOST_TRADES)
     skipped = max(ask.whole("skip", 0), 0)
-    first, last = _moment(ask, "startTime", 0.0), _moment(ask, "endTime", view.stamp)
-    since_first = view.trades(market, max(0, view.second - ceil(first) + 1))
-    inside = (trade for trade in since_first if first <= trade.at <= last)
+    shift = int(view.stamp) - view.second
+    first, last = ceil(_moment(ask, "startTime", 0.0)) - shift, floor(_moment(ask, "endTime", view.stamp)) - shift
+    inside = view.trades(market, max(0, min(last, view.second) - first + 1), first=first, last=last)
     return [
         trade_row(pair, trade) | {"sequenceId": trade.number}
         | {"quoteVolume": f"{float(trade.price) * float(trade.amount):.8f}"}

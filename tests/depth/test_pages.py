@@ -29,7 +29,7 @@ def test_a_span_of_before_is_answered_whole(sandbox, exchange_id):
     assert {str(number) for number in range(first, first + 9)} <= {trade.trade_id for trade in page.trades}
 
 
-@pytest.mark.parametrize("exchange_id", ["valr", "hyperliquid"])
+@pytest.mark.parametrize("exchange_id", ["quidax", "hyperliquid"])
 def test_a_venue_that_cannot_be_asked_for_trades_of_before_says_so(sandbox, exchange_id):
     feed = open_feed(FeedSpec(exchange_id, base_url=sandbox.url))
     symbol = feed.load_markets(deadline_seconds=10)[0].symbol

@@ -1,0 +1,45 @@
+"""The list of what rounds of asking came to, for people: the columns of every report."""
+
+from __future__ import annotations
+
+from unfold.decorators import display
+
+from collectors.reports import Report
+from marketmon.admin import MachineAdmin, cut, since
+
+OUTCOME_LABELS = {
+    "stored": "success",
+    "throttled": "warning",
+    "held_back": "warning",
+    "superseded": "info",
+    "unreachable": "danger",
+    "bad_reply": "danger",
+    "denied": "danger",
+    "failed": "danger",
+    "unsupported": "info",
+}
+
+
+class ReportAdmin(MachineAdmin):
+    list_select_related = ("exchange",)
+    ordering = ("-started_at", "-id")
+
+    @display(description="started", header=True)
+    def started(self, report: Report) -> tuple[str, str]:
+        return since(report.started_at)
+
+    @display(description="outcome", label=OUTCOME_LABELS)
+    def result(self, report: Report) -> str:
+        return report.outcome
+
+    @display(description="duration")
+    def duration(self, report: Report) -> str:
+        return f"{report.duration_ms} ms"
+
+    @display(description="quarantined", label="warning")
+    def quarantined(self, report: Report) -> str | None:
+        return str(report.rows_quarantined) if report.rows_quarantined else None
+
+    @display(description="problem")
+    def problem(self, report: Report) -> str:
+        return cut(report.error)

@@ -89,8 +89,7 @@ class Session:
                 await self._connect()
                 await self._deliver()
             except Exception as error:  # the edge of a session: whatever it was, polls go on
-                lived = time.monotonic() - began
-                failures = 1 if lived > rules.STABLE_SECONDS else failures + 1
+                failures = 1 if time.monotonic() - began > rules.STABLE_SECONDS else failures + 1
                 self._last_error = dialling.for_the_record(error)
                 self._is_distrusted |= isinstance(error, Contradicted)
                 if not isinstance(error, EXPECTED):
@@ -133,12 +132,10 @@ class Session:
 
     def _newest_since(self, moment: datetime) -> Callable[[], asyncio.Future[list[Quote]]]:
         assert self._markets is not None
-        pipelines = self._markets.pipelines
-        return lambda: self._threads.start(writer.newest, pipelines, moment)
+        return partial(self._threads.start, writer.newest, self._markets.pipelines, moment)
 
     def _stall_check(self) -> Callable[[], None]:
-        stalls = self._watch.stalls
-        return lambda: self._check_stalls(stalls)
+        return partial(self._check_stalls, self._watch.stalls)
 
     # --- delivering ---------------------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class Session:
             reason = "delivers again" if self._last_error else ""
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
-        except Exception as error:
+        except Exception as error:  # whatever it was, polls have to begin; raised again
             await self._hand_over(dialling.for_the_record(error))
             await self._timeline.note(self.wish, is_delivering=False, reason=dialling.in_words(error))
             raise

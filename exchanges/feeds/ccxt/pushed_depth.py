@@ -228,9 +228,9 @@ class PushedDepth:
         if connection is None:
             return
         known = [connection.subscriptions.pop(each, None) for each in line.hashes]
-        unsubscribe = UNSUBSCRIBE.get(self.client.id)
-        if unsubscribe and key[0] == BOOKS and any(each is not None for each in known):
-            _start(_send(connection, unsubscribe(self.client.markets[key[1]])))
+        unsubscribe, market = UNSUBSCRIBE.get(self.client.id), self.client.markets.get(key[1])
+        if unsubscribe and market and key[0] == BOOKS and any(each is not None for each in known):
+            _start(_send(connection, unsubscribe(market)))
 
     def _close_unused(self) -> None:
         """Connections that carry nothing any more; those of the tickers stay."""

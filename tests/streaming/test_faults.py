@@ -209,12 +209,19 @@ def test_a_market_that_the_stream_says_nothing_of_is_polled_beside_it(listening:
     assert "kraken" not in site.switched_to_polls(began)
 
 
-def test_an_old_connection_is_replaced_by_one_that_has_proven_itself(crowd: Site):
-    """No moment without a stream, and no word of a switch."""
+@pytest.fixture
+def recycling(crowd: Site) -> Iterator[Site]:
     crowd.sandbox.heal()
     crowd.stop_all()
     crowd.start(STREAM_RECYCLE_SECONDS="1")
     crowd.wait_for_streams(*STREAMED, seconds=30)
+    yield crowd
+    crowd.stop_all()
+
+
+def test_an_old_connection_is_replaced_by_one_that_has_proven_itself(recycling: Site):
+    """No moment without a stream, and no word of a switch."""
+    crowd = recycling
     began = time.time()
 
     crowd.wait_until(
@@ -227,4 +234,3 @@ def test_an_old_connection_is_replaced_by_one_that_has_proven_itself(crowd: Site
     for exchange in STREAMED:
         assert crowd.longest_silence(exchange, since=began) < SILENCE_SECONDS
         assert len(crowd.open_connections(exchange)) <= 2
-    crowd.stop_all()

@@ -154,6 +154,7 @@ class GapAdmin(MachineAdmin):
         """A bar, and how many rows came of it."""
         share = gap.progress(clock.now())
         words = f"{gap.state}, {gap.filled_count} rows" if gap.filled_count else gap.state
+        words += f": {cut(gap.lacking_reason)}" if gap.lacking_reason else ""
         return format_html('<progress max="1" value="{}"></progress> {}', f"{share:.3f}", words)
 
     @display(description="forecast")

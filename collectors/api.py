@@ -420,6 +420,7 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
             "filled_until",
             "filled_count",
             "lacking_count",
+            "lacking_reason",
             "attempts",
             "next_try_at",
         ]

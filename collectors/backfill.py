@@ -18,11 +18,21 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from collectors import ledger, markets, partitions, pauses, rollups
+from collectors import closed_ways, ledger, markets, partitions, pauses, rollups
 from collectors.models import TO_FILL, Backfill, Gap, GapState, Origin, Worker
 from collectors.pauses import Turn
 from exchanges.feeds import open_feed
-from exchanges.feeds.base import Candle, Feed, FeedError, MayCall, Superseded, Throttled, Trade, Unsupported
+from exchanges.feeds.base import (
+    Candle,
+    Capabilities,
+    Feed,
+    FeedError,
+    MayCall,
+    Superseded,
+    Throttled,
+    Trade,
+    Unsupported,
+)
 from exchanges.feeds.gate import HeldBack
 from exchanges.models import Exchange
 
@@ -35,7 +45,6 @@ OPEN_PAUSE = timedelta(minutes=5)  # a silence that lasts is asked about again
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 THROTTLE_PAUSE = timedelta(minutes=5)
-DENIED_PAUSE = timedelta(hours=1)
 
 
 # --- what an answer holds: pure ---------------------------------------------------------------------------------
@@ -269,15 +278,19 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
         if span is None:
             return 0
         try:
-            found = ask(turn, span)
+            found = ask(turn, span, now)
         except Superseded:
             return 0
         except HeldBack as error:
             changes = _step_back(span, error, now)
             return 0
+        except closed_ways.Closed as error:
+            closed_ways.remember(turn.exchange.id, error, generation=turn.generation, now=now)
+            _release(span)  # there may be another way
+            return 0
         except Unsupported as error:
             log.info("no_history", exchange=exchange_id, symbol=span.symbol, error=str(error))
-            _remember_nothing(turn, span)
+            _remember_nothing(turn, span, str(error))
             return 0
         except FeedError as error:
             changes = _pause(turn, span, error, now)
@@ -287,20 +300,33 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
         end_turn(exchange_id, **changes)
 
 
-def ask(turn: Turn, span: Span) -> Found:
-    """One request. Raises FeedError; Unsupported when the exchange has no history of the kind that is needed."""
+def ask(turn: Turn, span: Span, now: datetime) -> Found:
+    """One request. Raises FeedError: Closed when we are refused this kind of history, Unsupported when the exchange has
+    none of the kind that is needed."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
     priority = ledger.Priority.BACKFILL
     may_call = ledger.open_gate(turn.exchange, feed.capabilities, priority=priority, generation=turn.generation)
-    has, frames = feed.capabilities.has, feed.capabilities.timeframes
-    if has.get("fetchOHLCV") and (not frames or "1m" in frames) and minutes_between(span.start, span.end):
-        since = floor(span.start / MINUTE) * MINUTE
+    closed = closed_ways.of(turn.exchange.id, generation=turn.generation, now=now)
+    if _candles_fit(span, feed.capabilities) and closed_ways.CANDLES not in closed:
+        return _ask_for_candles(feed, turn, span, may_call)
+    if closed_ways.TRADES in closed or not feed.capabilities.has.get("fetchTrades"):
+        raise Unsupported("; ".join(closed.values()) or f"{turn.exchange.id} gives neither candles that fit nor trades")
+    return _ask_for_trades(feed, turn, span, may_call)
+
+
+def _candles_fit(span: Span, capabilities: Capabilities) -> bool:
+    has_minutes = not capabilities.timeframes or "1m" in capabilities.timeframes
+    return bool(capabilities.has.get("fetchOHLCV") and has_minutes and minutes_between(span.start, span.end))
+
+
+def _ask_for_candles(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
+    since = floor(span.start / MINUTE) * MINUTE
+    with closed_ways.asking_for(closed_ways.CANDLES):
         candles = feed.fetch_candles(
             span.symbol, timeframe="1m", since=since, limit=_limit(span), deadline_seconds=turn.deadline_seconds,
             may_call=may_call,
         )  # fmt: skip
-        return from_candles(candles, span)
-    return _ask_for_trades(feed, turn, span, may_call)
+    return from_candles(candles, span)
 
 
 def _limit(span: Span) -> int:
@@ -308,11 +334,10 @@ def _limit(span: Span) -> int:
 
 
 def _ask_for_trades(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
-    if not feed.capabilities.has.get("fetchTrades"):
-        raise Unsupported(f"{turn.exchange.id} gives neither candles that fit nor trades")
-    trades = feed.fetch_trades(
-        span.symbol, since=span.start, limit=PAGE, deadline_seconds=turn.deadline_seconds, may_call=may_call
-    )
+    with closed_ways.asking_for(closed_ways.TRADES):
+        trades = feed.fetch_trades(
+            span.symbol, since=span.start, limit=PAGE, deadline_seconds=turn.deadline_seconds, may_call=may_call
+        )
     return from_trades(trades, span)
 
 
@@ -326,6 +351,11 @@ ON CONFLICT DO NOTHING
 """
 
 
+FILLED_FIELDS = (
+    "filled_until", "filled_count", "lacking_count", "lacking_reason", "attempts", "state", "next_try_at"
+)  # fmt: skip
+
+
 def save(turn: Turn, span: Span, found: Found, now: datetime) -> int:
     """Stores the rows and how far the gap is filled, if the gap and the exchange's generation are still the same."""
     partitions.ensure_since(_moment(span.start), now)
@@ -337,9 +367,12 @@ def save(turn: Turn, span: Span, found: Found, now: datetime) -> int:
         gap.filled_until = _moment(found.reached)
         gap.filled_count += len(found.points)
         gap.lacking_count += found.lacking
+        if found.lacking:
+            closed = closed_ways.of(turn.exchange.id, generation=turn.generation, now=now)
+            gap.lacking_reason = "; ".join(closed.values())
         gap.attempts = 0
         gap.state, gap.next_try_at = _state_after(gap, now)
-        gap.save(update_fields=["filled_until", "filled_count", "lacking_count", "attempts", "state", "next_try_at"])
+        gap.save(update_fields=FILLED_FIELDS)
         if stored:
             rollups.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached))
     return stored
@@ -383,7 +416,7 @@ def final_state(filled_count: int, lacking_count: int) -> str:
     return GapState.PARTLY_FILLED if lacking_count else GapState.FILLED
 
 
-def _remember_nothing(turn: Turn, span: Span) -> None:
+def _remember_nothing(turn: Turn, span: Span, why: str) -> None:
     """It cannot be had here: never asked again. What was filled before stays."""
     with transaction.atomic():
         gap = _still_ours(turn, span)
@@ -394,7 +427,8 @@ def _remember_nothing(turn: Turn, span: Span) -> None:
         gap.state = final_state(gap.filled_count, gap.lacking_count) if span.is_ended else GapState.FILLING
         if not span.is_ended:
             gap.next_try_at = span.claimed_until + LONGEST_RETRY
-        gap.save(update_fields=["lacking_count", "filled_until", "next_try_at", "state"])
+        gap.lacking_reason = why
+        gap.save(update_fields=["lacking_count", "lacking_reason", "filled_until", "next_try_at", "state"])
 
 
 def _pause(turn: Turn, span: Span, error: FeedError, now: datetime) -> dict[str, Any]:
@@ -410,14 +444,16 @@ def _pause(turn: Turn, span: Span, error: FeedError, now: datetime) -> dict[str,
         if asked or error.banned:
             _hold_polls(turn.exchange.id, until=now + (asked or THROTTLE_PAUSE))
         return {"paused_until": now + max(THROTTLE_PAUSE, asked)}
-    if error.kind == "denied":
-        return {"paused_until": now + DENIED_PAUSE}
     return {}
+
+
+def _release(span: Span) -> None:
+    Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).update(next_try_at=None)
 
 
 def _step_back(span: Span, error: HeldBack, now: datetime) -> dict[str, Any]:
     """Nothing was asked: the gap stays due, and its exchange is left to others for a while."""
-    Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).update(next_try_at=None)
+    _release(span)
     return {"paused_until": now + timedelta(seconds=max(1.0, error.wait_seconds))}
 
 

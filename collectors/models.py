@@ -222,6 +222,7 @@ class Gap(models.Model):
     filled_until = models.DateTimeField(null=True, blank=True)
     filled_count = models.IntegerField(default=0, db_default=0)
     lacking_count = models.IntegerField(default=0, db_default=0)
+    lacking_reason = models.TextField(blank=True, default="", db_default="")  # why the exchange has none for us
     attempts = models.SmallIntegerField(default=0, db_default=0)  # failed ones in a row
     next_try_at = models.DateTimeField(null=True, blank=True)
 
@@ -333,6 +334,9 @@ class Backfill(models.Model):
     paused_until = models.DateTimeField(null=True, blank=True)
     minute_at = models.DateTimeField(null=True, blank=True)
     requests_in_minute = models.IntegerField(default=0)
+    closed_ways = models.JSONField(  # kept by the module of that name
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )
 
     def __str__(self) -> str:
         return f"backfill of {self.exchange_id}"

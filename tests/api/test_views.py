@@ -80,7 +80,8 @@ def test_pages_hold_every_row_once_though_all_are_equal(client: Client, world: F
 def test_rows_that_arrive_meanwhile_do_not_shift_pages(client: Client, world: Fill, now: datetime) -> None:
     world(4)
     first = client.get("/api/v1/gaps?limit=2").json()
-    Gap.objects.create(pipeline=Pipeline.objects.first(), started_at=now, missed_count=1, detected_at=now)
+    later = {"started_at": now, "ended_at": now + timedelta(seconds=40), "detected_at": now}
+    Gap.objects.create(pipeline=Pipeline.objects.first(), missed_count=1, **later)
 
     second = client.get(first["next"]).json()
 

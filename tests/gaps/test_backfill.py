@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from collectors import backfill, ingest, partitions
+from collectors import backfill, closed_ways, ingest, partitions
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Tick, Worker
 from exchanges import management
 from exchanges.models import SANDBOX_PLACEHOLDER, Market
@@ -33,10 +33,17 @@ def collected(transactional_db, sandbox):
         cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
 
 
-def make_gap(symbol: str = "BTC/USDT", *, minutes: float = 12, ago_minutes: float = 30, ended: bool = True) -> Gap:
+def make_gap(
+    symbol: str = "BTC/USDT",
+    *,
+    exchange: str = "binance",
+    minutes: float = 12,
+    ago_minutes: float = 30,
+    ended: bool = True,
+) -> Gap:
     started_at = clock.now() - timedelta(minutes=ago_minutes)
     return Gap.objects.create(
-        pipeline_id=Market.objects.get(exchange="binance", symbol=symbol).pk,
+        pipeline_id=Market.objects.get(exchange=exchange, symbol=symbol).pk,
         started_at=started_at,
         ended_at=started_at + timedelta(minutes=minutes) if ended else None,
         missed_count=round(minutes * 6),
@@ -116,6 +123,76 @@ def test_what_an_exchange_cannot_give_is_remembered(collected):
 
     gap.refresh_from_db()
     assert (gap.state, gap.filled_count, gap.next_try_at) == ("exchange has none", 0, None)
+
+
+@pytest.fixture
+def luno(transactional_db, sandbox):
+    """Its candles are for those who have a key; its trades are for everybody."""
+    partitions.ensure(clock.now())
+    management.create("luno", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+
+    def fill_luno() -> int:
+        Worker.objects.update(cycle_started_at=None)
+        assert ingest.collect_once("luno", now=clock.now()) == "stored"
+        return backfill.fill("luno", clock=clock.now, seconds=5.0)
+
+    fill_luno()
+    yield fill_luno
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+
+
+def test_where_candles_need_a_key_trades_fill_the_gap(luno, monkeypatch):
+    monkeypatch.setattr(backfill, "SETTLE", timedelta(seconds=10))  # its newest hundred trades are of 100 s
+    gap = make_gap("BTC/ZAR", exchange="luno", minutes=0.9, ago_minutes=1.3)
+
+    assert luno() > 0
+
+    gap.refresh_from_db()
+    assert gap.state in ("filled", "partly filled")
+    assert {row.origin for row in filled(gap)} == {2}
+    backfilling = Backfill.objects.get(pk="luno")
+    assert "apiKey" in backfilling.closed_ways["candles"]["why"]
+    assert backfilling.paused_until is None
+
+
+def test_where_trades_reach_back_too_little_the_reason_is_told(luno):
+    gap = make_gap("BTC/ZAR", exchange="luno", ago_minutes=2000)
+
+    luno()
+
+    gap.refresh_from_db()
+    assert gap.state == "exchange has none"
+    assert "no candles: " in gap.lacking_reason
+
+
+def test_where_nothing_is_given_without_a_key_the_reason_is_told_and_nobody_asks_again(luno, sandbox):
+    gap = make_gap("BTC/ZAR", exchange="luno")
+    sandbox.fault("luno", "status", path="/api/1/trades", params={"code": 403})
+
+    luno()
+
+    gap.refresh_from_db()
+    assert (gap.state, gap.next_try_at) == ("exchange has none", None)
+    assert "no candles: " in gap.lacking_reason
+    assert "no trades: " in gap.lacking_reason
+    asked, second = time.time(), make_gap("ETH/ZAR", exchange="luno")
+    luno()
+    second.refresh_from_db()
+    assert second.state == "exchange has none"
+    assert not [each for each in sandbox.requests_of("luno", since=asked) if "trades" in each["path"]]
+
+
+def test_a_closed_way_is_tried_again_after_an_operators_verb(luno):
+    make_gap("BTC/ZAR", exchange="luno")
+    luno()
+    now, generation = clock.now(), Worker.objects.get(pk="luno").generation
+    assert list(closed_ways.of("luno", generation=generation, now=now)) == ["candles"]
+
+    management.restart("luno", by="test", now=now)
+
+    assert not closed_ways.of("luno", generation=generation + 1, now=now)
+    assert not closed_ways.of("luno", generation=generation, now=now + timedelta(days=1))
 
 
 def test_a_silence_that_lasts_is_filled_up_to_a_moment_ago_and_stays_open(collected):
@@ -212,7 +289,7 @@ def test_rows_that_arrive_after_a_stop_are_dropped(collected):
     exchange = management.fence.Exchange.objects.get(pk="binance")
     turn = backfill.Turn(exchange, exchange.worker.generation, 3.0)
     span = backfill.claim("binance", clock.now())
-    found = backfill.ask(turn, span)
+    found = backfill.ask(turn, span, clock.now())
     management.disable("binance", by="test", now=clock.now())
 
     assert found.points

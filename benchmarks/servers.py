@@ -7,19 +7,15 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import django
 from django.core.management import call_command
 
-from marketmon.supervisor import postgres, process, site, valkey
-
-PATIENCE_SECONDS = 60.0
+from marketmon.supervisor import attended, postgres, site, valkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +39,12 @@ def durable_servers() -> Iterator[Servers]:
         with contextlib.ExitStack() as stack:
             cache = valkey.Valkey(place, place.valkey.binary, valkey.LAPTOP)
             cache.prepare()
-            second = stack.enter_context(_running(cache.command(), place, signal.SIGTERM))
-            _wait(cache.is_ready, second)
+            second = stack.enter_context(attended.running(cache.command(), place, signal.SIGTERM))
+            attended.wait_for(cache.is_ready, second)
             database = postgres.Postgres(place, place.postgres.binary, postgres.LAPTOP)
             database.prepare()
-            first = stack.enter_context(_running(database.command(), place, signal.SIGINT))
-            _wait(lambda: database.is_ready(first.pid), first)
+            first = stack.enter_context(attended.running(database.command(), place, signal.SIGINT))
+            attended.wait_for(lambda: database.is_ready(first.pid), first)
             yield Servers(_environ(folder, database.url, cache.url), first.pid, second.pid)
     finally:
         for used in {folder, place.folder}:
@@ -72,24 +68,3 @@ def _environ(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
         "ADMIN_API_KEY": secrets.token_urlsafe(36),
         "LOG_LEVEL": "WARNING",
     }
-
-
-@contextlib.contextmanager
-def _running(command: list[str], place: site.Site, stop: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
-    with (place.folder / f"{Path(command[0]).name}.log").open("wb") as log:
-        server = process.spawn(
-            command, environ=postgres.ENVIRON, account=place.account, death_signal=signal.SIGINT, output=log
-        )
-    try:
-        yield server
-    finally:
-        server.send_signal(stop)
-        server.wait(PATIENCE_SECONDS)
-
-
-def _wait(is_ready: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not is_ready():
-        if server.poll() is not None or time.monotonic() > give_up_at:
-            raise RuntimeError(f"{server.args!r} did not come up")
-        time.sleep(0.02)

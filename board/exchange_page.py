@@ -12,8 +12,8 @@ from django.urls import reverse
 from board import gap_rows, pages
 from board.gap_rows import GapRow
 from collectors import freshness, status, transports
-from collectors.admin import OUTCOME_LABELS
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
+from collectors.report_pages import OUTCOME_LABELS
 from exchanges.models import ConnectivityCheck, Exchange
 from marketmon.admin import STATUS_LABELS, cut
 from marketmon.lib import clock

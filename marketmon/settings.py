@@ -119,6 +119,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     keepalives_idle=10,
     keepalives_interval=3,
     keepalives_count=3,
+    tcp_user_timeout=15_000,  # ms until what was sent and never acknowledged is an error, not a wait
     options="-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
 )
 RAW_RETENTION_HOURS = env.int("RAW_RETENTION_HOURS", 48)

@@ -12,19 +12,16 @@ import re
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from marketmon.supervisor import postgres, process, site, valkey
+from marketmon.supervisor import attended, postgres, site, valkey
 
 MEMORY = Path("/dev/shm")
 MEMORY_WANTED_BYTES = 600_000_000
-PATIENCE_SECONDS = 30.0
 NAME = re.compile(r"marketmon-tests-(\d+)-.*")
 
 
@@ -55,38 +52,17 @@ def throwaway_servers(folder: Path, names: set[str]) -> Iterator[dict[str, str]]
         if place.valkey:
             cache = valkey.Valkey(place, place.valkey.binary, valkey.THROWAWAY)
             cache.prepare()
-            stack.enter_context(_running(cache.command(), place, signal.SIGTERM))
+            stack.enter_context(attended.running(cache.command(), place, signal.SIGTERM))
             urls["REDIS_URL"] = cache.url
         if place.postgres:
             database = postgres.Postgres(place, place.postgres.binary, postgres.THROWAWAY)
             database.prepare()
-            server = stack.enter_context(_running(database.command(), place, signal.SIGINT))
-            _wait(lambda: database.is_ready(server.pid), server)
+            server = stack.enter_context(attended.running(database.command(), place, signal.SIGINT))
+            attended.wait_for(lambda: database.is_ready(server.pid), server)
             urls["DATABASE_URL"] = database.url
         yield urls
     if place.folder != folder:
         shutil.rmtree(place.folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _running(command: list[str], place: site.Site, stop: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
-    with (place.folder / f"{Path(command[0]).name}.log").open("wb") as log:
-        server = process.spawn(
-            command, environ=postgres.ENVIRON, account=place.account, death_signal=signal.SIGINT, output=log
-        )
-    try:
-        yield server
-    finally:
-        server.send_signal(stop)
-        server.wait(PATIENCE_SECONDS)
-
-
-def _wait(is_ready: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_ready():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{server.args!r} did not come up")
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager

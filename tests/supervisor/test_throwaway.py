@@ -12,38 +12,36 @@ from marketmon.home import PROJECT_DIR
 from tests.supervisor.processes import is_gone
 
 PROGRAM = """
-import os, sys, tempfile, time
+import os, sys, tempfile
 from pathlib import Path
 from tests.servers import throwaway_servers
 folder = Path(tempfile.mkdtemp(prefix="marketmon-embedded-")); folder.chmod(0o711)
-started = time.monotonic()
 with throwaway_servers(folder, {"DATABASE_URL", "REDIS_URL"}) as urls:
     pids = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder) in path.read_text()]
-    print(folder, time.monotonic() - started, *pids, flush=True)
+    print(folder, *pids, flush=True)
     sys.stdin.read()
 """
 
 
-def start() -> tuple[subprocess.Popen[str], Path, float, list[int]]:
+def start() -> tuple[subprocess.Popen[str], Path, list[int]]:
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], cwd=PROJECT_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert child.stdout
-    folder, seconds, *pids = child.stdout.readline().split()
-    return child, Path(folder), float(seconds), [int(pid) for pid in pids]
+    folder, *pids = child.stdout.readline().split()
+    return child, Path(folder), [int(pid) for pid in pids]
 
 
-def test_they_start_within_two_seconds_and_leave_nothing() -> None:
-    child, folder, seconds, pids = start()
+def test_they_leave_nothing() -> None:
+    child, folder, pids = start()
     child.communicate(timeout=20)
-    assert seconds < 2
     assert len(pids) >= 2
     assert all(is_gone(pid) for pid in pids)
     shutil.rmtree(folder)
 
 
 def test_they_die_with_a_test_run_that_is_killed() -> None:
-    child, folder, _, pids = start()
+    child, folder, pids = start()
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     deadline = time.monotonic() + 10

@@ -93,9 +93,17 @@ SELECT (SELECT count(*) FROM collectors_tick), (SELECT count(*) FROM collectors_
 
 
 class Sample(NamedTuple):
+    """Of one process, or of all backends of PostgreSQL together."""
+
     at: float
     megabytes: float
     files: int
+    processes: int = 1
+
+    def as_if_of(self, processes: int) -> Sample:
+        """More backends have more memory and files, and leak nothing."""
+        share = processes / self.processes
+        return self._replace(megabytes=self.megabytes * share, files=round(self.files * share))
 
 
 @dataclass
@@ -255,10 +263,12 @@ def _note(system: System, samples: dict[tuple[str, int], list[Sample]], elapsed:
     for name, one in system.processes():
         with contextlib.suppress(psutil.Error):
             key = name, 0 if name in ONE_OF_MANY else one.pid
-            before = sums.get(key, Sample(elapsed, 0.0, 0))
+            before = sums.get(key, Sample(elapsed, 0.0, 0, 0))
             memory = one.memory_full_info()
             used = memory.uss if name in ONE_OF_MANY else memory.pss
-            sums[key] = Sample(elapsed, before.megabytes + used / 1e6, before.files + one.num_fds())
+            sums[key] = Sample(
+                elapsed, before.megabytes + used / 1e6, before.files + one.num_fds(), before.processes + 1
+            )
     for key, sample in sums.items():
         samples[key].append(sample)
 
@@ -270,15 +280,21 @@ def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
         if not settled or settled[-1].at - settled[0].at < SHORTEST_LIFE_SECONDS:
             print(f"soak {name}:{pid} lived {all_samples[-1].at - all_samples[0].at:.0f} s: too short to judge")
             continue
-        memory, files = (_trend(settled, which) for which in ("megabytes", "files"))
+        alike = [one.as_if_of(settled[0].processes) for one in settled]
+        memory, files = (_trend(alike, which) for which in ("megabytes", "files"))
         leaks = memory.is_above(LEAK_MB_PER_HOUR, LEAK_MB) or files.is_above(LEAK_FILES_PER_HOUR, LEAK_FILES)
         is_flat &= not leaks
         print(
             f"soak {name}:{pid} over {settled[-1].at - settled[0].at:.0f} s: {memory.first:.1f} to "
             f"{memory.last:.1f} MB, {memory.per_hour:+.1f} MB/h; files {files.first:.0f} to {files.last:.0f}, "
-            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}"
+            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}{_crowd(settled)}"
         )
     return is_flat
+
+
+def _crowd(settled: Sequence[Sample]) -> str:
+    first, last = settled[0].processes, settled[-1].processes
+    return f" ({first} to {last} processes)" if max(first, last) > 1 else ""
 
 
 class Trend(NamedTuple):

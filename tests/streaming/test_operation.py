@@ -13,7 +13,7 @@ from collectors.models import Gap, Tick, Worker
 from exchanges import management
 from exchanges.models import Exchange
 from marketmon.lib import clock, valkey
-from tests.streaming.conftest import INTERVAL_SECONDS, Site
+from tests.streaming.conftest import INTERVAL_SECONDS, Site, sweeping
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -136,7 +136,8 @@ def test_an_exchange_that_may_only_stream_says_why_nothing_comes(site: Site):
     site.sandbox.heal()
     site.wait_for_streams("binance")
     site.wait_until(lambda: Worker.objects.get(pk="binance").error_count == 0, seconds=3, what="the worker recovers")
-    gaps = site.gaps("binance")
+    with sweeping():
+        gaps = site.judged_gaps("binance", since=0.0, until=time.time())
     assert {(gap.cause, gap.ended_at is not None) for gap in gaps} == {("exchange outage", True)}
     assert len(gaps) == Exchange.objects.get(pk="binance").markets.collected().count()
 

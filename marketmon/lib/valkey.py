@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 import redis
@@ -9,10 +10,17 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+_making = threading.Lock()
 
-@cache
+
 def client() -> redis.Redis:
     """One pooled client per process, quick to give up: a reader would rather render for itself than wait."""
+    with _making:  # of two made at once, one would be thrown away, and its end closes connections that are in use
+        return _client()
+
+
+@cache
+def _client() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.VALKEY_TIMEOUT_SECONDS,

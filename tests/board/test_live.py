@@ -126,13 +126,13 @@ def test_what_the_pulse_drew_less_than_three_seconds_ago_is_handed_out(operator:
 
 
 def test_without_valkey_the_board_is_drawn_and_says_so(operator: Client, well: datetime, settings: object) -> None:
-    valkey.client.cache_clear()
+    valkey._client.cache_clear()
     settings.REDIS_URL = "unix:///nowhere/valkey.sock"  # type: ignore[attr-defined]
     browser = Browser(operator)
     try:
         browser.ask()
     finally:
-        valkey.client.cache_clear()
+        valkey._client.cache_clear()
 
     assert "All 2 sources deliver" in browser.shows("verdict")
     assert "poll: no answer" in browser.shows("health")

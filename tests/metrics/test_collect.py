@@ -339,11 +339,11 @@ def test_valkey_down_leaves_only_the_dashboard_behind(
     place: Place, api: Client, monkeypatch: Any, settings: Any
 ) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    valkey.client.cache_clear()
+    valkey._client.cache_clear()
     try:
         answer = collect(api)
     finally:
-        valkey.client.cache_clear()
+        valkey._client.cache_clear()
 
     assert answer.status_code == 200
     assert answer.json()["storage_status"] == "committed"

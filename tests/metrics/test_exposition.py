@@ -103,11 +103,11 @@ def test_without_a_database_nothing_of_it_is_there_and_it_is_said(place: Place, 
 
 def test_without_valkey_there_is_no_queue_depth(place: Place, api: Client, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    valkey.client.cache_clear()
+    valkey._client.cache_clear()
     try:
         found = scrape(api)
     finally:
-        valkey.client.cache_clear()
+        valkey._client.cache_clear()
 
     assert found[("marketmon_component_up", (("component", "valkey"),))] == 0
     assert not [name for name, _ in found if name == "marketmon_queue_depth"]

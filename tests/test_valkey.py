@@ -1,0 +1,33 @@
+"""The process's one client."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import redis
+
+from marketmon.lib import valkey
+
+
+def test_threads_that_ask_first_at_once_get_the_same_client(monkeypatch):
+    """One more would be thrown away, and take connections that are in use along."""
+    begun, from_url = threading.Barrier(8), redis.Redis.from_url
+
+    def slowly(*arguments, **options):
+        threading.Event().wait(0.05)
+        return from_url(*arguments, **options)
+
+    def ask(_: int) -> redis.Redis:
+        begun.wait()
+        return valkey.client()
+
+    monkeypatch.setattr(redis.Redis, "from_url", slowly)
+    valkey._client.cache_clear()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            clients = list(pool.map(ask, range(8)))
+    finally:
+        valkey._client.cache_clear()
+
+    assert len({id(each) for each in clients}) == 1

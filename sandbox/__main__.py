@@ -32,7 +32,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sandbox", description="Simulated exchanges that speak real wire formats.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=os.environ.get("SANDBOX_PORT") or USUAL_PORT)
-    parser.add_argument("--markets", type=int, help="this many trading markets on every venue")
+    markets = os.environ.get("SANDBOX_MARKETS") or None
+    parser.add_argument("--markets", type=int, default=markets, help="this many trading markets on every venue")
     parser.add_argument("--stream-seconds", type=float, default=1.0, help="between two messages of one market")
     options = parser.parse_args()
     if options.markets is not None and options.markets < 1:

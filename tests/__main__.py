@@ -20,7 +20,7 @@ PARTS = {
     "rules": ["-m", "not system", *(f"--ignore={folder}" for folder in (*WIRE, *PAGES, *STREAMS))],
     "feeds-and-pages": ["-m", "not system", *WIRE, *PAGES],
     "streams-and-limits": ["-m", "not system", *STREAMS],
-    "running-system": ["-m", "system"],
+    "running-system": ["-m", "system", "-p", "no:randomly"],  # in order: two systems at once are too much
 }
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed; every other one is no matter of load
 

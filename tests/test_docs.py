@@ -10,7 +10,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 READ_BY_SETTINGS = re.compile(r"""env\.\w+\(\s*["']([A-Z_]+)["']""")
 # Read by the supervisor and the Makefile, before Django.
-READ_BEFORE = {"MARKETMON_HOME", "PORT", "SANDBOX", "WORKER_CONCURRENCY"}
+READ_BEFORE = {"MARKETMON_HOME", "PORT", "SANDBOX", "SANDBOX_MARKETS", "WORKER_CONCURRENCY"}
 
 
 def settings_read() -> set[str]:

@@ -157,6 +157,7 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
     environment = clean_environment() | {
         "PORT": str(port),
         "SANDBOX_PORT": str(sandbox_port),
+        "SANDBOX_MARKETS": "40",
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
         "POLL_DEADLINE_SECONDS": "4",
         "STREAM_LEASE_SECONDS": "5",

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 @pytest.fixture
 def listening(site: Site, settings: Any) -> Iterator[Site]:
     settings.STREAM_SILENCE_SECONDS = SILENCE_SECONDS
-    site.add("binance", interval_seconds=2.0)  # two of them, which make a gap, are longer than the silence
+    site.add("binance", intervals={"binance": 2.0})  # two of them, which make a gap, are longer than the silence
     site.wait_for_streams("binance")
     is_over = threading.Event()
 

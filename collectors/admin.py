@@ -16,7 +16,6 @@ from unfold.decorators import display
 from collectors import backfill, cadence
 from collectors.depth import admin as depth_admin  # noqa: F401 - its pages register themselves
 from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Switch, Transition, WorkerStatus
-from collectors.report_pages import OUTCOME_LABELS as OUTCOME_LABELS
 from collectors.report_pages import ReportAdmin
 from exchanges.models import Exchange, Market
 from marketmon.admin import MachineAdmin, ago, cut, since, utc, word_filter

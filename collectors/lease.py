@@ -37,8 +37,8 @@ WHERE e.id = %(exchange)s AND w.exchange_id = e.id
                                                   AND clock_timestamp() + make_interval(secs => %(longest)s))
   AND (%(repeat)s OR w.cycle_started_at IS NULL OR w.cycle_started_at NOT BETWEEN
        clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds) AND clock_timestamp())
-RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.heartbeat_at, w.resumed_at, w.last_outcome,
-          w.stored_count, w.markets_version, w.markets_loaded_at, w.status
+RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.last_outcome,
+          w.stored_count, w.markets_version, w.markets_loaded_at
 """
 
 
@@ -50,13 +50,11 @@ class Permit:
     token: uuid.UUID
     generation: int
     health: Health
-    heartbeat_at: datetime | None
     resumed_at: datetime
     last_outcome: str
     usual_count: int
     markets_version: int
     markets_loaded_at: datetime | None
-    status: str
 
 
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
@@ -79,21 +77,17 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         row = cursor.fetchone()
     if row is None:
         return None
-    generation, error_count, strikes, retry_at, heartbeat_at, resumed_at, outcome, usual, version, loaded_at, status = (
-        row
-    )
+    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at = row
     permit = Permit(
         exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
         generation=generation,
         health=Health(error_count, strikes, retry_at),
-        heartbeat_at=heartbeat_at,
         resumed_at=resumed_at,
         last_outcome=outcome,
         usual_count=usual,
         markets_version=version,
         markets_loaded_at=loaded_at,
-        status=status,
     )
     if permit.exchange.is_collected:
         return permit

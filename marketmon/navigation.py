@@ -27,66 +27,66 @@ def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
 
 
 def _sections(*, with_public_status: bool) -> list[Item]:
+    return [
+        {"title": "Collection", "items": _collection()},
+        {"title": "Besides tickers", "separator": True, "collapsible": True, "items": _depth()},
+        {"title": "Operation", "separator": True, "items": _operation()},
+        {"title": "Metrics", "separator": True, "items": _metrics()},
+        {"title": "System", "separator": True, "items": _system(with_public_status=with_public_status)},
+    ]
+
+
+def _collection() -> list[Item]:
+    return [
+        _item("Board", "monitor_heart", "admin:index"),
+        _list("Exchanges", "account_balance", "exchanges_exchange"),
+        _list("Workers", "engineering", "collectors_worker"),
+        _list("Pipelines", "timeline", "collectors_pipeline"),
+        _item("Gaps", "broken_image", "board-gaps"),
+        _list("Runs", "history", "collectors_run"),
+        _list("Transitions", "swap_horiz", "collectors_transition"),
+        _list("Switches", "cell_tower", "collectors_switch"),
+        _item("Rate ledger", "speed", "admin:collectors_ledger"),
+        _list("Markets", "storefront", "exchanges_market"),
+    ]
+
+
+def _depth() -> list[Item]:
+    return [
+        _list("Order books", "stacked_bar_chart", "collectors_orderbooksnapshot"),
+        _list("Trades", "receipt_long", "collectors_publictrade"),
+        _list("Missing trades", "playlist_remove", "collectors_tradehole"),
+        _list("Funding rates", "percent", "collectors_fundingsnapshot"),
+        _list("What is asked for", "checklist", "collectors_depthseries"),
+        _list("Rounds", "history", "collectors_depthrun"),
+    ]
+
+
+def _operation() -> list[Item]:
+    return [
+        _list("Blacklisted exchanges", "block", "exchanges_blacklistentry"),
+        _list("Blacklisted markets", "remove_shopping_cart", "exchanges_marketblacklistentry"),
+        _list("Who did what", "gavel", "exchanges_auditentry"),
+    ]
+
+
+def _metrics() -> list[Item]:
+    return [
+        _list("Snapshots", "photo_camera", "metrics_collection"),
+        _list("Regimes", "ssid_chart", "metrics_verdict"),
+        _list("Grids", "grid_on", "metrics_grid"),
+    ]
+
+
+def _system(*, with_public_status: bool) -> list[Item]:
     public_status = {"title": "Public status", "icon": "public", "link": "/status"}
     return [
-        {
-            "title": "Collection",
-            "items": [
-                _item("Board", "monitor_heart", "admin:index"),
-                _list("Exchanges", "account_balance", "exchanges_exchange"),
-                _list("Workers", "engineering", "collectors_worker"),
-                _list("Pipelines", "timeline", "collectors_pipeline"),
-                _item("Gaps", "broken_image", "board-gaps"),
-                _list("Runs", "history", "collectors_run"),
-                _list("Transitions", "swap_horiz", "collectors_transition"),
-                _list("Switches", "cell_tower", "collectors_switch"),
-                _item("Rate ledger", "speed", "admin:collectors_ledger"),
-                _list("Markets", "storefront", "exchanges_market"),
-            ],
-        },
-        {
-            "title": "Besides tickers",
-            "separator": True,
-            "collapsible": True,
-            "items": [
-                _list("Order books", "stacked_bar_chart", "collectors_orderbooksnapshot"),
-                _list("Trades", "receipt_long", "collectors_publictrade"),
-                _list("Missing trades", "playlist_remove", "collectors_tradehole"),
-                _list("Funding rates", "percent", "collectors_fundingsnapshot"),
-                _list("What is asked for", "checklist", "collectors_depthseries"),
-                _list("Rounds", "history", "collectors_depthrun"),
-            ],
-        },
-        {
-            "title": "Operation",
-            "separator": True,
-            "items": [
-                _list("Blacklisted exchanges", "block", "exchanges_blacklistentry"),
-                _list("Blacklisted markets", "remove_shopping_cart", "exchanges_marketblacklistentry"),
-                _list("Who did what", "gavel", "exchanges_auditentry"),
-            ],
-        },
-        {
-            "title": "Metrics",
-            "separator": True,
-            "items": [
-                _list("Snapshots", "photo_camera", "metrics_collection"),
-                _list("Regimes", "ssid_chart", "metrics_verdict"),
-                _list("Grids", "grid_on", "metrics_grid"),
-            ],
-        },
-        {
-            "title": "System",
-            "separator": True,
-            "items": [
-                _list("Schedule", "schedule", "django_celery_beat_periodictask"),
-                _list("Changed fields", "fact_check", "auditlog_logentry", permission="auditlog.view_logentry"),
-                _list("API keys", "key", "access_apikey", permission="access.view_apikey"),
-                _list("Plans", "sell", "access_tier"),
-                _list("Users", "group", "auth_user", permission="auth.view_user"),
-                *([public_status] if with_public_status else []),
-            ],
-        },
+        _list("Schedule", "schedule", "django_celery_beat_periodictask"),
+        _list("Changed fields", "fact_check", "auditlog_logentry", permission="auditlog.view_logentry"),
+        _list("API keys", "key", "access_apikey", permission="access.view_apikey"),
+        _list("Plans", "sell", "access_tier"),
+        _list("Users", "group", "auth_user", permission="auth.view_user"),
+        *([public_status] if with_public_status else []),
     ]
 
 

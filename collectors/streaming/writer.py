@@ -141,7 +141,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
     if writes_run:
         batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
     health = Health(0, 0, retry_at)
-    permit = replace(permit, health=health, heartbeat_at=now, last_outcome="stored", status="running")
+    permit = replace(permit, health=health, last_outcome="stored")
     return Written(permit, stored, lease.is_asked_for(permit.exchange.id))
 
 

@@ -39,7 +39,7 @@ def history(field_: Field) -> tuple[int, datetime]:
 
 
 def broken(start: datetime) -> list[str]:
-    return [kept.promise for kept in invariants.check(since=after(start, -60)) if kept.offences]
+    return [found.promise for found in invariants.check(since=after(start, -60)) if found.offences]
 
 
 def test_what_the_write_path_stored_keeps_every_promise(history, capsys):

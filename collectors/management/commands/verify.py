@@ -20,11 +20,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         broken = 0
-        for kept in invariants.check(since=clock.now() - timedelta(hours=options["hours"])):
-            broken += kept.offences > 0
-            verdict = self.style.ERROR(f"{kept.offences:>6} x NOT") if kept.offences else self.style.SUCCESS("ok")
-            self.stdout.write(f"{verdict}  {kept.promise}")
-            for example in kept.examples:
+        for finding in invariants.check(since=clock.now() - timedelta(hours=options["hours"])):
+            broken += finding.offences > 0
+            verdict = self.style.ERROR(f"{finding.offences:>6} x NOT") if finding.offences else self.style.SUCCESS("ok")
+            self.stdout.write(f"{verdict}  {finding.promise}")
+            for example in finding.examples:
                 self.stdout.write(f"      {example}")
         if broken:
             raise CommandError(f"{broken} of {len(invariants.PROMISES)} promises are broken; nothing was changed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import itertools
 import os
 import random
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ CHILD_KILLED_EVERY_SECONDS = 150.0
 STREAM_KILLED_AT = (0.1, 0.2)  # shares of the run: what is left is long enough to see it grow
 QUIET_SHARE = 0.1  # of the run, at its end: no more faults, everything comes back
 WARM_UP_SECONDS = 180.0  # of a process: imports, caches and connections that come with its first work
+WARM_UP_SHARE = 1 / 3  # of its life, when that is longer: what only fills up levels off, what leaks goes on
 SHORTEST_LIFE_SECONDS = 240.0  # measured after that, or no verdict
 START_SECONDS = 120.0
 RECOVERY_SECONDS = 120.0
@@ -58,8 +60,7 @@ NAMES: Mapping[str, str] = {
     "stream": r"manage\.py stream",
     "up": r"manage\.py up|marketmon\.supervisor",
 }
-# Backends come and go: only their sum means something, and without the shared buffers, which fill up to their size.
-ONE_OF_MANY = frozenset({"postgres"})
+SHARES_BUFFERS = frozenset({"postgres"})  # which fill up to their size: only what is not shared is measured
 OF_REST: Sequence[Mapping[str, Any]] = (
     {"kind": "status", "params": {"code": 500}},
     {"kind": "status", "params": {"code": 429, "retry_after": 5}},
@@ -93,17 +94,11 @@ SELECT (SELECT count(*) FROM collectors_tick), (SELECT count(*) FROM collectors_
 
 
 class Sample(NamedTuple):
-    """Of one process, or of all backends of PostgreSQL together."""
+    """Of one process."""
 
     at: float
     megabytes: float
     files: int
-    processes: int = 1
-
-    def as_if_of(self, processes: int) -> Sample:
-        """More backends have more memory and files, and leak nothing."""
-        share = processes / self.processes
-        return self._replace(megabytes=self.megabytes * share, files=round(self.files * share))
 
 
 @dataclass
@@ -196,6 +191,8 @@ def main(arguments: Sequence[str]) -> int:
         trouble = Trouble(system, random.Random(options.seed), options.minutes * 60)
         samples = _watch(system, trouble)
         _wait("every exchange delivers again", lambda: not system.silent_exchanges(), seconds=RECOVERY_SECONDS)
+        if options.samples:
+            _write_samples(samples, options.samples)
         is_flat = _print_processes(samples)
         is_true = _print_truths(system)
     print(f"soak faults {trouble.faults}, killed {', '.join(trouble.kills)}, seed {options.seed}")
@@ -206,6 +203,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="of the faults")
+    parser.add_argument("--samples", type=Path, help="a CSV file for all that was measured")
     return parser.parse_args(arguments)
 
 
@@ -259,42 +257,46 @@ def _watch(system: System, trouble: Trouble) -> Mapping[tuple[str, int], list[Sa
 
 
 def _note(system: System, samples: dict[tuple[str, int], list[Sample]], elapsed: float) -> None:
-    sums: dict[tuple[str, int], Sample] = {}
     for name, one in system.processes():
         with contextlib.suppress(psutil.Error):
-            key = name, 0 if name in ONE_OF_MANY else one.pid
-            before = sums.get(key, Sample(elapsed, 0.0, 0, 0))
             memory = one.memory_full_info()
-            used = memory.uss if name in ONE_OF_MANY else memory.pss
-            sums[key] = Sample(
-                elapsed, before.megabytes + used / 1e6, before.files + one.num_fds(), before.processes + 1
-            )
-    for key, sample in sums.items():
-        samples[key].append(sample)
+            used = memory.uss if name in SHARES_BUFFERS else memory.pss
+            samples[name, one.pid].append(Sample(elapsed, used / 1e6, one.num_fds()))
+
+
+def _write_samples(samples: Mapping[tuple[str, int], list[Sample]], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as output:
+        rows = csv.writer(output)
+        rows.writerow(["process", "pid", "seconds", "megabytes", "files"])
+        for (name, pid), of_one in samples.items():
+            rows.writerows((name, pid, f"{one.at:.0f}", f"{one.megabytes:.2f}", one.files) for one in of_one)
 
 
 def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
-    is_flat = True
+    """Whether all are flat. Of those that were too short to judge it prints the number only."""
+    is_flat, short = True, Counter[str]()
     for (name, pid), all_samples in sorted(samples.items()):
-        settled = [one for one in all_samples if one.at >= all_samples[0].at + WARM_UP_SECONDS]
-        if not settled or settled[-1].at - settled[0].at < SHORTEST_LIFE_SECONDS:
-            print(f"soak {name}:{pid} lived {all_samples[-1].at - all_samples[0].at:.0f} s: too short to judge")
+        settled = _settled(all_samples)
+        if not settled:
+            short[name] += 1
             continue
-        alike = [one.as_if_of(settled[0].processes) for one in settled]
-        memory, files = (_trend(alike, which) for which in ("megabytes", "files"))
+        memory, files = (_trend(settled, which) for which in ("megabytes", "files"))
         leaks = memory.is_above(LEAK_MB_PER_HOUR, LEAK_MB) or files.is_above(LEAK_FILES_PER_HOUR, LEAK_FILES)
         is_flat &= not leaks
         print(
             f"soak {name}:{pid} over {settled[-1].at - settled[0].at:.0f} s: {memory.first:.1f} to "
             f"{memory.last:.1f} MB, {memory.per_hour:+.1f} MB/h; files {files.first:.0f} to {files.last:.0f}, "
-            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}{_crowd(settled)}"
+            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}"
         )
+    print(f"soak lived too short to judge: {', '.join(f'{count} x {name}' for name, count in short.items()) or 'none'}")
     return is_flat
 
 
-def _crowd(settled: Sequence[Sample]) -> str:
-    first, last = settled[0].processes, settled[-1].processes
-    return f" ({first} to {last} processes)" if max(first, last) > 1 else ""
+def _settled(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """After its warm-up. Empty when the rest is too short to judge."""
+    lived = samples[-1].at - samples[0].at
+    settled = [one for one in samples if one.at >= samples[0].at + max(WARM_UP_SECONDS, WARM_UP_SHARE * lived)]
+    return settled if settled and settled[-1].at - settled[0].at >= SHORTEST_LIFE_SECONDS else []
 
 
 class Trend(NamedTuple):

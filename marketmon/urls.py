@@ -13,9 +13,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
 from board import urls as board
-from collectors import api as collectors
-from collectors import depth_api as depth
 from collectors import documents_urls
+from collectors.api import depth, exports, gaps, pipelines, runs, transitions, workers, workers_status
 from exchanges import api as exchanges
 from exchanges import urls as operators
 from marketmon import errors, health, logins
@@ -56,8 +55,10 @@ START_PAGE = {
 
 urlpatterns = [
     # Documents 1 and 2: workers and exchanges. Fixed words come before `exchanges/{id}`.
-    route("api/v1/market/workers/status", collectors.MarketWorkersStatus.as_view(), "market-workers-status"),
-    route("api/v1/exchanges/workers/status", collectors.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"),
+    route("api/v1/market/workers/status", workers_status.MarketWorkersStatus.as_view(), "market-workers-status"),
+    route(
+        "api/v1/exchanges/workers/status", workers_status.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"
+    ),
     # Documents 3 and 4: pairs, pipelines, rates, limits and sources, under /v1.
     *documents_urls.urlpatterns,
     *operators.urlpatterns,
@@ -73,19 +74,19 @@ urlpatterns = [
     route("api/v1", APIRootView.as_view(api_root_dict=START_PAGE, permission_classes=[AllowAny]), "api-root"),
     *listing("exchanges", exchanges.ExchangeViews, "exchange", key=EXCHANGE),
     *listing("markets", exchanges.MarketViews, "market"),
-    *listing("workers", collectors.WorkerViews, "worker", key=EXCHANGE),
-    *listing("pipelines", collectors.PipelineViews, "pipeline"),
+    *listing("workers", workers.WorkerViews, "worker", key=EXCHANGE),
+    *listing("pipelines", pipelines.PipelineViews, "pipeline"),
     route(
         "api/v1/pipelines/(?P<pk>[0-9]{1,18})/history",
-        collectors.PipelineViews.as_view({"get": "history"}),
+        pipelines.PipelineViews.as_view({"get": "history"}),
         "pipeline-history",
     ),
-    *listing("runs", collectors.RunViews, "run"),
-    *listing("gaps", collectors.GapViews, "gap"),
-    route("api/v1/gaps/export", collectors.ExportViews.as_view({"get": "gaps"}), "gaps-export"),
-    route("api/v1/ticks/export", collectors.ExportViews.as_view({"get": "ticks"}), "ticks-export"),
-    route("api/v1/rollups/export", collectors.ExportViews.as_view({"get": "rollups"}), "rollups-export"),
-    *listing("transitions", collectors.TransitionViews, "transition"),
+    *listing("runs", runs.RunViews, "run"),
+    *listing("gaps", gaps.GapViews, "gap"),
+    route("api/v1/gaps/export", exports.ExportViews.as_view({"get": "gaps"}), "gaps-export"),
+    route("api/v1/ticks/export", exports.ExportViews.as_view({"get": "ticks"}), "ticks-export"),
+    route("api/v1/rollups/export", exports.ExportViews.as_view({"get": "rollups"}), "rollups-export"),
+    *listing("transitions", transitions.TransitionViews, "transition"),
     route("api/v1/orderbooks", depth.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"),
     route("api/v1/trades", depth.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),
     route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Missing trades"), "hole-list"),

@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
-from collectors.api import view_of
+from collectors.api.workers import view_of
 from exchanges import catalogue, management, secrets, tasks
 from exchanges.admin import adding, buttons, panels
 from exchanges.admin.acting import call, carry_out_all, send

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
 from collectors import transports
-from collectors.api import view_of, with_status
+from collectors.api.workers import view_of, with_status
 from collectors.models import Worker, WorkerStatus
 from exchanges.admin import ledger
 from exchanges.admin.acting import carry_out

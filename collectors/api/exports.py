@@ -1,0 +1,94 @@
+"""CSV downloads: what may be asked for, and by whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from collectors import exports
+from collectors.models import GapCause, GapState
+from exchanges.authentication import AdminKeyAuthentication, MayManage, StaffSession
+from marketmon.errors import ServiceUnavailable
+from marketmon.lib import clock
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class ExportQuerySerializer(serializers.Serializer[Any]):
+    exchange = serializers.CharField(required=False, max_length=64)
+    symbol = serializers.CharField(required=False, max_length=100)
+    pipeline = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    cause = serializers.ChoiceField(choices=GapCause.choices, required=False)
+    state = serializers.ChoiceField(choices=GapState.choices, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        start = serializers.DateTimeField(help_text="Inclusive.")
+        end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
+        kind = self.context.get("kind")
+        filters = {name: field for name, field in super().get_fields().items() if kind is None or name in kind.filters}
+        return {"from": start, "to": end, **filters}
+
+    def validate(self, query: dict[str, Any]) -> dict[str, Any]:
+        kind: exports.Kind = self.context["kind"]
+        start, end = query["from"], query.setdefault("to", self.context["now"])
+        if start >= end:
+            raise serializers.ValidationError({"from": ["It must be before `to`."]})
+        if end - start > kind.longest:
+            raise serializers.ValidationError({"from": [f"At most {kind.longest.days} days before `to`."]})
+        if kind.needs_one_of and not any(name in query for name in kind.needs_one_of):
+            raise serializers.ValidationError({name: ["Name one of these."] for name in kind.needs_one_of})
+        return query
+
+
+class MayExport(MayManage):
+    """The admin key, or staff who may read these rows in the admin: an export costs far more than a page."""
+
+
+@extend_schema(
+    tags=["exports"],
+    parameters=[ExportQuerySerializer],
+    responses={(200, "text/csv"): OpenApiTypes.STR, 503: OpenApiResponse(description="Too many exports are running.")},
+)
+class ExportViews(ViewSet):
+    """Gaps, ticks and rollups as CSV, streamed. Cells that a spreadsheet would take for formulas are quoted."""
+
+    authentication_classes = [AdminKeyAuthentication, StaffSession]
+    permission_classes = [MayExport]
+
+    def permission_of(self, action: str | None) -> str:
+        return {"ticks": "collectors.view_pipeline", "rollups": "collectors.view_pipeline"}.get(
+            action or "", "collectors.view_gap"
+        )
+
+    def gaps(self, request: Request) -> HttpResponseBase:
+        """Gaps that started in a span of at most a month."""
+        return self._export("gaps", request)
+
+    def ticks(self, request: Request) -> HttpResponseBase:
+        """Stored quotes of an exchange or a pipeline, at most a day."""
+        return self._export("ticks", request)
+
+    def rollups(self, request: Request) -> HttpResponseBase:
+        """Minutes of an exchange or a pipeline, at most a week."""
+        return self._export("rollups", request)
+
+    def _export(self, name: str, request: Request) -> HttpResponseBase:
+        kind, now = exports.KINDS[name], clock.now()
+        query = ExportQuerySerializer(data=request.query_params, context={"kind": kind, "now": now})
+        query.is_valid(raise_exception=True)
+        wanted = dict(query.validated_data)
+        start, end = wanted.pop("from"), wanted.pop("to")
+        try:
+            chunks = exports.stream(kind, {"start": start, "end": end, **wanted})
+        except exports.TooMany as error:
+            raise ServiceUnavailable(f"{error}; try again in a minute.") from error
+        disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'
+        headers = {**NO_STORE, "Content-Disposition": disposition}
+        return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)

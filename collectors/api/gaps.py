@@ -1,0 +1,76 @@
+"""Silences of pipelines: why, and how far they are filled."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import django_filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from collectors.models import Gap, GapCause, GapState
+from marketmon.lib import clock
+
+
+class GapSerializer(serializers.ModelSerializer[Gap]):
+    pipeline = serializers.IntegerField(source="pipeline_id")
+    exchange = serializers.CharField(source="pipeline.market.exchange_id")
+    symbol = serializers.CharField(source="pipeline.market.symbol")
+    is_open = serializers.BooleanField()
+    progress = serializers.SerializerMethodField(help_text="Share for which the exchange has been asked, 0 to 1.")
+
+    class Meta:
+        model = Gap
+        fields = [
+            "id",
+            "pipeline",
+            "exchange",
+            "symbol",
+            "started_at",
+            "ended_at",
+            "is_open",
+            "missed_count",
+            "cause",
+            "evidence",
+            "detected_at",
+            "state",
+            "progress",
+            "filled_until",
+            "filled_count",
+            "lacking_count",
+            "lacking_reason",
+            "attempts",
+            "next_try_at",
+        ]
+        read_only_fields = fields
+
+    def get_progress(self, gap: Gap) -> float:
+        return round(gap.progress(clock.now()), 3)
+
+
+class GapFilters(django_filters.FilterSet):
+    exchange = django_filters.CharFilter(field_name="pipeline__market__exchange_id")
+    symbol = django_filters.CharFilter(field_name="pipeline__market__symbol")
+    pipeline = django_filters.NumberFilter(field_name="pipeline_id", min_value=0, max_value=2**31 - 1, decimal_places=0)
+    cause = django_filters.MultipleChoiceFilter(choices=GapCause.choices)
+    state = django_filters.MultipleChoiceFilter(choices=GapState.choices)
+    open = django_filters.BooleanFilter(field_name="ended_at", lookup_expr="isnull")
+    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
+    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+
+    class Meta:
+        model = Gap
+        fields: ClassVar[list[str]] = []
+
+
+@extend_schema(tags=["state"])
+class GapViews(ReadOnlyModelViewSet[Gap]):
+    """Silences of pipelines, newest first."""
+
+    queryset = Gap.objects.select_related("pipeline__market")
+    serializer_class = GapSerializer
+    permission_classes = [AllowAny]
+    filterset_class = GapFilters
+    orderings = ("-started_at", "started_at", "-missed_count")

@@ -1,0 +1,153 @@
+"""The ingestion of each market: its newest quote, and what was stored over a span."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import django_filters
+from django.conf import settings
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from collectors import cadence, history
+from collectors.models import Origin, Pipeline
+from marketmon.lib import clock
+
+EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
+    id = serializers.IntegerField(source="market_id")
+    exchange = serializers.CharField(source="market.exchange_id")
+    symbol = serializers.CharField(source="market.symbol")
+    source = serializers.CharField(source="market.source")  # type: ignore[assignment]
+    active = serializers.BooleanField(source="market.active")
+    cadence_reason = serializers.SerializerMethodField(help_text="Why it is expected so often.")
+    origins = serializers.SerializerMethodField(help_text="Rows of the last hour by where they come from.")
+
+    class Meta:
+        model = Pipeline
+        fields = [
+            "id",
+            "exchange",
+            "symbol",
+            "source",
+            "active",
+            "received_at",
+            "exchange_at",
+            "changed_at",
+            "last",
+            "bid",
+            "ask",
+            "high",
+            "low",
+            "base_volume",
+            "quote_volume",
+            "expected_seconds",
+            "cadence_reason",
+            "gaps_24h",
+            "gap_open",
+            "frozen",
+            "origins",
+        ]
+        read_only_fields = fields
+
+    def get_cadence_reason(self, pipeline: Pipeline) -> str:
+        return cadence.reason(
+            pipeline.expected_seconds,
+            poll_seconds=pipeline.market.exchange.poll_interval_seconds,
+            ceiling_seconds=settings.CADENCE_CEILING_SECONDS,
+        )
+
+    @extend_schema_field(
+        inline_serializer("origins", {origin.name.lower(): serializers.IntegerField() for origin in Origin})
+    )
+    def get_origins(self, pipeline: Pipeline) -> dict[str, int]:
+        counts = getattr(pipeline, "origins", None) or {}
+        return {origin.name.lower(): counts.get(str(origin.value), 0) for origin in Origin}
+
+
+class PipelineFilters(django_filters.FilterSet):
+    exchange = django_filters.CharFilter(field_name="market__exchange_id")
+    symbol = django_filters.CharFilter(field_name="market__symbol")
+    source = django_filters.CharFilter(field_name="market__source")
+    base = django_filters.CharFilter(field_name="market__base")
+    quote = django_filters.CharFilter(field_name="market__quote")
+    active = django_filters.BooleanFilter(field_name="market__active")
+    received_before = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="lt")
+    received_after = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
+
+    class Meta:
+        model = Pipeline
+        fields = ["gap_open", "frozen"]
+
+
+class HistoryQuerySerializer(serializers.Serializer[Any]):
+    grain = serializers.ChoiceField(choices=["auto", "raw", "minute"], default="auto")
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=1000)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # `from` is no name for a class attribute.
+        start = serializers.DateTimeField(required=False, help_text="Default: an hour before `to`.")
+        end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
+        return {"from": start, "to": end, **super().get_fields()}
+
+    def validate(self, query: dict[str, Any]) -> dict[str, Any]:
+        end = query.setdefault("to", self.context["now"])
+        if "from" not in query:
+            query["from"] = max(end, EARLIEST + timedelta(hours=1)) - timedelta(hours=1)
+        if query["from"] >= end:
+            raise serializers.ValidationError({"from": ["It must be before `to`."]})
+        longest = timedelta(days=settings.ROLLUP_RETENTION_DAYS + 1)
+        if end - query["from"] > longest:
+            raise serializers.ValidationError({"from": [f"At most {longest.days} days before `to`; more is not kept."]})
+        return query
+
+
+class HistorySerializer(serializers.Serializer[Any]):
+    pipeline = serializers.IntegerField()
+    grain = serializers.ChoiceField(choices=["raw", "minute"])
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.ListField(child=serializers.ListField(), help_text="Oldest first, values as in `columns`.")
+    is_cut = serializers.BooleanField(help_text="True when `limit` left rows out: continue with a later `from`.")
+
+
+@extend_schema(tags=["state"])
+class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
+    """The ingestion of each market: its newest stored quote and its gaps."""
+
+    queryset = Pipeline.objects.select_related("market__exchange")
+    serializer_class = PipelineSerializer
+    permission_classes = [AllowAny]
+    filterset_class = PipelineFilters
+    orderings = ("id", "-id", "gaps_24h", "-gaps_24h")
+
+    def get_queryset(self) -> QuerySet[Pipeline]:
+        return history.with_origins(super().get_queryset(), since=clock.now() - timedelta(hours=1))
+
+    @extend_schema(parameters=[HistoryQuerySerializer], responses=HistorySerializer, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def history(self, request: Request, pk: str) -> Response:
+        """Stored quotes of a span: raw while they are kept and the span is short, else by the minute."""
+        now = clock.now()
+        query = HistoryQuerySerializer(data=request.query_params, context={"now": now})
+        query.is_valid(raise_exception=True)
+        wanted = query.validated_data
+        pipeline_id = self.get_object().pk
+        found = history.read(
+            pipeline_id,
+            start=wanted["from"],
+            end=wanted["to"],
+            limit=wanted["limit"],
+            grain=wanted["grain"],
+            now=now,
+        )
+        body = {"pipeline": pipeline_id, "grain": found.grain, "columns": found.columns, "rows": found.rows}
+        return Response({**body, "is_cut": found.is_cut})

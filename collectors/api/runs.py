@@ -1,0 +1,62 @@
+"""Collection cycles. What an exchange said when one failed is for staff."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import django_filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from collectors.models import Outcome, Run
+from marketmon.api import may_see
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    exchange = serializers.CharField(source="exchange_id")
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "exchange",
+            "started_at",
+            "duration_ms",
+            "outcome",
+            "rows_answered",
+            "rows_stored",
+            "rows_quarantined",
+            "http_status",
+        ]
+        read_only_fields = fields
+
+
+class StaffRunSerializer(RunSerializer):
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "error", "excerpt", "quarantine", "correlation_id"]
+
+
+class RunFilters(django_filters.FilterSet):
+    exchange = django_filters.CharFilter(field_name="exchange_id")
+    outcome = django_filters.MultipleChoiceFilter(choices=Outcome.choices)
+    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
+    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+
+    class Meta:
+        model = Run
+        fields: ClassVar[list[str]] = []
+
+
+@extend_schema(tags=["state"])
+class RunViews(ReadOnlyModelViewSet[Run]):
+    """Collection cycles, newest first."""
+
+    queryset = Run.objects.all()
+    permission_classes = [AllowAny]
+    filterset_class = RunFilters
+    orderings = ("-started_at", "started_at")
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Run]]:
+        return StaffRunSerializer if may_see(self.request, "collectors.view_run") else RunSerializer

@@ -1,0 +1,106 @@
+"""The collector of each exchange. Status is a reading of the clock, never only what is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from collectors import freshness, status, transports
+from collectors.models import Worker, WorkerStatus
+from collectors.snapshot import WorkerView
+from marketmon.api import may_see
+from marketmon.lib import clock
+
+
+def view_of(worker: Worker, now: datetime) -> WorkerView:
+    """The worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
+    return freshness.view(status.facts(worker, now), now)
+
+
+class WorkerSerializer(serializers.ModelSerializer[Worker]):
+    exchange = serializers.CharField(source="exchange_id")
+    status = serializers.SerializerMethodField()
+    last_update = serializers.DateTimeField(source="stored_at", allow_null=True)
+    transport = serializers.SerializerMethodField(help_text="What its quotes come by now: stream, poll or none.")
+    transport_since = serializers.SerializerMethodField(help_text="Known where a stream was tried.")
+
+    class Meta:
+        model = Worker
+        fields = [
+            "exchange",
+            "status",
+            "status_since",
+            "last_update",
+            "heartbeat_at",
+            "resumed_at",
+            "error_count",
+            "symbols_tracked",
+            "stored_count",
+            "last_outcome",
+            "retry_at",
+            "markets_loaded_at",
+            "generation",
+            "transport",
+            "transport_since",
+        ]
+        read_only_fields = fields
+
+    def get_status(self, worker: Worker) -> str:
+        return view_of(worker, clock.now()).status
+
+    def get_transport(self, worker: Worker) -> str:
+        return transports.in_use(worker.exchange, clock.now()).word
+
+    def get_transport_since(self, worker: Worker) -> datetime | None:
+        return transports.in_use(worker.exchange, clock.now()).since
+
+
+class StaffWorkerSerializer(WorkerSerializer):
+    reason = serializers.SerializerMethodField(help_text="Why it has that status.")
+    transport_reason = serializers.SerializerMethodField(help_text="Why it has that transport.")
+
+    class Meta(WorkerSerializer.Meta):
+        fields = [*WorkerSerializer.Meta.fields, "reason", "last_error", "last_error_at", "transport_reason"]
+
+    def get_transport_reason(self, worker: Worker) -> str:
+        return transports.in_use(worker.exchange, clock.now()).why
+
+    def get_reason(self, worker: Worker) -> str:
+        return view_of(worker, clock.now()).reason
+
+
+class WorkerFilters(django_filters.FilterSet):
+    status = django_filters.ChoiceFilter(choices=WorkerStatus.choices, method="filter_status")
+
+    class Meta:
+        model = Worker
+        fields: ClassVar[list[str]] = []
+
+    def filter_status(self, queryset: QuerySet[Worker], name: str, value: str) -> QuerySet[Worker]:
+        return with_status(queryset, value, clock.now())
+
+
+def with_status(queryset: QuerySet[Worker], wanted: str, now: datetime) -> QuerySet[Worker]:
+    """Status is a reading of the clock, so it is read here: one more query over at most some hundred workers."""
+    matching = [worker.pk for worker in queryset.select_related("exchange") if view_of(worker, now).status == wanted]
+    return queryset.filter(pk__in=matching)
+
+
+@extend_schema(tags=["state"])
+class WorkerViews(ReadOnlyModelViewSet[Worker]):
+    """The collector of each exchange: is it alive, and what did it last prove."""
+
+    queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange__stream")
+    permission_classes = [AllowAny]
+    filterset_class = WorkerFilters
+    orderings = ("exchange", "-exchange", "error_count", "-error_count", "status_since", "-status_since")
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Worker]]:
+        return StaffWorkerSerializer if may_see(self.request, "collectors.view_worker") else WorkerSerializer

@@ -13,7 +13,7 @@ import redis
 from board.activity import LastHour
 from collectors.models import Cursor, Worker
 from collectors.streaming.ownership import PRESENCE
-from collectors.sweep import GAP_CURSOR, GAP_WINDOW
+from collectors.sweep import SWEPT_CURSOR
 from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
 from marketmon.lib import valkey
 
@@ -55,11 +55,10 @@ class Seen:
 
 
 def ask_processes() -> tuple[Seen, float]:
-    """And how long the database took to say so. Each sweep of the pulse moves its mark, which lies a day back."""
+    """And how long the database took to say so."""
     asked_at = time.perf_counter()
-    marks = dict(Cursor.objects.filter(name__in=(BEAT_CURSOR, GAP_CURSOR)).values_list("name", "reached_at"))
-    swept = marks.get(GAP_CURSOR)
-    seen = Seen(marks.get(BEAT_CURSOR), swept + GAP_WINDOW if swept else None)
+    marks = dict(Cursor.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR)).values_list("name", "reached_at"))
+    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR))
     return seen, (time.perf_counter() - asked_at) * 1000
 
 

@@ -6,10 +6,11 @@ passed over until the next sweep.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -20,7 +21,9 @@ from collectors.status import facts
 
 GAP_WINDOW = timedelta(hours=24)
 GAP_CURSOR = "gaps_24h"
+SWEPT_CURSOR = "pulse"
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
+MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
 
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
 # The locks on the others keep out operators' verbs, which hold exchange and worker, and make PostgreSQL look again at
@@ -79,6 +82,13 @@ FROM collectors_pipeline AS p
 WHERE p.market_id = g.pipeline_id AND g.ended_at IS NULL AND NOT p.gap_open AND p.received_at > g.started_at
 """
 
+# A row that is written every second would be the busiest of all; a clock that was set back moves the mark back, too.
+NOTE_SWEEP = """
+INSERT INTO collectors_cursor AS c (name, reached_at) VALUES (%(name)s, %(now)s)
+ON CONFLICT (name) DO UPDATE SET reached_at = excluded.reached_at
+WHERE c.reached_at NOT BETWEEN excluded.reached_at - interval '5 seconds' AND excluded.reached_at
+"""
+
 # Gaps by the silence that they are part of. The markets of one poll share theirs, so an outage is judged once; only
 # those that others' rows covered are looked at one by one.
 TO_JUDGE = """
@@ -108,17 +118,25 @@ CROSS JOIN LATERAL (
 ) AS r GROUP BY 1, 2
 """
 
+# What only some markets of a silence went through. Rejected rows are counted once for all of them.
 DELISTED_AND_QUARANTINED = """
-SELECT g.id, m.delisted_at, q.times, q.reason
-FROM collectors_gap AS g
+WITH bad AS (
+    SELECT s.number, row ->> 'symbol' AS symbol, count(*) AS times, max(row ->> 'reason') AS reason
+    FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+         AS s (number, exchange, started_at, ended_at)
+    CROSS JOIN LATERAL (
+        SELECT quarantine FROM collectors_run
+        WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at
+          AND rows_quarantined > 0) AS r
+    CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS row
+    GROUP BY 1, 2
+)
+SELECT g.id, m.delisted_at, bad.times, bad.reason
+FROM unnest(%(gaps)s::bigint[], %(silences)s::int[]) AS wanted (id, number)
+JOIN collectors_gap AS g ON g.id = wanted.id
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
-LEFT JOIN LATERAL (
-    SELECT count(*) AS times, max(bad ->> 'reason') AS reason
-    FROM collectors_run AS r CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS bad
-    WHERE r.exchange_id = m.exchange_id AND r.started_at > g.started_at
-      AND r.started_at < COALESCE(g.ended_at, %(now)s) AND r.rows_quarantined > 0 AND bad ->> 'symbol' = m.symbol
-) AS q ON true
-WHERE g.id = ANY(%(gaps)s) AND (m.delisted_at IS NOT NULL AND NOT m.active OR q.times > 0)
+LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
+WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0
 """
 
 COLLECTED = "e.enabled AND NOT e.blacklisted AND NOT m.blacklisted AND NOT m.excluded"
@@ -139,7 +157,15 @@ class Swept:
 
 def run(now: datetime) -> Swept:
     """One sweep. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
-    return Swept(gaps_opened=open_gaps(now), workers_turned=turn_workers(now), gaps_judged=judge_gaps(now))
+    swept = Swept(gaps_opened=open_gaps(now), workers_turned=turn_workers(now), gaps_judged=judge_gaps(now))
+    note_sweep(now)
+    return swept
+
+
+def note_sweep(now: datetime) -> None:
+    """That silences were looked for. Nothing but a sweep may say so: else nobody would miss a pulse that is dead."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE_SWEEP, {"name": SWEPT_CURSOR, "now": now})
 
 
 def open_gaps(now: datetime) -> int:
@@ -203,51 +229,76 @@ def judge_gaps(now: datetime) -> int:
     """Gives gaps their cause from all runs of the silence; again when they end. Twice finds the same."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
-        silences = cursor.fetchall()
+        silences = _affordable([Silence(*row) for row in cursor.fetchall()])
         if not silences:
             return 0
-        covered = _covered(cursor, silences)
-        cursor.execute(
-            DELISTED_AND_QUARANTINED, {"now": now, "gaps": [pk for silence in silences for pk in silence[4]]}
-        )
-        particular = {pk: facts for pk, *facts in cursor.fetchall()}
-    verdicts = [
-        (pk, *judge(_evidence(silence, covered.get(number, []), particular.get(pk))), silence[5])
-        for number, silence in enumerate(silences)
-        for pk in silence[4]
-    ]
-    return _record(verdicts)
-
-
-def _covered(cursor: Any, silences: Sequence[Sequence[Any]]) -> dict[int, list[tuple[str, int, float]]]:
-    exchanges, starts, ends, intervals, *_ = zip(*silences, strict=True)
-    cursor.execute(
-        COVERED,
-        {
+        spans = {
             "numbers": list(range(len(silences))),
-            "exchanges": list(exchanges),
-            "starts": list(starts),
-            "ends": list(ends),
-            "intervals": list(intervals),
-        },
+            "exchanges": [silence.exchange_id for silence in silences],
+            "starts": [silence.started_at for silence in silences],
+            "ends": [silence.seen_until for silence in silences],
+        }
+        covered = _covered(cursor, spans, [silence.expected_seconds for silence in silences])
+        particular = _particular(cursor, spans, silences)
+    return _record(
+        [
+            (gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at)
+            for number, silence in enumerate(silences)
+            for gap in silence.gaps
+        ]
     )
+
+
+class Silence(NamedTuple):
+    """What TO_JUDGE gives: the time in which some markets of an exchange sent nothing, and their gaps."""
+
+    exchange_id: str
+    started_at: datetime
+    seen_until: datetime
+    expected_seconds: float
+    gaps: list[int]
+    ended_at: datetime | None
+
+    @property
+    def length(self) -> timedelta:
+        return self.seen_until - self.started_at
+
+
+def _affordable(silences: Sequence[Silence]) -> list[Silence]:
+    """The first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
+    spent = accumulate(silence.length for silence in silences)
+    return [silence for number, (silence, total) in enumerate(zip(silences, spent, strict=True))
+            if number == 0 or total <= MOST_JUDGED]  # fmt: skip
+
+
+def _covered(
+    cursor: Any, spans: Mapping[str, Any], intervals: Sequence[float]
+) -> dict[int, list[tuple[str, int, float]]]:
+    cursor.execute(COVERED, {**spans, "intervals": list(intervals)})
     found: dict[int, list[tuple[str, int, float]]] = {}
     for number, outcome, count, seconds in cursor.fetchall():
         found.setdefault(number, []).append((outcome, count, float(seconds)))
     return found
 
 
+def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silence]) -> dict[int, Sequence[Any]]:
+    of_gaps = [(gap, number) for number, silence in enumerate(silences) for gap in silence.gaps]
+    gaps, numbers = map(list, zip(*of_gaps, strict=True))
+    cursor.execute(DELISTED_AND_QUARANTINED, {**spans, "gaps": gaps, "silences": numbers})
+    return {gap: facts for gap, *facts in cursor.fetchall()}
+
+
 def _evidence(
-    silence: Sequence[Any], covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
+    silence: Silence, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
 ) -> Evidence:
-    _, started_at, ended_at, interval, *_ = silence
     delisted_at, times, reason = particular or (None, 0, "")
+    was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
     return Evidence(
-        length_seconds=(ended_at - started_at).total_seconds(),
-        slack_seconds=GAP_INTERVALS * interval,
+        length_seconds=silence.length.total_seconds(),
+        slack_seconds=GAP_INTERVALS * silence.expected_seconds,
         seconds={outcome: seconds for outcome, _, seconds in covered},
         counts={outcome: count for outcome, count, _ in covered},
-        delisted_at=delisted_at if delisted_at and started_at <= delisted_at <= ended_at else None,
+        delisted_at=delisted_at if was_delisted else None,
         quarantined_count=times or 0,
         quarantine_reason=reason or "",
     )

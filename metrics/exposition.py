@@ -25,7 +25,7 @@ from access.models import Tier, UsageDay
 from collectors import freshness, status
 from collectors.models import Cursor, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
-from collectors.sweep import GAP_CURSOR, GAP_WINDOW
+from collectors.sweep import SWEPT_CURSOR
 from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
 from marketmon.lib import valkey
 from metrics import grids
@@ -174,10 +174,9 @@ def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]
 def process_families(now: datetime) -> Iterator[Metric]:
     beat = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
     pulse = gauge("pulse_lag_seconds", "Since silences were last looked for, which opens gaps; +Inf when never.")
-    marks = dict(Cursor.objects.filter(name__in=("beat", GAP_CURSOR)).values_list("name", "reached_at"))
-    swept = marks.get(GAP_CURSOR)  # each sweep moves it, and it lies a day back
+    marks = dict(Cursor.objects.filter(name__in=("beat", SWEPT_CURSOR)).values_list("name", "reached_at"))
     beat.add_metric([], age(marks.get("beat"), now))
-    pulse.add_metric([], age(swept + GAP_WINDOW if swept else None, now))
+    pulse.add_metric([], age(marks.get(SWEPT_CURSOR), now))
     yield from (beat, pulse)
 
 

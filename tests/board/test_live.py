@@ -9,8 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from board import activity, fragments, live, tiles
-from collectors import sweep
+from board import activity, fragments, health, live, tiles
+from collectors import sweep, upkeep
 from collectors.models import Cursor, Gap, Pipeline, Run, Stream, Switch, Transition, Worker
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock, valkey
@@ -249,6 +249,26 @@ def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None
     assert board.tiles[0].condition.state == "unknown"
 
 
+def test_only_a_sweep_shows_that_the_pulse_lives(well: datetime) -> None:
+    """The minute's upkeep runs on workers: it said so for a pulse that was dead, and for one that lived half the time."""
+    upkeep.settle_gaps(well)
+    assert health.ask_processes()[0].pulse_at is None
+
+    for seconds in (0, 1, 6, 10):
+        sweep.run(well + timedelta(seconds=seconds))
+    upkeep.settle_gaps(well + timedelta(seconds=60))
+
+    assert health.ask_processes()[0].pulse_at == well + timedelta(seconds=6)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_dead_pulse_alive(well: datetime) -> None:
+    sweep.note_sweep(well + timedelta(hours=1))
+
+    sweep.note_sweep(well)
+
+    assert health.ask_processes()[0].pulse_at == well
+
+
 @pytest.mark.parametrize(
     ("seconds", "is_dead", "words"),
     [(None, True, "pulse never seen"), (31, True, 'data-newest="pulse"'), (3, False, 'data-newest="pulse"')],
@@ -261,7 +281,7 @@ def test_a_pulse_that_is_dead_is_seen_on_the_board(
     Cursor.objects.all().delete()
     Cursor.objects.create(name="beat", reached_at=well)
     if seconds is not None:
-        sweep.forget_old_gaps(well - timedelta(seconds=seconds))
+        sweep.note_sweep(well - timedelta(seconds=seconds))
 
     board = tiles.read(well)
 

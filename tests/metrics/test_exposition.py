@@ -46,7 +46,7 @@ def value(client: Client, name: str, **labels: str) -> float | None:
 def test_every_part_of_the_snapshot_has_its_series(place: Place, api: Client) -> None:
     Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored", rows_stored=3)
     Cursor.objects.update_or_create(name="beat", defaults={"reached_at": place.now})
-    sweep.forget_old_gaps(place.now)
+    sweep.note_sweep(place.now)
 
     found = scrape(api)
 

@@ -250,7 +250,7 @@ def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None
 
 
 def test_only_a_sweep_shows_that_the_pulse_lives(well: datetime) -> None:
-    """The minute's upkeep runs on workers: it spoke for a pulse that was dead, and only half the time for a living one."""
+    """The upkeep of each minute runs on workers: it spoke for a dead pulse, and but half the time for a living one."""
     upkeep.settle_gaps(well)
     assert health.ask_processes()[0].pulse_at is None
 

@@ -68,8 +68,8 @@ def _caller(request: HttpRequest) -> str | None:
     return getattr(request, "key_prefix", None)
 
 
-# Documents 3 and 4 look their parameters up in lists of names, and refuse them after the key and in their own words.
-OWN_WORDS = "/v1/"
+# Documents 3 to 5 refuse parameters in their own words, and after the key where there is one.
+OWN_WORDS = ("/v1/", "/metrics", "/regime", "/grids")
 
 
 class RefuseControlCharacters:

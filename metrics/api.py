@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions
@@ -22,19 +19,18 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from exchanges.models import Exchange, Market
-from marketmon.api import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
 from marketmon.lib import clock
 from marketmon.middleware import correlation_id
 from metrics import analysis, collection, dialect, exposition, grids, history, schemas, sources
-from metrics.collection import Budget, Trigger
+from metrics.collection import Budget
 from metrics.fields import Fields, Invalid
-from metrics.models import PERIOD_SECONDS, Grid, Series, Spacing, Verdict
+from metrics.models import PERIOD_SECONDS, Grid, Series, Verdict
+from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger
 
 log = structlog.get_logger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store"}
 TIMEFRAMES = list(PERIOD_SECONDS)
-DEFAULT_SOURCE = "n8n_schedule"
 GRID_STATES = ("active", "disabled", "out_of_range", "stopped")
 
 
@@ -60,12 +56,12 @@ class DocumentView(APIView):
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, Invalid):
             return Response({"detail": error.problems}, status=422, headers=NO_STORE)
+        if isinstance(error, exceptions.APIException):  # a method that the route does not have
+            error = Refusal(error.status_code, str(error.detail))
         if isinstance(error, Refusal):
             challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             body = dialect.refusal(str(error), now=clock.now())
             return Response(body, status=error.status, headers=NO_STORE | challenge)
-        if isinstance(error, exceptions.APIException):
-            return super().handle_exception(error)
         return self.handle_failure(error)
 
     def handle_failure(self, error: Exception) -> Response:
@@ -259,83 +255,17 @@ class Exposition(DocumentView):
         return HttpResponse(body, content_type=content_type, headers=NO_STORE)
 
 
-# --- reading requests -------------------------------------------------------------------------------------------
+class Unknown(DocumentView):
+    """Below this document's roots a wrong path is refused in its words. Its route gives it no method."""
 
+    schema = None
 
-def has_token(headers: Mapping[str, str]) -> bool:
-    """True without a configured token: the service is internal."""
-    token = settings.METRICS_WEBHOOK_TOKEN
-    if not token:
-        return True
-    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-    claimed = [headers.get("X-Webhook-Token", ""), bearer.strip() if scheme.lower() == "bearer" else ""]
-    return True in [hmac.compare_digest(each.encode(), token.encode()) for each in claimed]  # all, in equal time
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {}  # no Allow: no method is
 
-
-def body_of(request: Request) -> object:
-    """The body as document 5's service read it: none at all is an empty object, and other types are no object."""
-    try:
-        raw = request._request.body[: BODY_BYTES + 1]
-    except RequestDataTooBig as error:
-        raise _no_json(PayloadTooLarge.default_detail) from error
-    if not raw.strip():
-        return {}
-    if "json" not in (request.content_type or ""):
-        return raw[:TEXT_SHOWN].decode("utf-8", "replace")
-    try:
-        return GuardedJSONParser().parse(io.BytesIO(raw))
-    except (exceptions.ParseError, PayloadTooLarge) as error:
-        raise _no_json(str(error.detail)) from error
-
-
-TEXT_SHOWN = 200
-
-
-def _no_json(reason: str) -> Invalid:
-    problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
-    return Invalid([{**problem, "ctx": {"error": reason}}])
-
-
-def read_trigger(fields: Fields) -> Trigger:
-    fields.moment("trigger_time")
-    source = fields.text("source")
-    trigger = Trigger(
-        source=DEFAULT_SOURCE if source is None else source,
-        trigger_time=fields.text("trigger_time") or None,
-        collection_id=fields.text("collection_id") or None,
-    )
-    fields.check()
-    return trigger
-
-
-def read_grid(fields: Fields) -> grids.Wanted:
-    prices, structure = fields.part("price_range"), fields.part("grid_structure")
-    lower, upper = prices.amount("lower_bound"), prices.amount("upper_bound")
-    if lower is not None and upper is not None and upper <= lower:
-        prices.note("upper_bound", "greater_than", "Input should be greater than lower_bound")
-    stop_loss = fields.amount("stop_loss", required=False)
-    if stop_loss is not None and lower is not None and stop_loss >= lower:
-        fields.note("stop_loss", "less_than", "Input should be less than price_range.lower_bound")
-    grid_id = fields.text("grid_id") or None
-    if grid_id is not None and not schemas.GRID_ID_PATTERN.fullmatch(grid_id):
-        fields.note(
-            "grid_id", "string_pattern_mismatch", "String should be 1-64 of letters, digits, '.', '_', ':', '-'"
-        )
-    wanted = {
-        "levels": structure.integer("levels", low=2, high=500),
-        "spacing": structure.choice("spacing", [*Spacing.values], "arithmetic"),
-        "amount": structure.amount("amount_per_grid"),
-    }
-    enabled, source = fields.flag("enabled", default=False), fields.text("source")
-    return grids.Wanted(
-        grid_id=grid_id,
-        lower=lower,  # type: ignore[arg-type]  # a missing one has been noted, and `check` raises
-        upper=upper,  # type: ignore[arg-type]
-        stop_loss=stop_loss,
-        enabled=enabled,
-        source=source or "",
-        **wanted,  # type: ignore[arg-type]
-    )
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
+        raise Refusal(404, f"No route {request.method} {request.path[:200]}")
 
 
 # --- finding what they name -------------------------------------------------------------------------------------

@@ -14,4 +14,5 @@ urlpatterns = [
     re_path(r"^regime/analyze/?$", api.RegimeAnalyze.as_view(), name="regime-analyze"),
     re_path(r"^grids/status/?$", api.GridsStatus.as_view(), name="grids-status"),
     re_path(r"^grids/create/?$", api.GridsCreate.as_view(), name="grids-create"),
+    re_path(r"^(metrics|regime|grids)(/.*)?$", api.Unknown.as_view(http_method_names=[]), name="metrics-unknown"),
 ]

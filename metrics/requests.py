@@ -1,0 +1,95 @@
+"""What callers of document 5 send: the token, the body, and its fields. Wrong ones raise Invalid, all at once."""
+
+from __future__ import annotations
+
+import hmac
+import io
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import exceptions
+from rest_framework.request import Request
+
+from marketmon.api import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
+from metrics import grids, schemas
+from metrics.collection import Trigger
+from metrics.fields import Fields, Invalid
+from metrics.models import Spacing
+
+DEFAULT_SOURCE = "n8n_schedule"
+TEXT_SHOWN = 200
+
+
+def has_token(headers: Mapping[str, str]) -> bool:
+    """True without a configured token: the service is internal."""
+    token = settings.METRICS_WEBHOOK_TOKEN
+    if not token:
+        return True
+    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+    claimed = [headers.get("X-Webhook-Token", ""), bearer.strip() if scheme.lower() == "bearer" else ""]
+    return True in [hmac.compare_digest(each.encode(), token.encode()) for each in claimed]  # all, in equal time
+
+
+def body_of(request: Request) -> object:
+    """The body as document 5's service read it: none is an empty object, without a type it is JSON, others are none."""
+    try:
+        raw = request._request.body[: BODY_BYTES + 1]
+    except RequestDataTooBig as error:
+        raise _no_json(PayloadTooLarge.default_detail) from error
+    if not raw.strip():
+        return {}
+    if "json" not in (request.content_type or "json"):
+        return raw[:TEXT_SHOWN].decode("utf-8", "replace")
+    try:
+        return GuardedJSONParser().parse(io.BytesIO(raw))
+    except (exceptions.ParseError, PayloadTooLarge) as error:
+        raise _no_json(str(error.detail)) from error
+
+
+def _no_json(reason: str) -> Invalid:
+    problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
+    return Invalid([{**problem, "ctx": {"error": reason}}])
+
+
+def read_trigger(fields: Fields) -> Trigger:
+    source, trigger_time = fields.text("source"), fields.text("trigger_time") or None
+    if trigger_time:
+        fields.moment("trigger_time")
+    trigger = Trigger(
+        source=DEFAULT_SOURCE if source is None else source,
+        trigger_time=trigger_time,
+        collection_id=fields.text("collection_id") or None,
+    )
+    fields.check()
+    return trigger
+
+
+def read_grid(fields: Fields) -> grids.Wanted:
+    prices, structure = fields.part("price_range"), fields.part("grid_structure")
+    lower, upper = prices.amount("lower_bound"), prices.amount("upper_bound")
+    if lower is not None and upper is not None and upper <= lower:
+        prices.note("upper_bound", "greater_than", "Input should be greater than lower_bound")
+    stop_loss = fields.amount("stop_loss", required=False)
+    if stop_loss is not None and lower is not None and stop_loss >= lower:
+        fields.note("stop_loss", "less_than", "Input should be less than price_range.lower_bound")
+    grid_id = fields.text("grid_id") or None
+    if grid_id is not None and not schemas.GRID_ID_PATTERN.fullmatch(grid_id):
+        fields.note(
+            "grid_id", "string_pattern_mismatch", "String should be 1-64 of letters, digits, '.', '_', ':', '-'"
+        )
+    wanted = {
+        "levels": structure.integer("levels", low=2, high=500),
+        "spacing": structure.choice("spacing", [*Spacing.values], "arithmetic"),
+        "amount": structure.amount("amount_per_grid"),
+    }
+    enabled, source = fields.flag("enabled", default=False), fields.text("source")
+    return grids.Wanted(
+        grid_id=grid_id,
+        lower=lower,  # type: ignore[arg-type]  # a missing one has been noted, and `check` raises
+        upper=upper,  # type: ignore[arg-type]
+        stop_loss=stop_loss,
+        enabled=enabled,
+        source=source or "",
+        **wanted,  # type: ignore[arg-type]
+    )

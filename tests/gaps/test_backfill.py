@@ -144,7 +144,7 @@ def luno(transactional_db, sandbox):
 
 def test_where_candles_need_a_key_trades_fill_the_gap(luno, monkeypatch):
     monkeypatch.setattr(backfill, "SETTLE", timedelta(seconds=10))  # its newest hundred trades are of 100 s
-    gap = make_gap("BTC/ZAR", exchange="luno", minutes=0.9, ago_minutes=1.3)
+    gap = make_gap("BTC/ZAR", exchange="luno", minutes=1.05, ago_minutes=1.3)  # so long that a minute closes in it
 
     assert luno() > 0
 

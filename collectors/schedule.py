@@ -49,10 +49,10 @@ WHERE p.market_id = changed.market_id
 
 def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[str]:
     """Brings all rows (or those of some exchanges) up to date; gives the names of what it changed. Idempotent."""
-    exchanges = Exchange.objects.select_related("worker")
+    exchanges = Exchange.objects.order_by("pk").values_list("pk", flat=True)
     if exchange_ids is not None:
         exchanges = exchanges.filter(pk__in=list(exchange_ids))
-    changed = [name for exchange in exchanges for name in _sync_exchange(exchange, now)]
+    changed = [name for exchange_id in list(exchanges) for name in _sync_exchange(exchange_id, now)]
     if exchange_ids is None:
         changed += _sync_jobs(now)
         changed += _delete_strays()
@@ -64,10 +64,12 @@ def interval_seconds(interval: IntervalSchedule) -> float:
 
 
 @transaction.atomic
-def _sync_exchange(exchange: Exchange, now: datetime) -> list[str]:
-    # Two syncs at once (a verb's and the reconciler's) would both see the old interval; the lock queues them.
-    worker = Worker.objects.select_for_update().filter(pk=exchange.pk).first()
-    if worker is None:
+def _sync_exchange(exchange_id: str, now: datetime) -> list[str]:
+    # Of two syncs at once (a verb's and the reconciler's) the second would go by what the first has changed. The order
+    # of the locks is that of operators' verbs.
+    exchange = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
+    worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
+    if exchange is None or worker is None:
         return []
     poll_name = f"poll:{exchange.id}"
     poll = PeriodicTask.objects.select_related("interval").filter(name=poll_name).first()

@@ -1,13 +1,16 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from collectors import schedule
-from collectors.models import Pipeline
+from collectors.models import Pipeline, Worker
 from exchanges.models import Exchange
 from marketmon.lib import clock
+from tests.gaps.test_races import in_thread, until_somebody_waits
 
 
 @pytest.fixture
@@ -71,6 +74,35 @@ def test_an_interval_edited_on_the_exchange_reaches_beat(poll):
     poll.refresh_from_db()
     assert schedule.interval_seconds(poll.interval) == 2.5
     assert poll.expire_seconds == 2
+
+
+def test_an_interval_that_an_operator_sets_while_all_are_synced_stays(poll):
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Exchange.objects.update(poll_interval_seconds=30)
+            schedule.sync(now=clock.now(), exchange_ids=["kraken"])  # what the operator's verb does
+            everything = in_thread(pool, lambda: schedule.sync(now=clock.now()))
+            until_somebody_waits()
+        everything.result()
+
+    poll.refresh_from_db()
+    assert schedule.interval_seconds(poll.interval) == 30
+    assert Exchange.objects.get().poll_interval_seconds == 30
+
+
+def test_a_sync_that_adopts_an_interval_waits_for_a_verb_and_stands_in_nobodys_way(poll):
+    """It takes exchange and worker in the order of the verbs: else one of the two would be ended as a deadlock."""
+    PeriodicTask.objects.filter(pk=poll.pk).update(interval=every(30))
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Exchange.objects.select_for_update(no_key=True).get()
+            everything = in_thread(pool, lambda: schedule.sync(now=clock.now()))
+            until_somebody_waits()
+            Worker.objects.update(error_count=0)
+        everything.result()
+
+    assert Exchange.objects.get().poll_interval_seconds == 30
 
 
 def test_strays_of_ours_go_and_rows_of_others_stay(poll):

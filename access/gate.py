@@ -60,10 +60,13 @@ def enter(visit: Visit, request: HttpRequest) -> Caller:
         raise refusals.unauthorized(visit.dialect)
     visit.caller = caller
     request.key_prefix = f"mm_{caller.public_id}"  # type: ignore[attr-defined]  # for the log
-    _require_right(caller, visit.terms.endpoint, request)
-    visit.windows = meter.take(
-        caller.public_id, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour
-    )
+    rates = {"per_minute": caller.requests_per_minute, "per_hour": caller.requests_per_hour}
+    try:
+        _require_right(caller, visit.terms.endpoint, request)
+    except Refused:
+        visit.windows = meter.look(caller.public_id, **rates)  # for the headers
+        raise
+    visit.windows = meter.take(caller.public_id, **rates)
     full = visit.windows.refusing
     if full is not None:
         raise refusals.rate_limited(

@@ -135,6 +135,18 @@ def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
     return _take_here(public_id, items)
 
 
+def look(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Windows:
+    """The key's windows as they are: nothing is taken."""
+    items = _items(per_minute, per_hour)
+    if items and _valkey_is_worth_a_try():
+        try:
+            return _seen(FixedWindowRateLimiter(_shared()), items, public_id)
+        except redis.RedisError as error:
+            _valkey_failed(error)
+    with _local_lock:
+        return replace(_seen(_local_limiter, _strict(items), public_id), is_local=True)
+
+
 def give_back(public_id: str, windows: Windows, *, per_minute: int | None, per_hour: int | None) -> None:
     """A call that was refused after all consumes nothing."""
     items = _items(per_minute, per_hour)
@@ -211,20 +223,21 @@ def _take_here(public_id: str, items: Sequence[RateLimitItem]) -> Windows:
         if not any(refusing):
             for item in strict:
                 _local_limiter.hit(item, public_id)
-        stats = [_local_limiter.get_window_stats(item, public_id) for item in strict]
+        seen = _seen(_local_limiter, strict, public_id).all
     first = refusing.index(True) if any(refusing) else None
     return Windows(
-        tuple(
-            Window(
-                _unit(item),
-                item.amount,
-                item.amount - stat.remaining,
-                max(0.0, stat.reset_time - time.time()),
-                is_refusing=n == first,
-            )
-            for n, (item, stat) in enumerate(zip(strict, stats, strict=True))
-        ),
+        tuple(replace(window, is_refusing=n == first) for n, window in enumerate(seen)),
         is_local=True,
+    )
+
+
+def _seen(limiter: FixedWindowRateLimiter, items: Sequence[RateLimitItem], public_id: str) -> Windows:
+    stats = [limiter.get_window_stats(item, public_id) for item in items]
+    return Windows(
+        tuple(
+            Window(_unit(item), item.amount, item.amount - stat.remaining, max(0.0, stat.reset_time - time.time()))
+            for item, stat in zip(items, stats, strict=True)
+        )
     )
 
 

@@ -209,7 +209,7 @@ class LiveRates(Document):
         texts = [text.strip() for text in request.GET.get("pairs", "").split(",") if text.strip()]
         if len(texts) > PAIRS_MAX:
             raise refusals.bad_request("invalid_pairs", f"At most {PAIRS_MAX} pairs can be asked for at once.")
-        max_age = request.GET.get("max_age", str(MAX_AGE_DEFAULT))
+        max_age = request.GET.get("max_age") or str(MAX_AGE_DEFAULT)
         if not WHOLE_NUMBER.match(max_age) or not 1 <= int(max_age) <= MAX_AGE_LIMIT:
             raise refusals.bad_request("invalid_max_age", f"max_age is a whole number from 1 to {MAX_AGE_LIMIT}.")
         return WantedRates(_markets_of(texts), int(max_age))

@@ -136,6 +136,22 @@ def test_free_keys_are_locked_out_of_pipelines(client: Client, key_of: Callable[
     assert answer.headers["X-Credits-Charged"] == "0"
 
 
+@pytest.mark.parametrize(("path", "refused"), [(PIPELINES, "free"), (PAIRS, "out of scope"), (RATES, "out of scope")])
+def test_a_403_tells_what_is_left_and_takes_none_of_it(
+    client: Client, key_of: Callable[..., str], path: str, refused: str
+) -> None:
+    """Document 3 wants the headers on every answer; they were missing here."""
+    key = key_of("free") if refused == "free" else key_of("free", scopes=["limits"])
+    before = ask(client, "/v1/limits", key).headers
+    answers = [ask(client, path, key) for _ in range(3)]
+
+    assert {answer.status_code for answer in answers} == {403}
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining"):
+        assert {answer.headers[name] for answer in answers} == {before[name]}
+    reset = answers[0].headers["X-RateLimit-Reset"]
+    assert reset.endswith("Z") if path == PIPELINES else reset.isdigit()
+
+
 def test_a_key_is_good_for_its_scopes_only(client: Client, key_of: Callable[..., str]) -> None:
     key = key_of("pro", scopes=["pairs"])
 

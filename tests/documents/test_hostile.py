@@ -60,3 +60,10 @@ def test_of_a_parameter_given_twice_the_last_counts(client: Client, key_of: Call
 
     assert client.get(f"{path}&symbol=nonsense&symbol=BTC").json()["meta"]["symbol"] == "BTC"
     assert client.get(f"{path}&symbol=BTC&symbol=nonsense").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/rates/live?pairs=&max_age=", "/v1/status/pipelines?source=&symbol=&limit=&after="]
+)
+def test_an_empty_parameter_is_none(client: Client, key_of: Callable[..., str], path: str) -> None:
+    assert client.get(path, headers={"X-API-Key": key_of()}).status_code != 400

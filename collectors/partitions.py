@@ -6,12 +6,17 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
+import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+
+log = structlog.get_logger(__name__)
 
 DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
 QUOTES = ("collectors_tick", "collectors_rollup")
 DEPTH = ("collectors_orderbook", "collectors_trade", "collectors_funding")
+LOCK_PATIENCE_SECONDS = 0.2  # a poll notices no more than that
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was not to be had in time
 NAME = re.compile(r"_(\d{4})(\d{2})(\d{2})$")
 
 
@@ -35,7 +40,7 @@ def _ensure(tables: Sequence[str], first: date, last: date) -> None:
 
 
 def drop_expired(now: datetime) -> list[str]:
-    """Drops the partitions whose last moment is older than the retention; gives their names."""
+    """Drops the partitions whose last moment is older than the retention, but those in use; gives their names."""
     limits = {
         "collectors_tick": now - timedelta(hours=settings.RAW_RETENTION_HOURS),
         "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
@@ -43,11 +48,25 @@ def drop_expired(now: datetime) -> list[str]:
         "collectors_trade": now - timedelta(days=settings.TRADE_RETENTION_DAYS),
         "collectors_funding": now - timedelta(days=settings.FUNDING_RETENTION_DAYS),
     }
-    dropped = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
-    with connection.cursor() as cursor:
-        for name in dropped:
+    expired = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
+    return [name for name in expired if _drop(name)]
+
+
+def _drop(name: str) -> bool:
+    """False while somebody reads it; the next call tries again.
+
+    Dropping locks the whole table, and behind one who waits for that lock everybody waits who stores.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = %s", [f"{LOCK_PATIENCE_SECONDS * 1000:.0f}ms"])
             cursor.execute(f"DROP TABLE IF EXISTS {connection.ops.quote_name(name)}")
-    return dropped
+    except OperationalError as error:
+        if getattr(error.__cause__, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        log.info("partition_in_use", partition=name)
+        return False
+    return True
 
 
 def _partitions(table: str) -> Sequence[str]:

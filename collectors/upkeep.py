@@ -1,4 +1,4 @@
-"""Keeps the tables small: expired partitions, old runs and old gaps, in batches that hold no lock for long."""
+"""Keeps the tables small: expired partitions and rows past their time, in batches that hold no lock for long."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from collectors.depth import filling
 
 BATCH = 20_000
 
-PRUNE_RUNS = """
-DELETE FROM collectors_run
-WHERE id IN (SELECT id FROM collectors_run WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
-"""
-PRUNE_GAPS = """
-DELETE FROM collectors_gap
-WHERE id IN (SELECT id FROM collectors_gap WHERE ended_at < %(before)s ORDER BY ended_at LIMIT %(batch)s)
-"""
-PRUNE_DEPTH_RUNS = """
-DELETE FROM collectors_depthrun
-WHERE id IN (SELECT id FROM collectors_depthrun WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
-"""
-PRUNE_HOLES = """
-DELETE FROM collectors_tradehole
-WHERE id IN (SELECT id FROM collectors_tradehole WHERE started_at < %(before)s ORDER BY started_at LIMIT %(batch)s)
+# (table, the time it is ordered and kept by, the setting that says for how many days)
+KEPT = (
+    ("collectors_run", "started_at", "RUN_RETENTION_DAYS"),
+    ("collectors_depthrun", "started_at", "RUN_RETENTION_DAYS"),
+    ("collectors_gap", "ended_at", "GAP_RETENTION_DAYS"),
+    ("collectors_tradehole", "started_at", "GAP_RETENTION_DAYS"),
+    ("collectors_transition", "happened_at", "GAP_RETENTION_DAYS"),
+    ("collectors_switch", "happened_at", "GAP_RETENTION_DAYS"),
+)
+# Each table has an index that begins with its time.
+PRUNE = """
+DELETE FROM {table}
+WHERE id IN (SELECT id FROM {table} WHERE {time} < %(before)s ORDER BY {time} LIMIT %(batch)s)
 """
 # Only the oldest rows are looked at, so that a call with nothing to do costs nothing.
 PRUNE_CREDITS = """
@@ -46,10 +44,8 @@ def run(now: datetime) -> None:
     """Idempotent; called every minute, so a missed call costs nothing."""
     partitions.drop_expired(now)
     filling.expire(now)
-    _prune(PRUNE_DEPTH_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
-    _prune(PRUNE_HOLES, now - timedelta(days=settings.GAP_RETENTION_DAYS))
-    _prune(PRUNE_RUNS, now - timedelta(days=settings.RUN_RETENTION_DAYS))
-    _prune(PRUNE_GAPS, now - timedelta(days=settings.GAP_RETENTION_DAYS))
+    for table, time, days in KEPT:
+        _prune(PRUNE.format(table=table, time=time), now - timedelta(days=getattr(settings, days)))
     _prune(PRUNE_CREDITS, now - timedelta(days=settings.CREDIT_RETENTION_DAYS))
     coverage.prune(now)
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors import partitions, rollups, tasks
-from collectors.models import Run
+from collectors import partitions, rollups, tasks, upkeep
+from collectors.models import Run, Switch, Transition
 from tests.gaps.test_races import in_thread, until_somebody_waits
 
 DAY = datetime(2031, 5, 17, tzinfo=UTC)
@@ -20,7 +20,7 @@ def test_a_rollup_that_fails_holds_up_nothing_else(world, settings, monkeypatch)
         raise RuntimeError("no rollups today")
 
     fail.__module__, fail.__name__ = rollups.run.__module__, rollups.run.__name__
-    monkeypatch.setattr("collectors.upkeep.PARTS", tuple(fail if p is rollups.run else p for p in upkeep_parts()))
+    monkeypatch.setattr("collectors.upkeep.PARTS", tuple(fail if p is rollups.run else p for p in upkeep.PARTS))
     world.store(at=world.now)
     Run.objects.update(started_at=world.now - timedelta(days=settings.RUN_RETENTION_DAYS, seconds=1))
 
@@ -30,10 +30,18 @@ def test_a_rollup_that_fails_holds_up_nothing_else(world, settings, monkeypatch)
     assert not Run.objects.exists()
 
 
-def upkeep_parts() -> tuple[object, ...]:
-    from collectors import upkeep
+@pytest.mark.parametrize(("past_seconds", "is_kept"), [(-60, True), (60, False)], ids=["just within", "just past"])
+def test_changes_of_status_and_transport_are_kept_as_long_as_gaps(world, settings, past_seconds, is_kept):
+    happened_at = world.now - timedelta(days=settings.GAP_RETENTION_DAYS, seconds=past_seconds)
+    Transition.objects.create(
+        exchange=world.exchange, happened_at=happened_at, from_status="error", to_status="running"
+    )
+    Switch.objects.create(exchange=world.exchange, happened_at=happened_at, to_transport="poll")
 
-    return upkeep.PARTS
+    upkeep.run(world.now)
+
+    assert Transition.objects.exists() is is_kept
+    assert Switch.objects.exists() is is_kept
 
 
 @pytest.mark.django_db(transaction=True)
@@ -50,3 +58,18 @@ def test_two_who_make_the_same_partition_both_find_it():
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {partitions._name(table, DAY.date())}")
+
+
+def test_a_partition_that_is_being_read_is_dropped_later_and_stops_no_writer(world):
+    """Its table's lock is not waited for: behind whoever waits for it, everybody waits who stores."""
+    day = datetime(2020, 5, 17, tzinfo=UTC)
+    partitions.ensure(day)
+    expired = partitions._name("collectors_tick", day.date())
+    long_after = day + timedelta(days=200)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic(), connection.cursor() as reader:
+        reader.execute("SELECT count(*) FROM collectors_tick")
+        dropping = in_thread(pool, lambda: partitions.drop_expired(long_after))
+        assert "collectors_rollup_20200517" in dropping.result()
+
+    assert expired in partitions._partitions("collectors_tick")
+    assert expired in partitions.drop_expired(long_after)

@@ -23,7 +23,7 @@ CAUSE_OF_OUTCOME = {
     "held_back": (RATE_LIMITED, "we held requests back to stay within the exchange's limit"),
     "unreachable": (EXCHANGE_OUTAGE, "the exchange did not answer"),
     "bad_reply": (EXCHANGE_OUTAGE, "the exchange answered no data"),
-    "denied": (UNKNOWN, "the exchange refused us: key, region or certificate"),
+    "denied": (UNKNOWN, "refused until somebody acts: key, region, certificate or address"),
     "failed": (OUR_OUTAGE, "our own cycles failed"),
     "unsupported": (UNKNOWN, "the exchange said that it cannot do that"),
 }

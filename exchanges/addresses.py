@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
+from exchanges.feeds.reach import is_public
 from exchanges.models import SANDBOX_PLACEHOLDER
 
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
-# Public by Python's table, and still a way into private networks.
-NAT64 = ip_network("64:ff9b::/96")
-RELAYS = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"))
 SCHEMES = ("http", "https")
 
 
@@ -49,24 +47,6 @@ def check_proxy(text: str) -> None:
         _refuse_private_host(parts)
 
 
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Somewhere on the internet, whatever it is wrapped in."""
-    inner = _unwrapped(address)
-    if inner is not address:
-        return is_public(inner)
-    if isinstance(address, IPv4Address) and any(address in network for network in RELAYS):
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    if isinstance(address, IPv4Address):
-        return address
-    if address in NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
-
-
 def _parts(text: str) -> SplitResult:
     if any(not letter.isprintable() or letter.isspace() or letter == "\\" for letter in text):
         raise Unsafe("An address has no spaces, control characters or backslashes.")
@@ -88,7 +68,10 @@ def _port(parts: SplitResult) -> int:
 
 
 def _refuse_private_host(parts: SplitResult) -> None:
-    """By what the name resolves to, so that decimal, hexadecimal and rebound names are seen for what they are."""
+    """By what the name resolves to now, so that decimal and hexadecimal names are seen for what they are.
+
+    What it resolves to later is asked again before each connect (`exchanges.feeds.reach`).
+    """
     host = parts.hostname or ""
     try:
         found = socket.getaddrinfo(host, _port(parts), type=socket.SOCK_STREAM)

@@ -140,7 +140,13 @@ class Exchange(models.Model):
             proxy=self.proxy,
             ca_file=self.ca_file,
             credentials=secrets.unseal_or_none(self.credentials) or {},
+            public_only=not (settings.ALLOW_PRIVATE_EXCHANGE_URLS or self._leads_to_sandbox),
         )
+
+    @property
+    def _leads_to_sandbox(self) -> bool:
+        """Its host is who runs us's own setting, whatever operators enter."""
+        return not self.proxy and f"{self.base_url}/".startswith(f"{SANDBOX_PLACEHOLDER}/")
 
 
 class MarketQuerySet(models.QuerySet["Market"]):

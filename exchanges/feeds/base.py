@@ -154,7 +154,8 @@ class FeedSpec:
     """How to reach one exchange. Two equal specs may share one warm client.
 
     `base_url` rebases every address of the venue (https://H/P becomes base_url/H/P); `proxy` is an
-    ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's.
+    ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's. With
+    `public_only` nothing is connected to on a private network, whatever its name was when it was entered.
     """
 
     exchange_id: str
@@ -162,6 +163,7 @@ class FeedSpec:
     proxy: str = ""
     ca_file: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, hash=False)
+    public_only: bool = False
 
 
 class Feed(Protocol):

@@ -125,7 +125,7 @@ class CcxtFeed(BoundedFeed):
     async def _connect(self) -> None:
         async with self._session_lock:
             if self._client.session is None:
-                self._client.session = open_session(self.spec.ca_file)
+                self._client.session = open_session(self.spec.ca_file, public_only=self.spec.public_only)
 
     async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
         return await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit)

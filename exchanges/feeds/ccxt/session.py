@@ -12,18 +12,29 @@ import certifi
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from ..base import BadReply
+from ..reach import name_the_host, public_socket
 
 BODY_BYTES = 32 * 1024 * 1024  # decompressed; the largest real list (binance exchangeInfo) is about 14 MB
 CONNECTIONS = 8  # a poll has one to four requests under way
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def open_session(ca_file: str, *before: ClientMiddlewareType) -> aiohttp.ClientSession:
-    """Must be called inside the loop."""
+def open_session(
+    ca_file: str,
+    *before: ClientMiddlewareType,
+    public_only: bool = False,
+    connections: int = CONNECTIONS,
+) -> aiohttp.ClientSession:
+    """Must be called inside the loop. With `public_only` no connection into a private network is made."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls(ca_file), limit=CONNECTIONS, happy_eyeballs_delay=0),
+        connector=aiohttp.TCPConnector(
+            ssl=tls(ca_file),
+            limit=connections,
+            happy_eyeballs_delay=0,
+            socket_factory=public_socket if public_only else None,
+        ),
         response_class=BoundedResponse,
-        middlewares=(*before, stay_on_host),
+        middlewares=(*before, stay_on_host, *([name_the_host] if public_only else [])),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

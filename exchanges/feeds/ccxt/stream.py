@@ -28,7 +28,7 @@ from .numbers import number, seconds, side
 from .pushed import pushed_class
 from .pushed_depth import PushedDepth
 from .quirks import quirk_of
-from .session import stay_on_host, tls
+from .session import open_session
 
 CONNECTIONS = 64
 CLOSE_SECONDS = 2.0
@@ -113,7 +113,7 @@ class CcxtStream:
         """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""
         client = self._client
         if client.session is None:
-            client.session = _open_session(self.spec.ca_file, *self._before_requests)
+            client.session = _open_session(self.spec, *self._before_requests)
         known = frozenset(symbol for symbol in symbols if symbol in client.markets)
         if not known:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted markets")
@@ -227,12 +227,8 @@ def _build(spec: FeedSpec, route: Route) -> Any:
     return client
 
 
-def _open_session(ca_file: str, *before: ClientMiddlewareType) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls(ca_file), limit=CONNECTIONS, happy_eyeballs_delay=0),
-        middlewares=(*before, stay_on_host),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+def _open_session(spec: FeedSpec, *before: ClientMiddlewareType) -> aiohttp.ClientSession:
+    return open_session(spec.ca_file, *before, public_only=spec.public_only, connections=CONNECTIONS)
 
 
 async def _close_all(client: Any) -> None:

@@ -76,7 +76,7 @@ class Http:
 
     async def _send(self, method: str, url: str, request: Mapping[str, Any]) -> tuple[int, Headers, str]:
         if self._session is None:
-            self._session = open_session(self._spec.ca_file)
+            self._session = open_session(self._spec.ca_file, public_only=self._spec.public_only)
         address = rebase(url, self._spec.base_url.rstrip("/")) if self._spec.base_url else url
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         proxy = self._spec.proxy or None

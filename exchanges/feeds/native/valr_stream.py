@@ -100,7 +100,7 @@ class ValrStream:
 
     async def _live(self) -> None:
         """From the dial to the connection's end, whoever ends it."""
-        session = open_session(self.spec.ca_file, *self._before_requests)
+        session = open_session(self.spec.ca_file, *self._before_requests, public_only=self.spec.public_only)
         pings = None
         try:
             self._socket = socket = await self._dial(session)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import redis
 
 from board.activity import LastHour
+from board.verdict import OLD, Alarm, Tone
 from collectors.models import Cursor, Worker
 from collectors.streaming.ownership import PRESENCE
 from collectors.sweep import SWEPT_CURSOR
@@ -21,6 +22,7 @@ BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as m
 PULSE_DEAD_SECONDS = 30  # it sweeps every second
 PULSE_STEP_SECONDS = 5  # a moment that changes with every picture would be sent with every picture
 ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
+SLOW_MS = 500
 BUSY_QUEUE = 100
 BEAT_CURSOR = "beat"
 
@@ -89,6 +91,41 @@ def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: i
         streamed=streamed,
         round_trip_ms=next((step for step in ROUND_TRIPS_MS if round_trip_ms <= step), ROUND_TRIPS_MS[-1]),
     )
+
+
+def alarms(health: Health, seen: Seen, now: datetime) -> list[Alarm]:
+    """What stops the collecting, or the noticing, wherever no source can show it yet."""
+    found = []
+    if health.is_pulse_dead:
+        found.append(
+            Alarm(
+                "Nobody looks for silences: no gap is opened and no silent worker is noticed",
+                "see why the pulse does not run, or start one: manage.py pulse",
+                seen.pulse_at,
+            )
+        )
+    if health.is_beat_dead:
+        found.append(
+            Alarm("No poll is sent: the scheduler is silent", "see why beat does not run, or start one", seen.beat_at)
+        )
+    if any(depth is None for _, depth in health.queues):
+        found.append(Alarm("Valkey does not answer, so no poll can be sent", "see that it runs, and REDIS_URL"))
+    elif health.is_queue_busy:
+        found.append(Alarm("Tasks wait and nobody takes them", "see that a worker runs, or start more of them"))
+    if health.streamed and health.stream_processes == 0:
+        polled = "1 exchange is" if health.streamed == 1 else f"{health.streamed} exchanges are"
+        found.append(
+            Alarm(
+                f"No stream process lives: {polled} polled, or not heard at all",
+                "see why it does not run, or start one: manage.py stream",
+                tone=Tone.WARNING,
+            )
+        )
+    if health.round_trip_ms >= SLOW_MS:
+        found.append(
+            Alarm("The database answers slowly", "see what it is busy with: pg_stat_activity", tone=Tone.WARNING)
+        )
+    return [replace(each, is_old=each.since is not None and now - each.since > OLD) for each in found]
 
 
 def _lag(moment: datetime | None, now: datetime) -> float:

@@ -26,3 +26,12 @@ def pair(base: str, quote: str, *, number: int) -> str:
     if UNFIT.search(name):
         return f"{reverse('board-pair-of')}?market={number}"
     return reverse("board-pair", args=[name])
+
+
+def look(exchange_id: str, kind: str) -> str:
+    """Where an advice of the board is followed: an exchange's settings, its cycles or its gaps."""
+    if kind == "settings":
+        return reverse("admin:exchanges_exchange_change", args=[exchange_id])
+    if kind == "gaps":
+        return f"{reverse('board-gaps')}?exchange={exchange_id}"
+    return f"{exchange(exchange_id)}#x-runs"

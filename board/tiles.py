@@ -147,11 +147,17 @@ def read(now: datetime) -> Board:
     tiles = tuple(sorted((_tile(worker, facts) for worker in workers), key=_urgency))
     conditions = [tile.condition for tile in tiles]
     seen, round_trip_ms = health.ask_processes()
+    proof = health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now)
     return Board(
         taken_at=now,
-        verdict=verdict.judge(conditions, absence=_absence(), elsewhere=_elsewhere(conditions, known, fresh, markets)),
+        verdict=verdict.judge(
+            conditions,
+            absence=_absence(),
+            elsewhere=_elsewhere(conditions, known, fresh, markets),
+            alarms=health.alarms(proof, seen, now),
+        ),
         newest=health.newest(workers, seen),
-        health=health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(_is_listened_to, workers)), now=now),
+        health=proof,
         tiles=tiles,
         gaps=_shown(gaps),
         events=_events(now),

@@ -28,6 +28,14 @@ class State(StrEnum):
     OFF = "off"
 
 
+class Look(StrEnum):
+    """The page of an exchange on which it goes on."""
+
+    SETTINGS = "settings"
+    CYCLES = "cycles"
+    GAPS = "gaps"
+
+
 WORDS = {
     "throttled": "rate-limited",
     "held_back": "held back by us to stay within its limit",
@@ -37,6 +45,21 @@ WORDS = {
     "failed": "failing by an error of ours",
     "unsupported": "lacking what we ask for",
 }
+
+
+# What can be done, for somebody who was woken by it; `board/places` leads to the page that is meant.
+ADVICE = {
+    "throttled": ("It asked us to wait, and we do. Comes it back often, raise the interval.", Look.SETTINGS),
+    "held_back": ("The interval asks more than its limit allows: raise it.", Look.SETTINGS),
+    "unreachable": ("It is asked again by itself, with growing pauses. Only it fails? Then wait.", Look.CYCLES),
+    "bad_reply": ("What it answered is kept with the cycle. It is asked again by itself.", Look.CYCLES),
+    "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
+    "failed": ("The error is ours: read the worker's log, then restart it.", Look.CYCLES),
+    "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
+}
+OF_DEAD = ("Nobody takes its polls: see that a worker and the scheduler live, then restart it.", Look.CYCLES)
+OF_LATE = ("Do its cycles end without a row, or does nobody take them?", Look.CYCLES)
+OF_MISSING = ("See which markets, and since when.", Look.GAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +89,7 @@ class Signs:
 class Condition:
     """How a source is: a state, why in a few words, since when, and what the exchange said.
 
-    `is_old`: long enough ago that the day must be said as well.
+    `is_old`: long enough ago that the day must be said as well. `advice`: what can be done, and `look` where.
     """
 
     exchange: str
@@ -75,6 +98,8 @@ class Condition:
     since: datetime | None = None
     detail: str = ""
     is_old: bool = False
+    advice: str = ""
+    look: str = ""
 
 
 def condition(signs: Signs, now: datetime) -> Condition:
@@ -97,14 +122,21 @@ def _failing(signs: Signs, now: datetime) -> Condition | None:
         return None
     state = State.DOWN if signs.status == "error" else State.DEGRADED
     why = WORDS.get(signs.outcome, "failing")
-    return Condition(signs.exchange, state, why, signs.failing_since or signs.status_since, signs.last_error)
+    since = signs.failing_since or signs.status_since
+    return _advised(Condition(signs.exchange, state, why, since, signs.last_error), ADVICE.get(signs.outcome))
+
+
+def _advised(found: Condition, advice: tuple[str, Look] | None) -> Condition:
+    words, look = advice or ("", "")
+    return replace(found, advice=words, look=look)
 
 
 def _told_to_wait(signs: Signs, now: datetime) -> Condition | None:
     """By an answer to something else than a poll, such as a backfill."""
     if signs.outcome != "throttled" or signs.retry_at is None or signs.retry_at <= now:
         return None
-    return Condition(signs.exchange, State.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
+    found = Condition(signs.exchange, State.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
+    return _advised(found, ADVICE["throttled"])
 
 
 def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
@@ -120,21 +152,23 @@ def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
 def _dead(signs: Signs, now: datetime) -> Condition | None:
     if signs.status != "error":
         return None
-    return Condition(signs.exchange, State.DOWN, "silent", signs.stored_at or signs.resumed_at, signs.reason)
+    since = signs.stored_at or signs.resumed_at
+    return _advised(Condition(signs.exchange, State.DOWN, "silent", since, signs.reason), OF_DEAD)
 
 
 def _late(signs: Signs, now: datetime) -> Condition | None:
     limit = timedelta(seconds=max(LATE_INTERVALS * signs.interval_seconds, LATE_FLOOR_SECONDS))
     if signs.stored_at is None or now - signs.stored_at <= limit:
         return None
-    return Condition(signs.exchange, State.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
+    found = Condition(signs.exchange, State.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
+    return _advised(found, OF_LATE)
 
 
 def _partly_silent(signs: Signs, now: datetime) -> Condition | None:
     if signs.fresh >= LEAST_FRESH_SHARE * signs.markets:
         return None
     why = f"missing {signs.markets - signs.fresh} of {signs.markets} markets"
-    return Condition(signs.exchange, State.DEGRADED, why, signs.silent_since)
+    return _advised(Condition(signs.exchange, State.DEGRADED, why, signs.silent_since), OF_MISSING)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------
@@ -182,6 +216,17 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """What is wrong with the machine itself, what follows from it, and what to do: no source shows it."""
+
+    what: str
+    do: str
+    since: datetime | None = None
+    tone: Tone = Tone.DANGER
+    is_old: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The sentence at the top: a claim, the worst sources, how many more, and who was stopped on purpose."""
 
@@ -190,6 +235,8 @@ class Verdict:
     clauses: tuple[Clause, ...] = ()
     more: int = 0
     on_purpose: int = 0
+    alarms: tuple[Alarm, ...] = ()
+    hint: str = ""
 
     def text(self) -> str:
         said = "; ".join(clause.text() for clause in self.clauses)
@@ -198,6 +245,14 @@ class Verdict:
 
 
 NOT_READ: dict[str, Elsewhere] = {}
+BY_URGENCY = (Tone.WELL, Tone.UNKNOWN, Tone.WARNING, Tone.DANGER)
+LEAST_TO_COMPARE = 3
+COMMON_CAUSES = {
+    WORDS["unreachable"]: "All are unreachable at once: it is likely our network, proxy or DNS, and not they.",
+    WORDS["denied"]: "All deny us at once: it is likely our proxy, certificates or clock, and not they.",
+    WORDS["failed"]: "All fail by an error of ours: read the worker's log.",
+    "silent": "All are silent at once: see that a worker, the scheduler and Valkey live.",
+}
 
 
 def named(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
@@ -211,8 +266,18 @@ def _urgency(condition: Condition) -> tuple[int, float, str]:
     return list(State).index(condition.state), since, condition.exchange
 
 
-def judge(conditions: Sequence[Condition], *, absence: str = "", elsewhere: dict[str, Elsewhere] = NOT_READ) -> Verdict:
-    """The verdict on all sources. `absence` says why nothing can be collected at all."""
+def judge(
+    conditions: Sequence[Condition],
+    *,
+    absence: str = "",
+    elsewhere: dict[str, Elsewhere] = NOT_READ,
+    alarms: Sequence[Alarm] = (),
+) -> Verdict:
+    """The verdict on all sources, and on the machine. `absence` says why nothing can be collected at all."""
+    return _alarmed(_of_sources(conditions, absence, elsewhere), alarms)
+
+
+def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[str, Elsewhere]) -> Verdict:
     wanted = [each for each in conditions if each.state != State.OFF]
     on_purpose = len(conditions) - len(wanted)
     if absence:
@@ -227,7 +292,26 @@ def judge(conditions: Sequence[Condition], *, absence: str = "", elsewhere: dict
     )
     more = len(wanted) - counts[State.DELIVERS] - len(clauses)
     tone, claim = _claim(counts, len(wanted))
-    return Verdict(tone, claim, clauses, more, on_purpose)
+    return Verdict(tone, claim, clauses, more, on_purpose, hint=_common_cause(wanted))
+
+
+def _common_cause(wanted: Sequence[Condition]) -> str:
+    """Exchanges do not fail together: when all do in the same way, it is something that they share."""
+    reasons = {each.why for each in wanted if each.state in (State.DOWN, State.DEGRADED)}
+    is_all = all(each.state in (State.DOWN, State.DEGRADED) for each in wanted)
+    if len(wanted) < LEAST_TO_COMPARE or not is_all or len(reasons) > 1:
+        return ""
+    return COMMON_CAUSES.get(reasons.pop(), "All fail in the same way: look for what they share before looking at one.")
+
+
+def _alarmed(verdict: Verdict, alarms: Sequence[Alarm]) -> Verdict:
+    """A board may not be green while nobody would notice that it should not be."""
+    if not alarms:
+        return verdict
+    tone = max((verdict.tone, *(alarm.tone for alarm in alarms)), key=BY_URGENCY.index)
+    join = "but" if verdict.tone == Tone.WELL else "and"
+    worst_first = tuple(sorted(alarms, key=lambda alarm: -BY_URGENCY.index(alarm.tone)))
+    return replace(verdict, tone=tone, claim=f"{verdict.claim}, {join} marketmon itself needs help", alarms=worst_first)
 
 
 def _claim(counts: Counter[State], total: int) -> tuple[Tone, str]:

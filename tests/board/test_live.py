@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from board import activity, fragments, health, live, tiles
 from collectors import sweep, upkeep
 from collectors.models import Cursor, Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from collectors.streaming.ownership import PRESENCE
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
@@ -31,6 +32,9 @@ def well(world: Fill, now: datetime, forgetful: None) -> datetime:
     Pipeline.objects.update(gap_open=False)
     Transition.objects.all().delete()
     Run.objects.all().delete()
+    for name in ("beat", "pulse"):
+        Cursor.objects.create(name=name, reached_at=now)
+    valkey.client().zadd(PRESENCE, {"a stream process": now.timestamp() + 60})
     return now
 
 
@@ -249,8 +253,42 @@ def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None
     assert board.tiles[0].condition.state == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("dead", "words"),
+    [
+        ({"pulse": 31, "beat": 1}, "Nobody looks for silences"),
+        ({"pulse": 1, "beat": 61}, "No poll is sent"),
+        ({"pulse": 1, "beat": 1}, ""),
+    ],
+    ids=["pulse", "scheduler", "none"],
+)
+def test_a_process_that_is_dead_is_in_the_sentence_at_the_top(
+    well: datetime, dead: dict[str, float], words: str
+) -> None:
+    """Its exchanges may deliver for a while yet, and a green board is not read any further."""
+    for name, seconds in dead.items():
+        Cursor.objects.update_or_create(name=name, defaults={"reached_at": well - timedelta(seconds=seconds)})
+
+    board = tiles.read(well)
+
+    assert board.verdict.tone == ("danger" if words else "success")
+    html = fragments.render_anew(board)["verdict"].html
+    assert (words or "sources deliver") in html
+    assert ("What to do" in html) is bool(words)
+
+
+def test_a_failing_source_says_what_can_be_done(well: datetime) -> None:
+    fail("kraken", well)
+
+    html = fragments.render_anew(tiles.read(well))["tile:kraken"].html
+
+    assert "raise the interval" in html
+    assert 'href="/admin/exchanges/exchange/kraken/change/"' in html
+
+
 def test_only_a_sweep_shows_that_the_pulse_lives(well: datetime) -> None:
     """The upkeep of each minute runs on workers: it spoke for a dead pulse, and but half the time for a living one."""
+    Cursor.objects.filter(name="pulse").delete()
     upkeep.settle_gaps(well)
     assert health.ask_processes()[0].pulse_at is None
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from board.verdict import Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
+from board.verdict import Alarm, Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
 
 NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
 HEALTHY = Signs(
@@ -176,3 +176,72 @@ def test_what_was_stopped_on_purpose_is_counted_apart() -> None:
     found = judge([*good("a", "b"), Condition("c", State.OFF, "blacklisted by olga")])
 
     assert (found.text(), found.on_purpose) == ("All 2 sources deliver", 1)
+
+
+ALARM = Alarm("The scheduler is silent", "start one")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "alarms", "tone", "claim"),
+    [
+        (good("a", "b"), [], Tone.WELL, "All 2 sources deliver"),
+        (good("a", "b"), [ALARM], Tone.DANGER, "All 2 sources deliver, but marketmon itself needs help"),
+        (
+            good("a", "b"),
+            [replace(ALARM, tone=Tone.WARNING)],
+            Tone.WARNING,
+            "All 2 sources deliver, but marketmon itself needs help",
+        ),
+        (
+            [*good("a"), Condition("b", State.DOWN, "silent")],
+            [replace(ALARM, tone=Tone.WARNING)],
+            Tone.DANGER,
+            "1 of 2 sources down, and marketmon itself needs help",
+        ),
+    ],
+    ids=["nothing", "danger", "warning", "a source is worse"],
+)
+def test_a_board_is_not_green_while_marketmon_itself_is_not_well(
+    conditions: list[Condition], alarms: list[Alarm], tone: Tone, claim: str
+) -> None:
+    found = judge(conditions, alarms=alarms)
+
+    assert (found.tone, found.claim, found.alarms) == (tone, claim, tuple(alarms))
+
+
+def test_the_worst_alarm_is_read_first() -> None:
+    late = replace(ALARM, what="late", tone=Tone.WARNING)
+
+    assert [alarm.what for alarm in judge(good("a"), alarms=[late, ALARM]).alarms] == [ALARM.what, "late"]
+
+
+@pytest.mark.parametrize(
+    ("whys", "words"),
+    [
+        (["unreachable"] * 3, "our network"),
+        (["denying us access"] * 3, "certificates"),
+        (["rate-limited"] * 3, "what they share"),
+        (["unreachable", "unreachable", "silent"], ""),
+        (["unreachable"] * 2, ""),
+    ],
+    ids=["network", "denied", "something", "each its own", "two may be chance"],
+)
+def test_when_all_fail_in_the_same_way_it_is_likely_not_they(whys: list[str], words: str) -> None:
+    found = judge([Condition(f"e{place}", State.DOWN, why) for place, why in enumerate(whys)])
+
+    assert words in found.hint
+    assert bool(found.hint) is bool(words)
+
+
+def test_one_that_delivers_shows_that_the_cause_is_not_ours() -> None:
+    bad = [Condition(name, State.DOWN, "unreachable") for name in "abc"]
+
+    assert judge([*bad, *good("d")]).hint == ""
+
+
+@pytest.mark.parametrize("outcome", ["throttled", "held_back", "unreachable", "bad_reply", "denied", "failed"])
+def test_a_source_that_fails_says_what_can_be_done_and_where(outcome: str) -> None:
+    found = condition(replace(HEALTHY, error_count=3, status="error", outcome=outcome), NOW)
+
+    assert found.advice
+    assert found.look in ("settings", "cycles")

@@ -17,7 +17,7 @@ from collectors.lease import Permit
 from collectors.ledger import Priority
 from collectors.snapshot import WorkerFacts
 from exchanges.feeds import open_feed
-from exchanges.feeds.base import BadReply, Feed, FeedError, Poll, Throttled, Unreachable
+from exchanges.feeds.base import BadReply, Feed, FeedError, Poll, Superseded, Throttled, Unreachable
 from exchanges.feeds.gate import HeldBack
 from exchanges.feeds.streams import can_stream
 from exchanges.models import Transport
@@ -35,7 +35,7 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
     Harmless when run twice at a time or twice in a slot: without the lease nobody is called. Never raises for what
     an exchange does; an error of ours is recorded as `failed` and raised.
     """
-    permit = lease.take(exchange_id, lease_seconds=_longest_seconds())
+    permit = lease.take(exchange_id, lease_seconds=settings.POLL_DEADLINE_SECONDS)
     if permit is None:
         return SKIPPED
     if _is_for_streams_only(permit):
@@ -113,10 +113,7 @@ def policy() -> Policy:
 
 def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quality.Verdict]:
     feed = _feed(permit)
-    version = permit.markets_version
-    if _markets_are_due(permit, now):
-        lease.extend(permit, lease_seconds=settings.MARKETS_DEADLINE_SECONDS + settings.POLL_DEADLINE_SECONDS)
-        version = _load_markets(permit, feed, now=now, priority=Priority.LIVE)
+    version = _markets_version(permit, feed, now=now)
     pipelines = markets.pipelines_of(permit.exchange.id, version)
     fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
@@ -134,11 +131,26 @@ def _gate(permit: Permit, feed: Feed, priority: Priority) -> ledger.RequestGate:
     return ledger.open_gate(permit.exchange, feed.capabilities, priority=priority, generation=permit.generation)
 
 
-def _markets_are_due(permit: Permit, now: datetime) -> bool:
-    """The hourly task reloads them; a poll does so only at the very start, or when that task has long not come."""
+def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
+    """Of the list to poll by. The hourly task reloads it; a poll does so only at the very start, or when that task has
+    long not come. Then an old list will do where no new one is to be had: prices come by another road."""
     if permit.markets_loaded_at is None:
-        return True
-    return now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
+        return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
+    is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
+    if not is_old or not markets.may_try_again(permit.exchange.id):
+        return permit.markets_version
+    try:
+        return _load_in_poll(permit, feed, now=now, seconds=settings.POLL_DEADLINE_SECONDS)
+    except (Throttled, Superseded):
+        raise
+    except FeedError as error:
+        log.warning("markets_not_refreshed", exchange=permit.exchange.id, outcome=error.kind, error=str(error))
+        return permit.markets_version
+
+
+def _load_in_poll(permit: Permit, feed: Feed, *, now: datetime, seconds: float) -> int:
+    lease.extend(permit, lease_seconds=seconds + settings.POLL_DEADLINE_SECONDS)
+    return _load_markets(permit, feed, now=now, priority=Priority.LIVE, deadline_seconds=seconds)
 
 
 def _load_markets(
@@ -277,10 +289,6 @@ def _status_after(permit: Permit, error: FeedError, health: Health, now: datetim
         last_error=str(error),
     )
     return freshness.worker_status(facts, now)[0]
-
-
-def _longest_seconds() -> float:
-    return float(settings.POLL_DEADLINE_SECONDS)
 
 
 def _moment_after(now: datetime, started: float) -> datetime:

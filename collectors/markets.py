@@ -21,6 +21,7 @@ from exchanges.sources import source_label
 from marketmon.lib import valkey
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is a broken answer, not a mass delisting
+TRY_AGAIN_SECONDS = 300
 _known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
 
 
@@ -39,6 +40,14 @@ class ValkeyMarketCache:
             valkey.client().set(f"marketmon:markets:{key}", value, ex=ttl_seconds)
         except redis.RedisError:
             return
+
+
+def may_try_again(exchange_id: str) -> bool:
+    """For one poll in five minutes of all processes; without Valkey for none: a list that is old is no lost poll."""
+    try:
+        return bool(valkey.client().set(f"marketmon:markets-tried:{exchange_id}", 1, nx=True, ex=TRY_AGAIN_SECONDS))
+    except redis.RedisError:
+        return False
 
 
 def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:

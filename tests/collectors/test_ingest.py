@@ -94,6 +94,51 @@ def test_an_answer_without_data_stores_nothing_and_is_named(collect, sandbox, ki
     assert worker.stored_at < worker.heartbeat_at
 
 
+@pytest.mark.parametrize(
+    ("details", "outcome"),
+    [
+        ({"params": {"code": 500}}, "stored"),
+        ({"params": {"code": 403}}, "stored"),
+        ({"params": {"code": 429, "retry_after": 7}}, "throttled"),
+    ],
+    ids=["500", "403", "a wish to wait"],
+)
+def test_polls_go_on_by_an_old_market_list_where_no_new_one_is_to_be_had(collect, sandbox, details, outcome):
+    collect("kraken")
+    Worker.objects.update(markets_loaded_at=clock.now() - timedelta(days=1))
+    sandbox.fault("kraken", "status", path="AssetPairs", **details)
+    began = time.time()
+
+    assert collect("kraken") == outcome
+
+    assert asked_for_markets(sandbox, since=began) == 1
+
+
+def test_a_market_list_that_is_not_to_be_had_is_not_asked_for_by_every_poll(collect, sandbox):
+    collect("kraken")
+    Worker.objects.update(markets_loaded_at=clock.now() - timedelta(days=1))
+    sandbox.fault("kraken", "status", path="AssetPairs", params={"code": 500})
+    began = time.time()
+
+    outcomes = [collect("kraken") for _ in range(3)]
+
+    assert outcomes == ["stored", "stored", "stored"]
+    assert asked_for_markets(sandbox, since=began) == 1
+
+
+def asked_for_markets(sandbox, *, since: float) -> int:
+    return sum(request["path"].endswith("AssetPairs") for request in sandbox.requests_of("kraken", since=since))
+
+
+def test_an_old_market_list_is_loaded_anew_by_a_poll_that_can(collect):
+    collect("kraken")
+    Worker.objects.update(markets_loaded_at=clock.now() - timedelta(days=1))
+
+    assert collect("kraken") == "stored"
+
+    assert clock.now() - Worker.objects.get().markets_loaded_at < timedelta(minutes=1)
+
+
 def test_three_failures_turn_the_worker_to_error_and_pause_it(collect, sandbox):
     collect("kraken")
     sandbox.fault("kraken", "status", params={"code": 503})

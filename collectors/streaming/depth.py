@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
@@ -16,6 +16,7 @@ from collectors.depth import streamed
 from collectors.depth.streamed import Plan, Saved, Tally
 from collectors.streaming.dialling import Superseded as StoodStill
 from collectors.streaming.ownership import Wish
+from collectors.streaming.threads import Do
 from exchanges.depth_settings import BOOKS, TRADES, parse
 from exchanges.feeds.base import OrderBook, Superseded
 from exchanges.feeds.streams import DepthStream, QuoteStream, Taken, depth_of
@@ -29,12 +30,6 @@ PLAN_SECONDS = 30.0  # which markets are the largest changes slowly
 LONGEST_FLUSH_SECONDS = 1.0
 NEVER = (-math.inf, -math.inf)
 MOST_UNSAVED = 20_000  # trades of one market, while the database is away
-
-
-class Do(Protocol):
-    """Runs what blocks in a thread."""
-
-    def __call__(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
 class Depth:

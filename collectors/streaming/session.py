@@ -6,8 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,8 +14,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from collectors import ingest, lease
-from collectors.breaker import Health
+from collectors import ingest
 from collectors.lease import Permit
 from collectors.ledger import RequestGate
 from collectors.streaming import dialling, rules, writer
@@ -26,6 +24,7 @@ from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Sup
 from collectors.streaming.ownership import Wish
 from collectors.streaming.renewal import Renewal
 from collectors.streaming.shadow import Shadow
+from collectors.streaming.tenure import Tenure
 from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
 from exchanges.feeds.base import FeedError, Quote, Throttled
@@ -36,7 +35,6 @@ from marketmon.lib import clock
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 CLEAN_UP_SECONDS = 5.0
 LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
@@ -57,13 +55,10 @@ class Session:
         self._pending: set[asyncio.Future[Any]] = set()
         self._budget = rules.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
         self._pause_seconds = 0.0
-        self._permit: Permit | None = None
         self._markets: writer.Markets | None = None
         self._heard = rules.Heard.since(time.monotonic(), [])
-        self._buffer: dict[str, Quote] = {}
         self._overtaken_before = 0
         self._rejected_before = 0  # frames that could not be read, when last one could
-        self._sound_at = time.monotonic()  # when something was stored, or the database was away
         self._latest: dict[str, Quote] = {}
         self._is_silent = asyncio.Event()
         self._is_silent.set()
@@ -71,6 +66,7 @@ class Session:
         self._is_distrusted = False
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
+        self._tenure = Tenure(wish.exchange_id, self._do)
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
@@ -144,28 +140,18 @@ class Session:
         self._latest.clear()
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
-        self._sound_at = time.monotonic()
+        self._tenure.sound_at = time.monotonic()
         depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
         try:
             reason = "delivers again" if self._last_error else ""
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
-            await self._hand_over(dialling.for_the_record(error))
+            await self._tenure.hand_over(error)
             await self._timeline.note(self.wish, is_delivering=False, reason=dialling.in_words(error))
             raise
         finally:
             depth.cancel()
-
-    async def _hand_over(self, error: FeedError) -> None:
-        """To polls, with the record why. While the database is away the lease runs out by itself."""
-        permit, self._permit = self._permit, None
-        if permit is None:
-            return
-        try:
-            await self._do(partial(writer.end, permit, error, silent_seconds=time.monotonic() - self._sound_at))
-        except (DatabaseError, InterfaceError) as away:
-            log.warning("end_not_recorded", exchange=self.wish.exchange_id, error=str(away).strip())
 
     @property
     def _dialled(self) -> QuoteStream:
@@ -176,18 +162,17 @@ class Session:
         return self.wish, self._dialled
 
     async def _take(self) -> None:
-        """The right to store; a poll under way is waited for. What came before is not stored."""
-        give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS + settings.POLL_DEADLINE_SECONDS
-        while self._permit is None:
-            self._permit = await self._do(writer.take, self.wish.exchange_id)
-            self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._dialled, self._heard)}
-            if self._permit is None:
-                self._check_stream(time.monotonic())
-                if time.monotonic() > give_up_at:
-                    raise Fault("polls never gave the exchange free")
-                await asyncio.sleep(TICK_SECONDS)
-        self._buffer.clear()
+        await self._tenure.take(self._look_while_waiting)
+        self._set_aside()
         self._count_anew()
+
+    def _look_while_waiting(self) -> None:
+        self._set_aside()
+        self._check_stream(time.monotonic())
+
+    def _set_aside(self) -> None:
+        """To be compared with polls, but not stored."""
+        self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._dialled, self._heard)}
 
     def _count_anew(self) -> None:
         self._overtaken_before = self._dialled.overtaken_count
@@ -205,24 +190,22 @@ class Session:
             batch.overtaken += self._take_in(now)
             self._check_stream(now)
             await self._renew_when_old(now)
-            if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or len(self._buffer) >= settings.STREAM_FLUSH_ROWS:
+            waiting = len(self._tenure.quotes)
+            if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or waiting >= settings.STREAM_FLUSH_ROWS:
                 flushed_at = now
                 await self._timeline.tell(self.wish)
                 await self._follow_markets()
-                if await self._flush(batch):
-                    self._sound_at = time.monotonic()
-                if now - self._sound_at > settings.STREAM_SILENCE_SECONDS:
-                    raise Unfit(f"no ticker fit to store for {now - self._sound_at:.1f} s{batch.why_not}")
+                await self._flush(batch, now)
             self._look_aside(shadow, now)
 
     def _take_in(self, now: float) -> int:
         """At most one quote of each market is held, the newest; the number of those that it replaced."""
-        quotes = self._dialled.drain()
+        quotes, held = self._dialled.drain(), self._tenure.quotes
         overtaken = self._dialled.overtaken_count - self._overtaken_before
         self._overtaken_before += overtaken
         for quote in quotes:
-            overtaken += quote.symbol in self._buffer
-            self._buffer[quote.symbol] = self._latest[quote.symbol] = quote
+            overtaken += quote.symbol in held
+            held[quote.symbol] = self._latest[quote.symbol] = quote
         if quotes:
             self._rejected_before = self._dialled.rejected_frames
         self._heard.note([quote.symbol for quote in quotes], now)
@@ -238,34 +221,17 @@ class Session:
 
     def _check_stalls(self, stalls: int) -> None:
         if self._watch.stood_still_since(stalls) or not self._is_ours():
-            self._buffer.clear()
+            self._tenure.quotes.clear()
             raise Superseded(STOOD_STILL)
 
-    async def _flush(self, batch: writer.Batch) -> int:
-        """Stores the buffer. A database that is away costs time; what is newest meanwhile is stored when it is back."""
-        assert self._permit is not None
+    async def _flush(self, batch: writer.Batch, now: float) -> None:
         assert self._markets is not None
-        quotes, self._buffer = list(self._buffer.values()), {}
-        try:
-            written = await self._do(writer.write, self._permit, quotes, self._markets.pipelines, batch)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("batch_not_stored", exchange=self.wish.exchange_id, error=str(error).strip())
-            self._buffer = {quote.symbol: quote for quote in quotes} | self._buffer
-            return len(quotes)  # the stream did its part
-        if written is None:
-            self._permit = None
-            raise Superseded("another collector, or an operator, has the exchange now")
-        self._permit, stored, is_asked_for = written
-        if is_asked_for:
-            await self._step_aside()
-        return stored
-
-    async def _step_aside(self) -> None:
-        """Somebody waits to call the exchange: a reload of its markets, say."""
-        permit, self._permit = self._permit, None
-        await self._do(lease.release, permit)
-        await asyncio.sleep(STEP_ASIDE_SECONDS)
-        await self._take()
+        if await self._tenure.flush(self._markets.pipelines, batch):
+            await self._tenure.step_aside()
+            await self._take()
+        barren = now - self._tenure.sound_at
+        if barren > settings.STREAM_SILENCE_SECONDS:
+            raise Unfit(f"no ticker fit to store for {barren:.1f} s{batch.why_not}")
 
     async def _follow_markets(self) -> None:
         """Markets that came are subscribed to, those that went are no longer listened to; the rest goes on."""
@@ -297,19 +263,18 @@ class Session:
         try:
             poll = shadow.answer(self.wish)
         except Throttled as error:
-            self._remember_pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
+            self._tenure.pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
             poll = None
         if poll is not None:
             if rules.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
                 shadows.judge(self._latest, poll)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
-                    self._buffer.setdefault(quote.symbol, quote)
+                    self._tenure.quotes.setdefault(quote.symbol, quote)
         if shadow.is_due(now, self.wish, has_quiet=self._has_quiet) and not self._must_not_ask():
-            assert self._permit is not None
             pipelines = self._markets.pipelines
             unmeasured = shadows.unmeasured(self._latest, pipelines)
-            shadow.ask(now, self.wish, list(pipelines), self._permit.generation, unmeasured)
+            shadow.ask(now, self.wish, list(pipelines), self._tenure.held.generation, unmeasured)
 
     def _has_quiet(self) -> bool:
         assert self._markets is not None
@@ -317,7 +282,7 @@ class Session:
         return any(shadows.is_quiet(self._latest.get(symbol), at, interval) for symbol in self._markets.pipelines)
 
     def _must_not_ask(self) -> bool:
-        moments = [self.wish.retry_at, self._permit.health.retry_at if self._permit else None]
+        moments = self.wish.retry_at, self._tenure.retry_at
         return self.wish.transport != Transport.AUTO or any(moment and moment > clock.now() for moment in moments)
 
     async def _renew_when_old(self, now: float) -> None:
@@ -335,11 +300,6 @@ class Session:
             closing.add_done_callback(self._pending.discard)
             self._renewal = Renewal(now)
             log.info("stream_renewed", exchange=self.wish.exchange_id)
-
-    def _remember_pause(self, seconds: float) -> None:
-        if self._permit is not None:
-            retry_at = clock.now() + timedelta(seconds=seconds)
-            self._permit = replace(self._permit, health=Health(0, 0, retry_at))
 
     # --- falling back -------------------------------------------------------------------------------------------------
 
@@ -372,12 +332,7 @@ class Session:
         if self._pending:
             await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
         await self._close_stream()
-        if self._permit is not None:
-            permit, self._permit = self._permit, None
-            try:
-                await self._threads.start(lease.release, permit)
-            except (DatabaseError, InterfaceError) as error:
-                log.warning("lease_not_released", exchange=self.wish.exchange_id, error=str(error).strip())
+        await self._tenure.give_back()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._follow(self._threads.start(work, *arguments))
@@ -396,5 +351,5 @@ class Session:
         if job.cancelled() or job.exception() is not None:
             return
         result = job.result()
-        if isinstance(result, Permit) and self._permit is None:
-            self._permit = result
+        if isinstance(result, Permit) and self._tenure.permit is None:
+            self._tenure.permit = result

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.db import close_old_connections
 
@@ -15,6 +15,12 @@ T = TypeVar("T")
 DATABASE_THREADS = 4  # a connection each
 POLL_THREADS = 4
 WATCH_SECONDS = 0.25
+
+
+class Do(Protocol):
+    """Runs what blocks in a thread."""
+
+    def __call__(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
 class Threads:

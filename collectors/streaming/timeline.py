@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
-
 import structlog
 from django.db import DatabaseError, InterfaceError
 
 from collectors.streaming import writer
 from collectors.streaming.ownership import Wish
+from collectors.streaming.threads import Do
 from marketmon.lib import clock
 
 log = structlog.get_logger(__name__)
-
-
-class Do(Protocol):
-    """Runs what blocks in a thread."""
-
-    def __call__(self, work: Callable[..., None], *arguments: Any) -> Awaitable[None]: ...
 
 
 class Timeline:

@@ -196,23 +196,16 @@ def poll(wish: Wish) -> str:
     return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
 
 
-def end(permit: Permit, error: FeedError, *, silent_seconds: float) -> None:
+def end(permit: Permit, error: FeedError, silent_since: datetime) -> None:
     """Gives the right to store back, and writes down since when nothing was stored."""
-    now = clock.now()
-    ingest.record_failure(
-        permit,
-        error,
-        started_at=now - timedelta(seconds=silent_seconds),
-        finished_at=now,
-        correlation_id=gaps.LISTENED,
-    )
+    ingest.record_failure(permit, error, started_at=silent_since, finished_at=clock.now(), correlation_id=gaps.LISTENED)
 
 
 def note_failure(exchange_id: str, error: FeedError) -> None:
     """For an exchange that may only be listened to: that it still cannot be."""
     permit = take(exchange_id)
     if permit is not None:
-        end(permit, error, silent_seconds=0.0)
+        end(permit, error, clock.now())
 
 
 def switch(wish: Wish, holder: str, turn: Turn) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import requests
+from django.db import connection
 
 from collectors import backfill, ingest
 from collectors.models import Gap, Tick, Worker
 from exchanges import management
 from exchanges.models import Exchange
 from marketmon.lib import clock, valkey
-from tests.streaming.conftest import INTERVAL_SECONDS, Site, sweeping
+from tests.streaming.conftest import INTERVAL_SECONDS, SILENCE_SECONDS, Site, sweeping
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -74,10 +76,36 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
     site.wait_until(newcomer.exists, seconds=4, what="rows of the new market")
     # The first of them may be of the poll beside the stream, which asks for new markets in the same moment.
     site.wait_until(lambda: len(site.subscriptions("kraken")) > 1, seconds=2, what="a second subscription")
+    assert site.switches("kraken") == [("stream", "")]
     assert len(site.connections("kraken")) == 1
     second = site.subscriptions("kraken")[1]
     assert "NEWCOIN/USD" in second
     assert "BTC/USD" not in second
+
+
+def test_a_stream_that_falls_silent_while_it_steps_aside_is_blamed_for_the_silence(site: Site):
+    site.add("kraken", intervals={"kraken": 0.5})
+    site.wait_for_streams("kraken")
+    began = time.time()
+    site.sandbox.fault("kraken", "delay", path="AssetPairs", params={"seconds": 2 * SILENCE_SECONDS})
+    with ThreadPoolExecutor(1) as pool:
+        reloading = pool.submit(refresh_markets, "kraken")
+        site.wait_until(lambda: has_asked(site, "kraken", "AssetPairs", since=began), seconds=3, what="the reload")
+        site.sandbox.fault("kraken", "ws_silence", path="ws.kraken")
+        assert reloading.result() == "stored"
+    reloaded_at = time.time()
+    site.wait_until(lambda: site.rows("kraken", since=reloaded_at) > 0, seconds=5, what="rows of polls")
+
+    with sweeping():
+        gaps = site.judged_gaps("kraken", since=began - 1, until=reloaded_at)
+    assert {gap.cause for gap in gaps} == {"exchange outage"}, {gap.evidence for gap in gaps}
+
+
+def refresh_markets(exchange_id: str) -> str:
+    try:
+        return ingest.refresh_markets(exchange_id, now=clock.now())
+    finally:
+        connection.close()  # this thread's own
 
 
 def test_a_stream_comes_back_without_the_market_list_that_valkey_has_lost(site: Site):
@@ -100,7 +128,12 @@ def test_a_stream_comes_back_without_the_market_list_that_valkey_has_lost(site: 
 
 
 def has_polled(site: Site, exchange_id: str) -> bool:
-    return any(one["method"] == "GET" and "ticker" in one["path"] for one in site.sandbox.requests_of(exchange_id))
+    return has_asked(site, exchange_id, "ticker")
+
+
+def has_asked(site: Site, exchange_id: str, what: str, *, since: float = 0.0) -> bool:
+    asked = site.sandbox.requests_of(exchange_id, since=since)
+    return any(one["method"] == "GET" and what in one["path"] for one in asked)
 
 
 def test_a_venue_that_asked_polls_to_wait_is_not_polled_beside_the_stream(site: Site):

@@ -51,7 +51,7 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
     worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange", "exchange__stream").first()
     if worker is None:
         return {"status": "stopped", "tone": "warning", "reason": "it has no worker yet"}
-    view = freshness.view(status.facts(worker, now), now)
+    view = freshness.view(status.facts(worker), now)
     used = transports.in_use(worker.exchange, now)
     return {
         "status": view.status,

@@ -302,7 +302,7 @@ def _urgency(tile: Tile) -> tuple[int, str]:
 
 def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
     exchange = worker.exchange
-    view = freshness.view(status.facts(worker, facts.now), facts.now)
+    view = freshness.view(status.facts(worker), facts.now)
     entry = facts.entries.get(exchange.id)
     return Signs(
         exchange=exchange.id,

@@ -29,7 +29,7 @@ from access.refusals import Dialect, Refused
 from collectors import bodies, documents_schema, listing, pipelines_status, rates, sources_list
 from collectors.bodies import Body
 from collectors.dialects import pipelines
-from collectors.status import CollectorAbsent
+from collectors.status import CollectorAbsent, require_collection
 from marketmon.lib import clock
 from marketmon.lib.encoding import accepts_gzip
 
@@ -215,7 +215,7 @@ class LiveRates(Document):
         return WantedRates(_markets_of(texts), int(max_age))
 
     def answer(self, call: Call, wanted: WantedRates) -> Answer:
-        pipelines_status.require_collection()
+        require_collection()
         asked = dict(list(wanted.markets_of_pairs.items())[: call.caller.max_rows])
         found = rates.read(asked, call.now)
         if not any(rate.sources for rate in found):
@@ -382,7 +382,7 @@ class Sources(Document):
     terms = Terms(Endpoint.SOURCES, credits=CREDITS)
 
     def answer(self, call: Call, wanted: Any) -> Answer:
-        pipelines_status.require_collection()
+        require_collection()
         return _packed(orjson.dumps({"data": sources_list.read()}), call)
 
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from collectors import listing, status
 from collectors.listing import Groups
 from collectors.snapshot import PairRows, PipelineRows, RowNames, WorkerView
-from collectors.status import CollectorAbsent
 
 # A poll stores all its rows in one second, so 50,000 rows are few groups; their numbers come packed.
 STORED = """
@@ -63,40 +61,31 @@ class Stored:
 def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
     """Everything, for both documents. Four queries. Raises CollectorAbsent."""
     workers = status.read(now).workers
-    try:
+    with status.reading():
         known, stored = listing.current(), load()
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
     return _pipelines(known.pipelines, stored, now), _pairs(known, stored, workers, now)
 
 
 def read_pipelines(now: datetime) -> PipelineRows:
     """All rows of document 4. Two queries. Raises CollectorAbsent."""
-    require_collection()
-    try:
-        return _pipelines(listing.current().pipelines, load(), now)
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
+    status.require_collection()
+    with status.reading():
+        known, stored = listing.current(), load()
+    return _pipelines(known.pipelines, stored, now)
 
 
 def read_source(source: str, now: datetime) -> PipelineRows:
     """The rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
-    require_collection()
-    try:
+    status.require_collection()
+    with status.reading():
         stored, fingerprint = _load_source(source)
-        return _pipelines(listing.of_source(source, fingerprint), stored, now)
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
+        known = listing.of_source(source, fingerprint)
+    return _pipelines(known, stored, now)
 
 
 def read_pairs(now: datetime) -> PairRows:
     """All rows of document 3. Three queries. Raises CollectorAbsent."""
     return read_all(now)[1]
-
-
-def require_collection() -> None:
-    if not settings.COLLECTION_ENABLED:
-        raise CollectorAbsent("collection is switched off (COLLECTION_ENABLED)")
 
 
 def load() -> Stored:
@@ -176,7 +165,7 @@ def read_page(
     limit: int,
 ) -> Page:
     """At most `limit` rows of these sources and symbols after a row. One query. Raises CollectorAbsent."""
-    require_collection()
+    status.require_collection()
     given = {"sources": sources, "symbols": symbols, "after": after}
     filters = " ".join(FILTERS[name] for name, value in given.items() if value is not None)
     source, symbol = after or ("", "")
@@ -186,12 +175,9 @@ def read_page(
         "source": source,
         "symbol": symbol,
     }
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(PAGE.format(filters=filters), {**parameters, "limit": limit + 1})
-            found = cursor.fetchall()
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
+    with status.reading(), connection.cursor() as cursor:
+        cursor.execute(PAGE.format(filters=filters), {**parameters, "limit": limit + 1})
+        found = cursor.fetchall()
     return Page(_of(found[:limit], now), has_more=len(found) > limit)
 
 

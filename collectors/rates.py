@@ -9,13 +9,12 @@ from statistics import median
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
 
+from collectors import status
 from collectors.dialects.pairs import UNAVAILABLE_AFTER_SECONDS
 from collectors.dialects.rows import age_seconds, whole_second
 from collectors.models import Pipeline
 from collectors.snapshot import SourcePrice
-from collectors.status import CollectorAbsent
 from marketmon.lib.clock import seconds_z
 
 FEWEST_TO_JUDGE = 3  # of two that differ nobody can tell which one is wrong
@@ -85,10 +84,8 @@ def _entry(rate: Rate, now: datetime, max_age_seconds: int) -> dict[str, Any]:
 def read(markets_of_pairs: Mapping[str, Sequence[int]], now: datetime) -> list[Rate]:
     """The pairs' rates, in their order. One query. Raises CollectorAbsent."""
     wanted = [market for markets in markets_of_pairs.values() for market in markets]
-    try:
+    with status.reading():
         prices = _prices(wanted)
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
     share = settings.RATE_OUTLIER_SHARE
     return [
         rate_of(pair, _one_per_exchange(markets, prices), now, outlier_share=share)

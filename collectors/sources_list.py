@@ -6,14 +6,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db import DatabaseError
-
 from access import meter
 from access.authentication import Caller
 from access.gate import Visit
 from access.models import Endpoint
-from collectors import listing
-from collectors.status import CollectorAbsent
+from collectors import listing, status
 from exchanges.models import Exchange, Market
 
 KIND_WORDS = {"spot": "Spot", "futures": "Futures", "options": "Options"}
@@ -21,15 +18,13 @@ KIND_WORDS = {"spot": "Spot", "futures": "Futures", "options": "Options"}
 
 def read() -> list[dict[str, Any]]:
     """Sources with collected markets, sorted. Three queries. Raises CollectorAbsent."""
-    try:
+    with status.reading():
         known = listing.current()
         exchanges = Exchange.objects.in_bulk()
-        labels = Market.objects.collected().order_by().values_list("source", "exchange_id").distinct()
-        venues: dict[str, list[Exchange]] = {}
-        for source, exchange_id in sorted(labels):
-            venues.setdefault(source, []).append(exchanges[exchange_id])
-    except DatabaseError as error:
-        raise CollectorAbsent("the collector's state cannot be read") from error
+        labels = list(Market.objects.collected().order_by().values_list("source", "exchange_id").distinct())
+    venues: dict[str, list[Exchange]] = {}
+    for source, exchange_id in sorted(labels):
+        venues.setdefault(source, []).append(exchanges[exchange_id])
     return [
         {
             "source": source,

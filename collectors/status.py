@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.conf import settings
@@ -16,21 +18,30 @@ class CollectorAbsent(Exception):
     """Collection is switched off, or its state cannot be read: there is no honest answer but 503."""
 
 
-def read(now: datetime) -> Snapshot:
-    """All workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
-    if not settings.COLLECTION_ENABLED:
-        raise CollectorAbsent("collection is switched off (COLLECTION_ENABLED)")
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around every reading of state: what the database cannot say is CollectorAbsent."""
     try:
-        workers = (
-            Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("exchange_id")
-        )
-        views = tuple(freshness.view(facts(worker, now), now) for worker in workers)
+        yield
     except (DatabaseError, InterfaceError) as error:
         raise CollectorAbsent("the collector's state cannot be read") from error
-    return Snapshot(taken_at=now, workers=views)
 
 
-def facts(worker: Worker, now: datetime) -> WorkerFacts:
+def require_collection() -> None:
+    if not settings.COLLECTION_ENABLED:
+        raise CollectorAbsent("collection is switched off (COLLECTION_ENABLED)")
+
+
+def read(now: datetime) -> Snapshot:
+    """All workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
+    require_collection()
+    here = Worker.objects.filter(exchange__removed_at__isnull=True)
+    with reading():
+        workers = list(here.select_related("exchange").order_by("exchange_id"))
+    return Snapshot(taken_at=now, workers=tuple(freshness.view(facts(worker), now) for worker in workers))
+
+
+def facts(worker: Worker) -> WorkerFacts:
     """The rules' view of a worker row."""
     exchange = worker.exchange
     return WorkerFacts(

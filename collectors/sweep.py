@@ -327,7 +327,7 @@ def turn_workers(now: datetime) -> int:
     """Records status changes that no cycle records: silence, an operator's verb, waiting to start."""
     turned = 0
     for worker in Worker.objects.select_related("exchange"):
-        status, reason = freshness.worker_status(facts(worker, now), now)
+        status, reason = freshness.worker_status(facts(worker), now)
         if status != worker.status:
             turned += _turn(worker, status, reason, now)
     return turned

@@ -89,7 +89,7 @@ class State(Collector):
     def from_database(self) -> list[Metric]:
         rows = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("pk")
         workers = list(rows)
-        facts = [status.facts(worker, self.now) for worker in workers]
+        facts = [status.facts(worker) for worker in workers]
         views = [freshness.view(each, self.now) for each in facts]
         return [
             *worker_families(views, self.now),

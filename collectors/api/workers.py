@@ -21,7 +21,7 @@ from marketmon.lib import clock
 
 def view_of(worker: Worker, now: datetime) -> WorkerView:
     """The worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
-    return freshness.view(status.facts(worker, now), now)
+    return freshness.view(status.facts(worker), now)
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):

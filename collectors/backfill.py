@@ -198,7 +198,7 @@ def due(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> QuerySe
         pipeline__market__excluded=False,
         state__in=TO_FILL,
         started_at__lt=now - SETTLE,
-    ).exclude(next_try_at__gt=now).exclude(ended_at__gt=now - SETTLE)  # fmt: skip
+    ).exclude(next_try_at__gt=now).exclude(ended_at__gt=now - SETTLE).exclude(ended_at__lt=kept_since(now))  # fmt: skip
     if wanted.market:
         found = found.filter(pipeline__market__symbol=wanted.market)
     if wanted.since:

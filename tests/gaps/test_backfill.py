@@ -339,6 +339,17 @@ def test_what_is_older_than_what_is_kept_expires(collected):
     assert new.state == "filled"
 
 
+def test_what_is_too_old_to_be_kept_is_not_said_to_be_missing_at_the_exchange(collected, sandbox):
+    """The plan comes every half minute; a turn may come before it."""
+    old, began = make_gap(ago_minutes=60 * 24 * 5), time.time()
+
+    assert fill() == 0
+
+    old.refresh_from_db()
+    assert old.state == "open"
+    assert sandbox.requests_of("binance", since=began) == []
+
+
 def test_the_command_lists_and_fills(collected):
     make_gap()
     listed, done = StringIO(), StringIO()
@@ -349,5 +360,5 @@ def test_the_command_lists_and_fills(collected):
 
     assert "binance: 1 gaps to fill" in listed.getvalue()
     assert "1 request" in listed.getvalue()
-    assert "0 gaps still open" in done.getvalue()
+    assert "0 gaps left to fill" in done.getvalue()
     assert Tick.objects.filter(origin=1).count() >= 11

@@ -72,11 +72,8 @@ class Command(BaseCommand):
                 )
                 break
             connection.close_if_unusable_or_obsolete()
-        self._say_states(exchange, wanted, stored)
-
-    def _say_states(self, exchange: Exchange, wanted: backfill.Wanted, stored: int) -> None:
-        mine = Gap.objects.filter(pipeline__market__exchange=exchange, state__in=TO_FILL)
-        self.stdout.write(f"{exchange.id}: done, {stored} rows stored, {mine.count()} gaps still open")
+        left = Gap.objects.filter(pipeline__market__exchange=exchange, state__in=TO_FILL).count()
+        self.stdout.write(f"{exchange.id}: {stored} rows stored, {left} gaps left to fill")
 
 
 def _exchanges(exchange_id: str | None) -> list[Exchange]:

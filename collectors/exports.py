@@ -89,7 +89,11 @@ def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
         raise TooMany(f"{MOST_AT_ONCE} exports are running here")
     chosen = " ".join(FILTERS[name] for name in kind.filters if values.get(name) is not None)
     carrier = _Carrier(kind.select.format(filters=chosen), values)
-    threading.Thread(target=carrier.run, name="export", daemon=True).start()
+    try:
+        threading.Thread(target=carrier.run, name="export", daemon=True).start()
+    except RuntimeError:  # no thread is left, and so nobody who would make room for the next export
+        _running.release()
+        raise
     try:
         first = carrier.take()
     except BaseException:
@@ -136,8 +140,10 @@ class _Carrier:
             self._buffer.clear()
             self._put_quietly(error)
         finally:
-            connection.close()
-            _running.release()
+            try:
+                connection.close()
+            finally:
+                _running.release()
 
     def write(self, data: bytes) -> int:
         """What psycopg calls for every row."""

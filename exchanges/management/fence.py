@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from kombu.exceptions import KombuError
 
-from collectors import lease, schedule, sweep
+from collectors import lease, schedule, sweep, tasks
 from collectors.models import Worker
 from exchanges import catalogue
 from exchanges.models import AuditEntry, Exchange
@@ -154,10 +154,8 @@ def _announce(exchange_id: str, generation: int) -> None:
 
 
 def _send_poll(exchange_id: str) -> None:
-    from collectors.tasks import collect_exchange
-
     try:
         seconds = settings.POLL_INTERVAL_SECONDS
-        collect_exchange.apply_async(kwargs={"exchange_id": exchange_id}, expires=seconds, ignore_result=True)
+        tasks.collect_exchange.apply_async(kwargs={"exchange_id": exchange_id}, expires=seconds, ignore_result=True)
     except (KombuError, CeleryError, redis.RedisError, OSError) as error:
         log.warning("poll_not_sent", exchange=exchange_id, error=str(error))

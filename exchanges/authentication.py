@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -46,10 +46,15 @@ class AdminKeyHolder(AnonymousUser):
 
 
 class AdminKeyRefused(exceptions.APIException):
-    """The documented 401."""
+    """The documented 401, whichever route asks for the key."""
 
     status_code = 401
     default_detail = "Valid admin API key required for this endpoint"
+    body: ClassVar[Mapping[str, str]] = {
+        "error": "Unauthorized",
+        "message": default_detail,
+        "code": "ADMIN_AUTH_FAILED",
+    }
 
 
 class AdminDisabled(exceptions.APIException):

@@ -34,7 +34,8 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
         return None
     message, details = _words(response.data)
     more = {"details": details} if details else {}
-    response.data = problem_body(response.status_code, message, now=clock.now(), **more)
+    documented = getattr(error, "body", None)  # a refusal that a document prescribes word for word
+    response.data = documented or problem_body(response.status_code, message, now=clock.now(), **more)
     response.headers["Cache-Control"] = "no-store"
     return response
 

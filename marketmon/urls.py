@@ -32,9 +32,10 @@ def route(place: str, view: Callable[..., HttpResponseBase], name: str) -> URLPa
 
 def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> list[URLPattern]:
     """The list and the rows of a read-only view set."""
+    as_view: Callable[..., Callable[..., HttpResponseBase]] = views.as_view  # type: ignore[attr-defined]
     return [
-        route(f"api/v1/{place}", views.as_view({"get": "list"}, name=place.capitalize()), f"{name}-list"),  # type: ignore[attr-defined]
-        route(f"api/v1/{place}/(?P<pk>{key})", views.as_view({"get": "retrieve"}), f"{name}-detail"),  # type: ignore[attr-defined]
+        route(f"api/v1/{place}", as_view({"get": "list"}, name=place.capitalize()), f"{name}-list"),
+        route(f"api/v1/{place}/(?P<pk>{key})", as_view({"get": "retrieve"}, name=name.capitalize()), f"{name}-detail"),
     ]
 
 
@@ -78,14 +79,18 @@ urlpatterns = [
     *listing("pipelines", pipelines.PipelineViews, "pipeline"),
     route(
         "api/v1/pipelines/(?P<pk>[0-9]{1,18})/history",
-        pipelines.PipelineViews.as_view({"get": "history"}),
+        pipelines.PipelineViews.as_view({"get": "history"}, name="History of a pipeline"),
         "pipeline-history",
     ),
     *listing("runs", runs.RunViews, "run"),
     *listing("gaps", gaps.GapViews, "gap"),
-    route("api/v1/gaps/export", exports.ExportViews.as_view({"get": "gaps"}), "gaps-export"),
-    route("api/v1/ticks/export", exports.ExportViews.as_view({"get": "ticks"}), "ticks-export"),
-    route("api/v1/rollups/export", exports.ExportViews.as_view({"get": "rollups"}), "rollups-export"),
+    route("api/v1/gaps/export", exports.ExportViews.as_view({"get": "gaps"}, name="Gaps as CSV"), "gaps-export"),
+    route("api/v1/ticks/export", exports.ExportViews.as_view({"get": "ticks"}, name="Quotes as CSV"), "ticks-export"),
+    route(
+        "api/v1/rollups/export",
+        exports.ExportViews.as_view({"get": "rollups"}, name="Minutes as CSV"),
+        "rollups-export",
+    ),
     *listing("transitions", transitions.TransitionViews, "transition"),
     route("api/v1/orderbooks", depth.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"),
     route("api/v1/trades", depth.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),

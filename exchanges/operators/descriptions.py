@@ -9,13 +9,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
+from exchanges.authentication import AdminKeyRefused
+
 EXAMPLE_TIME = "2026-03-03T10:30:47Z"
 CONNECTIVITY_EXAMPLE = {"health": "ok", "capabilities": "ok", "rate_limit": "ok", "worker": "started"}
-UNAUTHORIZED = {
-    "error": "Unauthorized",
-    "message": "Valid admin API key required for this endpoint",
-    "code": "ADMIN_AUTH_FAILED",
-}
 DISABLED = {
     "error": "Service Unavailable",
     "message": "Admin endpoints are disabled (ADMIN_API_KEY not set)",
@@ -29,21 +26,26 @@ class ProblemSerializer(serializers.Serializer[Any]):
     error = serializers.CharField()
     message = serializers.CharField(required=False)
     code = serializers.CharField(required=False)
-    details = serializers.DictField(required=False)
-    availableExchanges = serializers.ListField(child=serializers.CharField(), required=False)  # noqa: N815
     timestamp = serializers.DateTimeField(required=False)
+    details = serializers.DictField(required=False, help_text="What is wrong, by field.")
+    availableExchanges = serializers.ListField(child=serializers.CharField(), required=False)  # noqa: N815
+    connectivity = serializers.DictField(child=serializers.CharField(), required=False)
 
 
 def failure(title: str, message: str, *, now: str = EXAMPLE_TIME, **more: Any) -> dict[str, Any]:
     return {"error": title, "message": message, "timestamp": now, **more}
 
 
-def answers(name: str, success: Mapping[str, Any], **failures: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
-    """OpenAPI responses: 200 with its example, and every failure with its own."""
+def answers(
+    name: str, success: Mapping[str, Any], *, shape: Any = None, **failures: Sequence[Mapping[str, Any]]
+) -> dict[int, Any]:
+    """OpenAPI responses: 200 with its example, and every failure with its own.
+
+    The shape is the example's, unless one is given: where a value may be null or absent.
+    """
     fields = {key: _field(value) for key, value in success.items()}
-    found: dict[int, Any] = {
-        200: OpenApiResponse(inline_serializer(f"{name}_answer", fields), examples=[OpenApiExample("Done", success)])
-    }
+    shape = shape or inline_serializer(f"{name}_answer", fields)
+    found: dict[int, Any] = {200: OpenApiResponse(shape, examples=[OpenApiExample("Done", success)])}
     for status, examples in failures.items():
         found[int(status.removeprefix("s"))] = OpenApiResponse(
             ProblemSerializer,
@@ -64,9 +66,11 @@ def _field(value: Any) -> serializers.Field[Any, Any, Any, Any]:
     return serializers.DateTimeField() if value == EXAMPLE_TIME else serializers.CharField()
 
 
-def operator_answers(name: str, success: Mapping[str, Any], **failures: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
+def operator_answers(
+    name: str, success: Mapping[str, Any], *, shape: Any = None, **failures: Sequence[Mapping[str, Any]]
+) -> dict[int, Any]:
     failures["s503"] = [DISABLED, *failures.get("s503", ())]
-    return answers(name, success, s401=[UNAUTHORIZED], **failures)
+    return answers(name, success, shape=shape, s401=[AdminKeyRefused.body], **failures)
 
 
 EXCHANGE_PARAMETER = OpenApiParameter(

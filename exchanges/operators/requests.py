@@ -60,7 +60,12 @@ def market_of(text: str, title: str, now: datetime) -> tuple[str, str]:
     return found[1].lower(), found[2]
 
 
-def validated(body: serializers.BaseSerializer[Any], title: str, now: datetime) -> dict[str, Any]:
+def validated(kind: type[serializers.Serializer[Any]], request: Request, title: str, now: datetime) -> dict[str, Any]:
+    """The request's body, which is always optional. Raises Answer."""
+    sent = {} if request.data is None else request.data
+    if not isinstance(sent, Mapping):
+        raise Answer(400, failure(title, "The body is no JSON object.", now=clock.seconds_z(now)))
+    body = kind(data=sent)
     if not body.is_valid():
         fields = ", ".join(map(str, body.errors))
         more = {"details": body.errors}

@@ -63,8 +63,11 @@ class SettingsSerializer(StrictSerializer):
 
 
 class BlacklistSerializer(StrictSerializer):
-    reason = serializers.CharField(max_length=500, allow_blank=True, required=False)
+    reason = serializers.CharField(max_length=500, allow_blank=True, allow_null=True, required=False)
     expires_at = serializers.DateTimeField(allow_null=True, required=False, help_text="Lifts itself then.")
+
+    def validate_reason(self, reason: str | None) -> str:
+        return reason or ""
 
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
         if moment is not None and moment <= clock.now():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from exchanges import catalogue, connectivity, management
-from exchanges.authentication import AdminKeyAuthentication, AdminKeyRefused, MayManage, StaffSession
+from exchanges.authentication import AdminKeyAuthentication, MayManage, StaffSession
 from exchanges.models import Exchange
 from exchanges.operators.descriptions import (
     COLLECTOR_MISSING,
@@ -22,7 +23,6 @@ from exchanges.operators.descriptions import (
     EXAMPLE_TIME,
     EXCHANGE_PARAMETER,
     PARAMETER_MISSING,
-    UNAUTHORIZED,
     failure,
     header_parameter,
     operator_answers,
@@ -49,7 +49,6 @@ class OperatorViews(ViewSet):
 
     authentication_classes = [AdminKeyAuthentication, StaffSession]
     permission_classes = [MayManage]
-    failure_title = "Failed to manage exchange"
 
     permissions: ClassVar[Mapping[str, str]] = {
         "add": "exchanges.add_exchange",
@@ -63,14 +62,19 @@ class OperatorViews(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """A method that the route does not have is 405 for everybody; then comes the key; then all the rest."""
         if self.action is None:
-            raise exceptions.MethodNotAllowed(request.method or "")
+            raise self._no_such_method(request)
         super().initial(request, *args, **kwargs)
+
+    def _no_such_method(self, request: Request) -> exceptions.MethodNotAllowed:
+        """Shown in a browser, its page has forms for the other methods: for those who may use them."""
+        self.format_kwarg = None
+        with suppress(exceptions.APIException):
+            self.perform_authentication(request)
+        return exceptions.MethodNotAllowed(request.method or "")
 
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, Answer):
             return Response(error.body, status=error.status, headers={"Cache-Control": "no-store"})
-        if isinstance(error, AdminKeyRefused):
-            return Response(UNAUTHORIZED, status=401, headers={"Cache-Control": "no-store"})
         return super().handle_exception(error)
 
     @extend_schema(exclude=True)
@@ -110,7 +114,7 @@ class OperatorViews(ViewSet):
         """Adds an exchange and starts its worker, and no other's. Adding an active one again changes nothing."""
         now, title = clock.now(), "Failed to add exchange"
         exchange_id = exchange_id_of(exchange, title, now)
-        wanted = validated(SettingsSerializer(data=request.data), title, now)
+        wanted = validated(SettingsSerializer, request, title, now)
         try:
             report = management.add(exchange_id, wanted=wanted, **call_facts(request, now))
         except management.Refused as refusal:
@@ -185,7 +189,7 @@ class OperatorViews(ViewSet):
         if ":" in exchange:
             return self._blacklist_market(request, exchange, now)
         exchange_id = known_id_of(exchange, title, now)
-        wanted = validated(BlacklistSerializer(data=request.data), title, now)
+        wanted = validated(BlacklistSerializer, request, title, now)
         try:
             stopped = management.blacklist_ahead(exchange_id, **wanted, **call_facts(request, now))
         except management.Refused as refusal:
@@ -324,7 +328,7 @@ class OperatorViews(ViewSet):
         """Changes what is named; the running loop is replaced only where it must be."""
         now, title = clock.now(), "Failed to configure exchange"
         settings_of(exchange)
-        wanted = validated(SettingsSerializer(data=request.data), title, now)
+        wanted = validated(SettingsSerializer, request, title, now)
         try:
             changed = management.configure(exchange, wanted, **call_facts(request, now))
         except management.Refused as refusal:
@@ -361,7 +365,7 @@ class OperatorViews(ViewSet):
         ),
     )
     def run_checks(self, request: Request, exchange: str) -> Response:
-        """Runs the four connectivity checks now."""
+        """Runs the four connectivity checks, unless they were well within the last half minute."""
         settings_of(exchange)
         management.check(exchange, occasion="on demand", now=clock.now())
         return Response(checks_of(exchange))
@@ -369,7 +373,7 @@ class OperatorViews(ViewSet):
     def _blacklist_market(self, request: Request, place: str, now: datetime) -> Response:
         title = "Failed to blacklist market"
         exchange_id, symbol = market_of(place, title, now)
-        wanted = validated(BlacklistSerializer(data=request.data), title, now)
+        wanted = validated(BlacklistSerializer, request, title, now)
         try:
             management.blacklist_market(exchange_id, symbol, **wanted, **call_facts(request, now))
         except management.Refused as refusal:

@@ -169,3 +169,17 @@ def test_what_breaks_while_rows_are_copied_is_an_error_of_djangos(field_, told, 
 
     with pytest.raises(ProgrammingError):
         field_.store("kraken", told + timedelta(seconds=10))
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Admin-Key": "x" * 40}], ids=["none", "wrong"])
+def test_an_export_without_the_key_is_refused_in_the_documents_words(client, db, headers):
+    answer = client.get("/api/v1/gaps/export", headers=headers)
+
+    assert (answer.status_code, answer.json()) == (
+        401,
+        {
+            "error": "Unauthorized",
+            "message": "Valid admin API key required for this endpoint",
+            "code": "ADMIN_AUTH_FAILED",
+        },
+    )

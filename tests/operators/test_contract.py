@@ -545,3 +545,62 @@ def test_checks_run_on_demand_and_are_kept_with_their_durations(sandbox: Sandbox
     assert ran == read
     assert [check["name"] for check in ran["checks"]] == ["health", "capabilities", "rate_limit", "worker"]
     assert ran["checks"][0]["duration_ms"] > 0
+
+
+# --- what clients send instead of nothing, and what people see -----------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}"])
+def test_a_body_of_nothing_is_no_body(sandbox: Sandbox, make: Make, operator: Client, body: bytes) -> None:
+    make("kraken")
+
+    for verb in ("add", "blacklist"):
+        assert operator.post(f"/api/v1/exchanges/{verb}/kraken", body).status_code == 200, verb
+
+
+def test_a_reason_may_be_null(make: Make, operator: Client) -> None:
+    make("kraken")
+
+    answer = operator.post("/api/v1/exchanges/blacklist/kraken", {"reason": None, "expires_at": None})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["add", "blacklist"])
+def test_a_body_that_is_no_object_is_named_as_that(make: Make, operator: Client, verb: str) -> None:
+    make("kraken")
+
+    answer = operator.post(f"/api/v1/exchanges/{verb}/kraken", b"[1]")
+
+    assert (answer.status_code, answer.json()["message"]) == (400, "The body is no JSON object.")
+
+
+WRITES = 'data-method="(POST|PATCH|DELETE)"|<form[^>]* method="POST"'
+
+
+@pytest.mark.parametrize(
+    "path", ["add/kraken", "blacklist/kraken", "refresh", "workers/kraken/restart", "kraken/settings"]
+)
+def test_staff_find_a_form_for_every_verb(staff: User, path: str) -> None:
+    """The pages were bare JSON."""
+    staff.is_superuser = True
+    staff.save()
+    browser = Client(headers={"Accept": "text/html"})
+    anonymous = browser.get(f"/api/v1/exchanges/{path}")
+    browser.force_login(staff)
+
+    page = browser.get(f"/api/v1/exchanges/{path}")
+
+    assert page["Content-Type"].startswith("text/html")
+    assert re.search(WRITES, page.content.decode())
+    assert anonymous["Content-Type"].startswith("text/html")
+    assert not re.search(WRITES, anonymous.content.decode())
+    assert "Operator Views" not in page.content.decode()
+
+
+def test_without_a_configured_key_a_page_says_so(stranger: Client, settings: Any) -> None:
+    settings.ADMIN_API_KEY = ""
+
+    for path, status in (("kraken/settings", 503), ("refresh", 405)):
+        page = stranger.get(f"/api/v1/exchanges/{path}", headers={"Accept": "text/html"})
+        assert (page.status_code, page["Content-Type"].split(";")[0]) == (status, "text/html")

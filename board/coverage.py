@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,7 @@ class Line:
     key: str
     name: str
     cells: tuple[Cell, ...]
+    began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,13 @@ def of_exchanges(now: datetime) -> list[Line]:
     """Every exchange, those with the largest share of lost minutes first. Two queries."""
     quarters = heat.window(now)
     known = _counted(quarters[0])
-    names = Exchange.objects.known().order_by("pk").values_list("pk", flat=True)
-    lines = [_line(name, name, known.get(name, {}), quarters) for name in names]
+    names = Exchange.objects.known().order_by("pk").values_list("pk", "created_at")
+    lines = [_begun(_line(name, name, known.get(name, {}), quarters), quarters, began_at) for name, began_at in names]
     return sorted(lines, key=_urgency)
+
+
+def _begun(line: Line, quarters: Sequence[datetime], began_at: datetime) -> Line:
+    return replace(line, cells=heat.with_beginning(line.cells, quarters, began_at), began_at=began_at)
 
 
 def _line(key: str, name: str, cells: dict[int, Cell], quarters: Sequence[datetime]) -> Line:
@@ -126,7 +131,7 @@ def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> Page:
             )
             for quarter, whole in zip(quarters, counted, strict=True)
         )
-        lines.append(Line(str(pipeline), symbol, cells))
+        lines.append(_begun(Line(str(pipeline), symbol, cells), quarters, listed_at))
     return Page(tuple(lines), number, rows[0][5] if rows else 0)
 
 

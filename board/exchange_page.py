@@ -13,7 +13,7 @@ from board import gap_rows, pages
 from board.gap_rows import GapRow
 from collectors import freshness, status, transports
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
-from collectors.report_pages import OUTCOME_LABELS
+from collectors.report_pages import OUTCOME_LABELS, spent
 from exchanges.models import ConnectivityCheck, Exchange
 from marketmon.admin import STATUS_LABELS, cut
 from marketmon.lib import clock
@@ -104,7 +104,7 @@ def _runs(exchange_id: str) -> list[dict[str, Any]]:
             "at": run.started_at,
             "outcome": run.outcome,
             "variant": OUTCOME_LABELS.get(run.outcome, ""),
-            "duration_ms": run.duration_ms,
+            "spent": spent(run),
             "rows": run.rows_stored,
             "quarantined": run.rows_quarantined,
             "error": cut(run.error),

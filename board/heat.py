@@ -14,7 +14,7 @@ SETTLE = timedelta(seconds=90)  # a minute is rolled up and counted by then
 
 FULL, NEARLY, PARTLY, LITTLE, NONE = "full", "nearly", "partly", "little", "none"
 FILLED = "filled"  # whole now, a part of it from the exchange's history
-PLANNED, UNKNOWN = "planned", "unknown"
+PLANNED, UNKNOWN, BEFORE = "planned", "unknown", "before"
 LEVELS = ((0.99, FULL), (0.9, NEARLY), (0.5, PARTLY))
 WORDS = {
     FULL: "99 % or more stored",
@@ -25,21 +25,24 @@ WORDS = {
     NONE: "nothing stored",
     PLANNED: "not expected (planned stop)",
     UNKNOWN: "not known",
+    BEFORE: "before it was collected",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One quarter of an hour. `expected` is None when nobody counted, 0 when nothing was to come."""
+    """One quarter of an hour. `expected` is None when nobody counted, 0 when nothing was to come. `is_before`:
+    nobody counted because there was nothing to collect yet."""
 
     expected: int | None = None
     stored: int = 0
     is_filled: bool = False
+    is_before: bool = False
 
     @property
     def level(self) -> str:
         if self.expected is None:
-            return UNKNOWN
+            return BEFORE if self.is_before else UNKNOWN
         if self.expected <= 0:
             return PLANNED
         if self.stored <= 0:
@@ -47,6 +50,9 @@ class Cell:
         share = self.stored / self.expected
         found = next((level for least, level in LEVELS if share >= least), LITTLE)
         return FILLED if found == FULL and self.is_filled else found
+
+
+BEFORE_IT = Cell(is_before=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ def said(stretch: Stretch, quarters: Sequence[datetime]) -> str:
 
 
 def _fact(stretch: Stretch) -> str:
-    if stretch.level in (PLANNED, UNKNOWN):
+    if stretch.level in (PLANNED, UNKNOWN, BEFORE):
         return WORDS[stretch.level]
     if stretch.level == NONE:
         return f"none of {stretch.expected:,} expected minutes stored"
@@ -143,6 +149,14 @@ def pipeline_cell(
     if touching:
         return Cell(expected, stored, is_filled=any(gap.is_filled for gap in touching))
     return Cell(stored, stored) if stored or is_planned or has_rows else Cell(expected)
+
+
+def with_beginning(cells: Sequence[Cell], quarters: Sequence[datetime], began_at: datetime) -> tuple[Cell, ...]:
+    """What nobody counted because it began later is no lack of knowledge."""
+    return tuple(
+        BEFORE_IT if cell.expected is None and quarter + QUARTER <= began_at else cell
+        for cell, quarter in zip(cells, quarters, strict=True)
+    )
 
 
 def _touches(gap: Silence, quarter: datetime, now: datetime) -> bool:

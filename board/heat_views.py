@@ -25,7 +25,8 @@ def of_exchanges(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     lines = coverage.of_exchanges(now)
     urls = {line.key: places.exchange(line.key) for line in lines}
-    return _render(request, {"rows": _rows(lines, urls, now), "what": "exchange", "url": reverse("board-heat")}, now)
+    context = {"rows": _rows(lines, urls, now), "what": "exchange", "url": reverse("board-heat")}
+    return _render(request, context | {"began_at": _began_at(lines, now)}, now)
 
 
 def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
@@ -39,8 +40,15 @@ def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
         "what": "pipeline",
         "url": reverse("board-exchange-heat", args=[exchange_id]),
         "pager": pager(page.number, page.last, page.found),
+        "began_at": _began_at(page.lines, now),
     }
     return _render(request, context, now)
+
+
+def _began_at(lines: Sequence[Line], now: datetime) -> datetime | None:
+    """When the first of them began to be collected, if that is a part of this day."""
+    moments = [line.began_at for line in lines if line.began_at]
+    return min(moments) if moments and min(moments) > heat.window(now)[0] + heat.QUARTER else None
 
 
 def page_number(request: HttpRequest) -> int:

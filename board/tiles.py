@@ -219,7 +219,7 @@ def _gaps(now: datetime) -> list[GapRow]:
         cursor.execute(GAPS, {"now": now})
         rows = [
             GapRow(
-                exchange, cause, lasting, to_fill, since, lasting_since,
+                exchange, cause, lasting, to_fill, lasting_since or since, lasting_since,
                 (evidence or "")[:ERROR_CHARACTERS], int(filled), int(20 * share) * 5,
             )
             for exchange, cause, lasting, to_fill, since, lasting_since, evidence, filled, share in cursor.fetchall()

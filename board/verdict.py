@@ -49,16 +49,19 @@ WORDS = {
 
 # What can be done, for somebody who was woken by it; `board/places` leads to the page that is meant.
 ADVICE = {
-    "throttled": ("It asked us to wait, and we do. Comes it back often, raise the interval.", Look.SETTINGS),
+    "throttled": ("It asked us to wait, and we do. If that comes back often, raise the interval.", Look.SETTINGS),
     "held_back": ("The interval asks more than its limit allows: raise it.", Look.SETTINGS),
-    "unreachable": ("It is asked again by itself, with growing pauses. Only it fails? Then wait.", Look.CYCLES),
+    "unreachable": (
+        "Nothing to do while only it fails: it is asked again by itself, with growing pauses.",
+        Look.CYCLES,
+    ),
     "bad_reply": ("What it answered is kept with the cycle. It is asked again by itself.", Look.CYCLES),
     "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
     "failed": ("The error is ours: read the worker's log, then restart it.", Look.CYCLES),
     "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
 }
 OF_DEAD = ("Nobody takes its polls: see that a worker and the scheduler live, then restart it.", Look.CYCLES)
-OF_LATE = ("Do its cycles end without a row, or does nobody take them?", Look.CYCLES)
+OF_LATE = ("See whether its cycles end without a row, or are not run at all.", Look.CYCLES)
 OF_MISSING = ("See which markets, and since when.", Look.GAPS)
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from django.db import models
 
 from collectors.depth import models as depth_models  # noqa: F401 - Django finds models here
+from collectors.gaps import LISTENED
 from collectors.reports import Report
 from exchanges.models import Exchange, Market
 
@@ -277,6 +278,10 @@ class Run(Report):
 
     def __str__(self) -> str:
         return f"{self.exchange_id} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+
+    @property
+    def is_listened(self) -> bool:
+        return self.correlation_id == LISTENED
 
 
 class Transition(models.Model):

@@ -32,9 +32,9 @@ class ReportAdmin(MachineAdmin):
     def result(self, report: Report) -> str:
         return report.outcome
 
-    @display(description="duration")
+    @display(description="spent")
     def duration(self, report: Report) -> str:
-        return f"{report.duration_ms} ms"
+        return spent(report)
 
     @display(description="quarantined", label="warning")
     def quarantined(self, report: Report) -> str | None:
@@ -43,3 +43,15 @@ class ReportAdmin(MachineAdmin):
     @display(description="problem")
     def problem(self, report: Report) -> str:
         return cut(report.error)
+
+
+def spent(report: Report) -> str:
+    """`243 ms` of a call, or `listened 5.2 s` where nobody was asked; `heard nothing for 6.1 s` when a stream ends."""
+    if not report.is_listened:
+        return span(report.duration_ms)
+    verb = "listened" if report.outcome in ("stored", "bad_reply") and not report.error else "heard nothing for"
+    return f"{verb} {span(report.duration_ms)}"
+
+
+def span(milliseconds: int) -> str:
+    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"

@@ -30,6 +30,11 @@ class Report(models.Model):
     class Meta:
         abstract = True
 
+    @property
+    def is_listened(self) -> bool:
+        """Rows came all the while, and nobody was asked: `duration_ms` is no length of a call then."""
+        return False
+
 
 def samples(rejected: Sequence[RejectedRow]) -> list[dict[str, Any]]:
     """Some of the rows that were put aside, with the reasons."""

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from access.models import Tier, UsageDay
 from collectors import freshness, status
+from collectors.gaps import LISTENED
 from collectors.models import Cursor, Worker, WorkerStatus
 from collectors.snapshot import WorkerView
 from collectors.sweep import SWEPT_CURSOR
@@ -53,7 +54,8 @@ WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.
 GROUP BY m.exchange_id
 """
 RUNS = """
-SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored), avg(r.duration_ms) / 1000.0
+SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored),
+       avg(r.duration_ms) FILTER (WHERE r.correlation_id <> %(listened)s) / 1000.0
 FROM collectors_run AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id AND e.removed_at IS NULL
 WHERE r.started_at > %(since)s GROUP BY 1, 2
 """
@@ -160,11 +162,12 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
 def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
     runs = gauge("runs_5m", "Collection cycles of the last 5 minutes.", "exchange", "outcome")
     stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
-    duration = gauge("run_duration_seconds", "Mean duration of a cycle in the last 5 minutes.", "exchange", "outcome")
+    duration = gauge("run_duration_seconds", "Mean duration of a poll in the last 5 minutes.", "exchange", "outcome")
     rows = {view.exchange: 0 for view in views if view.is_collected}
-    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT):
+    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT, listened=LISTENED):
         runs.add_metric([exchange, outcome], count)
-        duration.add_metric([exchange, outcome], float(seconds))
+        if seconds is not None:
+            duration.add_metric([exchange, outcome], float(seconds))
         rows[exchange] = rows.get(exchange, 0) + int(total)
     for exchange, total in rows.items():
         stored.add_metric([exchange], total)

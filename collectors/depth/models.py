@@ -156,6 +156,10 @@ class DepthRun(Report):
     def __str__(self) -> str:
         return f"{self.exchange_id} {self.kind} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
 
+    @property
+    def is_listened(self) -> bool:
+        return not self.requests and self.outcome in ("stored", "bad_reply")
+
 
 class TradeHole(models.Model):
     """Trades of one market that happened and were not stored: numbers left out, or two pages that do not touch.

@@ -42,6 +42,7 @@
     root.querySelectorAll("time[datetime]").forEach(show);
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     root.querySelectorAll("[data-zone]").forEach((element) => set(element, zone));
+    document.documentElement.classList.toggle("is-utc", /^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/.test(zone));
   }
 
   function tick() {

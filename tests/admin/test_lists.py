@@ -9,7 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from collectors.depth.models import DepthRun
+from collectors.gaps import LISTENED
 from collectors.models import Gap, Pipeline, Run, Worker
+from collectors.report_pages import spent
 from exchanges.models import Market
 from marketmon.admin import PAGES, ago
 from tests.api.conftest import Fill
@@ -193,3 +196,26 @@ def test_never_is_a_word_too(now: datetime) -> None:
 )
 def test_the_other_pages_open(operator: Client, path: str) -> None:
     assert operator.get(f"/admin/{path}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"duration_ms": 243}, "243 ms"),
+        ({"duration_ms": 12_340}, "12.3 s"),
+        ({"duration_ms": 5242, "correlation_id": LISTENED}, "listened 5.2 s"),
+        (
+            {"duration_ms": 6100, "correlation_id": LISTENED, "outcome": "unreachable", "error": "no ticker"},
+            "heard nothing for 6.1 s",
+        ),
+    ],
+    ids=["a poll", "a long poll", "a stream", "a stream's end"],
+)
+def test_a_run_says_what_its_time_was_spent_on(run: dict[str, object], words: str) -> None:
+    assert spent(Run(**{"outcome": "stored", **run})) == words
+
+
+def test_rounds_of_depth_that_asked_nothing_listened() -> None:
+    assert spent(DepthRun(kind="trades", duration_ms=60_000, outcome="stored")) == "listened 60.0 s"
+    assert spent(DepthRun(kind="trades", duration_ms=90, outcome="stored", requests=3)) == "90 ms"
+    assert spent(DepthRun(kind="trades", duration_ms=4, outcome="held_back")) == "4 ms"

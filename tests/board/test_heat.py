@@ -278,3 +278,34 @@ def test_a_hostile_symbol_stays_text(day: datetime, now: datetime, operator: Cli
 def test_an_unknown_exchange_is_not_found(operator: Client, db: None) -> None:
     assert operator.get("/board/heat/nobody").status_code == 404
     assert operator.get("/board/heat/nobody?page=x").status_code == 404
+
+
+def test_what_nobody_counted_before_the_beginning_is_no_lack_of_knowledge() -> None:
+    """A fresh system's map was grey from edge to edge, as if a day had been lost."""
+    quarters = heat.window(NOON)[-4:]
+    cells = [Cell(), Cell(), Cell(), Cell(15, 15)]
+
+    found = heat.with_beginning(cells, quarters, quarters[1] + timedelta(minutes=20))
+
+    assert [cell.level for cell in found] == ["before", "before", "unknown", "full"]
+
+
+def test_what_was_counted_is_never_before_the_beginning() -> None:
+    """An exchange that was removed and added again has a past."""
+    assert heat.with_beginning([Cell(15, 3)], [QUARTER], NOON)[0].level == "little"
+
+
+def test_a_day_on_which_collecting_began_says_when(day: datetime, now: datetime, operator: Client) -> None:
+    kraken = Exchange.objects.create(pk="kraken")
+    began_at = now - timedelta(hours=2)
+    Exchange.objects.update(created_at=began_at)
+    Coverage.objects.create(exchange=kraken, quarter_at=heat.window(now)[-2], expected_minutes=15, stored_minutes=15)
+
+    page = operator.get("/board/heat").content.decode()
+    Exchange.objects.update(created_at=LONG_AGO)
+    later = operator.get("/board/heat").content.decode()
+
+    assert f'Collected since <time datetime="{began_at:%Y-%m-%dT%H:%M}' in page
+    assert "before it was collected</title>" in page
+    assert "Collected since" not in later
+    assert "not known</title>" in later

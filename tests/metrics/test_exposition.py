@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from access.models import Tier
 from collectors import sweep
+from collectors.gaps import LISTENED
 from collectors.models import Cursor, Pipeline, Run, Worker
 from exchanges.models import Exchange
 from marketmon.lib import valkey
@@ -111,6 +112,17 @@ def test_without_valkey_there_is_no_queue_depth(place: Place, api: Client, setti
 
     assert found[("marketmon_component_up", (("component", "valkey"),))] == 0
     assert not [name for name, _ in found if name == "marketmon_queue_depth"]
+
+
+def test_seconds_of_listening_are_no_duration_of_a_poll(place: Place, api: Client) -> None:
+    listened = {"exchange_id": "kraken", "started_at": place.now, "correlation_id": LISTENED, "outcome": "stored"}
+    Run.objects.create(duration_ms=5242, **listened)
+    assert value(api, "runs_5m", exchange="kraken", outcome="stored") == 1
+    assert value(api, "run_duration_seconds", exchange="kraken", outcome="stored") is None
+
+    Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored")
+
+    assert value(api, "run_duration_seconds", exchange="kraken", outcome="stored") == 0.25
 
 
 def test_the_series_of_a_removed_exchange_end(place: Place, api: Client) -> None:

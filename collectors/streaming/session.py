@@ -229,7 +229,7 @@ class Session:
         if await self._tenure.flush(self._markets.pipelines, batch):
             await self._tenure.step_aside()
             await self._take()
-        barren = now - self._tenure.sound_at
+        barren = self._tenure.barren_seconds(now)
         if barren > settings.STREAM_SILENCE_SECONDS:
             raise Unfit(f"no ticker fit to store for {barren:.1f} s{batch.why_not}")
 

@@ -37,6 +37,7 @@ class Tenure:
         self.permit: Permit | None = None
         self.quotes: dict[str, Quote] = {}  # at most one of each market, the newest
         self.sound_at = time.monotonic()  # when something was stored, or the database was away
+        self._taken_at = self.sound_at
 
     @property
     def held(self) -> Permit:
@@ -47,6 +48,10 @@ class Tenure:
     def retry_at(self) -> datetime | None:
         """Until when the venue, or our own prudence, keeps requests away."""
         return self.permit.health.retry_at if self.permit else None
+
+    def barren_seconds(self, now: float) -> float:
+        """How long nothing was fit to store while it could have been."""
+        return now - max(self.sound_at, self._taken_at)
 
     def pause(self, seconds: float) -> None:
         if self.permit is not None:
@@ -62,6 +67,7 @@ class Tenure:
                 raise Fault("polls never gave the exchange free")
             await asyncio.sleep(TICK_SECONDS)
         self.quotes.clear()
+        self._taken_at = time.monotonic()
 
     async def _has_taken(self) -> bool:
         self.permit = self.permit or await self._do(writer.take, self._exchange_id)

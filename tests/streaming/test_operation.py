@@ -83,6 +83,20 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
     assert "BTC/USD" not in second
 
 
+def test_a_stream_that_steps_aside_for_long_is_not_taken_for_a_silent_one(site: Site):
+    """Slow venues list their markets for longer than a stream may be silent."""
+    site.add("kraken")
+    site.wait_for_streams("kraken")
+    site.sandbox.fault("kraken", "delay", path="AssetPairs", params={"seconds": 2 * SILENCE_SECONDS})
+
+    for _ in range(2):
+        assert ingest.refresh_markets("kraken", now=clock.now()) == "stored"
+        reloaded_at = time.time()
+        site.wait_until(lambda: site.rows("kraken", since=reloaded_at) > 30, seconds=5, what="two batches")  # noqa: B023
+
+    assert site.switches("kraken") == [("stream", "")]
+
+
 def test_a_stream_that_falls_silent_while_it_steps_aside_is_blamed_for_the_silence(site: Site):
     site.add("kraken", intervals={"kraken": 0.5})
     site.wait_for_streams("kraken")

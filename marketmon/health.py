@@ -6,20 +6,38 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 
+import orjson
 import structlog
 from django.db import connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from collectors.models import Cursor
 from marketmon.celery import app
 from marketmon.lib import clock, valkey
-from marketmon.lib.problems import problem
 
 PART_SECONDS = 2.0
 BEAT_SILENCE = timedelta(seconds=60)  # beat moves its cursor every few seconds
 PROBE_KEY = "marketmon:probe"
+NO_STORE = {"Cache-Control": "no-store"}
+WELL = inline_serializer(
+    "Health", {"status": serializers.ChoiceField(["ok", "error"]), "timestamp": serializers.DateTimeField()}
+)
+READY = inline_serializer(
+    "Ready",
+    {
+        "ready": serializers.BooleanField(),
+        "services": serializers.DictField(
+            child=serializers.ChoiceField(["ready", "not ready"]), help_text="database, redis, broker and beat."
+        ),
+    },
+)
 
 log = structlog.get_logger(__name__)
 # A part that hangs keeps its thread until its own timeout; a full pool answers "not ready", which is then true.
@@ -28,30 +46,39 @@ _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 Check = Callable[[], None]
 
 
-@csrf_exempt
-def health(request: HttpRequest) -> HttpResponseBase:
-    if request.method not in ("GET", "HEAD"):
-        return _not_allowed(request)
-    usable = all(ask({"database": check_database, "redis": check_valkey}).values())
-    status = "ok" if usable else "error"
-    return _answer({"status": status, "timestamp": clock.milliseconds_z(clock.now())}, 200 if usable else 500)
+class Probe(APIView):
+    """Open to everybody, and read-only: its routes give it GET and HEAD."""
+
+    authentication_classes = ()
+    permission_classes = [AllowAny]
 
 
-@csrf_exempt
-def live(request: HttpRequest) -> HttpResponseBase:
-    if request.method not in ("GET", "HEAD"):
-        return _not_allowed(request)
-    return _answer({"status": "ok", "timestamp": clock.milliseconds_z(clock.now())}, 200)
+class Health(Probe):
+    """Can the database and Valkey be used? Nothing external is asked."""
+
+    @extend_schema(operation_id="health", tags=["probes"], auth=[], responses={200: WELL, 500: WELL})
+    def get(self, request: Request) -> HttpResponseBase:
+        usable = all(ask({"database": check_database, "redis": check_valkey}).values())
+        return _answer(_word("ok" if usable else "error"), 200 if usable else 500)
 
 
-@csrf_exempt
-def ready(request: HttpRequest) -> HttpResponseBase:
-    if request.method not in ("GET", "HEAD"):
-        return _not_allowed(request)
-    parts = ask({"database": check_database, "redis": check_valkey, "broker": check_broker, "beat": check_beat})
-    services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
-    is_ready = all(parts.values())
-    return _answer({"ready": is_ready, "services": services}, 200 if is_ready else 503)
+class Live(Probe):
+    """The process is up; it says nothing of anything else."""
+
+    @extend_schema(operation_id="live", tags=["probes"], auth=[], responses={200: WELL})
+    def get(self, request: Request) -> HttpResponseBase:
+        return _answer(_word("ok"), 200)
+
+
+class Ready(Probe):
+    """Is everything here that collecting needs?"""
+
+    @extend_schema(operation_id="ready", tags=["probes"], auth=[], responses={200: READY, 503: READY})
+    def get(self, request: Request) -> HttpResponseBase:
+        parts = ask({"database": check_database, "redis": check_valkey, "broker": check_broker, "beat": check_beat})
+        services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
+        is_ready = all(parts.values())
+        return _answer({"ready": is_ready, "services": services}, 200 if is_ready else 503)
 
 
 def ask(checks: Mapping[str, Check]) -> dict[str, bool]:
@@ -104,11 +131,12 @@ def check_beat() -> None:
         raise TimeoutError(f"beat was last seen at {clock.seconds_z(reached_at)}")
 
 
-def _answer(body: Mapping[str, object], status: int) -> JsonResponse:
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+def _word(status: str) -> Mapping[str, object]:
+    return {"status": status, "timestamp": clock.milliseconds_z(clock.now())}
 
 
-def _not_allowed(request: HttpRequest) -> HttpResponseBase:
-    response = problem(405, f'Method "{request.method}" not allowed.')
-    response.headers["Allow"] = "GET, HEAD"
-    return response
+def _answer(body: Mapping[str, object], status: int) -> HttpResponseBase:
+    """What is not well is said in JSON to browsers, too: a page may need what has failed."""
+    if status == 200:
+        return Response(body, headers=NO_STORE)
+    return HttpResponse(orjson.dumps(body), status=status, content_type="application/json", headers=NO_STORE)

@@ -39,6 +39,7 @@ def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> 
     ]
 
 
+READ_ONLY = ["get", "head"]
 EXCHANGE = "[a-z0-9_-]{1,64}"
 START_PAGE = {
     "exchanges": "exchange-list",
@@ -64,9 +65,9 @@ urlpatterns = [
     *documents_urls.urlpatterns,
     *operators.urlpatterns,
     # Document 5: probes.
-    route("health", health.health, "health"),
-    route("live", health.live, "live"),
-    route("ready", health.ready, "ready"),
+    route("health", health.Health.as_view(http_method_names=READ_ONLY), "health"),
+    route("live", health.Live.as_view(http_method_names=READ_ONLY), "live"),
+    route("ready", health.Ready.as_view(http_method_names=READ_ONLY), "ready"),
     # Document 5: the webhook, its history, regimes and grids; Prometheus.
     *metrics.urlpatterns,
     # For people: the board and its pages, the public status page.

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store"}
 TIMEFRAMES = list(PERIOD_SECONDS)
+REFUSALS = {401: schemas.Error, 422: schemas.Detail, 503: schemas.Error}
 GRID_STATES = ("active", "disabled", "out_of_range", "stopped")
 
 
@@ -112,7 +113,7 @@ class History(DocumentView):
             OpenApiParameter("cursor", str),
             OpenApiParameter("include", str, enum=["snapshot"]),
         ],
-        responses={200: schemas.HistoryResponse, 422: schemas.Detail, 401: schemas.Error, 503: schemas.Error},
+        responses={200: schemas.HistoryResponse, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         query = history.read_query(Fields(request.query_params.dict(), ("query",)))
@@ -133,7 +134,7 @@ class RegimeCurrent(DocumentView):
             OpenApiParameter("exchange", str),
             OpenApiParameter("timeframe", str, enum=TIMEFRAMES, default="1h"),
         ],
-        responses={200: schemas.RegimesResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+        responses={200: schemas.RegimesResponse, 404: schemas.Error, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         fields = Fields(request.query_params.dict(), ("query",))
@@ -160,7 +161,7 @@ class RegimeAnalyze(DocumentView):
         tags=["metrics"],
         auth=[],
         request=schemas.AnalyzeRequest,
-        responses={200: schemas.AnalyzeResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+        responses={200: schemas.AnalyzeResponse, 404: schemas.Error, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
         fields = Fields(body_of(request), ("body",))
@@ -189,7 +190,7 @@ class GridsStatus(DocumentView):
             OpenApiParameter("state", str, enum=list(GRID_STATES)),
             OpenApiParameter("grid_id", str),
         ],
-        responses={200: schemas.GridsResponse, 404: schemas.Error, 422: schemas.Detail, 401: schemas.Error},
+        responses={200: schemas.GridsResponse, 404: schemas.Error, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         fields = Fields(request.query_params.dict(), ("query",))
@@ -216,13 +217,7 @@ class GridsCreate(DocumentView):
         tags=["metrics"],
         auth=[],
         request=schemas.GridRequest,
-        responses={
-            201: schemas.GridResponse,
-            404: schemas.Error,
-            409: schemas.Error,
-            422: schemas.Detail,
-            401: schemas.Error,
-        },
+        responses={201: schemas.GridResponse, 404: schemas.Error, 409: schemas.Error, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
         fields = Fields(body_of(request), ("body",))

@@ -34,7 +34,8 @@ class ValidationProblem(serializers.Serializer[Any]):
     type = serializers.CharField()
     loc = serializers.ListField(child=serializers.JSONField())
     msg = serializers.CharField()
-    input = serializers.JSONField()
+    input = serializers.JSONField(allow_null=True)
+    ctx = serializers.DictField(required=False, help_text="Where a body is no JSON: why not.")
 
 
 class Detail(serializers.Serializer[Any]):
@@ -113,7 +114,9 @@ class Regime(serializers.Serializer[Any]):
     error = serializers.CharField(required=False, help_text="Why there is no verdict, or no newer candle.")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {**super().get_fields(), "range": Bounds()}
+        fields = super().get_fields()  # `range` is no name for a class attribute
+        at = list(fields).index("metrics")
+        return dict([*list(fields.items())[:at], ("range", Bounds()), *list(fields.items())[at:]])
 
 
 class RegimesResponse(serializers.Serializer[Any]):
@@ -123,8 +126,12 @@ class RegimesResponse(serializers.Serializer[Any]):
     regimes = Regime(many=True)
 
 
-class AnalyzeResponse(RegimesResponse):
+class AnalyzeResponse(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    timestamp = serializers.DateTimeField()
+    count = serializers.IntegerField()
     analysis_id = serializers.CharField()
+    regimes = Regime(many=True)
 
 
 class AnalyzeRequest(serializers.Serializer[Any]):
@@ -143,12 +150,15 @@ class AnalyzeRequest(serializers.Serializer[Any]):
 
 class GridStructure(serializers.Serializer[Any]):
     levels = serializers.IntegerField(min_value=2, max_value=500)
-    spacing = serializers.ChoiceField(["arithmetic", "geometric"])
+    spacing = serializers.ChoiceField(["arithmetic", "geometric"], required=False, allow_null=True)
     amount_per_grid = serializers.FloatField()
 
 
-class ShownStructure(GridStructure):
+class ShownStructure(serializers.Serializer[Any]):
+    levels = serializers.IntegerField()
+    spacing = serializers.ChoiceField(["arithmetic", "geometric"])
     step = serializers.FloatField(help_text="A price when arithmetic, a ratio when geometric.")
+    amount_per_grid = serializers.FloatField()
 
 
 class Profit(serializers.Serializer[Any]):

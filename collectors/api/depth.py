@@ -65,7 +65,9 @@ LEVELS = serializers.ListField(
 
 
 class OrderBookSerializer(_OfMarket):
-    sequence = serializers.IntegerField(help_text="The exchange's number of this state, where it gives one.")
+    sequence = serializers.IntegerField(
+        allow_null=True, help_text="The exchange's number of this state, where it gives one."
+    )
     bids = serializers.SerializerMethodField()
     asks = serializers.SerializerMethodField()
 

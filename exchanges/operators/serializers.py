@@ -73,3 +73,56 @@ class BlacklistSerializer(StrictSerializer):
         if moment is not None and moment <= clock.now():
             raise serializers.ValidationError("This moment has passed.")
         return moment
+
+
+# --- what they are answered, where an example alone does not tell what may be null or absent -------------------------
+
+
+class SettingsAnswer(serializers.Serializer[Any]):
+    exchange = serializers.CharField()
+    name = serializers.CharField()
+    poll_interval_seconds = serializers.FloatField()
+    transport = serializers.ChoiceField(choices=Transport.choices)
+    priority = serializers.IntegerField()
+    budget_units = serializers.FloatField(allow_null=True)
+    budget_seconds = serializers.FloatField()
+    market_filter = serializers.DictField()
+    depth = serializers.DictField()
+    base_url = serializers.CharField()
+    proxy = serializers.CharField(help_text="Without its password.")
+    credentials_set = serializers.ListField(child=serializers.CharField())
+
+
+class CheckAnswer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    result = serializers.CharField()
+    reason = serializers.CharField()
+    duration_ms = serializers.IntegerField()
+
+
+class ChecksAnswer(serializers.Serializer[Any]):
+    exchange = serializers.CharField()
+    connectivity = serializers.DictField(child=serializers.CharField())
+    checks = CheckAnswer(many=True)
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="Null when it never was.")
+
+
+class BlacklistAnswer(serializers.Serializer[Any]):
+    message = serializers.CharField()
+    blacklistedMarkets = serializers.ListField(  # noqa: N815
+        child=serializers.CharField(), required=False, help_text="Where one market was named."
+    )
+    blacklistedExchanges = serializers.ListField(child=serializers.CharField())  # noqa: N815
+    activeExchanges = serializers.ListField(child=serializers.CharField(), required=False)  # noqa: N815
+    timestamp = serializers.DateTimeField()
+
+
+class LiftAnswer(serializers.Serializer[Any]):
+    message = serializers.CharField()
+    blacklistedMarkets = serializers.ListField(  # noqa: N815
+        child=serializers.CharField(), required=False, help_text="Where one market was named."
+    )
+    blacklistedExchanges = serializers.ListField(child=serializers.CharField())  # noqa: N815
+    activeExchanges = serializers.ListField(child=serializers.CharField())  # noqa: N815
+    connectivity = serializers.DictField(child=serializers.CharField(), required=False)
+    timestamp = serializers.DateTimeField()

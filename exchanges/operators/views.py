@@ -38,7 +38,14 @@ from exchanges.operators.requests import (
     settings_of,
     validated,
 )
-from exchanges.operators.serializers import BlacklistSerializer, SettingsSerializer
+from exchanges.operators.serializers import (
+    BlacklistAnswer,
+    BlacklistSerializer,
+    ChecksAnswer,
+    LiftAnswer,
+    SettingsAnswer,
+    SettingsSerializer,
+)
 from marketmon.lib import clock
 
 RESTARTED, ATTEMPTED = "Worker restarted", "Worker restart attempted"
@@ -177,6 +184,7 @@ class OperatorViews(ViewSet):
                 "blacklistedExchanges": ["coinbase"],
                 "timestamp": EXAMPLE_TIME,
             },
+            shape=BlacklistAnswer,
             s400=[
                 PARAMETER_MISSING,
                 failure("Failed to blacklist exchange", "Unknown exchange: krakn", availableExchanges=["kraken"]),
@@ -219,6 +227,7 @@ class OperatorViews(ViewSet):
                 "connectivity": CONNECTIVITY_EXAMPLE,
                 "timestamp": EXAMPLE_TIME,
             },
+            shape=LiftAnswer,
             s400=[
                 PARAMETER_MISSING,
                 failure(
@@ -295,11 +304,15 @@ class OperatorViews(ViewSet):
                 "poll_interval_seconds": 10.0,
                 "transport": "poll",
                 "priority": 5,
+                "budget_units": None,
+                "budget_seconds": 1.0,
                 "market_filter": {"quotes": ["USD"]},
+                "depth": {},
                 "base_url": "",
                 "proxy": "",
                 "credentials_set": ["apiKey"],
             },
+            shape=SettingsAnswer,
             s404=[failure("Not Found", "there is no exchange kraken")],
         ),
     )
@@ -347,7 +360,10 @@ class OperatorViews(ViewSet):
         tags=["exchanges"],
         parameters=[EXCHANGE_PARAMETER],
         responses=operator_answers(
-            "exchanges_checks", CHECKS_EXAMPLE, s404=[failure("Not Found", "there is no exchange kraken")]
+            "exchanges_checks",
+            CHECKS_EXAMPLE,
+            shape=ChecksAnswer,
+            s404=[failure("Not Found", "there is no exchange kraken")],
         ),
     )
     def read_checks(self, request: Request, exchange: str) -> Response:
@@ -361,7 +377,10 @@ class OperatorViews(ViewSet):
         parameters=[EXCHANGE_PARAMETER],
         request=None,
         responses=operator_answers(
-            "exchanges_checks_done", CHECKS_EXAMPLE, s404=[failure("Not Found", "there is no exchange kraken")]
+            "exchanges_checks_done",
+            CHECKS_EXAMPLE,
+            shape=ChecksAnswer,
+            s404=[failure("Not Found", "there is no exchange kraken")],
         ),
     )
     def run_checks(self, request: Request, exchange: str) -> Response:

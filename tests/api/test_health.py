@@ -58,6 +58,22 @@ def test_health_without_database_is_500_and_live_is_not(client: Client, monkeypa
     assert client.get("/live").status_code == 200
 
 
+@pytest.mark.parametrize(("route", "status"), [("/live", 200), ("/health", 500)])
+def test_a_browser_is_answered_without_database_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, route: str, status: int
+) -> None:
+    monkeypatch.setattr(health, "check_database", lambda: 1 / 0)
+    old = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": "1"}
+    try:
+        response = client.get(route, headers={"Accept": "text/html"})
+    finally:
+        connection.settings_dict |= old
+
+    assert response.status_code == status
+
+
 def test_health_with_a_read_only_database_is_500(client: Client) -> None:
     """A collector that cannot store is not well, whatever can still be read."""
     name = connection.settings_dict["NAME"]

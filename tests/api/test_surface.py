@@ -15,14 +15,15 @@ from django.urls import URLPattern
 from marketmon import urls
 from tests.api.conftest import Fill
 
-NOT_DESCRIBED = {"metrics", "health", "live", "ready", "schema", "docs", "api-root"}
+NOT_DESCRIBED = {"metrics", "schema", "docs", "api-root"}
 
 
 def described_routes() -> list[URLPattern]:
     return [
         each
         for each in urls.urlpatterns
-        if isinstance(each, URLPattern) and re.match(r"\^?((api/)?v1|metrics/|regime/|grids/)", str(each.pattern))
+        if isinstance(each, URLPattern)
+        and re.match(r"\^?((api/)?v1|metrics/|regime/|grids/|health|live|ready)", str(each.pattern))
     ]
 
 

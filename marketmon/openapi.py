@@ -1,0 +1,48 @@
+"""What the OpenAPI schema says of every route below /api/v1 alike: how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+REFUSALS = {
+    400: "The request is wrong; `details` names the fields.",
+    401: "No valid admin key.",
+    403: "Staff without the permission, or without a CSRF token.",
+    404: "There is no such row.",
+    413: "The body is too large.",
+    415: "The body is no JSON.",
+    503: "The state cannot be read now.",
+}
+PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+Operation = dict[str, Any]
+
+
+def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A hook of drf-spectacular's. What a view describes itself stays as it is."""
+    for path, operations in result["paths"].items():
+        if path.startswith("/api/v1/"):
+            for operation in operations.values():
+                _complete(path, operation)
+    return result
+
+
+def _complete(path: str, operation: Operation) -> None:
+    responses = operation["responses"]
+    for status in _refusals_of(path, operation):
+        described = responses.setdefault(str(status), {"description": REFUSALS[status]})
+        described.setdefault("content", PROBLEM)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
+    yield 503
+    if operation.get("requestBody"):
+        yield from (400, 413, 415)
+    if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        yield 400
+    if "{" in path and "200" in operation["responses"] and "state" in operation.get("tags", ()):
+        yield 404
+    if any("AdminKey" in way for way in operation.get("security", ())):
+        yield from (401, 403)

@@ -60,7 +60,7 @@ class Tenure:
 
     async def take(self, look: Callable[[], None]) -> None:
         """A poll under way is waited for; `look` raises what ends the wait. What came before is not stored."""
-        give_up_at = time.monotonic() + settings.STREAM_CONNECT_SECONDS + settings.POLL_DEADLINE_SECONDS
+        give_up_at = time.monotonic() + _longest_hold_seconds()
         while not await self._has_taken():
             look()
             if time.monotonic() > give_up_at:
@@ -117,7 +117,7 @@ class Tenure:
 
     async def _regain(self) -> None:
         """Who had stepped aside when the stream ended has no lease, and nobody else would say why nothing came."""
-        give_up_at = time.monotonic() + settings.POLL_DEADLINE_SECONDS
+        give_up_at = time.monotonic() + _longest_hold_seconds()
         while not await self._has_taken() and time.monotonic() < give_up_at:
             await asyncio.sleep(TICK_SECONDS)
 
@@ -129,3 +129,8 @@ class Tenure:
                 await self._do(lease.release, permit)
         except (DatabaseError, InterfaceError) as error:
             log.warning("lease_not_released", exchange=self._exchange_id, error=str(error).strip())
+
+
+def _longest_hold_seconds() -> float:
+    """Of anybody else's lease: a poll that loads the market list first."""
+    return float(settings.MARKETS_DEADLINE_SECONDS + settings.POLL_DEADLINE_SECONDS + lease.LEASE_MARGIN_SECONDS)

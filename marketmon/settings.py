@@ -55,6 +55,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "marketmon.middleware.CorrelationMiddleware",
+    "marketmon.bodies.FewBodiesAtOnce",
     "django.middleware.security.SecurityMiddleware",
     "marketmon.compression.StaticFiles",
     "marketmon.compression.Pages",

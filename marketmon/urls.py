@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
@@ -99,7 +99,7 @@ urlpatterns = [
     route("api/v1/funding", depth.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
     # What all of it looks like, and people's pages.
     route("api/schema", SpectacularAPIView.as_view(), "schema"),
-    route("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    route("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
     path("favicon.ico", RedirectView.as_view(url="/static/marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", logins.login),

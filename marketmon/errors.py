@@ -1,4 +1,4 @@
-"""Every way a request can fail, as JSON on our API routes and as Django's pages elsewhere."""
+"""Every way a request can fail, as JSON on our API routes and as a page that says what to do elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig
 from django.db.utils import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -21,7 +22,7 @@ from marketmon.middleware import correlation_id
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
-# Below these, an error is JSON whoever asks; elsewhere people read Django's pages.
+# Below these, an error is JSON whoever asks; elsewhere people read a page.
 API_ROOTS = re.compile(r"/(api|v1|health|live|ready|metrics|regime|grids)(/|$)")
 
 
@@ -76,10 +77,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Also what a middleware raised; with the database away the answer is 503, never another 5xx."""
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
-        return problem(503, DATABASE_AWAY_MESSAGE)
+        return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else _page(503)
     if _is_api(request):
         return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")
-    return defaults.server_error(request)
+    return _page(500, correlation_id=correlation_id())
+
+
+def _page(status: int, **said: str) -> HttpResponse:
+    """For people; without a request, whose context would ask the database who they are."""
+    return HttpResponse(render_to_string(f"{status}.html", said), status=status, headers={"Cache-Control": "no-store"})
 
 
 def _is_api(request: HttpRequest) -> bool:

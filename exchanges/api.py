@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
@@ -11,6 +13,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from marketmon.api import may_see
+from marketmon.filters import YesNoFilter
 from marketmon.redaction import hide_secrets
 
 
@@ -46,11 +49,13 @@ class StaffExchangeSerializer(ExchangeSerializer):
 
 
 class ExchangeFilters(django_filters.FilterSet):
-    simulated = django_filters.BooleanFilter(method="filter_simulated", label="Collected from the local sandbox.")
+    enabled = YesNoFilter()
+    blacklisted = YesNoFilter()
+    simulated = YesNoFilter(method="filter_simulated", label="Collected from the local sandbox.")
 
     class Meta:
         model = Exchange
-        fields = ["enabled", "blacklisted"]
+        fields: ClassVar[list[str]] = []
 
     def filter_simulated(self, queryset: QuerySet[Exchange], name: str, value: bool) -> QuerySet[Exchange]:
         simulated = {"base_url__contains": SANDBOX_PLACEHOLDER}
@@ -96,11 +101,13 @@ class MarketSerializer(serializers.ModelSerializer[Market]):
 
 class MarketFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="exchange_id")
+    active = YesNoFilter()
+    blacklisted = YesNoFilter()
     symbol_prefix = django_filters.CharFilter(field_name="symbol", lookup_expr="startswith")
 
     class Meta:
         model = Market
-        fields = ["symbol", "base", "quote", "kind", "source", "active", "blacklisted"]
+        fields = ["symbol", "base", "quote", "kind", "source"]
 
 
 @extend_schema(tags=["state"])

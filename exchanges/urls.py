@@ -9,7 +9,7 @@ from exchanges.operators.views import OperatorViews
 
 PLACE = r"^api/v1/exchanges"
 ANYTHING = r"(?P<exchange>.+?)"  # what is no id is answered with 400, not with 404
-ID = r"(?P<exchange>[a-z0-9_-]{1,64})"
+ID = r"(?P<exchange>[A-Za-z0-9_-]{1,64})"
 
 
 def _route(place: str, name: str, title: str, **actions: str) -> URLPattern:

@@ -11,6 +11,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Gap, GapCause, GapState
+from marketmon.filters import YesNoFilter
 from marketmon.lib import clock
 
 
@@ -56,7 +57,7 @@ class GapFilters(django_filters.FilterSet):
     pipeline = django_filters.NumberFilter(field_name="pipeline_id", min_value=0, max_value=2**31 - 1, decimal_places=0)
     cause = django_filters.MultipleChoiceFilter(choices=GapCause.choices)
     state = django_filters.MultipleChoiceFilter(choices=GapState.choices)
-    open = django_filters.BooleanFilter(field_name="ended_at", lookup_expr="isnull")
+    open = YesNoFilter(field_name="ended_at", lookup_expr="isnull")
     started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
     started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
 

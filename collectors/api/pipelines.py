@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django.conf import settings
@@ -18,6 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors import cadence, history
 from collectors.models import Origin, Pipeline
+from marketmon.filters import YesNoFilter
 from marketmon.lib import clock
 
 EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -80,13 +81,15 @@ class PipelineFilters(django_filters.FilterSet):
     source = django_filters.CharFilter(field_name="market__source")
     base = django_filters.CharFilter(field_name="market__base")
     quote = django_filters.CharFilter(field_name="market__quote")
-    active = django_filters.BooleanFilter(field_name="market__active")
+    active = YesNoFilter(field_name="market__active")
+    gap_open = YesNoFilter()
+    frozen = YesNoFilter()
     received_before = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="lt")
     received_after = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
 
     class Meta:
         model = Pipeline
-        fields = ["gap_open", "frozen"]
+        fields: ClassVar[list[str]] = []
 
 
 class HistoryQuerySerializer(serializers.Serializer[Any]):

@@ -318,7 +318,7 @@ class OperatorViews(ViewSet):
     )
     def read_settings(self, request: Request, exchange: str) -> Response:
         """How an exchange is collected. Of credentials only the names are shown."""
-        return Response(settings_of(exchange))
+        return Response(settings_of(exchange.lower()))
 
     @extend_schema(
         operation_id="exchanges_settings_write",
@@ -339,7 +339,7 @@ class OperatorViews(ViewSet):
     )
     def write_settings(self, request: Request, exchange: str) -> Response:
         """Changes what is named; the running loop is replaced only where it must be."""
-        now, title = clock.now(), "Failed to configure exchange"
+        now, title, exchange = clock.now(), "Failed to configure exchange", exchange.lower()
         settings_of(exchange)
         wanted = validated(SettingsSerializer, request, title, now)
         try:
@@ -368,8 +368,8 @@ class OperatorViews(ViewSet):
     )
     def read_checks(self, request: Request, exchange: str) -> Response:
         """What the newest connectivity checks found, with durations and reasons."""
-        settings_of(exchange)
-        return Response(checks_of(exchange))
+        settings_of(exchange.lower())
+        return Response(checks_of(exchange.lower()))
 
     @extend_schema(
         operation_id="exchanges_checks_run",
@@ -385,6 +385,7 @@ class OperatorViews(ViewSet):
     )
     def run_checks(self, request: Request, exchange: str) -> Response:
         """Runs the four connectivity checks, unless they were well within the last half minute."""
+        exchange = exchange.lower()
         settings_of(exchange)
         management.check(exchange, occasion="on demand", now=clock.now())
         return Response(checks_of(exchange))

@@ -160,10 +160,24 @@ def test_rows_are_filtered(client: Client, world: Fill, query: str, count: int) 
     assert len(results(client, query)) == count
 
 
+def test_yes_and_no_have_two_words_each(client: Client, world: Fill) -> None:
+    world(10)
+
+    for name in ("gap_open", "active", "frozen"):
+        for words in (("true", "True", "1"), ("false", "FALSE", "0")):
+            counts = {len(results(client, f"pipelines?{name}={word}")) for word in words}
+            assert len(counts) == 1, name
+
+
 @pytest.mark.parametrize(
     "query",
     [
-        "gaps?open=maybe&cause=nonsense",
+        "gaps?open=maybe",
+        "gaps?cause=nonsense",
+        "markets?active=x",
+        "exchanges?enabled=2",
+        "exchanges?simulated=?",
+        "pipelines?gap_open=yes",
         "runs?outcome=x",
         "workers?status=x",
         "gaps?pipeline=99999999999",

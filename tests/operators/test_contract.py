@@ -604,3 +604,10 @@ def test_without_a_configured_key_a_page_says_so(stranger: Client, settings: Any
     for path, status in (("kraken/settings", 503), ("refresh", 405)):
         page = stranger.get(f"/api/v1/exchanges/{path}", headers={"Accept": "text/html"})
         assert (page.status_code, page["Content-Type"].split(";")[0]) == (status, "text/html")
+
+
+@pytest.mark.parametrize("path", ["settings", "checks"])
+def test_ids_are_lower_cased_here_too(make: Make, operator: Client, path: str) -> None:
+    make("kraken")
+
+    assert operator.get(f"/api/v1/exchanges/Kraken/{path}").json()["exchange"] == "kraken"

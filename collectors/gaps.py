@@ -7,6 +7,8 @@ from datetime import datetime
 
 # Document 4, made exact: a distance between stored points of more than two expected intervals.
 GAP_INTERVALS = 2.0
+# In SQL: how many points should have been stored between two moments, at least one.
+MISSED = "greatest(1, round(extract(epoch FROM {end} - {start}) / {expected}) - 1)::int"
 
 OUR_OUTAGE = "our outage"
 EXCHANGE_OUTAGE = "exchange outage"
@@ -17,7 +19,6 @@ UNKNOWN = "unknown"
 
 AWAITED = "awaited"  # in the place of an outcome: the poll whose rows ended the silence, until it was answered
 LISTENED = "websocket"  # the correlation id of a stream's runs: their rows came all the while, not at their end
-LEAST_SHARE = 0.5  # of a silence: what explains less of it did not cause it
 CAUSE_OF_OUTCOME = {
     "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
     "held_back": (RATE_LIMITED, "we held requests back to stay within the exchange's limit"),
@@ -31,11 +32,6 @@ CAUSE_OF_OUTCOME = {
 
 def is_gap(started_at: datetime, ended_at: datetime, expected_seconds: float) -> bool:
     return (ended_at - started_at).total_seconds() > GAP_INTERVALS * expected_seconds
-
-
-def missed_count(started_at: datetime, ended_at: datetime, expected_seconds: float) -> int:
-    """How many points should have been stored between the two, at least one."""
-    return max(1, round((ended_at - started_at).total_seconds() / expected_seconds) - 1)
 
 
 def cause_of(last_outcome: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import redis
 from django.db import connection, transaction
 
 from collectors import sweep
+from collectors.gaps import MISSED
 from collectors.lease import Permit
 from collectors.models import Worker
 from exchanges import catalogue, market_filter
@@ -223,17 +224,20 @@ WHERE exchange_id = %(exchange)s
 RETURNING markets_version
 """
 
+MISSED_OF_ENDED = MISSED.format(start="g.started_at", end="%(now)s", expected="{}.expected_seconds")
 # Rows are locked in the order in which a poll locks them. A poll that began before may still bring a row of a market
 # that is out: from here on it was not expected.
-END_GAPS_OF_STOPPED = """
+END_GAPS_OF_STOPPED = f"""
 WITH stopped AS (
     UPDATE collectors_pipeline AS p SET gap_open = false, resumed_at = %(now)s
     FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
           ORDER BY market_id FOR UPDATE) AS locked
     WHERE p.market_id = locked.market_id
-    RETURNING p.market_id
+    RETURNING p.market_id, p.expected_seconds
 )
-UPDATE collectors_gap AS g SET ended_at = %(now)s FROM stopped
+UPDATE collectors_gap AS g
+SET ended_at = %(now)s, missed_count = {MISSED_OF_ENDED.format("stopped")}, is_judged = false
+FROM stopped
 WHERE g.pipeline_id = stopped.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
 """
 
@@ -244,15 +248,16 @@ FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)
 WHERE p.market_id = resumed.market_id
 """
 
-END_GAPS_OF_DELISTED = """
+END_GAPS_OF_DELISTED = f"""
 WITH silent AS (
     UPDATE collectors_pipeline AS p SET gap_open = false
     FROM exchanges_market AS m
     WHERE m.id = p.market_id AND m.exchange_id = %(exchange)s AND NOT m.active AND p.gap_open
-    RETURNING p.market_id
+    RETURNING p.market_id, p.expected_seconds
 )
 UPDATE collectors_gap AS g
-SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'), cause = 'delisted',
+SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'),
+    missed_count = {MISSED_OF_ENDED.format("silent")}, cause = 'delisted',
     evidence = 'the exchange no longer lists this market'
 FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
 """

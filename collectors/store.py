@@ -17,7 +17,7 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 
 from collectors import reports, rows
-from collectors.gaps import GAP_INTERVALS
+from collectors.gaps import GAP_INTERVALS, MISSED
 from collectors.lease import Permit
 from collectors.quality import Row
 from exchanges.feeds.base import RejectedRow
@@ -88,7 +88,7 @@ QUOTES = f"""
 ), closed AS (
     INSERT INTO collectors_gap (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at)
     SELECT market_id, silent_since, ended_at,
-           greatest(1, round(extract(epoch FROM ended_at - silent_since) / expected_seconds) - 1)::int,
+           {MISSED.format(start="silent_since", end="ended_at", expected="expected_seconds")},
            CASE WHEN is_ours THEN 'our outage' ELSE %(cause)s END,
            CASE WHEN is_ours THEN 'no cycle was finished during the silence' ELSE %(evidence)s END,
            %(finished_at)s

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 
 from collectors import freshness
-from collectors.gaps import AWAITED, GAP_INTERVALS, LISTENED, Evidence, cause_of, judge
+from collectors.gaps import AWAITED, GAP_INTERVALS, LISTENED, MISSED, Evidence, cause_of, judge
 from collectors.models import Cursor, Transition, Worker
 from collectors.status import facts
 
@@ -47,7 +47,7 @@ WITH silent AS MATERIALIZED (
     FROM silent AS s WHERE p.market_id = s.market_id
 )
 INSERT INTO collectors_gap (pipeline_id, started_at, missed_count, cause, evidence, detected_at)
-SELECT market_id, silent_since, 1,
+SELECT market_id, silent_since, {MISSED.format(start="silent_since", end="%(now)s", expected="expected_seconds")},
        CASE WHEN is_ours THEN 'our outage' ELSE COALESCE(c.cause, %(other_cause)s) END,
        CASE WHEN is_ours THEN 'no cycle was finished during the silence'
             ELSE COALESCE(c.evidence, %(other_evidence)s) END,
@@ -72,14 +72,18 @@ FROM gone JOIN locked ON locked.market_id = gone.pipeline_id WHERE p.market_id =
 """
 
 # A gap that lost its pipeline's mark would stay open for ever; it ended at the first row after its beginning.
-END_ORPHANS = """
+END_ORPHANS = f"""
 UPDATE collectors_gap AS g
-SET ended_at = coalesce((SELECT min(t.received_at) FROM collectors_tick AS t
-                         WHERE t.pipeline_id = g.pipeline_id AND t.origin = 0 AND t.received_at > g.started_at),
-                        p.received_at),
-    is_judged = false
-FROM collectors_pipeline AS p
-WHERE p.market_id = g.pipeline_id AND g.ended_at IS NULL AND NOT p.gap_open AND p.received_at > g.started_at
+SET ended_at = o.ended_at, is_judged = false,
+    missed_count = {MISSED.format(start="g.started_at", end="o.ended_at", expected="o.expected_seconds")}
+FROM (
+    SELECT lost.id, p.expected_seconds,
+           coalesce((SELECT min(t.received_at) FROM collectors_tick AS t
+                     WHERE t.pipeline_id = lost.pipeline_id AND t.origin = 0 AND t.received_at > lost.started_at),
+                    p.received_at) AS ended_at
+    FROM collectors_gap AS lost JOIN collectors_pipeline AS p ON p.market_id = lost.pipeline_id
+    WHERE lost.ended_at IS NULL AND NOT p.gap_open AND p.received_at > lost.started_at
+) AS o WHERE g.id = o.id AND g.ended_at IS NULL
 """
 
 # A row that is written every second would be the busiest of all; a clock that was set back moves the mark back, too.

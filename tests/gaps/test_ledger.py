@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors import sweep
+from collectors import markets, sweep
 from collectors.models import Gap, Pipeline, Run, Worker
 from exchanges import management
 from exchanges.models import Market
@@ -292,6 +293,67 @@ def test_taking_a_market_out_does_not_hide_its_silence_before(field_):
     (gap,) = Gap.objects.all()
     assert (gap.pipeline_id, gap.started_at) == (field_.pipelines["kraken"][0], start)
     assert gap.ended_at == start + timedelta(seconds=100)
+
+
+def stop_all(field_: Field, now: datetime) -> None:
+    management.disable("kraken", by="test", now=now)
+
+
+def take_out(field_: Field, now: datetime) -> None:
+    with markets.changing("kraken", now=now):
+        Market.objects.update(blacklisted=True)
+
+
+def delist(field_: Field, now: datetime) -> None:
+    Market.objects.update(active=False, delisted_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(markets.END_GAPS_OF_DELISTED, {"exchange": "kraken", "now": now})
+
+
+def lose_its_mark(field_: Field, now: datetime) -> None:
+    Pipeline.objects.update(gap_open=False, received_at=now)
+    sweep.end_orphans()
+
+
+@pytest.mark.parametrize("end", [stop_all, take_out, delist, lose_its_mark])
+def test_what_was_missed_is_counted_whoever_ends_the_gap(field_: Field, end: Callable[[Field, datetime], None]) -> None:
+    field_.add("kraken", 1)
+    start = field_.begun + timedelta(minutes=5)
+    field_.store("kraken", start)
+    sweep.open_gaps(start + timedelta(seconds=25))
+
+    end(field_, start + timedelta(minutes=10))
+
+    (gap,) = gaps_of(field_.pipelines["kraken"][0])
+    assert (gap.ended_at, gap.missed_count) == (start + timedelta(minutes=10), 59)
+
+
+@pytest.mark.parametrize("end", [stop_all, take_out])
+def test_a_gap_that_an_operator_ends_is_judged_by_all_of_it(
+    field_: Field, end: Callable[[Field, datetime], None]
+) -> None:
+    """Seen at first as the absence of everybody, it was the exchange's for ten minutes."""
+    field_.add("kraken", 1)
+    start = field_.begun + timedelta(minutes=5)
+    field_.store("kraken", start)
+    sweep.run(start + timedelta(seconds=25))
+    for slot in range(3, 60):
+        field_.fail("kraken", start + timedelta(seconds=slot * INTERVAL), "unreachable")
+
+    end(field_, start + timedelta(minutes=10))
+    sweep.judge_gaps(start + timedelta(minutes=11))
+
+    assert Gap.objects.get().cause == "exchange outage"
+
+
+def test_a_gap_that_is_noticed_late_counts_what_was_missed_by_then(field_: Field) -> None:
+    field_.add("kraken", 1)
+    start = field_.begun + timedelta(minutes=5)
+    field_.store("kraken", start)
+
+    sweep.open_gaps(start + timedelta(minutes=10))
+
+    assert Gap.objects.get().missed_count == 59
 
 
 def test_a_gap_opened_while_the_row_that_is_in_time_is_being_stored_is_withdrawn(field_: Field) -> None:

@@ -39,7 +39,8 @@ class CycleResult:
 def after(
     health: Health, result: CycleResult, now: datetime, *, interval_seconds: float, policy: Policy, jitter: float
 ) -> Health:
-    """The state after one more cycle. `jitter` in 0..1 spreads the pauses by up to a fifth."""
+    """The state after one more cycle. Once enough strikes have opened the breaker, each pause ends with one probe.
+    `jitter` in 0..1 spreads the pauses by up to a fifth."""
     if result.outcome == "stored":
         return Health()
     if result.outcome == "superseded":
@@ -48,11 +49,6 @@ def after(
     pause = _pause_seconds(result, strikes, interval_seconds=interval_seconds, policy=policy)
     retry_at = now + timedelta(seconds=pause * (1 + 0.2 * jitter)) if pause else None
     return Health(error_count=health.error_count + 1, strikes=strikes, retry_at=retry_at)
-
-
-def is_open(health: Health, policy: Policy) -> bool:
-    """An open breaker lets one probe through whenever `retry_at` has passed."""
-    return health.strikes >= policy.failures_until_open
 
 
 def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float, policy: Policy) -> float:

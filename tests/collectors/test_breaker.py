@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.breaker import CycleResult, Health, Policy, after, is_open
+from collectors.breaker import CycleResult, Health, Policy, after
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = Policy(failures_until_open=3, pause_max_seconds=60, throttle_pause_seconds=30, denied_pause_seconds=900)
@@ -33,12 +33,19 @@ def test_pauses_grow_with_failures(strikes_before: int, expected_pause: float | 
     assert pause(run(before, "unreachable")) == expected_pause
 
 
-def test_the_breaker_is_open_from_the_third_failure():
-    second = run(run(Health(), "bad_reply"), "unreachable")
-    third = run(second, "failed")
+def test_only_what_says_that_the_exchange_is_ill_is_a_strike():
+    before = Health(error_count=2, strikes=2)
 
-    assert not is_open(second, POLICY)
-    assert is_open(third, POLICY)
+    strikes = {outcome: run(before, outcome).strikes for outcome in ("unreachable", "bad_reply", "failed")}
+    others = {outcome: run(before, outcome).strikes for outcome in ("throttled", "held_back", "denied", "unsupported")}
+
+    assert set(strikes.values()) == {3}
+    assert set(others.values()) == {2}
+
+
+def test_our_own_restraint_waits_for_the_exchanges_pause_and_for_nothing_else():
+    assert pause(run(Health(strikes=9), "held_back", retry_after=7)) == 7
+    assert pause(run(Health(strikes=9), "held_back")) is None
 
 
 def test_throttling_waits_as_long_as_asked_and_never_opens_the_breaker():
@@ -47,8 +54,7 @@ def test_throttling_waits_as_long_as_asked_and_never_opens_the_breaker():
         health = run(health, "throttled", retry_after=47)
 
     assert pause(health) == 47
-    assert health.error_count == 10
-    assert not is_open(health, POLICY)
+    assert (health.error_count, health.strikes) == (10, 0)
 
 
 def test_throttling_without_a_time_waits_the_policys_time():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -22,7 +22,7 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
     ("found", "cause", "words"),
     [
         (evidence(100), "our outage", "no cycle was finished"),
-        (evidence(30), "our outage", "no cycle was finished"),
+        (evidence(30), "our outage", "nobody collected for 15 s of 30 s"),
         (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 cycle"),
         (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 cycles"),
         (evidence(100, seconds={"throttled": 90}, counts={"throttled": 1}), "rate limited", "asked us to wait"),
@@ -55,6 +55,19 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         ),
         (evidence(100, seconds={"awaited": 90}, counts={"awaited": 1}), "unknown", "took 90.0 s"),
         (evidence(100, delisted_at=NOW), "delisted", "no longer lists"),
+        (evidence(100, seconds={"stored": 40}, counts={"stored": 4}), "our outage", "only 4 cycles"),
+        (
+            evidence(100, seconds={"stored": 40, "unreachable": 40}, counts={"stored": 4, "unreachable": 4}),
+            "exchange outage",
+            "4 cycles unreachable",
+        ),
+        (
+            evidence(100, seconds={"stored": 50, "unreachable": 5}, counts={"stored": 5, "unreachable": 1}),
+            "market quiet",
+            "5 cycles stored other",
+        ),
+        (evidence(100, seconds={"awaited": 75}, counts={"awaited": 1}), "unknown", "took 75.0 s"),
+        (evidence(100, seconds={"awaited": 74.8}, counts={"awaited": 1}), "our outage", "only 1 cycle"),
     ],
     ids=[
         "nobody came",
@@ -71,10 +84,36 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         "it failed before the poll that ended it",
         "a poll that took long",
         "delisted",
+        "nobody came for as long as others came",
+        "it failed for as long as others came",
+        "others came for longer than nobody did",
+        "a twentieth is rounding",
+        "more than a twentieth is absence",
     ],
 )
 def test_what_fills_the_larger_part_of_a_silence_caused_it(found, cause, words):
     named, why = gaps.judge(found)
+
+    assert named == cause
+    assert words in why
+
+
+@pytest.mark.parametrize(("seconds", "is_gap"), [(20, False), (20.001, True)], ids=["two intervals", "longer"])
+def test_a_gap_is_longer_than_two_expected_intervals(seconds, is_gap):
+    assert gaps.is_gap(NOW, NOW + timedelta(seconds=seconds), 10.0) == is_gap
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cause", "words"),
+    [
+        ("unreachable", "exchange outage", "the last cycle ended unreachable"),
+        ("held_back", "rate limited", "the last cycle ended held_back"),
+        ("stored", "unknown", "this market was not in them"),
+        ("", "unknown", "this market was not in them"),
+    ],
+)
+def test_the_first_guess_at_a_cause_is_the_last_cycles(outcome, cause, words):
+    named, why = gaps.cause_of(outcome)
 
     assert named == cause
     assert words in why
@@ -185,8 +224,12 @@ def test_a_full_page_of_trades_leaves_the_rest_open():
 @pytest.mark.parametrize(
     ("distances", "expected"),
     [
-        ([10.0] * 29, 10),
-        ([10.0] * 30, 10),
+        ([100.0] * 29, 10),
+        ([100.0] * 30, 100),
+        ([10.0] * 27 + [60.0] * 3, 10),
+        ([10.0] * 26 + [60.0] * 4, 60),
+        ([12.5] * 30, 10),
+        ([12.6] * 30, 20),
         ([9.2, 10.9, 12.0] * 20, 10),
         ([30.4, 29.7] * 20, 30),
         ([10.0] * 93 + [600.0] * 7, 10),
@@ -196,7 +239,11 @@ def test_a_full_page_of_trades_leaves_the_rest_open():
     ],
     ids=[
         "too few",
-        "every poll",
+        "just enough",
+        "one late row in ten",
+        "more than one in ten",
+        "a quarter of a poll late",
+        "later than that",
         "jitter is no missed poll",
         "every third poll",
         "some outliers",
@@ -207,6 +254,13 @@ def test_a_full_page_of_trades_leaves_the_rest_open():
 )
 def test_the_expected_interval_is_learned_in_whole_polls(distances, expected):
     assert cadence.expected_seconds(distances, poll_seconds=10, ceiling_seconds=300) == expected
+
+
+@pytest.mark.parametrize(
+    ("learned", "is_news"), [(11.0, False), (11.1, True), (9.0, False), (8.9, True), (10.0, False)]
+)
+def test_a_tenth_more_or_less_is_no_news(learned, is_news):
+    assert cadence.is_news(learned, 10.0) == is_news
 
 
 def test_a_ceiling_below_the_poll_interval_does_not_count():
@@ -233,7 +287,10 @@ def still(base: str = "BTC", quote: str = "USD", **fields: object) -> frozen.Sti
         (still(moves=(0.004,)), False),
         (still(moves=(0.0004, 0.0003)), False),
         (still(moves=(0.9, 0.0003, 0.0002)), False),
+        (still(moves=(0.001, 0.001)), True),
         (still(usual_seconds=120.0), False),
+        (still(unchanged_seconds=1200.0, usual_seconds=120.0), False),
+        (still(unchanged_seconds=1200.1, usual_seconds=120.0), True),
         (still(usual_seconds=None), True),
         (still("USDC", "USDT"), False),
         (still("EURC", "USDC"), False),
@@ -246,7 +303,10 @@ def still(base: str = "BTC", quote: str = "USD", **fields: object) -> frozen.Sti
         "only one other",
         "nobody moved",
         "one outlier moved",
+        "they moved by just enough",
         "it rests long by habit",
+        "exactly ten rests",
+        "more than ten rests",
         "no habit known",
         "a peg",
         "a peg to another money",

@@ -41,7 +41,7 @@ class BoundedFeed(ABC):
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
         self.spec = spec
         self.market_cache = market_cache
-        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._secrets = errors.secrets_in(spec.credentials)
         self._markets_lock = asyncio.Lock()
         self._markets_at = -math.inf
         self._recalled: bytes | None = None

@@ -112,13 +112,20 @@ def from_exception(
 ) -> FeedError:
     """The FeedError that says the same as `error`; `status` and `excerpt` are of the last answer, if one came."""
     if isinstance(error, FeedError):
-        return error
+        return _without(secrets, error)
     decisive = _decisive(error)
     kind = _class_for(decisive)
     if status is not None and status >= 400 and kind in (BadReply, Unreachable):
         kind = class_for_status(status) or kind
     message = redact(f"{_class_chain(error)}: {error}"[: 4 * MESSAGE_CHARACTERS], secrets)
     return kind(shorten(message), status=status, excerpt=redact(excerpt[:500], secrets))
+
+
+def secrets_in(credentials: Mapping[str, str]) -> tuple[str, ...]:
+    """What `redact` must hide of them. A node's address is a credential that errors and redirects name in parts."""
+    whole = [value for value in credentials.values() if value]
+    ways = [value.partition("://")[2].partition("/")[2] for value in whole]
+    return (*whole, *(way for way in ways if way))
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -145,6 +152,13 @@ def shorten(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """One printable line of at most `limit` characters: venues' words end up in logs."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _without(secrets: tuple[str, ...], error: FeedError) -> FeedError:
+    """Our own parsers quote addresses and answers, too."""
+    error.args = tuple(redact(each, secrets) if isinstance(each, str) else each for each in error.args)
+    error.excerpt = redact(error.excerpt, secrets)
+    return error
 
 
 def _seconds_until(http_date: str, now: float) -> float:

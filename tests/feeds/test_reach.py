@@ -181,6 +181,16 @@ def test_the_internet_is_connected_to(address: str) -> None:
         assert made.family == family
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"])
+def test_a_cloud_s_secrets_are_out_of_reach_whatever_is_allowed(host: str) -> None:
+    spec = FeedSpec("kraken", base_url=f"http://{host}", public_only=False)
+
+    with pytest.raises(Denied, match="not connected") as caught:
+        open_feed(spec).load_markets(deadline_seconds=5)
+
+    assert "ALLOW_PRIVATE" not in str(caught.value)
+
+
 def test_a_zone_does_not_hide_an_address() -> None:
     with pytest.raises(PrivateAddress):
         public_socket((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("fe80::1%eth0", 443, 0, 2)))

@@ -11,7 +11,7 @@ import pytest
 
 from exchanges import connectivity
 from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import FeedSpec, Poll, Unreachable
+from exchanges.feeds.base import FeedError, FeedSpec, Poll, Unreachable
 from exchanges.feeds.native.chainlink import read_round, read_text
 from exchanges.feeds.native.oracles import ORACLES
 from tests.feeds.venue import Answer, Request, Venue
@@ -158,6 +158,26 @@ def test_a_node_of_ones_own_is_asked_instead(node: Node, venue: Venue) -> None:
     assert open_feed(spec).fetch_quotes(SYMBOLS, deadline_seconds=5).quotes
 
     assert set(venue.paths()) == {"/node.example/v3/key-123"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer({"error": "no such key: key-123"}, status=404),
+        Answer(b"<html>https://node.example/v3/key-123</html>"),
+        Answer(b"", status=302, headers={"Location": "https://other.example/v3/key-123"}),
+        Answer(b"", status=503),
+    ],
+    ids=["unknown", "html", "redirect", "away"],
+)
+def test_a_node_s_address_carries_its_key_and_no_error_names_it(answer: Answer, venue: Venue) -> None:
+    venue.answers["/v3/key-123"] = answer
+    spec = FeedSpec("chainlink", base_url=venue.base_url, credentials={"token": "https://node.example/v3/key-123"})
+
+    with pytest.raises(FeedError) as caught:
+        open_feed(spec).fetch_quotes(SYMBOLS, deadline_seconds=5)
+
+    assert "v3/key-123" not in f"{caught.value} {caught.value.excerpt}"
 
 
 def test_two_requests_load_the_list_and_one_asks_for_all_prices(poll: Callable[[], Poll], venue: Venue) -> None:

@@ -12,7 +12,7 @@ import certifi
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from ..base import BadReply
-from ..reach import name_the_host, public_socket
+from ..reach import local_socket, name_the_host, public_socket
 
 BODY_BYTES = 32 * 1024 * 1024  # decompressed; the largest real list (binance exchangeInfo) is about 14 MB
 CONNECTIONS = 8  # a poll has one to four requests under way
@@ -25,16 +25,16 @@ def open_session(
     public_only: bool = False,
     connections: int = CONNECTIONS,
 ) -> aiohttp.ClientSession:
-    """Must be called inside the loop. With `public_only` no connection into a private network is made."""
+    """Must be called inside the loop. With `public_only` it makes no connection into a private network."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             ssl=tls(ca_file),
             limit=connections,
             happy_eyeballs_delay=0,
-            socket_factory=public_socket if public_only else None,
+            socket_factory=public_socket if public_only else local_socket,
         ),
         response_class=BoundedResponse,
-        middlewares=(*before, stay_on_host, *([name_the_host] if public_only else [])),
+        middlewares=(*before, stay_on_host, name_the_host),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

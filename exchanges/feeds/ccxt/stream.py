@@ -76,7 +76,7 @@ class CcxtStream:
         self._client = _build(spec, self._route)
         if ping_seconds:
             self._client.streaming = {**self._client.streaming, "keepAlive": int(ping_seconds * 1000)}
-        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._secrets = errors.secrets_in(spec.credentials)
         self._groups: list[frozenset[str]] = []
         self._watchers: set[asyncio.Task[None]] = set()
         self._wanted: frozenset[str] = frozenset()

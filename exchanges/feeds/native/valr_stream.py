@@ -46,7 +46,7 @@ class ValrStream:
         self.overtaken_count = 0
         self.dial_pause_seconds = 0.0
         self._ping_seconds = ping_seconds or PING_SECONDS
-        self._secrets = tuple(value for value in spec.credentials.values() if value)
+        self._secrets = errors.secrets_in(spec.credentials)
         self._markets: dict[str, Listing] = {}
         self._symbols: dict[str, str] = {}  # wanted ones, by VALR's names
         self._noted: dict[str, Quote] = {}

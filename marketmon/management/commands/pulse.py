@@ -1,4 +1,4 @@
-"""`manage.py pulse`: the process that notices silence."""
+"""`manage.py pulse`: the process that notices silence, and draws what all readers will ask for."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from marketmon import pulse
 
 
 class Command(BaseCommand):
-    help = "Sweeps once a second: opens gaps, notices silent workers. Any number may run."
+    help = "Once a second: opens gaps, notices silent workers, renders status and board. Any number may run."
 
     def handle(self, *args: Any, **options: Any) -> None:
         pulse.run_forever()

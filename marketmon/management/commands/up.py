@@ -11,7 +11,7 @@ from marketmon import home
 
 
 class Command(BaseCommand):
-    help = "Run everything in the foreground: servers, sandbox exchanges, web, worker, beat, pulse. Ctrl-C stops it."
+    help = "Run everything in the foreground: servers, sandbox exchanges, and all of our processes. Ctrl-C stops it."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:

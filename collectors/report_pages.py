@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from collectors.reports import Report
@@ -23,6 +26,13 @@ OUTCOME_LABELS = {
 class ReportAdmin(MachineAdmin):
     list_select_related = ("exchange",)
     ordering = ("-started_at", "-id")
+
+    readonly_fields = ("duration",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Milliseconds alone do not say what they were spent on."""
+        found = [name for name in super().get_fields(request, obj) if name != "duration"]
+        return ["duration" if name == "duration_ms" else name for name in found]
 
     @display(description="started", header=True)
     def started(self, report: Report) -> tuple[str, str]:

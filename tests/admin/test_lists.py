@@ -219,3 +219,18 @@ def test_rounds_of_depth_that_asked_nothing_listened() -> None:
     assert spent(DepthRun(kind="trades", duration_ms=60_000, outcome="stored")) == "listened 60.0 s"
     assert spent(DepthRun(kind="trades", duration_ms=90, outcome="stored", requests=3)) == "90 ms"
     assert spent(DepthRun(kind="trades", duration_ms=4, outcome="held_back")) == "4 ms"
+
+
+def test_a_runs_page_says_moments_in_utc_and_what_its_time_was_spent_on(
+    operator: Client, world: Fill, now: datetime
+) -> None:
+    world(2)
+    run = Run.objects.create(
+        exchange_id="kraken", started_at=now, duration_ms=5242, outcome="stored", correlation_id=LISTENED
+    )
+
+    page = operator.get(f"/admin/collectors/run/{run.pk}/change/").content.decode()
+
+    assert f"{now:%Y-%m-%d %H:%M:%S} UTC" in page
+    assert "listened 5.2 s" in page
+    assert "p.m." not in page

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django_celery_beat.models import PeriodicTask
 
 from collectors import ingest, lease, ledger, markets, schedule
@@ -216,6 +216,10 @@ def _completed(exchange: Exchange, report: Report, *, occasion: str, now: dateti
 def _refresh_in_thread(exchange_id: str, now: datetime) -> Refreshed:
     try:
         return _refresh(exchange_id, now)
+    except (Refused, DatabaseError) as error:  # it was removed meanwhile, or is being changed: the others go on
+        log.warning("exchange_not_refreshed", exchange=exchange_id, error=str(error).strip())
+        words = str(error) if isinstance(error, Refused) else "its row could not be changed in time"
+        return Refreshed(exchange_id, Report(None, ()), words)
     finally:
         connection.close()
 

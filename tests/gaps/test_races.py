@@ -16,7 +16,7 @@ from collectors import lease, sweep
 from collectors.models import Gap, Pipeline, Transition, Worker
 from exchanges import management
 from exchanges.management import fence
-from exchanges.models import Exchange
+from exchanges.models import AuditEntry, Exchange
 from tests.gaps.conftest import Field, gaps_of
 
 DOOR = 7741  # an advisory lock that a statement asks for after its snapshot was taken
@@ -255,3 +255,19 @@ def test_polls_go_on_when_the_databases_clock_was_set_back(silent: datetime) -> 
     permit = lease.take("kraken", lease_seconds=5)
 
     assert permit is not None
+
+
+def test_an_exchange_that_is_removed_while_all_are_refreshed_costs_the_others_nothing(field_: Field) -> None:
+    field_.add("kraken", 1)
+    now = field_.begun
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            fence.locked("kraken")
+            refresh = in_thread(pool, lambda: management.refresh(by="test", now=now))
+            until_somebody_waits()
+            Exchange.objects.update(enabled=False, removed_at=now)
+        (refreshed,) = refresh.result()
+
+    assert refreshed.error == "worker for exchange kraken not found"
+    assert AuditEntry.objects.get().verb == "refresh"

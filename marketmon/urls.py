@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
@@ -18,6 +18,7 @@ from collectors.api import depth, exports, gaps, pipelines, runs, transitions, w
 from exchanges import api as exchanges
 from exchanges import urls as operators
 from marketmon import errors, health, logins
+from marketmon.schema import SchemaView
 from metrics import urls as metrics
 
 handler400 = errors.bad_request
@@ -98,7 +99,7 @@ urlpatterns = [
     route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Missing trades"), "hole-list"),
     route("api/v1/funding", depth.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
     # What all of it looks like, and people's pages.
-    route("api/schema", SpectacularAPIView.as_view(), "schema"),
+    route("api/schema", SchemaView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
     path("favicon.ico", RedirectView.as_view(url="/static/marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

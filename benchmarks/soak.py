@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -272,33 +272,6 @@ def _write_samples(samples: Mapping[tuple[str, int], list[Sample]], path: Path) 
             rows.writerows((name, pid, f"{one.at:.0f}", f"{one.megabytes:.2f}", one.files) for one in of_one)
 
 
-def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
-    """Whether all are flat. Of those that were too short to judge it prints the number only."""
-    is_flat, short = True, Counter[str]()
-    for (name, pid), all_samples in sorted(samples.items()):
-        settled = _settled(all_samples)
-        if not settled:
-            short[name] += 1
-            continue
-        memory, files = (_trend(settled, which) for which in ("megabytes", "files"))
-        leaks = memory.is_above(LEAK_MB_PER_HOUR, LEAK_MB) or files.is_above(LEAK_FILES_PER_HOUR, LEAK_FILES)
-        is_flat &= not leaks
-        print(
-            f"soak {name}:{pid} over {settled[-1].at - settled[0].at:.0f} s: {memory.first:.1f} to "
-            f"{memory.last:.1f} MB, {memory.per_hour:+.1f} MB/h; files {files.first:.0f} to {files.last:.0f}, "
-            f"{files.per_hour:+.1f}/h: {'GROWS' if leaks else 'flat'}"
-        )
-    print(f"soak lived too short to judge: {', '.join(f'{count} x {name}' for name, count in short.items()) or 'none'}")
-    return is_flat
-
-
-def _settled(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """After its warm-up. Empty when the rest is too short to judge."""
-    lived = samples[-1].at - samples[0].at
-    settled = [one for one in samples if one.at >= samples[0].at + max(WARM_UP_SECONDS, WARM_UP_SHARE * lived)]
-    return settled if settled and settled[-1].at - settled[0].at >= SHORTEST_LIFE_SECONDS else []
-
-
 class Trend(NamedTuple):
     """The medians of the first and the last quarter, and the median of all slopes between samples."""
 
@@ -308,6 +281,57 @@ class Trend(NamedTuple):
 
     def is_above(self, per_hour: float, growth: float) -> bool:
         return self.per_hour > per_hour and self.last - self.first > growth
+
+
+class Verdict(NamedTuple):
+    """On one process, after its warm-up."""
+
+    name: str
+    pid: int
+    seconds: float
+    megabytes: Trend
+    files: Trend
+
+    @property
+    def grown(self) -> list[str]:
+        limits = {"megabytes": (LEAK_MB_PER_HOUR, LEAK_MB), "files": (LEAK_FILES_PER_HOUR, LEAK_FILES)}
+        return [which for which, limit in limits.items() if getattr(self, which).is_above(*limit)]
+
+    def levels_off(self, others: Iterable[Verdict]) -> bool:
+        """It grows to no more than one of its kind, older than it, stays at: each child meets its work one by one."""
+        return any(
+            other.name == self.name and other.seconds > self.seconds and not other.grown
+            and all(getattr(other, which).last >= getattr(self, which).last for which in self.grown)
+            for other in others
+        )  # fmt: skip
+
+
+def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
+    """Whether none grows. Of those that lived too short to be judged it prints the number only."""
+    settled = {key: _settled(of_one) for key, of_one in sorted(samples.items())}
+    verdicts = [
+        Verdict(name, pid, ends[-1].at - ends[0].at, _trend(ends, "megabytes"), _trend(ends, "files"))
+        for (name, pid), ends in settled.items()
+        if ends
+    ]
+    for verdict in verdicts:
+        word = "flat" if not verdict.grown else "levels off" if verdict.levels_off(verdicts) else "GROWS"
+        memory, files = verdict.megabytes, verdict.files
+        print(
+            f"soak {verdict.name}:{verdict.pid} over {verdict.seconds:.0f} s: {memory.first:.1f} to "
+            f"{memory.last:.1f} MB, {memory.per_hour:+.1f} MB/h; files {files.first:.0f} to {files.last:.0f}, "
+            f"{files.per_hour:+.1f}/h: {word}"
+        )
+    short = Counter(name for (name, _), ends in settled.items() if not ends)
+    print(f"soak lived too short to judge: {', '.join(f'{count} x {name}' for name, count in short.items()) or 'none'}")
+    return all(verdict.levels_off(verdicts) for verdict in verdicts if verdict.grown)
+
+
+def _settled(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """After its warm-up. Empty when the rest is too short to judge."""
+    lived = samples[-1].at - samples[0].at
+    settled = [one for one in samples if one.at >= samples[0].at + max(WARM_UP_SECONDS, WARM_UP_SHARE * lived)]
+    return settled if settled and settled[-1].at - settled[0].at >= SHORTEST_LIFE_SECONDS else []
 
 
 def _trend(samples: Sequence[Sample], which: str) -> Trend:

@@ -7,6 +7,7 @@ them ever read; those that answer questions without a body stay free whatever ca
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 
@@ -31,13 +32,14 @@ class FewBodiesAtOnce:
         self._places = threading.BoundedSemaphore(READERS)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        announced = request.META.get("CONTENT_LENGTH") or "0"
-        if announced == "0":
+        if not (is_chunked := _is_chunked(request)) and (request.META.get("CONTENT_LENGTH") or "0") == "0":
             return self.get_response(request)
         if not self._places.acquire(timeout=WAIT_SECONDS):
             return _busy()
         try:
-            if _is_read_by_views(announced):
+            if is_chunked:
+                _read_chunks(request)
+            if _is_read_by_views(request.META["CONTENT_LENGTH"]):
                 return self.get_response(request)
             _ = request.body  # kept by the request for whoever asks for it later
         except UnreadablePostError:
@@ -45,6 +47,25 @@ class FewBodiesAtOnce:
         finally:
             self._places.release()
         return self.get_response(request)
+
+
+def _is_chunked(request: HttpRequest) -> bool:
+    return "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH")
+
+
+def _read_chunks(request: HttpRequest) -> None:
+    """Django reads a body by its announced length, so of one in chunks nothing: what it says was lost.
+
+    One byte more than Django accepts is read at most, and then refused.
+    """
+    stream, body = request.META["wsgi.input"], bytearray()
+    try:
+        while part := stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1 - len(body)):
+            body += part
+    except OSError as error:
+        raise UnreadablePostError(*error.args) from error
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    request._stream = io.BytesIO(body)
 
 
 def _is_read_by_views(announced: str) -> bool:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+from django.test import RequestFactory
 from rest_framework.test import APIRequestFactory
 
+from marketmon.bodies import READERS, FewBodiesAtOnce
 from marketmon.wsgi import application
 from metrics.models import Collection
 
@@ -53,3 +59,28 @@ def test_a_chunked_body_without_end_is_read_no_further_than_the_limit(path: str,
 
     assert status == expected
     assert stream.tell() <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
+
+
+def test_slow_chunks_hold_a_place_like_every_body() -> None:
+    """They must not come past the door that lets few slow senders in."""
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            is_read.release()
+            assert is_sent.wait(20)
+            return super().read(size)
+
+    is_read, is_sent = threading.Semaphore(0), threading.Event()
+    door = FewBodiesAtOnce(lambda request: HttpResponse(request.body))
+    environ = RequestFactory()._base_environ(REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked")
+    environ.pop("CONTENT_LENGTH", None)
+    with ThreadPoolExecutor(READERS) as threads:
+        waiting = [threads.submit(door, WSGIRequest({**environ, "wsgi.input": Slow(b"{}")})) for _ in range(READERS)]
+        assert all(is_read.acquire(timeout=20) for _ in range(READERS))
+
+        refused = door(WSGIRequest({**environ, "wsgi.input": Slow(b"{}")}))
+
+        is_sent.set()
+        answered = [each.result(20) for each in waiting]
+    assert refused.status_code == 503
+    assert [each.content for each in answered] == [b"{}"] * READERS  # type: ignore[attr-defined]

@@ -179,9 +179,32 @@
 
   async function openDialog(address) {
     await window.htmx.ajax("GET", address, { target: "#modal-content", select: "#dialog", swap: "innerHTML" });
+    announce(document.getElementById("modal-content"));
     window.Alpine.$data(document.documentElement).openModal = true;
+    returnFocus(address);
     const first = document.querySelector("#modal-content input:not([type=hidden]), #modal-content button");
     if (first) setTimeout(() => first.focus(), 50);
+  }
+
+  // The admin's modal is a plain box: a screen reader is told that it is a dialog, and what it asks.
+  function announce(box) {
+    const title = box.querySelector("h1, h2, h3, legend, strong");
+    box.setAttribute("role", "dialog");
+    box.setAttribute("aria-modal", "true");
+    box.setAttribute("aria-label", title ? title.textContent.trim() : "Confirm");
+  }
+
+  // To the button that opened it, or to the same one of the tile that came meanwhile.
+  function returnFocus(address) {
+    const state = window.Alpine.$data(document.documentElement);
+    const watching = window.Alpine.effect(() => {
+      if (state.openModal) return;
+      setTimeout(() => {
+        window.Alpine.release(watching);
+        const button = board.querySelector(`[data-dialog="${CSS.escape(address)}"]`);
+        if (button) button.focus({ preventScroll: true });
+      });
+    });
   }
 
   board.addEventListener("click", (event) => {

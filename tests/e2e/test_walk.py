@@ -142,6 +142,18 @@ def test_blacklisting_with_a_preview_and_lifting_again(operator: Visitor, system
     assert [verb for (verb,) in verbs] == ["lift", "blacklist"]
 
 
+def test_a_dialog_is_one_and_gives_the_focus_back(operator: Visitor, system: System):
+    page = operator.open("/board/")
+    button = page.locator('[data-fragment="tile:luno"]').get_by_role("button", name="Blacklist… luno")
+
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_label("Reason")).to_be_focused()
+    page.keyboard.press("Escape")
+
+    expect(button).to_be_focused()
+
+
 def reopened(tile: Tile) -> Tile:
     expect(tile.page.locator(f'[data-fragment="tile:{tile.exchange}"] .bd-is-off')).to_be_visible(timeout=20_000)
     return Tile(tile.person, tile.system, tile.exchange)

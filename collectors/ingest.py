@@ -199,7 +199,6 @@ def _finish_stored(
     finished_at: datetime,
     correlation_id: str,
 ) -> str:
-    cause, evidence = gaps.cause_of(permit.last_outcome)
     cycle = store.Cycle(
         started_at=started_at,
         finished_at=finished_at,
@@ -211,11 +210,10 @@ def _finish_stored(
         accepted=verdict.accepted,
         rejected=verdict.rejected,
         rows_answered=poll.answered_count,
-        cause=(cause, evidence),
+        cause=gaps.cause_of(permit.last_outcome),
         correlation_id=correlation_id,
     )
-    stored = store.finish(permit, cycle)
-    if stored is None:
+    if store.finish(permit, cycle) is None:
         return _superseded(permit)
     if verdict.rejected:
         log.warning(

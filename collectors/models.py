@@ -10,6 +10,7 @@ from typing import Self
 
 from django.db import models
 
+from collectors import gaps
 from collectors.depth import models as depth_models  # noqa: F401 - Django finds models here
 from collectors.gaps import LISTENED
 from collectors.reports import Report
@@ -37,12 +38,14 @@ class Outcome(models.TextChoices):
 
 
 class GapCause(models.TextChoices):
-    OUR_OUTAGE = "our outage"
-    EXCHANGE_OUTAGE = "exchange outage"
-    RATE_LIMITED = "rate limited"
-    MARKET_QUIET = "market quiet"
-    DELISTED = "delisted"
-    UNKNOWN = "unknown"
+    """The words of `gaps`, where the rules are."""
+
+    OUR_OUTAGE = gaps.OUR_OUTAGE
+    EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
+    RATE_LIMITED = gaps.RATE_LIMITED
+    MARKET_QUIET = gaps.MARKET_QUIET
+    DELISTED = gaps.DELISTED
+    UNKNOWN = gaps.UNKNOWN
 
 
 class GapState(models.TextChoices):

@@ -93,9 +93,9 @@ def _range_fault(quote: Quote) -> str:
             return f"{name} is not a number"
     if last is None:
         return ""
-    if high and high > 0 and last > high * RANGE_TOLERANCE:
+    if high is not None and 0 < high * RANGE_TOLERANCE < last:  # a high of nothing was not told
         return "last far above its own 24 h high"
-    if low and low > 0 and last * RANGE_TOLERANCE < low:
+    if low is not None and last * RANGE_TOLERANCE < low:
         return "last far below its own 24 h low"
     if quote.bid and quote.ask:
         middle = (quote.bid + quote.ask) / 2
@@ -105,4 +105,4 @@ def _range_fault(quote: Quote) -> str:
 
 
 def _excerpt(quote: Quote) -> str:
-    return f"last={quote.last} bid={quote.bid} ask={quote.ask} at={quote.exchange_at}"[:200]
+    return f"last={quote.last} bid={quote.bid} ask={quote.ask} at={quote.exchange_at}"

@@ -34,6 +34,7 @@ FIRST_BLOCK = 1_230_768_000.0  # 2009
         ({"last": 165.1, "bid": None, "ask": None}, "last far above its own 24 h high"),
         ({"last": 60.0, "bid": None, "ask": None}, ""),
         ({"last": 59.9, "bid": None, "ask": None}, "last far below its own 24 h low"),
+        ({"high": 0.0, "low": 0.0}, ""),
         ({"last": 0.6, "high": 0.5, "low": None, "bid": None, "ask": None}, ""),
         ({"last": 0.8, "high": 0.5, "low": None, "bid": None, "ask": None}, "last far above its own 24 h high"),
         ({"last": 0.4, "high": None, "low": 0.7, "bid": None, "ask": None}, "last far below its own 24 h low"),

@@ -58,7 +58,7 @@ def _row(one: Standing) -> dict[str, Any]:
         "address": one.address,
         "used": f"{one.used_units:g} of {one.budget.units:.4g} in {one.budget.seconds:g} s",
         "share": f"{one.used_share:.3f}",
-        "by_priority": [f"{one.used.get(priority.value, 0):g}" for priority in Priority],
+        "by_priority": [(priority.value, f"{one.used.get(priority.value, 0):g}") for priority in Priority],
         "pause": f"{one.pause_seconds:.0f} s left" if one.pause_seconds else "",
         "dial_pause": f"{one.dial_pause_seconds:.0f} s left" if one.dial_pause_seconds else "",
         "held_back": ", ".join(f"{count} {word}" for word, count in one.held_back.items()),

@@ -25,7 +25,7 @@ class WorkerAdmin(MachineAdmin):
     """One collector per exchange; its row's key is the exchange's id, so the verb takes it as it is."""
 
     list_display = (
-        "exchange", "state", "transport", "last_update", "last_cycle", "error_count", "symbols_tracked", "problem"
+        "exchange", "state", "transport", "error_count", "problem", "last_update", "last_cycle", "symbols_tracked"
     )  # fmt: skip
     list_select_related = ("exchange__stream",)
     list_per_page = 200

@@ -331,8 +331,8 @@ class Session:
         """Jobs under way are waited for: one of them may be taking the lease."""
         if self._pending:
             await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
-        await self._close_stream()
         await self._tenure.give_back()
+        await self._close_stream()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._follow(self._threads.start(work, *arguments))

@@ -87,7 +87,7 @@ class Tenure:
             self._note_sound(len(quotes))  # the stream did its part
             return False
         if written is None:
-            self.permit = None
+            await self.give_back()  # an operator's verb leaves it to us, and waits for it
             raise Superseded("another collector, or an operator, has the exchange now")
         self.permit, stored, is_asked_for = written
         self._note_sound(stored)

@@ -85,13 +85,15 @@ def refresh_markets(exchange_id: str, *, now: datetime) -> str:
 def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, deadline_seconds: float) -> None:
     """Reloads one exchange's market list under the same lease as polls, so that the two never call at once.
 
-    Raises Busy when the lease is not to be had in time, FeedError for what the exchange does.
+    `deadline_seconds` are for all of it, `patience_seconds` of them for a poll that is just running. Raises Busy when
+    the lease is not to be had in time, FeedError for what the exchange does.
     """
+    give_up_at = time.monotonic() + deadline_seconds
     permit = lease.wait_for(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
     if permit is None:
         raise Busy(f"{exchange_id} may not be called now")
     try:
-        reload_markets(permit, now=now, deadline_seconds=deadline_seconds)
+        reload_markets(permit, now=now, deadline_seconds=give_up_at - time.monotonic())
     finally:
         lease.release(permit)
 

@@ -49,6 +49,7 @@ SETTINGS = (
 WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
 ADDRESS_RULES = {"base_url": addresses.check_base_url, "proxy": addresses.check_proxy}
 PATIENCE_SECONDS = 3.0  # for a poll that is just running
+LEAST_LOAD_SECONDS = 3.0  # of a market list; the rest of the time may go by in waiting for a poll
 RELOADS_AT_ONCE = 6
 
 
@@ -251,8 +252,8 @@ def _reload(exchange_id: str, now: datetime, *, seconds: float) -> str:
         ingest.load_markets(
             exchange_id,
             now=now,
-            patience_seconds=PATIENCE_SECONDS,
-            deadline_seconds=seconds - PATIENCE_SECONDS - connectivity.OVERRUN_SECONDS,
+            patience_seconds=seconds - LEAST_LOAD_SECONDS - connectivity.OVERRUN_SECONDS,
+            deadline_seconds=seconds - connectivity.OVERRUN_SECONDS,
         )
     except ingest.Busy:
         return "it may not be called now, or a poll is running"

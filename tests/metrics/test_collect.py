@@ -18,7 +18,7 @@ from django.test import Client
 
 from collectors.models import Worker
 from exchanges.models import Exchange
-from marketmon.lib import valkey
+from marketmon.lib import clock, valkey
 from metrics import collection, sources
 from metrics.models import Collection, MarketPoint
 from metrics.sources import Failure, Found
@@ -63,11 +63,14 @@ def test_the_body_of_a_success_is_the_documents_key_by_key(place: Place, api: Cl
 
 
 def test_everything_is_optional_even_the_body(place: Place, api: Client) -> None:
+    began = clock.now()
     answer = api.generic("POST", "/metrics/collect")
 
     assert answer.status_code == 200
     assert answer.json()["trigger_source"] == "n8n_schedule"
-    assert answer.json()["collection_id"] == f"metrics_{Collection.objects.get().started_at:%Y%m%d_%H%M%S}"
+    named = answer.json()["collection_id"]  # by the second in which the call came
+    assert f"metrics_{began:%Y%m%d_%H%M%S}" <= named <= f"metrics_{clock.now():%Y%m%d_%H%M%S}"
+    assert Collection.objects.get().collection_id == named
     assert answer.headers["X-Correlation-ID"]
 
 

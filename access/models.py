@@ -45,6 +45,7 @@ class Tier(models.Model):
     )
 
     class Meta:
+        verbose_name = "plan"
         constraints = [
             models.CheckConstraint(condition=models.Q(max_rows__gte=1), name="tier_answers_rows"),
             models.CheckConstraint(
@@ -72,7 +73,7 @@ class ApiKey(models.Model):
 
     public_id = models.CharField(max_length=8, unique=True, editable=False)
     name = models.CharField(max_length=100)
-    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="keys")
+    tier = models.ForeignKey(Tier, verbose_name="plan", on_delete=models.PROTECT, related_name="keys")
     secret_hash = models.BinaryField(max_length=32, editable=False)
     pepper_number = models.PositiveSmallIntegerField(editable=False)
     previous_hash = models.BinaryField(max_length=32, null=True, editable=False)

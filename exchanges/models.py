@@ -217,7 +217,7 @@ class BlacklistEntry(ListedFor):
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="blacklist_entries")
 
     class Meta:
-        verbose_name_plural = "blacklist entries"
+        verbose_name_plural = "exchange blacklist"
         constraints = [
             models.UniqueConstraint(
                 fields=["exchange"], condition=models.Q(lifted_at__isnull=True), name="one_running_entry_per_exchange"
@@ -240,7 +240,7 @@ class MarketBlacklistEntry(ListedFor):
     is_automatic = models.BooleanField(default=False)
 
     class Meta:
-        verbose_name_plural = "market blacklist entries"
+        verbose_name_plural = "market blacklist"
         constraints = [
             models.UniqueConstraint(
                 fields=["market"], condition=models.Q(lifted_at__isnull=True), name="one_running_entry_per_market"
@@ -292,7 +292,7 @@ class AuditEntry(models.Model):
     undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "audit entries"
+        verbose_name_plural = "who did what"
         indexes = [
             models.Index(fields=["-happened_at", "-id"], name="audit_newest_first"),
             models.Index(

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 
 Item = dict[str, Any]
+LIBRARIES_WORDS = {"periodic tasks": "schedule", "log entries": "changed fields"}  # their lists, in our words
 
 
 def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
@@ -55,17 +56,17 @@ def _depth() -> list[Item]:
     return [
         _list("Order books", "stacked_bar_chart", "collectors_orderbooksnapshot"),
         _list("Trades", "receipt_long", "collectors_publictrade"),
-        _list("Missing trades", "playlist_remove", "collectors_tradehole"),
+        _list("Trade holes", "playlist_remove", "collectors_tradehole"),
         _list("Funding rates", "percent", "collectors_fundingsnapshot"),
-        _list("What is asked for", "checklist", "collectors_depthseries"),
-        _list("Rounds", "history", "collectors_depthrun"),
+        _list("Depth series", "checklist", "collectors_depthseries"),
+        _list("Depth runs", "history", "collectors_depthrun"),
     ]
 
 
 def _operation() -> list[Item]:
     return [
-        _list("Blacklisted exchanges", "block", "exchanges_blacklistentry"),
-        _list("Blacklisted markets", "remove_shopping_cart", "exchanges_marketblacklistentry"),
+        _list("Exchange blacklist", "block", "exchanges_blacklistentry"),
+        _list("Market blacklist", "remove_shopping_cart", "exchanges_marketblacklistentry"),
         _list("Who did what", "gavel", "exchanges_auditentry"),
     ]
 

@@ -96,7 +96,7 @@ urlpatterns = [
     *listing("transitions", transitions.TransitionViews, "transition"),
     route("api/v1/orderbooks", depth.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"),
     route("api/v1/trades", depth.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),
-    route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Missing trades"), "hole-list"),
+    route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Trade holes"), "hole-list"),
     route("api/v1/funding", depth.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
     # What all of it looks like, and people's pages.
     route("api/schema", SchemaView.as_view(), "schema"),

@@ -115,6 +115,7 @@ class Collection(models.Model):
     correlation_id = models.CharField(max_length=64, blank=True)
 
     class Meta:
+        verbose_name = "snapshot"
         indexes = [models.Index(fields=["-started_at", "-id"], name="collection_newest_first")]
 
     def __str__(self) -> str:
@@ -189,6 +190,7 @@ class Verdict(models.Model):
     error = models.TextField(blank=True)
 
     class Meta:
+        verbose_name = "regime"
         indexes = [models.Index(fields=["series", "-analyzed_at", "-id"], name="verdict_newest_of_series")]
 
     def __str__(self) -> str:

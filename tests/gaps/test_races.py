@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from collectors import lease, sweep
+from collectors import invariants, lease, sweep
 from collectors.models import Gap, Pipeline, Transition, Worker
 from exchanges import management
 from exchanges.management import fence
@@ -175,6 +175,59 @@ def test_a_row_that_was_under_way_when_its_market_was_taken_out_makes_no_second_
     market = Pipeline.objects.get(market__symbol="C0/USD")
     assert (market.gap_open, market.gaps_24h) == (False, 1)
     assert [gap.ended_at for gap in gaps_of(market.pk)] == [silent + timedelta(seconds=61)]
+
+
+def test_a_row_that_was_under_way_when_its_market_was_taken_out_ends_its_gap(field_: Field, silent: datetime) -> None:
+    """It came a moment before the verb and was committed a moment after it."""
+    sweep.open_gaps(silent + timedelta(seconds=60))
+    came_at, out_at = silent + timedelta(seconds=60.5), silent + timedelta(seconds=61)
+    storing = field_.begin_to_store("kraken", came_at)
+    management.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
+
+    assert storing() == 2
+
+    market = Pipeline.objects.get(market__symbol="C0/USD")
+    (gap,) = gaps_of(market.pk)
+    assert (gap.started_at, gap.ended_at, gap.missed_count, gap.is_judged) == (silent, came_at, 5, False)
+    assert (market.gap_open, market.gaps_24h) == (False, 1)
+    assert broken_promises(silent) == {}
+
+
+def test_a_row_in_time_that_was_under_way_when_its_market_was_taken_out_withdraws_its_gap(
+    field_: Field, silent: datetime
+) -> None:
+    """The verb finds the market silent for longer than two intervals, and opens and ends a gap."""
+    storing = field_.begin_to_store("kraken", silent + timedelta(seconds=19))
+    management.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=21))
+
+    assert storing() == 2
+
+    market = Pipeline.objects.get(market__symbol="C0/USD")
+    assert gaps_of(market.pk) == []
+    assert (market.gap_open, market.gaps_24h) == (False, 0)
+    assert broken_promises(silent) == {}
+
+
+def test_a_row_that_waits_for_the_verb_that_takes_its_market_out_ends_its_gap(field_: Field, silent: datetime) -> None:
+    """Its statement began before the verb was committed, and saw the gap as running."""
+    sweep.open_gaps(silent + timedelta(seconds=60))
+    came_at, out_at = silent + timedelta(seconds=60.5), silent + timedelta(seconds=61)
+    storing = field_.begin_to_store("kraken", came_at)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            management.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
+            stored = in_thread(pool, storing)
+            until_somebody_waits()
+        assert stored.result() == 2
+
+    assert set(Gap.objects.values_list("ended_at", flat=True)) == {came_at}
+    assert broken_promises(silent) == {}
+
+
+def broken_promises(since: datetime) -> dict[str, tuple[str, ...]]:
+    found = invariants.check(since=since - timedelta(seconds=1))
+    return {kept.promise: kept.examples for kept in found if kept.offences}
 
 
 def test_the_database_knows_at_most_one_running_gap_of_a_pipeline(silent: datetime) -> None:

@@ -16,6 +16,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control, pa
 from django.views.decorators.http import require_safe
 
 from marketmon.admin import reloaded
+from marketmon.lib import clock
 
 View = Callable[..., HttpResponse]
 
@@ -55,9 +56,17 @@ def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
             return reloaded()
         if not request.user.has_perm(permission):
             raise PermissionDenied
-        return _unless_known(request, view(request, *args, **kwargs))
+        response = _unless_known(request, view(request, *args, **kwargs))
+        for name, value in server_now().items():
+            response.headers[name] = value
+        return response
 
     return require_safe(allowed)
+
+
+def server_now() -> dict[str, str]:
+    """What browsers count "ago" from, however wrong their own clocks are."""
+    return {"Server-Now": clock.milliseconds_z(clock.now())}
 
 
 def _unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:

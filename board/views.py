@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET
 
-from board import actions, guide, live
+from board import actions, guide, live, pages
 from board.fragments import TILE
 from marketmon.admin import polled
 from marketmon.lib import clock
@@ -69,7 +69,8 @@ def live_parts(request: HttpRequest) -> HttpResponse:
     except (DatabaseError, InterfaceError):
         return problem(503, "The database cannot be reached, so nobody knows how things are.")
     body = live.answer(picture, order=request.GET.get("order", ""), have=have)
-    headers = {"Board-Taken-At": clock.milliseconds_z(picture.taken_at), "ETag": f'"{picture.etag}"'}
+    taken_at = clock.milliseconds_z(picture.taken_at)
+    headers = {**pages.server_now(), "Board-Taken-At": taken_at, "ETag": f'"{picture.etag}"'}
     if body is None:
         return HttpResponse(status=304, headers=headers)
     headers["Content-Encoding"] = "gzip"

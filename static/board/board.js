@@ -105,6 +105,7 @@
       const response = await fetch(`${board.dataset.live}?${query}`, { signal: asking.signal, cache: "no-store", credentials: "same-origin" });
       if (response.headers.get("HX-Refresh")) return location.reload();
       if (!response.ok && response.status !== 304) throw new Error(`the server answers ${response.status}`);
+      window.marketmonTimes.heard(response.headers.get("Server-Now"));
       if (response.status !== 304) show(await response.json());
       board.dataset.takenAt = response.headers.get("Board-Taken-At");
       showMoments();
@@ -132,7 +133,7 @@
   function warn() {
     if (document.hidden || Date.now() - newsAt < STALE) return;
     board.classList.add("bd-stale");
-    const since = window.marketmonTimes.words(new Date(newsAt), "clock");
+    const since = window.marketmonTimes.words(new Date(newsAt - Date.now() + window.marketmonTimes.now()), "clock");
     const text = `Connection lost since ${since}${trouble ? `: ${trouble}` : ""}. What you see is from then, not from now.`;
     if (lost.textContent !== text) lost.textContent = text;
     lost.hidden = false;
@@ -177,41 +178,15 @@
     }
   }
 
-  async function openDialog(address) {
-    await window.htmx.ajax("GET", address, { target: "#modal-content", select: "#dialog", swap: "innerHTML" });
-    announce(document.getElementById("modal-content"));
-    window.Alpine.$data(document.documentElement).openModal = true;
-    returnFocus(address);
-    const first = document.querySelector("#modal-content input:not([type=hidden]), #modal-content button");
-    if (first) setTimeout(() => first.focus(), 50);
-  }
-
-  // The admin's modal is a plain box: a screen reader is told that it is a dialog, and what it asks.
-  function announce(box) {
-    const title = box.querySelector("h1, h2, h3, legend, strong");
-    box.setAttribute("role", "dialog");
-    box.setAttribute("aria-modal", "true");
-    box.setAttribute("aria-label", title ? title.textContent.trim() : "Confirm");
-  }
-
-  // To the button that opened it, or to the same one of the tile that came meanwhile.
-  function returnFocus(address) {
-    const state = window.Alpine.$data(document.documentElement);
-    const watching = window.Alpine.effect(() => {
-      if (state.openModal) return;
-      setTimeout(() => {
-        window.Alpine.release(watching);
-        const button = board.querySelector(`[data-dialog="${CSS.escape(address)}"]`);
-        if (button) button.focus({ preventScroll: true });
-      });
-    });
+  function openDialog(button) {
+    window.htmx.ajax("GET", button.dataset.dialog, { source: button, target: "#modal-content", select: "#dialog", swap: "innerHTML" });
   }
 
   board.addEventListener("click", (event) => {
     const button = event.target.closest("[data-act], [data-dialog], [data-guide]");
     if (!button || button === board) return;
     if (button.dataset.act) act(button);
-    else if (button.dataset.dialog) openDialog(button.dataset.dialog);
+    else if (button.dataset.dialog) openDialog(button);
     else keepGuide(button.dataset.guide);
   });
 

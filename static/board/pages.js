@@ -31,7 +31,7 @@
   }
 
   function lose(why) {
-    lostAt = lostAt || new Date();
+    lostAt = lostAt || new Date(window.marketmonTimes.now());
     const since = window.marketmonTimes.words(lostAt, "clock");
     const text = `No answer since ${since} (${why}). What you see is from then, not from now.`;
     const shown = banner();

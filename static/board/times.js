@@ -1,5 +1,6 @@
 // Every <time datetime="...Z"> in the viewer's zone, with UTC on hover. `data-format` picks the words: full (default),
-// day, clock, hour or ago; ago is kept up to date. What htmx brings later is treated the same.
+// day, clock, hour or ago; ago is kept up to date. What htmx brings later is treated the same. "Now" is the server's:
+// each page and each part brings its time along, so a viewer's wrong clock makes nothing look older or newer.
 (() => {
   "use strict";
 
@@ -15,8 +16,29 @@
     return `${Math.floor(seconds / size)} ${unit}`;
   }
 
+  // --- the server's clock ---
+
+  const JUMP = 2000; // a clock was set; smaller steps back are a slower answer
+  let skew = null; // to be added to this machine's clock
+
+  // An answer that took less time on its way tells more: the largest difference is the truest.
+  function heard(serverNow, receivedAt = Date.now()) {
+    const told = Date.parse(serverNow) - receivedAt;
+    if (Number.isNaN(told)) return;
+    if (skew === null || told > skew || told < skew - JUMP) skew = told;
+  }
+
+  const now = () => Date.now() + (skew || 0);
+
+  // A page out of the browser's memory says an old time, which would make old rows look new.
+  function hearPage() {
+    const [page] = performance.getEntriesByType("navigation");
+    const said = document.querySelector("[data-server-now]");
+    if (said && page && page.transferSize > 0) heard(said.dataset.serverNow, Date.now() - performance.now() + page.responseStart);
+  }
+
   function ago(at) {
-    const seconds = Math.floor((Date.now() - at) / 1000);
+    const seconds = Math.floor((now() - at) / 1000);
     return seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
   }
 
@@ -49,8 +71,9 @@
     document.querySelectorAll('time[datetime][data-format="ago"]').forEach(show);
   }
 
-  window.marketmonTimes = { apply, words, utc: UTC };
-  document.addEventListener("DOMContentLoaded", () => apply(document));
+  window.marketmonTimes = { apply, words, utc: UTC, heard, now };
+  document.addEventListener("DOMContentLoaded", () => { hearPage(); apply(document); });
+  document.addEventListener("htmx:beforeOnLoad", (event) => heard(event.detail.xhr.getResponseHeader("Server-Now")));
   document.addEventListener("htmx:load", (event) => apply(event.target));
   setInterval(tick, 1000);
 })();

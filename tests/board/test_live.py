@@ -327,3 +327,20 @@ def test_a_pulse_that_is_dead_is_seen_on_the_board(
     html = fragments.render_anew(board)["health"].html
     assert words in html
     assert ("bd-bad" in html.partition("<dt>scheduler</dt>")[0].rpartition("<div")[2]) is is_dead
+
+
+def test_every_answer_tells_the_servers_clock(operator: Client, well: datetime) -> None:
+    """A browser counts "ago" from it, so that a viewer's wrong clock makes nothing look older or newer."""
+    page = operator.get("/board/").content.decode()
+    whole = operator.get("/board/live/")
+    nothing = operator.get("/board/live/", {"order": live.current().order, "have": _hashes()})
+
+    assert 'data-server-now="20' in page
+    assert nothing.status_code == 304
+    for answer in (whole, nothing):
+        told = datetime.fromisoformat(answer.headers["Server-Now"])
+        assert abs((told - clock.now()).total_seconds()) < 60
+
+
+def _hashes() -> str:
+    return "".join(part.hash for part in live.current().parts.values())

@@ -9,9 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+CUSTOMER_PREFIX = 64  # of IPv6: what one customer gets
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -46,6 +49,17 @@ def caller_address(remote: str, forwarded_for: str) -> Address | None:
             break
         address = parse(hop)
     return address
+
+
+def customer_of(request: HttpRequest) -> str | None:
+    """Whose wrong tries are counted together; None when nobody knows where the call comes from.
+
+    One count for all of those would let anybody lock everybody out.
+    """
+    address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, CUSTOMER_PREFIX), strict=False))
+    return str(address) if address is not None else None
 
 
 def parse(text: str) -> Address | None:

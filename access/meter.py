@@ -103,6 +103,11 @@ class Windows:
         return next((window for window in self.all if window.is_refusing), None)
 
     @property
+    def full(self) -> Window | None:
+        """The first that would refuse the next call."""
+        return next((window for window in self.all if not window.remaining), None)
+
+    @property
     def tightest(self) -> Window | None:
         """The one that headers speak of: what refuses, else what will refuse first."""
         return self.refusing or min(self.all, key=lambda window: window.remaining, default=None)

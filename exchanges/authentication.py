@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 from typing import Any, ClassVar
 
+import structlog
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core import checks
+from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from access import meter
+from access.addresses import customer_of
+
 LEAST_CHARACTERS = 32
+WRONG_KEYS = {"per_minute": 5, "per_hour": None}  # from one address; nobody mistypes a key of 32 characters more often
 KEY_HEADERS = ("X-Admin-Key", "X-API-Key")
 BEARER = re.compile(r"bearer\s+(\S+)\s*\Z", re.IGNORECASE)
 # Keys that stand in guides and sample files, and what people type instead of one. Compared without case and signs.
@@ -26,6 +33,8 @@ EXAMPLE = re.compile(
     r"in|production|prod|please|replace|with|random|value|here|insert|set|default|password|placeholder|todo|fixme|"
     r"x+|0+|1+|a+|1234567890|123456789|12345678|0123456789|abcdef|abcdefghijklmnopqrstuvwxyz|abc|123|qwerty)+"
 )
+
+log: Any = structlog.get_logger(__name__)
 
 
 class AdminKeyHolder(AnonymousUser):
@@ -63,6 +72,18 @@ class AdminDisabled(exceptions.APIException):
     status_code = 503
 
 
+class TooManyWrongKeys(exceptions.APIException):
+    """The documented 401's words, for an address that has tried too often. The key it sent was not looked at."""
+
+    status_code = 429
+
+    def __init__(self, seconds: float) -> None:
+        self.wait = max(1, ceil(seconds))  # DRF makes Retry-After of it
+        message = f"Too many wrong admin keys from your address. Try again in {self.wait} s."
+        super().__init__(message)
+        self.body = {"error": "Too Many Requests", "message": message, "code": "ADMIN_AUTH_THROTTLED"}
+
+
 class AdminKeyAuthentication(BaseAuthentication):
     """X-Admin-Key, X-API-Key or a bearer token; never the query string."""
 
@@ -73,8 +94,7 @@ class AdminKeyAuthentication(BaseAuthentication):
         sent = list(_sent_keys(request))
         if not sent:
             return None
-        if not any(is_admin_key(key) for key in sent):
-            raise AdminKeyRefused
+        _require_right(sent, request._request)
         request._request.key_prefix = AdminKeyHolder.username  # type: ignore[attr-defined]  # for the request's log line
         return AdminKeyHolder(), "key"
 
@@ -113,6 +133,28 @@ class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
+
+
+def _require_right(sent: Iterable[bytes], request: HttpRequest) -> None:
+    """Raises AdminKeyRefused or TooManyWrongKeys.
+
+    Right keys are never counted, not even for a moment, so that any number of them may come at once. From an address
+    that has tried too often the right one is refused like a wrong one: which it was is what a guesser wants to know.
+    """
+    customer = customer_of(request)
+    if customer is not None:
+        _refuse_if_full(customer, meter.look(f"admin-key:{customer}", **WRONG_KEYS).full)
+    if any(is_admin_key(key) for key in sent):
+        return
+    for _ in set(sent) if customer is not None else ():
+        _refuse_if_full(customer, meter.take(f"admin-key:{customer}", **WRONG_KEYS).refusing)
+    raise AdminKeyRefused
+
+
+def _refuse_if_full(customer: str | None, window: meter.Window | None) -> None:
+    if window is not None:
+        log.warning("admin_key_throttled", origin=customer)
+        raise TooManyWrongKeys(window.left_seconds)
 
 
 def is_admin_key(sent: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from math import ceil
 from typing import Any
 
@@ -12,10 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from access import meter
-from access.addresses import Address, caller_address
+from access.addresses import customer_of
 
 WRONG = {"per_minute": 10, "per_hour": 60}  # slips of the hand are well within; 1,440 guesses a day are few
-IPV6_PREFIX = 64  # what one customer gets: its addresses count as one
 
 log: Any = structlog.get_logger(__name__)
 
@@ -36,15 +34,8 @@ def login(request: HttpRequest) -> HttpResponseBase:
 
 
 def _key(request: HttpRequest) -> str | None:
-    """None when nobody knows where the call comes from: one for all would let anybody lock everybody out."""
-    address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-    return f"sign-in:{_of_customer(address)}" if address is not None else None
-
-
-def _of_customer(address: Address) -> str:
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
+    customer = customer_of(request)
+    return f"sign-in:{customer}" if customer is not None else None
 
 
 def _too_many(seconds: int) -> HttpResponse:

@@ -12,6 +12,7 @@ REFUSALS = {
     404: "There is no such row.",
     413: "The body is too large.",
     415: "The body is no JSON.",
+    429: "Too many wrong admin keys from this address; Retry-After says for how long.",
     503: "The state cannot be read now.",
 }
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -45,4 +46,4 @@ def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     if "{" in path and "200" in operation["responses"] and "state" in operation.get("tags", ()):
         yield 404
     if any("AdminKey" in way for way in operation.get("security", ())):
-        yield from (401, 403)
+        yield from (401, 403, 429)

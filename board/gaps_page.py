@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from board import gap_rows, pages, places
-from collectors.backfill import MINUTE, PAGE
+from collectors.backfill.answers import MINUTE, PAGE
 from collectors.models import Gap, GapCause, GapState
 from exchanges.models import Exchange
 from marketmon.lib import clock

@@ -11,7 +11,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from collectors import backfill, closed_ways, ingest, partitions
+from collectors.backfill import answers, asking, choice, outcome, turns
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Tick, Worker
+from collectors.pauses import Turn
 from exchanges import management
 from exchanges.models import SANDBOX_PLACEHOLDER, Market
 from marketmon.lib import clock
@@ -143,7 +145,7 @@ def luno(transactional_db, sandbox):
 
 
 def test_where_candles_need_a_key_trades_fill_the_gap(luno, monkeypatch):
-    monkeypatch.setattr(backfill, "SETTLE", timedelta(seconds=10))  # its newest hundred trades are of 100 s
+    monkeypatch.setattr(choice, "SETTLE", timedelta(seconds=10))  # its newest hundred trades are of 100 s
     gap = make_gap("BTC/ZAR", exchange="luno", minutes=1.05, ago_minutes=1.3)  # so long that a minute closes in it
 
     assert luno() > 0
@@ -208,7 +210,7 @@ def test_a_silence_that_lasts_is_filled_up_to_a_moment_ago_and_stays_open(collec
 
 
 def test_a_fill_is_capped_and_the_rest_stays_open(collected, monkeypatch):
-    monkeypatch.setattr(backfill, "PAGE", 5)
+    monkeypatch.setattr(answers, "PAGE", 5)
     monkeypatch.setattr("django.conf.settings.BACKFILL_REQUESTS_PER_MINUTE", 1)
     gap = make_gap(minutes=20)
 
@@ -267,10 +269,10 @@ def test_a_poll_is_never_kept_waiting_by_a_fill(collected):
     exchange = management.fence.Exchange.objects.get(pk="binance")
     Backfill.objects.create(exchange=exchange)
 
-    turn = backfill.take_turn(exchange)
+    turn = turns.take_turn(exchange)
 
     assert turn is not None
-    assert backfill.take_turn(exchange) is None  # one request at a time
+    assert turns.take_turn(exchange) is None  # one request at a time
     collected()
 
 
@@ -287,13 +289,13 @@ def test_a_stopped_exchange_is_not_asked(collected, sandbox):
 def test_rows_that_arrive_after_a_stop_are_dropped(collected):
     gap = make_gap()
     exchange = management.fence.Exchange.objects.get(pk="binance")
-    turn = backfill.Turn(exchange, exchange.worker.generation, 3.0)
-    span = backfill.claim("binance", clock.now())
-    found = backfill.ask(turn, span, clock.now())
+    turn = Turn(exchange, exchange.worker.generation, 3.0)
+    span = choice.claim("binance", clock.now())
+    found = asking.ask(turn, span, clock.now())
     management.disable("binance", by="test", now=clock.now())
 
     assert found.points
-    assert backfill.save(turn, span, found, clock.now()) == 0
+    assert outcome.save(turn, span, found, clock.now()) == 0
 
     assert filled(gap) == []
 
@@ -320,8 +322,8 @@ def test_a_failed_request_is_tried_again_later_and_less_and_less_often(collected
     gap.refresh_from_db()
     assert (gap.state, gap.attempts) == ("filling", 1)
     assert gap.next_try_at > clock.now() + timedelta(seconds=50)
-    assert backfill.retry_pause(3) == timedelta(minutes=8)
-    assert backfill.retry_pause(50) == timedelta(hours=1)
+    assert outcome.retry_pause(3) == timedelta(minutes=8)
+    assert outcome.retry_pause(50) == timedelta(hours=1)
 
 
 def test_what_is_older_than_what_is_kept_expires(collected):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors import backfill, cadence, frozen, gaps
-from collectors.backfill import Span
+from collectors import cadence, frozen, gaps
+from collectors.backfill import answers, outcome
+from collectors.backfill.answers import Span
 from exchanges.feeds.base import Candle, Trade
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -129,7 +130,7 @@ def candle(opened_at: float, close: float = 7.0) -> Candle:
 
 
 def test_a_candle_is_its_close_at_the_moment_it_closed():
-    found = backfill.from_candles([candle(0, 5.0), candle(60, 6.0), candle(120, 8.0)], span(30, 150))
+    found = answers.from_candles([candle(0, 5.0), candle(60, 6.0), candle(120, 8.0)], span(30, 150))
 
     assert found.points == ((60.0, 5.0), (120.0, 6.0))
     assert (found.reached, found.lacking) == (150, 0)
@@ -140,50 +141,50 @@ def test_a_candle_is_its_close_at_the_moment_it_closed():
     [(0, 60, 0), (0, 61, 1), (59, 61, 1), (60, 120, 0), (60, 121, 1), (30, 150, 2), (10, 50, 0)],
 )
 def test_minutes_that_close_strictly_inside(start, end, minutes):
-    assert backfill.minutes_between(start, end) == minutes
+    assert answers.minutes_between(start, end) == minutes
 
 
 def test_rows_at_the_edges_of_a_gap_are_ours_and_not_filled():
-    found = backfill.from_candles([candle(0), candle(60), candle(120)], span(60, 180))
+    found = answers.from_candles([candle(0), candle(60), candle(120)], span(60, 180))
 
     assert [point.at for point in found.points] == [120]
 
 
 def test_minutes_that_the_exchange_left_out_are_counted():
-    found = backfill.from_candles([candle(0), candle(240)], span(30, 330))
+    found = answers.from_candles([candle(0), candle(240)], span(30, 330))
 
     assert [point.at for point in found.points] == [60, 300]
     assert (found.reached, found.lacking) == (330, 3)
 
 
 def test_an_exchange_with_no_candle_has_none():
-    found = backfill.from_candles([], span(30, 330))
+    found = answers.from_candles([], span(30, 330))
 
     assert (found.points, found.reached, found.lacking) == ((), 330, 5)
 
 
 def test_a_short_page_leaves_the_rest_open():
-    found = backfill.from_candles([candle(60.0 * n) for n in range(100)], span(30, 60 * 200))
+    found = answers.from_candles([candle(60.0 * n) for n in range(100)], span(30, 60 * 200))
 
     assert (len(found.points), found.reached, found.lacking) == (100, 6000, 0)
 
 
 def test_a_gap_longer_than_a_page_goes_on_after_an_empty_one():
-    found = backfill.from_candles([], span(0, 60 * 1000))
+    found = answers.from_candles([], span(0, 60 * 1000))
 
-    assert (found.reached, found.lacking) == (backfill.PAGE * 60, backfill.PAGE)
+    assert (found.reached, found.lacking) == (answers.PAGE * 60, answers.PAGE)
 
 
 def test_only_the_newest_candles_are_kept_by_some_exchanges():
     kept = [candle(60.0 * n) for n in range(150, 200)]
 
-    found = backfill.from_candles(kept, span(0, 60 * 200))
+    found = answers.from_candles(kept, span(0, 60 * 200))
 
     assert (len(found.points), found.reached, found.lacking) == (49, 12_000, 150)
 
 
 def test_candles_that_make_no_sense_are_not_stored():
-    found = backfill.from_candles([candle(17.0), candle(60.0, -1.0), candle(-60.0)], span(30, 150))
+    found = answers.from_candles([candle(17.0), candle(60.0, -1.0), candle(-60.0)], span(30, 150))
 
     assert found.points == ()
 
@@ -195,28 +196,28 @@ def trade(at: float, price: float = 5.0) -> Trade:
 def test_the_newest_trade_of_each_expected_interval_is_taken():
     trades = [trade(90), trade(101, 1.0), trade(108, 2.0), trade(125, 3.0), trade(140)]
 
-    found = backfill.from_trades(trades, span(100, 130))
+    found = answers.from_trades(trades, span(100, 130))
 
     assert found.points == ((108, 2.0), (125, 3.0))
     assert (found.reached, found.lacking) == (130, 0)
 
 
 def test_what_lies_before_the_oldest_trade_is_not_known():
-    found = backfill.from_trades([trade(155), trade(170)], span(100, 160))
+    found = answers.from_trades([trade(155), trade(170)], span(100, 160))
 
     assert [point.at for point in found.points] == [155]
     assert found.lacking == 5
 
 
 def test_trades_around_a_gap_without_one_inside_say_that_it_was_quiet():
-    found = backfill.from_trades([trade(90), trade(140)], span(100, 130))
+    found = answers.from_trades([trade(90), trade(140)], span(100, 130))
 
     assert (found.points, found.lacking) == ((), 0)
-    assert backfill.final_state(0, 0) == "exchange has none"
+    assert outcome.final_state(0, 0) == "exchange has none"
 
 
 def test_a_full_page_of_trades_leaves_the_rest_open():
-    found = backfill.from_trades([trade(100 + n / 100) for n in range(1, backfill.PAGE + 1)], span(100, 160))
+    found = answers.from_trades([trade(100 + n / 100) for n in range(1, answers.PAGE + 1)], span(100, 160))
 
     assert found.reached == pytest.approx(103)
 

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
-from collectors import backfill, partitions, sweep
+from collectors import partitions, sweep
+from collectors.backfill import answers, choice, outcome
 from collectors.models import TO_FILL, Gap, Pipeline, Tick
+from collectors.pauses import Turn
 from exchanges import management
 from exchanges.feeds.base import Candle
 from exchanges.models import Exchange
@@ -91,14 +93,14 @@ class Story:
     def fill(self) -> None:
         """One page of candles for whatever is due, through the real claim and the real save."""
         exchange = Exchange.objects.get()
-        turn = backfill.Turn(exchange, exchange.worker.generation, 1.0)
-        span = backfill.claim("kraken", self.now)
+        turn = Turn(exchange, exchange.worker.generation, 1.0)
+        span = choice.claim("kraken", self.now)
         if span is None:
             return
-        found = backfill.from_candles(self.candles(span), span)
-        backfill.save(turn, span, found, self.now)
+        found = answers.from_candles(self.candles(span), span)
+        outcome.save(turn, span, found, self.now)
 
-    def candles(self, span: backfill.Span) -> list[Candle]:
+    def candles(self, span: answers.Span) -> list[Candle]:
         first = int(span.start // 60) * 60
         minutes = range(first, int(span.end) + 120, 60)
         return [Candle(float(at), 1, 2, 0.5, float(at), 3) for at in minutes if at // 60 % self.every == 0][: self.page]

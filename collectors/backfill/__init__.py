@@ -1,0 +1,13 @@
+"""Fills gaps with what the exchange really returns: closed minute candles, or trades where no minute fits.
+
+Live polling comes first: a request is made only in the pause after a good poll, when the next is not due before the
+request must have ended, one at a time and so many a minute. Nothing here moves a pipeline's live state.
+
+`choice` says which gap, `turns` when, `asking` makes the request, `answers` reads it, `outcome` writes what follows;
+`filling` calls them in this order.
+"""
+
+from collectors.backfill.choice import Wanted, due, is_wanted, plan, requests_left
+from collectors.backfill.filling import fill
+
+__all__ = ["Wanted", "due", "fill", "is_wanted", "plan", "requests_left"]

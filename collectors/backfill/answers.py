@@ -1,0 +1,94 @@
+"""What an exchange's answer says of a gap: the rows it gives, how far it reaches, what is missing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil, floor
+from typing import NamedTuple
+
+from collectors.models import Origin
+from exchanges.feeds.base import Candle, Trade
+
+MINUTE = 60.0
+PAGE = 300  # rows a request; coinbase gives no more
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is still to be asked of one gap, in Unix seconds; both ends are rows that we have, or moments of no row."""
+
+    gap_id: int
+    pipeline_id: int
+    symbol: str
+    start: float
+    end: float
+    is_ended: bool
+    expected_seconds: float
+    claimed_until: datetime
+
+
+class Point(NamedTuple):
+    """One row to store: a price that the exchange gave for this moment."""
+
+    at: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an answer says of a span: the rows, how far it reaches, and how many rows are missing up to there."""
+
+    points: tuple[Point, ...]
+    reached: float
+    lacking: int
+    origin: int
+
+
+def minutes_between(start: float, end: float) -> int:
+    """How many whole minutes close strictly between two moments."""
+    return max(0, ceil(end / MINUTE) - 1 - floor(start / MINUTE))
+
+
+def from_candles(candles: Iterable[Candle], span: Span) -> Found:
+    """Each closed minute gives its close at the moment it closed. Its high and low are a minute's, not a day's."""
+    closes: dict[float, float] = {}
+    newest = 0.0
+    for candle in candles:
+        closed_at = candle.opened_at + MINUTE
+        newest = max(newest, closed_at)
+        if span.start < closed_at < span.end and candle.opened_at % MINUTE == 0 and candle.close > 0:
+            closes[closed_at] = candle.close
+    last_due = (ceil(span.end / MINUTE) - 1) * MINUTE
+    last_asked = (floor(span.start / MINUTE) + PAGE) * MINUTE
+    if last_due <= last_asked and (newest >= last_due or not closes):
+        reached = span.end
+    else:
+        reached = max(closes, default=last_asked)
+    due = minutes_between(span.start, reached) + (reached < span.end)
+    points = tuple(Point(at, closes[at]) for at in sorted(closes))
+    return Found(points, reached, max(0, due - len(points)), Origin.CANDLE)
+
+
+def from_trades(trades: Sequence[Trade], span: Span) -> Found:
+    """The newest trade of each expected interval. A list that reaches over both ends leaves nothing to be missed."""
+    inside = sorted((t for t in trades if span.start < t.traded_at < span.end and t.price > 0), key=_traded_at)
+    newest_by_interval = {_interval(span, trade.traded_at): trade for trade in inside}
+    oldest = min((trade.traded_at for trade in trades), default=span.start)
+    newest = max((trade.traded_at for trade in trades), default=span.start)
+    is_full = len(trades) >= PAGE and newest < span.end
+    reached = inside[-1].traded_at if is_full and inside else span.end
+    lacking = 0
+    if oldest > span.start:  # before the oldest it was perhaps quiet, and perhaps the exchange does not keep so much
+        lacking = max(_interval(span, min(oldest, reached)), int(not inside))
+    points = tuple(Point(trade.traded_at, trade.price) for trade in newest_by_interval.values())
+    return Found(points, reached, lacking, Origin.TRADE)
+
+
+def _traded_at(trade: Trade) -> float:
+    return trade.traded_at
+
+
+def _interval(span: Span, at: float) -> int:
+    return int((at - span.start) / span.expected_seconds)

@@ -1,0 +1,118 @@
+"""Which gap is asked about next, and which exchanges have any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from collectors.backfill import answers
+from collectors.backfill.answers import Span
+from collectors.models import TO_FILL, Backfill, Gap, GapState
+from exchanges.models import Exchange
+
+SETTLE = timedelta(seconds=90)  # exchanges publish the last minute late
+CLAIM_MARGIN_SECONDS = 30  # a claim outlasts the request that it is for
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which gaps are to be filled; everything by default."""
+
+    market: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERYTHING = Wanted()
+
+
+def due(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> QuerySet[Gap]:
+    """Gaps of one exchange that may be asked about now, the newest first: exchanges forget the oldest first."""
+    found = Gap.objects.filter(
+        pipeline__market__exchange_id=exchange_id,
+        pipeline__market__active=True,
+        pipeline__market__blacklisted=False,
+        pipeline__market__excluded=False,
+        state__in=TO_FILL,
+        started_at__lt=now - SETTLE,
+    ).exclude(next_try_at__gt=now).exclude(ended_at__gt=now - SETTLE).exclude(ended_at__lt=kept_since(now))  # fmt: skip
+    if wanted.market:
+        found = found.filter(pipeline__market__symbol=wanted.market)
+    if wanted.since:
+        found = found.exclude(ended_at__lte=wanted.since)
+    if wanted.until:
+        found = found.filter(started_at__lt=wanted.until)
+    return found.order_by("-started_at", "-id")
+
+
+def claim(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> Span | None:
+    """The next span to ask for, taken from all others for as long as a request may take."""
+    until = now + timedelta(seconds=settings.BACKFILL_DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
+    with transaction.atomic():
+        locked = due(exchange_id, now, wanted).select_for_update(of=("self",), skip_locked=True)
+        gap = locked.select_related("pipeline__market").first()
+        if gap is None:
+            return None
+        Gap.objects.filter(pk=gap.pk).update(state=GapState.FILLING, next_try_at=until)
+    return _span(gap, now, until)
+
+
+def _span(gap: Gap, now: datetime, claimed_until: datetime) -> Span:
+    return Span(
+        gap_id=gap.pk,
+        pipeline_id=gap.pipeline_id,
+        symbol=gap.pipeline.market.symbol,
+        start=max(gap.filled_until or gap.started_at, kept_since(now)).timestamp(),
+        end=(gap.ended_at or now - SETTLE).timestamp(),
+        is_ended=gap.ended_at is not None,
+        expected_seconds=gap.pipeline.expected_seconds,
+        claimed_until=claimed_until,
+    )
+
+
+def kept_since(now: datetime) -> datetime:
+    """Raw rows older than this are dropped again."""
+    return now - timedelta(hours=settings.RAW_RETENTION_HOURS)
+
+
+def requests_left(gap: Gap, now: datetime) -> int:
+    """A forecast for people: how many requests the rest of a gap takes."""
+    if gap.state not in TO_FILL:
+        return 0
+    rest = ((gap.ended_at or now) - (gap.filled_until or gap.started_at)).total_seconds()
+    return max(1, ceil(rest / (answers.PAGE * answers.MINUTE)))
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------
+
+EXPIRE = """
+UPDATE collectors_gap SET next_try_at = NULL,
+    state = CASE WHEN filled_count > 0 THEN 'partly filled' ELSE 'expired' END
+WHERE id IN (SELECT id FROM collectors_gap WHERE state IN ('open', 'filling') AND ended_at < %s
+             ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED)
+"""
+
+
+def plan(now: datetime) -> list[str]:
+    """Gives up what is too old to be kept, and notes which exchanges have something to fill; their names."""
+    with connection.cursor() as cursor:
+        cursor.execute(EXPIRE, [kept_since(now)])
+    wanted = []
+    for exchange in Exchange.objects.collected().order_by("id"):
+        has_work = due(exchange.id, now).exists()
+        changed = Backfill.objects.filter(pk=exchange.pk).exclude(has_work=has_work).update(has_work=has_work)
+        if has_work and not changed:
+            Backfill.objects.get_or_create(exchange=exchange, defaults={"has_work": True})
+        if has_work:
+            wanted.append(exchange.id)
+    return wanted
+
+
+def is_wanted(exchange_id: str) -> bool:
+    """Is there something to fill? One look by key, after every good poll."""
+    return Backfill.objects.filter(pk=exchange_id, has_work=True).exists()

@@ -1,0 +1,82 @@
+"""One request after another, as long as the exchange has a pause for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from collectors import closed_ways
+from collectors.backfill import asking, outcome
+from collectors.backfill.choice import EVERYTHING, Wanted, claim, due
+from collectors.backfill.turns import end_turn, take_turn
+from collectors.models import Backfill
+from collectors.pauses import Turn
+from exchanges.feeds.base import FeedError, Superseded, Unsupported
+from exchanges.feeds.gate import HeldBack
+from exchanges.models import Exchange
+
+log = structlog.get_logger(__name__)
+
+NEXT_LOOK_SECONDS = 0.25  # of who waits patiently
+
+
+def fill(
+    exchange_id: str,
+    *,
+    clock: Callable[[], datetime],
+    wanted: Wanted = EVERYTHING,
+    seconds: float,
+    patiently: bool = False,
+) -> int:
+    """Fills gaps of one exchange as long as its turn lasts, at most `seconds`; the number of rows stored.
+
+    `patiently` waits for the next turn, as a command may; a task goes and comes again with the next poll.
+    """
+    exchange = Exchange.objects.get(pk=exchange_id)
+    Backfill.objects.get_or_create(exchange=exchange)
+    give_up_at, stored = time.monotonic() + seconds, 0
+    while time.monotonic() < give_up_at:
+        now = clock()
+        if not due(exchange_id, now, wanted).exists():
+            break
+        turn = take_turn(exchange)
+        if turn is None:
+            if not patiently:
+                break
+            time.sleep(NEXT_LOOK_SECONDS)
+            continue
+        stored += _take_step(turn, now, wanted)
+    return stored
+
+
+def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
+    """One request and what follows of it."""
+    exchange_id, changes = turn.exchange.id, {}
+    try:
+        span = claim(exchange_id, now, wanted)
+        if span is None:
+            return 0
+        try:
+            found = asking.ask(turn, span, now)
+        except Superseded:
+            return 0
+        except HeldBack as error:
+            changes = outcome.step_back(span, error, now)
+            return 0
+        except closed_ways.Closed as error:
+            closed_ways.remember(turn.exchange.id, error, generation=turn.generation, now=now)
+            outcome.release(span)  # there may be another way
+            return 0
+        except Unsupported as error:
+            log.info("no_history", exchange=exchange_id, symbol=span.symbol, error=str(error))
+            outcome.remember_nothing(turn, span, str(error))
+            return 0
+        except FeedError as error:
+            changes = outcome.pause(turn, span, error, now)
+            return 0
+        return outcome.save(turn, span, found, now)
+    finally:
+        end_turn(exchange_id, **changes)

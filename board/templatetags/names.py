@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django import template
+from django.db.models import Model
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from marketmon.navigation import LIBRARIES_WORDS
@@ -12,5 +14,8 @@ register = template.Library()
 
 @register.filter
 def our_name(title: object) -> str:
+    """Rows, and titles that a page has written itself, stay as they are: `luno` is not Luno."""
+    if isinstance(title, Model | SafeString):
+        return str(title)
     words = str(title)
     return capfirst(LIBRARIES_WORDS.get(words.lower(), words))

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from marketmon import navigation
+from tests.api.conftest import Fill
 
 ENTRIES = [
     item
@@ -26,3 +27,12 @@ def test_a_page_has_the_name_that_the_sidebar_gives_it(operator: Client, entry: 
     (heading,) = re.findall(r"<h1.*?</h1>", page, re.DOTALL)
     assert tab.split("|")[0].strip() == entry["title"]
     assert re.split(r"chevron_right", strip_tags(heading))[-1].strip() == entry["title"]
+
+
+def test_a_row_is_called_as_it_is_written(operator: Client, world: Fill):
+    world(2)
+
+    page = operator.get("/admin/exchanges/exchange/binance/change/").content.decode()
+
+    (heading,) = re.findall(r"<h1.*?</h1>", page, re.DOTALL)
+    assert [each.strip() for each in strip_tags(heading).split("chevron_right")] == ["Exchanges", "binance"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -32,6 +33,7 @@ PAGES = {
     "transition list": "/admin/collectors/transition/",
     "switch list": "/admin/collectors/switch/",
     "audit": "/admin/exchanges/auditentry/",
+    "user": "/admin/auth/user/1/change/",
 }
 # A tile's state and transport with the moment when they were first on the screen.
 FOLLOW = """(name) => {
@@ -152,6 +154,35 @@ def test_a_dialog_is_one_and_gives_the_focus_back(operator: Visitor, system: Sys
     page.keyboard.press("Escape")
 
     expect(button).to_be_focused()
+
+
+def test_the_admins_own_dialogs_are_such_too(operator: Visitor):
+    page = operator.open("/admin/exchanges/exchange/luno/change/")
+    button = page.locator("a[hx-target='#modal-content']", has_text="Blacklist…")
+
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Blacklist this exchange")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(dialog.get_by_role("button", name="Blacklist", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+
+    expect(button).to_be_focused()
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_viewers_wrong_clock_makes_nothing_look_older(operator: Visitor, hours: int):
+    operator.context.add_init_script(f"const right = Date.now; Date.now = () => right() + {hours} * 3600 * 1000;")
+
+    page = operator.open("/board/")
+
+    newest = page.locator('[data-fragment="tile:luno"] time[data-newest]')
+    expect(newest).to_have_text(re.compile(r"^\d\d? s ago$"))
+    page.wait_for_response("**/board/live*")
+    expect(newest).to_have_text(re.compile(r"^\d\d? s ago$"))
 
 
 def reopened(tile: Tile) -> Tile:

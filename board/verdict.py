@@ -42,10 +42,12 @@ WORDS = {
     "unreachable": "unreachable",
     "bad_reply": "answering no usable data",
     "denied": "denying us access",
+    "not_connected": "refused by us for its private address",
     "failed": "failing by an error of ours",
     "unsupported": "lacking what we ask for",
 }
 
+NOT_CONNECTED = "which is no public address: not connected"  # of `exchanges.feeds.reach.PrivateAddress`
 
 # What can be done, for somebody who was woken by it; `board/places` leads to the page that is meant.
 ADVICE = {
@@ -56,6 +58,10 @@ ADVICE = {
         Look.CYCLES,
     ),
     "bad_reply": ("What it answered is kept with the cycle. It is asked again by itself.", Look.CYCLES),
+    "not_connected": (
+        "We refuse to connect there. Correct its address or proxy, or what its name resolves to, then restart it.",
+        Look.SETTINGS,
+    ),
     "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
     "failed": ("The error is ours: read the worker's log, then restart it.", Look.CYCLES),
     "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
@@ -124,9 +130,16 @@ def _failing(signs: Signs, now: datetime) -> Condition | None:
     if not signs.error_count:
         return None
     state = State.DOWN if signs.status == "error" else State.DEGRADED
-    why = WORDS.get(signs.outcome, "failing")
+    cause = _cause(signs)
     since = signs.failing_since or signs.status_since
-    return _advised(Condition(signs.exchange, state, why, since, signs.last_error), ADVICE.get(signs.outcome))
+    found = Condition(signs.exchange, state, WORDS.get(cause, "failing"), since, signs.last_error)
+    return _advised(found, ADVICE.get(cause))
+
+
+def _cause(signs: Signs) -> str:
+    """A connection that we did not make is stored as denied, too; the exchange has no part in it."""
+    is_ours = signs.outcome == "denied" and NOT_CONNECTED in signs.last_error
+    return "not_connected" if is_ours else signs.outcome
 
 
 def _advised(found: Condition, advice: tuple[str, Look] | None) -> Condition:
@@ -252,6 +265,7 @@ BY_URGENCY = (Tone.WELL, Tone.UNKNOWN, Tone.WARNING, Tone.DANGER)
 LEAST_TO_COMPARE = 3
 COMMON_CAUSES = {
     WORDS["unreachable"]: "All are unreachable at once: it is likely our network, proxy or DNS, and not they.",
+    WORDS["not_connected"]: "All lead into a private network: it is likely our proxy or DNS, and not they.",
     WORDS["denied"]: "All deny us at once: it is likely our proxy, certificates or clock, and not they.",
     WORDS["failed"]: "All fail by an error of ours: read the worker's log.",
     "silent": "All are silent at once: see that a worker, the scheduler and Valkey live.",

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from board.tiles import ERROR_CHARACTERS
 from board.verdict import Alarm, Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
+from exchanges.feeds.reach import PrivateAddress
 
 NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
 HEALTHY = Signs(
@@ -220,11 +222,12 @@ def test_the_worst_alarm_is_read_first() -> None:
     [
         (["unreachable"] * 3, "our network"),
         (["denying us access"] * 3, "certificates"),
+        (["refused by us for its private address"] * 3, "proxy or DNS"),
         (["rate-limited"] * 3, "what they share"),
         (["unreachable", "unreachable", "silent"], ""),
         (["unreachable"] * 2, ""),
     ],
-    ids=["network", "denied", "something", "each its own", "two may be chance"],
+    ids=["network", "denied", "private", "something", "each its own", "two may be chance"],
 )
 def test_when_all_fail_in_the_same_way_it_is_likely_not_they(whys: list[str], words: str) -> None:
     found = judge([Condition(f"e{place}", State.DOWN, why) for place, why in enumerate(whys)])
@@ -237,6 +240,19 @@ def test_one_that_delivers_shows_that_the_cause_is_not_ours() -> None:
     bad = [Condition(name, State.DOWN, "unreachable") for name in "abc"]
 
     assert judge([*bad, *good("d")]).hint == ""
+
+
+@pytest.mark.parametrize("host", ["venue.example", "x" * 5000])
+@pytest.mark.parametrize("address", ["10.0.0.7", "169.254.169.254", "fd00:1234:5678:9abc:def0:1234:5678:9abc"])
+def test_our_own_refusal_to_connect_is_not_said_of_the_exchange(address: str, host: str) -> None:
+    text = str(PrivateAddress(address, host))[:ERROR_CHARACTERS]
+    signs = replace(HEALTHY, status="error", error_count=1, outcome="denied", last_error=text)
+
+    found = condition(signs, NOW)
+
+    assert (found.why, found.state) == ("refused by us for its private address", State.DOWN)
+    assert found.advice.startswith("We refuse to connect there.")
+    assert condition(replace(signs, last_error="401 Unauthorized"), NOW).why == "denying us access"
 
 
 @pytest.mark.parametrize("outcome", ["throttled", "held_back", "unreachable", "bad_reply", "denied", "failed"])

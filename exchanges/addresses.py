@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from exchanges.feeds.reach import is_public
+from exchanges.feeds.reach import is_metadata, is_public
 from exchanges.models import SANDBOX_PLACEHOLDER
 
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
@@ -31,20 +31,16 @@ def check_base_url(text: str) -> None:
         raise Unsafe("An exchange's address may hold no user name; use credentials instead.")
     if parts.query or parts.fragment:
         raise Unsafe("An exchange's address ends with its path.")
-    if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
-        if _port(parts) not in PORTS:
-            raise Unsafe(f"An exchange's address may have the ports {', '.join(map(str, sorted(PORTS)))}.")
-        _refuse_private_host(parts)
+    if _port(parts) not in PORTS and not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
+        raise Unsafe(f"An exchange's address may have the ports {', '.join(map(str, sorted(PORTS)))}.")
+    _refuse_host(parts)
 
 
 def check_proxy(text: str) -> None:
     """Raises Unsafe. Empty is no proxy."""
     if not text:
         return
-    parts = _parts(text)
-    _port(parts)
-    if not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
-        _refuse_private_host(parts)
+    _refuse_host(_parts(text))
 
 
 def _parts(text: str) -> SplitResult:
@@ -67,19 +63,28 @@ def _port(parts: SplitResult) -> int:
         raise Unsafe("The port is no number from 1 to 65535.") from None
 
 
-def _refuse_private_host(parts: SplitResult) -> None:
+def _refuse_host(parts: SplitResult) -> None:
     """By what the name resolves to now, so that decimal and hexadecimal names are seen for what they are.
 
-    What it resolves to later is asked again before each connect (`exchanges.feeds.reach`).
+    What it resolves to later is asked again before each connect (`exchanges.feeds.reach`). Where private addresses are
+    allowed a name may be one that is not known yet.
     """
     host = parts.hostname or ""
-    try:
-        found = socket.getaddrinfo(host, _port(parts), type=socket.SOCK_STREAM)
-        addresses = {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
-    except (OSError, UnicodeError, ValueError):
-        raise Unsafe(f"{host[:100]} has no address.") from None
-    if not all(map(is_public, addresses)):
+    found = _resolved(host, _port(parts))
+    if not found and not settings.ALLOW_PRIVATE_EXCHANGE_URLS:
+        raise Unsafe(f"{host[:100]} has no address.")
+    if any(map(is_metadata, found)):
+        raise Unsafe(f"{host[:100]} is where machines find their cloud's secrets; no setting permits that.")
+    if not all(map(is_public, found)):
         _refuse_unless_private_is_allowed(host)
+
+
+def _resolved(host: str, port: int) -> set[IPv4Address | IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+    except (OSError, UnicodeError, ValueError):
+        return set()
 
 
 def _refuse_unless_private_is_allowed(host: str) -> None:

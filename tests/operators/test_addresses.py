@@ -113,6 +113,39 @@ def test_where_exchanges_run_here_they_may_be_here(settings: Any) -> None:
         addresses.check_base_url("file:///etc/passwd")
 
 
+METADATA = ["169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[fe80::1]", "[fd00:ec2::254]"]
+
+
+@pytest.mark.parametrize("is_allowed", [True, False], ids=["private allowed", "strict"])
+@pytest.mark.parametrize("host", [*METADATA, "100.100.100.200", "168.63.129.16"])
+def test_a_cloud_s_secrets_are_refused_whatever_is_allowed(settings: Any, host: str, is_allowed: bool) -> None:
+    """They were accepted here and refused at each connect."""
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = is_allowed
+
+    for check in (addresses.check_base_url, addresses.check_proxy):
+        with pytest.raises(addresses.Unsafe, match="no setting permits that"):
+            check(f"http://{host}/")
+
+
+def test_a_name_of_a_clouds_secrets_is_refused_too(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+    found = [(2, 1, 6, "", ("10.0.0.7", 80)), (2, 1, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    with pytest.raises(addresses.Unsafe, match="no setting permits that"):
+        addresses.check_base_url("http://metadata.example")
+
+
+def test_where_exchanges_run_here_a_name_may_be_unknown_yet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        raise socket.gaierror("no such name")
+
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    addresses.check_base_url("http://exchange-of-tomorrow:9000")
+
+
 # --- credentials ------------------------------------------------------------------------------------------------
 
 

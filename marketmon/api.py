@@ -67,6 +67,14 @@ def nesting_depth(body: bytes) -> int:
 class JsonUnlessBrowser(DefaultContentNegotiation):
     """The replaced systems never looked at `Accept`: a client that asks for something else gets JSON, not 406."""
 
+    def filter_renderers(self, renderers: Iterable[BaseRenderer], form: str) -> list[BaseRenderer]:
+        """For `?format=`: DRF's own answer is a 404, as if there was no such route."""
+        found = [renderer for renderer in renderers if renderer.format == form]
+        if not found:
+            forms = ", ".join(dict.fromkeys(str(renderer.format) for renderer in renderers))
+            raise exceptions.ParseError(f"format is one of {forms}.")
+        return found
+
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:

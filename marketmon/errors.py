@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +17,10 @@ from rest_framework.views import exception_handler
 
 from marketmon.lib import clock
 from marketmon.lib.problems import problem, problem_body
-from marketmon.middleware import correlation_id
+from marketmon.middleware import API_PATH, correlation_id
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
-# Below these, an error is JSON whoever asks; elsewhere people read a page.
-API_ROOTS = re.compile(r"/(api|v1|health|live|ready|metrics|regime|grids)(/|$)")
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -89,4 +86,5 @@ def _page(status: int, **said: str) -> HttpResponse:
 
 
 def _is_api(request: HttpRequest) -> bool:
-    return API_ROOTS.match(request.path) is not None
+    """There an error is JSON whoever asks; elsewhere people read a page."""
+    return API_PATH.match(request.path) is not None

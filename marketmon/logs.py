@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import structlog
+
+STRANGERS_WORDS = 200  # characters of a line that repeats what somebody sent
+
+
+class CalmAboutStrangers(logging.Filter):
+    """A request that Django finds suspicious was refused; anybody can send any number of them, so each is one line.
+
+    Django logs them as errors, with a traceback of its own code.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security.") and record.levelno > logging.WARNING:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg, record.args = record.getMessage()[:STRANGERS_WORDS], ()
+            record.exc_info = record.exc_text = None
+        return True
 
 
 def configuration(level: str) -> dict[str, Any]:
@@ -22,8 +39,9 @@ def configuration(level: str) -> dict[str, Any]:
                 "foreign_pre_chain": _facts(),
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact", "calm"]}},
         "filters": {
+            "calm": {"()": "marketmon.logs.CalmAboutStrangers"},
             "redact": {"()": "marketmon.redaction.RedactSecrets"},
             # A 503 is an answer that we chose; its request line is logged like every other.
             "failures_only": {

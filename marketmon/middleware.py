@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 import structlog
+from auditlog.middleware import AuditlogMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -136,6 +137,31 @@ class SecurityPolicy:
             "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         )
         return response
+
+
+API_PATH = re.compile(r"/(api|v1|health|live|ready|metrics|regime|grids)(/|$)")
+
+
+class LiveData:
+    """What an API says is true now: nobody keeps it, unless its own view says for how long."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        if is_json or API_PATH.match(request.path):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class Audit(AuditlogMiddleware):
+    """Who changed something is asked when something has changed, so that reading needs no session and no database."""
+
+    @staticmethod
+    def _get_actor(request: HttpRequest) -> Any:
+        return getattr(request, "user", None)  # still unread; auditlog looks who it is before it writes
 
 
 def _policy(request: HttpRequest, response: HttpResponseBase) -> str:

@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "marketmon.compression.StaticFiles",
     "marketmon.compression.Pages",
     "marketmon.middleware.SecurityPolicy",
+    "marketmon.middleware.LiveData",
     "marketmon.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -68,7 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "auditlog.middleware.AuditlogMiddleware",
+    "marketmon.middleware.Audit",
 ]
 
 TEMPLATES = [
@@ -125,6 +126,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     options="-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
 )
 RAW_RETENTION_HOURS = env.int("RAW_RETENTION_HOURS", 48)
+RAW_RETENTION_MOST_HOURS = env.int("RAW_RETENTION_MOST_HOURS", 168)  # of days that are not yet rolled up
 ROLLUP_RETENTION_DAYS = env.int("ROLLUP_RETENTION_DAYS", 90)
 RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 7)
 GAP_RETENTION_DAYS = env.int("GAP_RETENTION_DAYS", 90)

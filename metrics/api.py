@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -59,6 +60,8 @@ class DocumentView(APIView):
             return Response({"detail": error.problems}, status=422, headers=NO_STORE)
         if isinstance(error, exceptions.APIException):  # a method that the route does not have
             error = Refusal(error.status_code, str(error.detail))
+        if isinstance(error, SuspiciousOperation):  # more parameters than anybody means
+            error = Refusal(400, "The request cannot be read.")
         if isinstance(error, Refusal):
             challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             body = dialect.refusal(str(error), now=clock.now())

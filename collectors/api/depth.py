@@ -14,6 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from collectors.depth import rules
 from collectors.depth.models import FundingSnapshot, HoleState, OrderBookSnapshot, PublicTrade, TradeHole
 from exchanges.models import Market
+from marketmon.filters import MomentFilter
 
 
 class DepthFilters(django_filters.FilterSet):
@@ -41,7 +42,7 @@ class DepthFilters(django_filters.FilterSet):
 
 def _filters(model: type[Any], column: str, **more: Any) -> type[DepthFilters]:
     def bound(lookup: str, text: str) -> Any:
-        return django_filters.IsoDateTimeFilter(field_name=column, lookup_expr=lookup, help_text=text)
+        return MomentFilter(field_name=column, lookup_expr=lookup, help_text=text)
 
     meta = type("Meta", (), {"model": model, "fields": []})
     named = {"from": bound("gte", f"`{column}`, inclusive."), "to": bound("lt", f"`{column}`, exclusive.")}

@@ -18,7 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors import cadence, history
 from collectors.models import Origin, Pipeline
-from marketmon.filters import YesNoFilter
+from marketmon.filters import MomentFilter, YesNoFilter
 from marketmon.lib import clock
 
 EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -84,8 +84,8 @@ class PipelineFilters(django_filters.FilterSet):
     active = YesNoFilter(field_name="market__active")
     gap_open = YesNoFilter()
     frozen = YesNoFilter()
-    received_before = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="lt")
-    received_after = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
+    received_before = MomentFilter(field_name="received_at", lookup_expr="lt")
+    received_after = MomentFilter(field_name="received_at", lookup_expr="gte")
 
     class Meta:
         model = Pipeline

@@ -12,6 +12,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Outcome, Run
 from marketmon.api import may_see
+from marketmon.filters import MomentFilter
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -41,8 +42,8 @@ class StaffRunSerializer(RunSerializer):
 class RunFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="exchange_id")
     outcome = django_filters.MultipleChoiceFilter(choices=Outcome.choices)
-    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
-    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+    started_after = MomentFilter(field_name="started_at", lookup_expr="gte")
+    started_before = MomentFilter(field_name="started_at", lookup_expr="lt")
 
     class Meta:
         model = Run

@@ -12,6 +12,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Transition, WorkerStatus
 from marketmon.api import may_see
+from marketmon.filters import MomentFilter
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):
@@ -31,8 +32,8 @@ class StaffTransitionSerializer(TransitionSerializer):
 class TransitionFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="exchange_id")
     to_status = django_filters.ChoiceFilter(choices=WorkerStatus.choices)
-    happened_after = django_filters.IsoDateTimeFilter(field_name="happened_at", lookup_expr="gte")
-    happened_before = django_filters.IsoDateTimeFilter(field_name="happened_at", lookup_expr="lt")
+    happened_after = MomentFilter(field_name="happened_at", lookup_expr="gte")
+    happened_before = MomentFilter(field_name="happened_at", lookup_expr="lt")
 
     class Meta:
         model = Transition

@@ -10,6 +10,7 @@ import pytest
 import redis
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Cursor
 from marketmon import health
@@ -28,6 +29,16 @@ def no_valkey(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(valkey, "client", lambda: refused)
     yield
     refused.close()
+
+
+@pytest.fixture
+def no_database() -> Iterator[None]:
+    """From the moment somebody has signed in."""
+    old = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": "1"}
+    yield
+    connection.settings_dict |= old
 
 
 @pytest.mark.parametrize("route", ["/health", "/health/", "/live", "/live/"])
@@ -72,6 +83,26 @@ def test_a_browser_is_answered_without_database_too(
         connection.settings_dict |= old
 
     assert response.status_code == status
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize(("route", "status"), [("/live", 200), ("/health", 500), ("/ready", 503)])
+def test_somebody_signed_in_is_answered_without_database_too(
+    operator: Client, no_database: None, route: str, status: int, accept: str
+) -> None:
+    """The session was read before anything else, to know who might change something: 503 from all three."""
+    response = operator.get(route, headers={"Accept": accept})
+
+    assert response.status_code == status
+    if route == "/ready":
+        assert response.json()["services"]["database"] == "not ready"
+
+
+def test_probes_ask_for_no_session(operator: Client) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert operator.get("/live").status_code == 200
+
+    assert not queries.captured_queries
 
 
 def test_health_with_a_read_only_database_is_500(client: Client) -> None:

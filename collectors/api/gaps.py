@@ -11,7 +11,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Gap, GapCause, GapState
-from marketmon.filters import YesNoFilter
+from marketmon.filters import MomentFilter, YesNoFilter
 from marketmon.lib import clock
 
 
@@ -58,8 +58,8 @@ class GapFilters(django_filters.FilterSet):
     cause = django_filters.MultipleChoiceFilter(choices=GapCause.choices)
     state = django_filters.MultipleChoiceFilter(choices=GapState.choices)
     open = YesNoFilter(field_name="ended_at", lookup_expr="isnull")
-    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
-    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+    started_after = MomentFilter(field_name="started_at", lookup_expr="gte")
+    started_before = MomentFilter(field_name="started_at", lookup_expr="lt")
 
     class Meta:
         model = Gap

@@ -17,7 +17,7 @@ from django.db import connection
 from benchmarks import world
 from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
 from benchmarks.ingest import _cycle, _rows
-from collectors import lease, pipelines_status, store, sweep
+from collectors import judging, lease, pipelines_status, store, sweep
 from collectors.models import Cursor, Gap, Pipeline
 from marketmon.lib import clock
 
@@ -162,7 +162,7 @@ def _milliseconds(cycles: Cycles, number: int) -> dict[str, float]:
     cycles.seconds(number)  # the statement is planned anew for this ledger
     works: dict[str, Callable[[], object]] = {
         "status": lambda: pipelines_status.read_all(now),
-        "sweep": lambda: (sweep.open_gaps(now), sweep.judge_gaps(now)),
+        "sweep": lambda: (sweep.open_gaps(now), judging.judge_new(now)),
         "forget": lambda: sweep.forget_old_gaps(since + sweep.GAP_WINDOW + timedelta(minutes=1)),
     }
     figures = {name: seconds_of(work) for name, work in works.items()} | {"ingest": cycles.seconds(number)}

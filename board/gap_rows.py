@@ -52,7 +52,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
         started_at=gap.started_at,
         ended_at=gap.ended_at,
         lasted=lasted((gap.ended_at or now) - gap.started_at),
-        missed_count=gap.missed_count,
+        missed_count=gap.missed(now),
         cause=gap.cause,
         evidence=gap.evidence,
         state=gap.state,

@@ -111,7 +111,7 @@ def forecast_words(gap: Gap, now: datetime) -> str:
 
 @admin.register(Gap)
 class GapAdmin(MachineAdmin):
-    list_display = ("market", "started", "ended", "lasted", "missed_count", "cause", "why", "filling", "forecast")
+    list_display = ("market", "started", "ended", "lasted", "missed", "cause", "why", "filling", "forecast")
     list_select_related = ("pipeline__market__exchange",)
     list_filter = (
         word_filter(
@@ -143,6 +143,10 @@ class GapAdmin(MachineAdmin):
     @display(description="lasted")
     def lasted(self, gap: Gap) -> str:
         return f"{((gap.ended_at or clock.now()) - gap.started_at).total_seconds():.0f} s"
+
+    @display(description="rows missed")
+    def missed(self, gap: Gap) -> int:
+        return gap.missed(clock.now())
 
     @display(description="evidence")
     def why(self, gap: Gap) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from django.db import connection
 
+from collectors.gaps import MISSED_BY_NOW
+
 CHUNK_BYTES = 64 * 1024
 CHUNKS_AHEAD = 8  # what COPY may be ahead of a slow reader
 MOST_AT_ONCE = 2  # a process has few threads, and each export holds one and a connection
@@ -35,10 +37,12 @@ def _text(column: str) -> str:
 
 NAMES = f"{_text('m.exchange_id')} AS exchange, {_text('m.symbol')} AS symbol"
 FROM_GAPS = f"""
-SELECT g.id, {NAMES}, {_time("g.started_at")} AS started_at, {_time("g.ended_at")} AS ended_at, g.missed_count,
+SELECT g.id, {NAMES}, {_time("g.started_at")} AS started_at, {_time("g.ended_at")} AS ended_at, 
+       {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")} AS missed_count,
        g.cause, {_text("g.evidence")} AS evidence, g.state, {_time("g.filled_until")} AS filled_until,
        g.filled_count, g.lacking_count
 FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
+JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
 WHERE g.started_at >= %(start)s AND g.started_at < %(end)s {{filters}} ORDER BY g.started_at, g.id
 """
 FROM_TICKS = f"""
@@ -81,7 +85,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
-    """CSV with a heading, in chunks. `values` has start, end, and any of the kind's filters.
+    """CSV with a heading, in chunks. `values` has start, end, now, and any of the kind's filters.
 
     Raises TooMany, and what PostgreSQL says of the statement, before the first chunk.
     """

@@ -217,7 +217,7 @@ class Gap(models.Model):
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="gaps", db_index=False)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
-    missed_count = models.IntegerField()
+    missed_count = models.IntegerField()  # while it lasts: when it was last looked at; readers ask missed(now)
     cause = models.CharField(max_length=16, default=GapCause.UNKNOWN)
     evidence = models.TextField(blank=True)
     is_judged = models.BooleanField(default=False, db_default=False)  # the cause is from all runs of the silence
@@ -256,6 +256,12 @@ class Gap(models.Model):
     @property
     def is_open(self) -> bool:
         return self.ended_at is None
+
+    def missed(self, now: datetime) -> int:
+        """How many rows should have come: of one that lasts, by now. Reads the pipeline."""
+        if self.ended_at is not None:
+            return self.missed_count
+        return gaps.missed(self.started_at, now, self.pipeline.expected_seconds)
 
     def progress(self, now: datetime) -> float:
         """The share of the silence for which the exchange has been asked, from 0 to 1."""

@@ -6,24 +6,21 @@ passed over until the next sweep.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connection, transaction
 
-from collectors import freshness
-from collectors.gaps import AWAITED, GAP_INTERVALS, LISTENED, MISSED, Evidence, cause_of, judge
+from collectors import freshness, judging
+from collectors.gaps import GAP_INTERVALS, MISSED, cause_of
 from collectors.models import Cursor, Transition, Worker
 from collectors.status import facts
 
 GAP_WINDOW = timedelta(hours=24)
 GAP_CURSOR = "gaps_24h"
 SWEPT_CURSOR = "pulse"
-MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
-MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
 
 # The first condition alone is tested on every row; it leaves few. Rows locked by a poll are about to become fresh.
 # The locks on the others keep out operators' verbs, which hold exchange and worker, and make PostgreSQL look again at
@@ -93,56 +90,6 @@ ON CONFLICT (name) DO UPDATE SET reached_at = excluded.reached_at
 WHERE c.reached_at NOT BETWEEN excluded.reached_at - interval '5 seconds' AND excluded.reached_at
 """
 
-# Gaps by the silence that they are part of. The markets of one poll share theirs, so an outage is judged once; only
-# those that others' rows covered are looked at one by one.
-TO_JUDGE = """
-SELECT m.exchange_id, g.started_at, COALESCE(g.ended_at, %(now)s), min(p.expected_seconds), array_agg(g.id),
-       g.ended_at
-FROM (SELECT * FROM collectors_gap WHERE NOT is_judged ORDER BY id LIMIT %(most_gaps)s) AS g
-JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
-JOIN exchanges_market AS m ON m.id = g.pipeline_id
-GROUP BY 1, 2, g.ended_at ORDER BY min(g.id) LIMIT %(most)s
-"""
-
-# Each run covers the time until the next one, but no more than itself, its pause or two intervals. The poll that ended
-# the silence says nothing of it until it was answered.
-COVERED = f"""
-SELECT s.number, r.word, count(*), sum(extract(epoch FROM r.covered))
-FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
-            %(intervals)s::float8[]) AS s (number, exchange, started_at, ended_at, seconds)
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN outcome = 'stored' AND finished_at >= s.ended_at - interval '1 millisecond'
-                     AND correlation_id <> '{LISTENED}' THEN '{AWAITED}' ELSE outcome END AS word,
-           least(
-               greatest(retry_at, finished_at, started_at + {GAP_INTERVALS} * s.seconds * interval '1 second'),
-               lead(started_at, 1, s.ended_at) OVER (ORDER BY started_at), s.ended_at) - started_at AS covered
-    FROM collectors_run
-    CROSS JOIN LATERAL (SELECT started_at + duration_ms * interval '1 millisecond') AS f (finished_at)
-    WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at - interval '1 millisecond'
-) AS r GROUP BY 1, 2
-"""
-
-# What only some markets of a silence went through. Rejected rows are counted once for all of them.
-DELISTED_AND_QUARANTINED = """
-WITH bad AS (
-    SELECT s.number, row ->> 'symbol' AS symbol, count(*) AS times, max(row ->> 'reason') AS reason
-    FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-         AS s (number, exchange, started_at, ended_at)
-    CROSS JOIN LATERAL (
-        SELECT quarantine FROM collectors_run
-        WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at
-          AND rows_quarantined > 0) AS r
-    CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS row
-    GROUP BY 1, 2
-)
-SELECT g.id, m.delisted_at, bad.times, bad.reason
-FROM unnest(%(gaps)s::bigint[], %(silences)s::int[]) AS wanted (id, number)
-JOIN collectors_gap AS g ON g.id = wanted.id
-JOIN exchanges_market AS m ON m.id = g.pipeline_id
-LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
-WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0
-"""
-
 COLLECTED = "e.enabled AND NOT e.blacklisted AND NOT m.blacklisted AND NOT m.excluded"
 OF_EXCHANGE = "e.id = %(exchange)s AND NOT m.blacklisted AND NOT m.excluded"
 OF_MARKETS = "m.id = ANY(%(markets)s) AND e.enabled AND NOT e.blacklisted"
@@ -161,7 +108,8 @@ class Swept:
 
 def run(now: datetime) -> Swept:
     """One sweep. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
-    swept = Swept(gaps_opened=open_gaps(now), workers_turned=turn_workers(now), gaps_judged=judge_gaps(now))
+    opened, turned = open_gaps(now), turn_workers(now)
+    swept = Swept(opened, turned, gaps_judged=judging.judge_new(now) + judging.judge_again(now))
     note_sweep(now)
     return swept
 
@@ -227,104 +175,6 @@ def end_orphans() -> int:
     with connection.cursor() as cursor:
         cursor.execute(END_ORPHANS)
         return int(cursor.rowcount)
-
-
-def judge_gaps(now: datetime) -> int:
-    """Gives gaps their cause from all runs of the silence; again when they end. Twice finds the same."""
-    with connection.cursor() as cursor:
-        cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
-        silences = _affordable([Silence(*row) for row in cursor.fetchall()])
-        if not silences:
-            return 0
-        spans = {
-            "numbers": list(range(len(silences))),
-            "exchanges": [silence.exchange_id for silence in silences],
-            "starts": [silence.started_at for silence in silences],
-            "ends": [silence.seen_until for silence in silences],
-        }
-        covered = _covered(cursor, spans, [silence.expected_seconds for silence in silences])
-        particular = _particular(cursor, spans, silences)
-    return _record(
-        [
-            (gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at)
-            for number, silence in enumerate(silences)
-            for gap in silence.gaps
-        ]
-    )
-
-
-class Silence(NamedTuple):
-    """What TO_JUDGE gives: the time in which some markets of an exchange sent nothing, and their gaps."""
-
-    exchange_id: str
-    started_at: datetime
-    seen_until: datetime
-    expected_seconds: float
-    gaps: list[int]
-    ended_at: datetime | None
-
-    @property
-    def length(self) -> timedelta:
-        return self.seen_until - self.started_at
-
-
-def _affordable(silences: Sequence[Silence]) -> list[Silence]:
-    """The first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
-    spent = accumulate(silence.length for silence in silences)
-    return [silence for number, (silence, total) in enumerate(zip(silences, spent, strict=True))
-            if number == 0 or total <= MOST_JUDGED]  # fmt: skip
-
-
-def _covered(
-    cursor: Any, spans: Mapping[str, Any], intervals: Sequence[float]
-) -> dict[int, list[tuple[str, int, float]]]:
-    cursor.execute(COVERED, {**spans, "intervals": list(intervals)})
-    found: dict[int, list[tuple[str, int, float]]] = {}
-    for number, outcome, count, seconds in cursor.fetchall():
-        found.setdefault(number, []).append((outcome, count, float(seconds)))
-    return found
-
-
-def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silence]) -> dict[int, Sequence[Any]]:
-    of_gaps = [(gap, number) for number, silence in enumerate(silences) for gap in silence.gaps]
-    gaps, numbers = map(list, zip(*of_gaps, strict=True))
-    cursor.execute(DELISTED_AND_QUARANTINED, {**spans, "gaps": gaps, "silences": numbers})
-    return {gap: facts for gap, *facts in cursor.fetchall()}
-
-
-def _evidence(
-    silence: Silence, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
-) -> Evidence:
-    delisted_at, times, reason = particular or (None, 0, "")
-    was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
-    return Evidence(
-        length_seconds=silence.length.total_seconds(),
-        slack_seconds=GAP_INTERVALS * silence.expected_seconds,
-        seconds={outcome: seconds for outcome, _, seconds in covered},
-        counts={outcome: count for outcome, count, _ in covered},
-        delisted_at=delisted_at if was_delisted else None,
-        quarantined_count=times or 0,
-        quarantine_reason=reason or "",
-    )
-
-
-def _record(verdicts: Sequence[tuple[int, str, str, datetime | None]]) -> int:
-    """In the order of keys, and past gaps that a poll has ended meanwhile: they are judged by the next sweep."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(RECORD, tuple(map(list, zip(*sorted(verdicts), strict=True))))
-        return int(cursor.rowcount)
-
-
-RECORD = """
-WITH verdict AS (SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[])
-                 AS v (id, cause, evidence, ended_at)),
-locked AS (
-    SELECT g.id FROM collectors_gap AS g JOIN verdict AS v ON v.id = g.id ORDER BY g.id FOR UPDATE OF g SKIP LOCKED
-)
-UPDATE collectors_gap AS g SET cause = v.cause, evidence = v.evidence, is_judged = true
-FROM verdict AS v JOIN locked ON locked.id = v.id
-WHERE g.id = v.id AND g.ended_at IS NOT DISTINCT FROM v.ended_at
-"""
 
 
 def turn_workers(now: datetime) -> int:

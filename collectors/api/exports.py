@@ -86,7 +86,7 @@ class ExportViews(ViewSet):
         wanted = dict(query.validated_data)
         start, end = wanted.pop("from"), wanted.pop("to")
         try:
-            chunks = exports.stream(kind, {"start": start, "end": end, **wanted})
+            chunks = exports.stream(kind, {"start": start, "end": end, "now": now, **wanted})
         except exports.TooMany as error:
             raise ServiceUnavailable(f"{error}; try again in a minute.") from error
         disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'

@@ -20,6 +20,7 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
     exchange = serializers.CharField(source="pipeline.market.exchange_id")
     symbol = serializers.CharField(source="pipeline.market.symbol")
     is_open = serializers.BooleanField()
+    missed_count = serializers.SerializerMethodField(help_text="Rows that should have come; while it lasts, by now.")
     progress = serializers.SerializerMethodField(help_text="Share for which the exchange has been asked, 0 to 1.")
 
     class Meta:
@@ -46,6 +47,9 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
             "next_try_at",
         ]
         read_only_fields = fields
+
+    def get_missed_count(self, gap: Gap) -> int:
+        return gap.missed(clock.now())
 
     def get_progress(self, gap: Gap) -> float:
         return round(gap.progress(clock.now()), 3)

@@ -14,9 +14,11 @@ from django.contrib.auth.models import User
 from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from board import gap_rows
 from collectors import exports, store, sweep
 from collectors.models import Gap, Pipeline, Tick
 from exchanges.models import Market
+from marketmon.lib import clock
 from tests.gaps.conftest import INTERVAL
 
 ADMIN = {"X-Admin-Key": django_settings.ADMIN_API_KEY}
@@ -71,6 +73,30 @@ def test_a_gap_tells_why_and_how_far_it_is_filled(client, field_, told):
     assert "no cycle was finished" in row["evidence"]
     assert len(client.get("/api/v1/gaps?state=filling").json()["results"]) == 1
     assert len(client.get("/api/v1/gaps?state=open&cause=our outage").json()["results"]) == 1
+
+
+def test_a_gap_that_lasts_says_what_was_missed_by_now(client, field_):
+    """Opened at 25 s with one row missed; asked about ten minutes later. The board and the export say the same."""
+    field_.add("kraken", 2)
+    now = clock.now()
+    for slot in range(2):
+        field_.store("kraken", now - timedelta(seconds=603 + INTERVAL * (1 - slot)))
+    last = now - timedelta(seconds=603)
+    sweep.run(last + timedelta(seconds=25))
+    gap = Gap.objects.select_related("pipeline__market").filter(ended_at=None).first()
+    assert (gap.started_at, gap.missed_count) == (last, 1)
+
+    row = client.get(f"/api/v1/gaps/{gap.pk}").json()
+    [exported] = [one for one in exported_gaps(client, last) if one["id"] == str(gap.pk)]
+
+    assert 59 <= row["missed_count"] <= 61
+    assert int(exported["missed_count"]) in (row["missed_count"], row["missed_count"] + 1)
+    assert gap_rows.rows([gap], last + timedelta(seconds=600))[0].missed_count == 59
+
+
+def exported_gaps(client, since):
+    start = since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return table(client.get("/api/v1/gaps/export/", {"from": start}, headers=ADMIN))
 
 
 def table(response) -> list[dict[str, str]]:

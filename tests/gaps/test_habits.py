@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from collectors import habits, sweep
+from collectors import habits, judging, sweep
 from collectors.models import Gap, Pipeline
 from exchanges.models import Market
 from tests.gaps.conftest import INTERVAL, Field
@@ -43,7 +43,7 @@ def test_an_outage_teaches_nothing_about_the_market(field_):
     for _ in range(40):  # up for a row, away for a minute
         field_.store("kraken", moment)
         moment += timedelta(seconds=70)
-    while sweep.judge_gaps(moment):
+    while judging.judge_new(moment):
         pass
 
     habits.learn(moment, everything=True)
@@ -57,7 +57,7 @@ def test_learning_stops_at_the_ceiling(field_, settings):
     field_.add("kraken", 2)
     seldom = field_.pipelines["kraken"][0]
     end = poll(field_, 400, without=[seldom], every=10)
-    while sweep.judge_gaps(end):
+    while judging.judge_new(end):
         pass
 
     habits.learn(end, everything=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from collectors import sweep
-from collectors.models import Gap, Run
-from tests.gaps.conftest import Field
+import pytest
+from django.db import connection
+
+from collectors import judging, sweep
+from collectors.models import Gap, Pipeline, Run
+from exchanges.models import Market
+from tests.gaps.conftest import INTERVAL, Field
 
 
 def ended(pipeline: int, started_at: datetime, length: timedelta) -> Gap:
@@ -18,11 +22,11 @@ def ended(pipeline: int, started_at: datetime, length: timedelta) -> Gap:
 
 def test_long_silences_are_judged_a_few_at_a_time(field_: Field) -> None:
     field_.add("kraken", 3)
-    length = sweep.MOST_JUDGED / 2
+    length = judging.MOST_JUDGED / 2
     for number, pipeline in enumerate(field_.pipelines["kraken"]):
         ended(pipeline, field_.begun - length + timedelta(seconds=number), length)
 
-    judged = [sweep.judge_gaps(field_.begun + timedelta(minutes=1)) for _ in range(3)]
+    judged = [judging.judge_new(field_.begun + timedelta(minutes=1)) for _ in range(3)]
 
     assert judged == [2, 1, 0]
 
@@ -30,10 +34,10 @@ def test_long_silences_are_judged_a_few_at_a_time(field_: Field) -> None:
 def test_one_that_is_longer_than_the_most_is_judged_alone(field_: Field) -> None:
     field_.add("kraken", 2)
     longest, short = field_.pipelines["kraken"]
-    ended(longest, field_.begun - 2 * sweep.MOST_JUDGED, 2 * sweep.MOST_JUDGED)
+    ended(longest, field_.begun - 2 * judging.MOST_JUDGED, 2 * judging.MOST_JUDGED)
     ended(short, field_.begun, timedelta(minutes=1))
 
-    judged = [sweep.judge_gaps(field_.begun + timedelta(minutes=2)) for _ in range(2)]
+    judged = [judging.judge_new(field_.begun + timedelta(minutes=2)) for _ in range(2)]
 
     assert judged == [1, 1]
 
@@ -41,9 +45,9 @@ def test_one_that_is_longer_than_the_most_is_judged_alone(field_: Field) -> None
 def test_markets_of_one_silence_are_judged_together_however_many_they_are(field_: Field) -> None:
     field_.add("kraken", 5)
     for pipeline in field_.pipelines["kraken"]:
-        ended(pipeline, field_.begun - sweep.MOST_JUDGED, sweep.MOST_JUDGED)
+        ended(pipeline, field_.begun - judging.MOST_JUDGED, judging.MOST_JUDGED)
 
-    assert sweep.judge_gaps(field_.begun + timedelta(minutes=1)) == 5
+    assert judging.judge_new(field_.begun + timedelta(minutes=1)) == 5
 
 
 def test_rejected_rows_are_evidence_for_their_own_market_and_silence_only(field_: Field) -> None:
@@ -56,7 +60,7 @@ def test_rejected_rows_are_evidence_for_their_own_market_and_silence_only(field_
     for second in (10, 20, 30):
         run_with_rejected("kraken", start + timedelta(seconds=second), "C0/USD")
 
-    sweep.judge_gaps(start + timedelta(days=50))
+    judging.judge_new(start + timedelta(days=50))
 
     words = dict(Gap.objects.values_list("pk", "evidence"))
     assert words[earlier.pk] == "its quotes were quarantined 3 times: bid above ask"
@@ -67,4 +71,98 @@ def run_with_rejected(exchange_id: str, at: datetime, symbol: str) -> None:
     Run.objects.create(
         exchange_id=exchange_id, started_at=at, duration_ms=100, outcome="stored", rows_quarantined=1,
         quarantine=[{"symbol": symbol, "reason": "bid above ask", "excerpt": ""}],
+    )  # fmt: skip
+
+
+# --- silences that last -----------------------------------------------------------------------------------------------
+
+
+def silent_since(field_: Field, at: datetime) -> None:
+    """One good poll, and gaps as soon as a sweep finds its rows too old."""
+    field_.store("kraken", at)
+    sweep.run(at + timedelta(seconds=25))
+
+
+def test_the_cause_of_a_silence_that_lasts_is_judged_anew_every_minute(field_: Field) -> None:
+    """Nobody polled at first, so that it looked like an outage of ours; then the exchange was away for ten minutes."""
+    field_.add("kraken", 2)
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=5)
+    silent_since(field_, start)
+    assert {gap.cause for gap in Gap.objects.all()} == {"our outage"}
+    for slot in range(3, 60):
+        field_.fail("kraken", start + timedelta(seconds=slot * INTERVAL), "unreachable")
+
+    sweep.run(start + timedelta(seconds=600))
+
+    assert set(Gap.objects.values_list("cause", "missed_count", "ended_at")) == {("exchange outage", 59, None)}
+    assert {gap.evidence for gap in Gap.objects.all()} == {
+        "the exchange did not answer: 57 cycles unreachable in 600 s"
+    }
+
+
+def test_it_is_left_alone_until_the_minute_is_over(field_: Field) -> None:
+    field_.add("kraken", 2)
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=5)
+    silent_since(field_, start)
+
+    written = [sweep.run(start + timedelta(seconds=second)).gaps_judged for second in (58, 59, 60, 61, 62, 119, 120)]
+
+    assert written == [0, 0, 2, 0, 0, 0, 2]
+
+
+def test_rows_whose_words_have_not_changed_are_not_written(field_: Field) -> None:
+    field_.add("kraken", 2)
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=5)
+    Market.objects.update(delisted_at=start + timedelta(seconds=10))
+    silent_since(field_, start)
+    Market.objects.update(active=False)
+    sweep.run(start + timedelta(seconds=60))
+    before = row_versions()
+    assert {gap.cause for gap in Gap.objects.all()} == {"delisted"}
+
+    sweep.run(start + timedelta(seconds=120))
+
+    assert row_versions() == before
+
+
+def row_versions() -> list[tuple[int, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, ctid::text FROM collectors_gap ORDER BY id")
+        return list(cursor.fetchall())
+
+
+def test_a_round_takes_as_many_sweeps_as_it_needs_and_leaves_nobody_out(
+    field_: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field_.add("kraken", 5)
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=5)
+    for number, pipeline in enumerate(field_.pipelines["kraken"]):
+        lasting(pipeline, start + timedelta(seconds=number))
+    sweep.run(start + timedelta(seconds=30))
+    monkeypatch.setattr(judging, "MOST_SILENCES", 2)
+
+    written = [judging.judge_again(start + timedelta(seconds=second)) for second in (60, 61, 62, 63, 119, 120)]
+
+    assert written == [2, 2, 1, 0, 0, 2]
+
+
+def test_a_round_stops_where_reading_its_runs_would_take_too_long(
+    field_: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field_.add("kraken", 3)
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=5)
+    for number, pipeline in enumerate(field_.pipelines["kraken"]):
+        lasting(pipeline, start + timedelta(seconds=number))
+    sweep.run(start + timedelta(seconds=30))
+    monkeypatch.setattr(judging, "MOST_JUDGED", timedelta(seconds=119))
+
+    written = [judging.judge_again(start + timedelta(seconds=second)) for second in (60, 61, 62, 63)]
+
+    assert written == [2, 1, 0, 0]
+
+
+def lasting(pipeline: int, started_at: datetime) -> Gap:
+    Pipeline.objects.filter(pk=pipeline).update(received_at=started_at, gap_open=True, gaps_24h=1)
+    return Gap.objects.create(
+        pipeline_id=pipeline, started_at=started_at, missed_count=1, detected_at=started_at + timedelta(seconds=21)
     )  # fmt: skip

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors import markets, sweep
+from collectors import judging, markets, sweep
 from collectors.models import Gap, Pipeline, Run, Worker
 from exchanges import management
 from exchanges.models import Market
@@ -117,7 +117,7 @@ def test_five_hundred_silences_are_each_found_once_with_their_cause(field_):
     plan = disturbances(field_, 42, seed=4)
 
     end = play(field_, plan, start)
-    while sweep.judge_gaps(end + timedelta(seconds=6)):
+    while judging.judge_new(end + timedelta(seconds=6)):
         pass
 
     truth = silences(field_, plan, start)
@@ -154,7 +154,7 @@ def test_a_gap_that_no_sweep_has_seen_names_the_exchange_that_was_away(field_):
         field_.fail("kraken", start + timedelta(seconds=INTERVAL * slot), "unreachable")
     field_.store("kraken", start + timedelta(seconds=90))
 
-    sweep.judge_gaps(start + timedelta(seconds=91))
+    judging.judge_new(start + timedelta(seconds=91))
 
     assert {(gap.cause, gap.missed_count) for gap in Gap.objects.all()} == {("exchange outage", 8)}
 
@@ -166,7 +166,7 @@ def test_one_failed_poll_after_a_long_absence_does_not_make_it_the_exchanges_fau
     field_.fail("kraken", start + timedelta(seconds=590), "unreachable")
     field_.store("kraken", start + timedelta(seconds=600))
 
-    sweep.judge_gaps(start + timedelta(seconds=601))
+    judging.judge_new(start + timedelta(seconds=601))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"our outage"}
 
@@ -184,7 +184,7 @@ def test_a_poll_that_took_long_to_end_a_silence_did_not_store_other_markets_duri
         started_at=start + timedelta(seconds=20), duration_ms=30_000, correlation_id=correlation_id
     )
 
-    sweep.judge_gaps(start + timedelta(seconds=51))
+    judging.judge_new(start + timedelta(seconds=51))
 
     assert {gap.cause for gap in Gap.objects.all()} == {cause}
 
@@ -197,7 +197,7 @@ def test_a_poll_that_failed_after_long_was_under_way_all_the_while(field_):
     Run.objects.filter(outcome="unreachable").update(duration_ms=70_000)
     field_.store("kraken", start + timedelta(seconds=100))
 
-    sweep.judge_gaps(start + timedelta(seconds=101))
+    judging.judge_new(start + timedelta(seconds=101))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"exchange outage"}
 
@@ -209,7 +209,7 @@ def test_a_pause_that_the_exchange_asked_for_is_not_our_absence(field_):
     field_.fail("kraken", start + timedelta(seconds=10), "throttled", pause_seconds=3600)
     field_.store("kraken", start + timedelta(seconds=3610))
 
-    sweep.judge_gaps(start + timedelta(seconds=3611))
+    judging.judge_new(start + timedelta(seconds=3611))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"rate limited"}
 
@@ -341,7 +341,7 @@ def test_a_gap_that_an_operator_ends_is_judged_by_all_of_it(
         field_.fail("kraken", start + timedelta(seconds=slot * INTERVAL), "unreachable")
 
     end(field_, start + timedelta(minutes=10))
-    sweep.judge_gaps(start + timedelta(minutes=11))
+    judging.judge_new(start + timedelta(minutes=11))
 
     assert Gap.objects.get().cause == "exchange outage"
 

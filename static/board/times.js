@@ -4,6 +4,9 @@
 (() => {
   "use strict";
 
+  const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone; // asked once: it takes a millisecond
+  document.documentElement.classList.toggle("is-utc", /^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/.test(ZONE));
+
   const two = (number) => String(number).padStart(2, "0");
   const DAY = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
   const HOUR = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
@@ -62,9 +65,7 @@
   function apply(root) {
     if (root.matches && root.matches("time[datetime]")) show(root);
     root.querySelectorAll("time[datetime]").forEach(show);
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    root.querySelectorAll("[data-zone]").forEach((element) => set(element, zone));
-    document.documentElement.classList.toggle("is-utc", /^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/.test(zone));
+    root.querySelectorAll("[data-zone]").forEach((element) => set(element, ZONE));
   }
 
   function tick() {

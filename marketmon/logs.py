@@ -39,7 +39,7 @@ def configuration(level: str) -> dict[str, Any]:
                 "foreign_pre_chain": _facts(),
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact", "calm"]}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["calm", "redact"]}},
         "filters": {
             "calm": {"()": "marketmon.logs.CalmAboutStrangers"},
             "redact": {"()": "marketmon.redaction.RedactSecrets"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from marketmon.supervisor.lock import RefusedError
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
         terminal.complain(f"{error}")
     except OSError as error:  # a full disk, a home that is no folder, one that may not be written
         terminal.complain(in_words(error))
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 128 + signal.SIGINT
     return 1
 
 

@@ -19,6 +19,7 @@ PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MAX_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
 READ_BYTES = 65_536
+READS_MAX = 4  # a turn: who never stops talking must not keep the others waiting
 
 StopStep = tuple[signal.Signals, float]
 
@@ -84,8 +85,8 @@ class Child:
         return descriptor
 
     def pump(self) -> bool:
-        """Pass on what it printed; False at the end of its output."""
-        while True:
+        """Pass on what it printed, or some of it; False at the end of its output."""
+        for _ in range(READS_MAX):
             try:
                 data = os.read(self._output(), READ_BYTES)
             except BlockingIOError:
@@ -94,6 +95,7 @@ class Child:
                 return False
             self._tail += data
             self._pass_lines_on()
+        return True
 
     def reap(self) -> int | None:
         """Its exit code if it is gone by now, together with whatever it had started itself."""

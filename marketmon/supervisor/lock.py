@@ -49,7 +49,7 @@ class HomeLock:
 
 
 def parse_port(name: str, text: str) -> int:
-    if text.isdigit() and 0 < int(text) < 65_536:
+    if text.isdecimal() and 0 < int(text) < 65_536:
         return int(text)
     raise RefusedError(f"{name}={text!r} is not a port; choose a number from 1 to 65535")
 

@@ -42,6 +42,8 @@ class Nursery:
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         handlers: dict[signal.Signals, Callable[..., None]] = dict.fromkeys(STOP_SIGNALS, self._request_stop)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+            del handlers[signal.SIGHUP]
         handlers[signal.SIGCHLD] = lambda *_: None  # only to wake the loop
         self._former_handlers = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self

@@ -59,13 +59,14 @@ def copied(programs: Programs, place: Path) -> Programs:
         return programs
     folder = place / f"programs-{programs.root.name}-{_stamp(programs.binary)}"
     target = folder / programs.root.name
-    if not target.exists():
+    binary = target / programs.binary.relative_to(programs.root)
+    if not binary.exists():  # nor is it after a copy that was interrupted
         for old in place.glob(f"programs-{programs.root.name}-*"):
             shutil.rmtree(old, ignore_errors=True)
         folder.mkdir(mode=0o755, parents=True)
         folder.chmod(0o755)
         _copy(programs.root, target)
-    return Programs(target / programs.binary.relative_to(programs.root), root=target)
+    return Programs(binary, root=target)
 
 
 def _copy(root: Path, target: Path) -> None:

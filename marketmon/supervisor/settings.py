@@ -43,12 +43,16 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
     merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
     sandbox = with_sandbox and merged.get("SANDBOX", "").lower() not in OFF
     concurrency = merged.get("WORKER_CONCURRENCY", "6")
-    if not concurrency.isdigit() or int(concurrency) < 1:
+    if not concurrency.isdecimal() or int(concurrency) < 1:
         raise RefusedError(f"WORKER_CONCURRENCY={concurrency!r} is not a number of processes")
+    port = parse_port("PORT", merged.get("PORT", "8000"))
+    sandbox_port = parse_port("SANDBOX_PORT", merged.get("SANDBOX_PORT", "9100")) if sandbox else None
+    if port == sandbox_port:
+        raise RefusedError(f"PORT and SANDBOX_PORT are both {port}: choose another number for one of them")
     return Settings(
         home=home,
-        port=parse_port("PORT", merged.get("PORT", "8000")),
-        sandbox_port=parse_port("SANDBOX_PORT", merged.get("SANDBOX_PORT", "9100")) if sandbox else None,
+        port=port,
+        sandbox_port=sandbox_port,
         concurrency=int(concurrency),
         environ=environ,
         servers={name: url for name in ("DATABASE_URL", "REDIS_URL") if (url := merged.get(name))},

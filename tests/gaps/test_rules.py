@@ -317,3 +317,60 @@ def still(base: str = "BTC", quote: str = "USD", **fields: object) -> frozen.Sti
 )
 def test_a_price_is_frozen_when_its_pair_moves_elsewhere(what, is_frozen):
     assert frozen.is_frozen(what, after_seconds=600, least_move=0.001) == is_frozen
+
+
+# --- backfill: at the edges of an answer ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("close", "count"), [(0.5, 1), (0.0, 0), (-1.0, 0)])
+def test_only_a_positive_close_is_a_row(close: float, count: int) -> None:
+    assert len(answers.from_candles([candle(0, close)], span(30, 90)).points) == count
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "is_inside"), [(60.0, False), (120.0, True), (180.0, True), (240.0, False)], ids=str
+)
+def test_a_minute_that_closes_at_an_end_of_the_gap_is_not_in_it(closed_at: float, is_inside: bool) -> None:
+    found = answers.from_candles([candle(closed_at - 60, 5.0)], span(60, 240))
+
+    assert [point.at for point in found.points] == ([closed_at] if is_inside else [])
+
+
+@pytest.mark.parametrize(("minutes", "reached_minutes"), [(301, 301), (302, 300)])
+def test_an_empty_answer_says_something_of_one_page_only(minutes: int, reached_minutes: int) -> None:
+    assert answers.from_candles([], span(0, 60 * minutes)).reached == 60 * reached_minutes
+
+
+def test_a_candle_that_is_one_too_old_leaves_the_rest_open() -> None:
+    found = answers.from_candles([candle(0, 5.0)], span(30, 150))
+
+    assert (found.reached, found.lacking) == (60.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("at", "price", "count"), [(100, 5, 0), (101, 5, 1), (159, 5, 1), (160, 5, 0), (110, 0, 0), (110, 0.5, 1)]
+)
+def test_a_trade_counts_between_the_ends_and_with_a_price(at: float, price: float, count: int) -> None:
+    found = answers.from_trades([trade(at)._replace(price=price)], span(100, 160))
+
+    assert len(found.points) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "last", "is_all"), [(answers.PAGE - 1, 150, True), (answers.PAGE, 150, False), (answers.PAGE, 160, True)]
+)
+def test_a_full_page_that_ends_inside_the_gap_has_more_behind_it(count: int, last: float, is_all: bool) -> None:
+    found = answers.from_trades([*[trade(110.0)] * (count - 1), trade(last)], span(100, 160))
+
+    assert found.reached == (160 if is_all else last)
+
+
+@pytest.mark.parametrize(("oldest", "lacking"), [(99, 0), (100, 0), (100.5, 0)])
+def test_trades_from_the_start_on_lack_nothing(oldest: float, lacking: int) -> None:
+    found = answers.from_trades([trade(oldest), trade(120)], span(100, 160))
+
+    assert found.lacking == lacking
+
+
+def test_later_trades_alone_say_that_at_least_one_is_lacking() -> None:
+    assert answers.from_trades([trade(200)], span(100, 100.5)).lacking == 1

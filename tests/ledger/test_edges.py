@@ -23,6 +23,7 @@ LONG_AGO = Outage(began_at=0.0, processes=1, rank=0, seen_units=None)
     ("rate_limit_ms", "window", "budget"),
     [
         (-1, None, Budget(1, 1)),  # nonsense is one in a second
+        (0, None, Budget(1, 1)),
         (1, None, Budget(1000, 1)),
         (999, None, Budget(1000 / 999, 1)),
         (2000, None, Budget(1, 2)),
@@ -72,6 +73,7 @@ def test_a_request_is_counted_a_little_longer_than_the_window_in_twenty_buckets(
         (Budget(1, 4.75), CHECK, 1, True),  # 5 s with the margin
         (Budget(1, 4.76), CHECK, 1, False),
         (Budget(1, 4.76), LIVE, 1.1, True),
+        (Budget(10, 6.0), BACKFILL, 5, False),  # a whole window, however little of it
     ],
 )
 def test_what_is_larger_than_its_share_may_wait_for_a_window_that_is_soon_empty(
@@ -165,6 +167,7 @@ def test_the_first_window_ends_to_the_moment() -> None:
     just_over = Outage(began_at=NOW - LUNO.span_seconds, processes=1, rank=0, seen_units=18)
 
     assert wait([], 18, outage=just_over) == 0
+    assert wait([], 19, outage=just_over) == math.inf
 
 
 # --- alone, with too little for each: turns by the clock -----------------------------------------------------------
@@ -201,6 +204,12 @@ def test_two_processes_take_turns_of_two_spans(rank: int, wall: float, seconds: 
     assert wait([], outage=outage, budget=SINGLE, wall=wall) == pytest.approx(seconds)
 
 
+def test_turns_follow_the_ranks() -> None:
+    three = [Outage(began_at=0.0, processes=3, rank=rank, seen_units=None) for rank in range(3)]
+
+    assert [wait([], outage=outage, budget=SINGLE) for outage in three] == pytest.approx([0, 2.5, 5.0])
+
+
 @pytest.mark.parametrize(
     ("last_at", "seconds"),
     [(97.75, 0), (97.76, 4.0), (99.5, 4.0)],
@@ -228,6 +237,7 @@ def test_no_turn_in_the_first_window() -> None:
 
     assert wait([], outage=young, budget=SINGLE) == pytest.approx(0.25)
     assert wait([], outage=over, budget=SINGLE) == 0
+    assert wait([], outage=over, budget=SINGLE, wall=1.25) == pytest.approx(3.75)
 
 
 # --- what a process remembers --------------------------------------------------------------------------------------

@@ -107,3 +107,84 @@ def test_an_exchange_of_more_connections_than_the_budget_is_dialled_when_it_is_u
     budget.spend(0.0, 5)
 
     assert budget.wait_seconds(1.0, 5) == 299
+
+
+# --- at the edges ------------------------------------------------------------------------------------------------
+
+
+def group(size: int) -> frozenset[str]:
+    return frozenset(f"G{number}/USD" for number in range(size))
+
+
+@pytest.mark.parametrize(("size", "is_large"), [(19, False), (20, True)])
+def test_twenty_markets_are_a_large_group(size: int, is_large: bool):
+    heard = Heard.since(0.0, [group(size), FEW])
+    heard.note(FEW, 10.0)
+
+    assert bool(rules.silence(heard, 10.0, limit_seconds=LIMIT)) is is_large
+    assert rules.is_complete(heard) is not is_large
+
+
+def test_a_single_subscription_must_speak_however_small():
+    heard = Heard.since(0.0, [FEW])
+    assert not rules.is_complete(heard)
+
+    heard.note({"A/USD"}, 1.0)
+
+    assert rules.is_complete(heard)
+
+
+def test_the_reason_of_a_silence_is_told_with_its_seconds():
+    heard = Heard.since(0.0, [MANY, FEW])
+    assert rules.silence(heard, 6.5, limit_seconds=LIMIT) == "no ticker for 6.5 s"
+
+    heard.note(FEW, 6.5)
+
+    assert rules.silence(heard, 6.5, limit_seconds=LIMIT) == ("no ticker of a subscription of 30 markets for 6.5 s")
+
+
+def test_an_empty_batch_is_no_sign_of_life():
+    heard = Heard.since(0.0, [MANY])
+
+    heard.note(set(), 9.0)
+
+    assert (heard.last_at, heard.by_group) == (0.0, [0.0])
+
+
+def test_half_the_limit_is_no_longer_talking():
+    assert not rules.is_talking(Heard.since(0.0, [MANY]), 0.5 * LIMIT, limit_seconds=LIMIT)
+
+
+def test_of_groups_that_are_joined_the_newest_time_counts():
+    heard = Heard.since(0.0, [MANY, FEW])
+    heard.note(MANY, 3.0)
+    heard.note(FEW, 5.0)
+
+    heard.regroup([MANY | FEW], 9.0)
+
+    assert heard.by_group == [5.0]
+
+
+@pytest.mark.parametrize(("differing", "is_believed"), [(1, True), (2, False)])
+def test_a_fifth_of_the_prices_may_differ(differing: int, is_believed: bool):
+    polled = {str(number): 10.0 for number in range(7)}
+    pushed = polled | {str(number): 20.0 for number in range(differing)}
+    heard = {quote.symbol: quote for quote in quotes(pushed)}
+
+    assert (rules.disagreement(heard, quotes(polled), tolerance=0.01) == "") is is_believed
+
+
+def test_a_price_at_the_tolerance_agrees():
+    [pushed], [polled] = quotes({"A": 1.5}), quotes({"A": 1.0})
+
+    assert rules.disagreement({"A": pushed}, [polled], tolerance=0.5) == ""
+    assert rules.disagreement({"A": pushed}, [polled], tolerance=0.49) != ""
+
+
+def test_a_dial_is_forgotten_after_five_minutes_to_the_moment():
+    budget = DialBudget(limit=1)
+    budget.spend(0.0, 1)
+
+    assert budget.wait_seconds(299.9, 1) == pytest.approx(0.1)
+    assert budget.wait_seconds(300.0, 1) == 0
+    assert not budget.dials

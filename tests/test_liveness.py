@@ -34,6 +34,8 @@ def test_a_place_that_cannot_be_written_stops_nobody(settings: Any) -> None:
 
     liveness.note()
 
+    assert not os.path.lexists("/dev/null/alive")
+
 
 def test_the_pulse_shows_it_with_the_first_beat(alive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class StopNow(Exception):

@@ -149,5 +149,7 @@ def test_many_names_do_not_fill_the_memory(now, monkeypatch):
 def test_a_badge_is_asked_from_the_database_once_for_many(client, kraken, django_assert_num_queries):
     list_market("kraken", "BTC", "USD", clock.now())
     with django_assert_num_queries(1):
-        client.get("/badge/pair/BTC-USD.svg")
-        client.get("/badge/pair/BTC-USD.svg")
+        answers = [client.get("/badge/pair/BTC-USD.svg") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content

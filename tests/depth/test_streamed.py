@@ -224,10 +224,10 @@ def test_a_batch_of_trades_follows_the_one_before(calm: tuple[float, float], sit
 
 
 def test_a_trade_that_stream_and_requests_both_bring_is_stored_once(site: Site) -> None:
-    side_by_side(ASKED, lambda exchange_id: _ask_beside_the_stream(site, exchange_id))
+    side_by_side(ASKED, lambda exchange_id: check_requests_beside_the_stream(site, exchange_id))
 
 
-def _ask_beside_the_stream(site: Site, exchange_id: str) -> None:
+def check_requests_beside_the_stream(site: Site, exchange_id: str) -> None:
     wait_for_both(site, exchange_id, since=time.time())
     began, rounds = time.time(), 2 if exchange_id in COUNTED else 1  # VALR allows five requests at once
     for _ in range(rounds):
@@ -268,10 +268,10 @@ def test_requests_leave_to_the_stream_what_it_delivers(site: Site) -> None:
 
 
 def test_a_silent_stream_is_replaced_by_requests_and_comes_back(site: Site) -> None:
-    side_by_side(ASKED, lambda exchange_id: _fall_silent(site, exchange_id))
+    side_by_side(ASKED, lambda exchange_id: check_a_silence(site, exchange_id))
 
 
-def _fall_silent(site: Site, exchange_id: str) -> None:
+def check_a_silence(site: Site, exchange_id: str) -> None:
     wait_for_both(site, exchange_id, since=time.time())
     began = time.time()
     fault = site.sandbox.fault(exchange_id, "ws_silence", params={"channels": BESIDES_TICKERS})

@@ -105,11 +105,19 @@ def test_a_refused_list_is_complained_of_and_asked_for_again(listen: Any, sandbo
 
 def test_a_list_that_is_not_answered_is_asked_for_again(listen: Any, sandbox: Sandbox) -> None:
     async def work(stream: ValrStream) -> None:
+        began = time.time()
         sandbox.fault("valr", "ws_no_answer", count=1)
         stream.depth.want([SYMBOL], [])
         await until(has_book(stream))
+        assert len(book_lists(sandbox, since=began)) >= 2
 
     listen(work)
+
+
+def book_lists(sandbox: Sandbox, *, since: float) -> list[str]:
+    """What the venue was sent."""
+    sent = [each["query"] for each in sandbox.requests_of("valr", since=since) if each["method"] == "SEND"]
+    return [text for text in sent if BOOK in text and "BTCZAR" in text]
 
 
 def test_what_came_before_a_connection_ended_is_not_handed_on(listen: Any) -> None:

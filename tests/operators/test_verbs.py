@@ -102,7 +102,9 @@ def test_looking_for_expired_entries_is_two_queries(make: Make, django_assert_nu
     management.blacklist("kraken", **by())
 
     with django_assert_num_queries(2):
-        management.lift_expired(clock.now())
+        lifted = management.lift_expired(clock.now())
+
+    assert lifted == 0
 
 
 # --- single markets ---------------------------------------------------------------------------------------------

@@ -109,8 +109,11 @@ def test_nobody_at_the_socket_is_nobody_to_stop(place: site.Site) -> None:
     server = valkey.Valkey(place, Path("/nonexistent"), {})
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(server.socket_path))
+    assert server._listener() is None
 
     server.clear_the_way()
+
+    assert server.socket_path.exists()  # the new server replaces it
 
 
 def test_a_wrong_setting_stops_the_start_with_its_name_and_a_hint() -> None:

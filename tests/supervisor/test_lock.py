@@ -55,7 +55,15 @@ def test_a_port_whose_last_connection_still_lingers_is_free() -> None:
         client = socket.create_connection(("127.0.0.1", port))
         listener.accept()[0].close()  # the side that closes first is the one that lingers
         client.close()
+    with pytest.raises(OSError, match="in use"), socket.socket() as strict:
+        strict.bind(("127.0.0.1", port))  # it does linger
+
     require_free_port("PORT", port)
+
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", port))
+        assert server.getsockname()[1] == port
 
 
 @pytest.mark.parametrize("text", ["", "0", "65536", "http", "-1", "80.5"])

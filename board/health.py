@@ -13,6 +13,7 @@ import redis
 from board.activity import LastHour
 from board.verdict import OLD, Alarm, Tone
 from collectors.models import Cursor, Worker
+from collectors.rollups import CURSOR as ROLLED_UP
 from collectors.streaming.ownership import PRESENCE
 from collectors.sweep import SWEPT_CURSOR
 from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
@@ -25,6 +26,7 @@ ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a fi
 SLOW_MS = 500
 BUSY_QUEUE = 100
 BEAT_CURSOR = "beat"
+ROLLUPS_LATE_SECONDS = 900  # they follow by a minute and a half; after an outage half an hour a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,20 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When the two processes that do what only time brings about were last seen."""
+    """When the two processes that do what only time brings about were last seen, and how far rollups have come."""
 
     beat_at: datetime | None
     pulse_at: datetime | None
+    rolled_up_to: datetime | None = None
 
 
 def ask_processes() -> tuple[Seen, float]:
     """And how long the database took to say so."""
     asked_at = time.perf_counter()
-    marks = dict(Cursor.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR)).values_list("name", "reached_at"))
-    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR))
+    marks = dict(
+        Cursor.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP)).values_list("name", "reached_at")
+    )
+    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR), marks.get(ROLLED_UP))
     return seen, (time.perf_counter() - asked_at) * 1000
 
 
@@ -100,7 +105,7 @@ def alarms(health: Health, seen: Seen, now: datetime) -> list[Alarm]:
         found.append(
             Alarm(
                 "Nobody looks for silences: no gap is opened and no silent worker is noticed",
-                "see why the pulse does not run, or start one: manage.py pulse",
+                "see why the pulse does not run, or what its log says of its sweeps; start one: manage.py pulse",
                 seen.pulse_at,
             )
         )
@@ -118,6 +123,15 @@ def alarms(health: Health, seen: Seen, now: datetime) -> list[Alarm]:
             Alarm(
                 f"No stream process lives: {polled} polled, or not heard at all",
                 "see why it does not run, or start one: manage.py stream",
+                tone=Tone.WARNING,
+            )
+        )
+    if seen.rolled_up_to is not None and _lag(seen.rolled_up_to, now) > ROLLUPS_LATE_SECONDS:
+        found.append(
+            Alarm(
+                "Minutes are not rolled up: raw rows stay on the disk, and in the end are lost",
+                "see what a worker's log says of upkeep, and RAW_RETENTION_MOST_HOURS",
+                seen.rolled_up_to,
                 tone=Tone.WARNING,
             )
         )

@@ -1,4 +1,7 @@
-"""Day partitions of history: made ahead, dropped whole when their retention is over."""
+"""Day partitions of history: made ahead, dropped whole when their retention is over.
+
+Ticks wait for the rollups that are made of them: a day that is not yet rolled up stays, within a bound.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta
 import structlog
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
+
+from collectors import rollups
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +45,10 @@ def _ensure(tables: Sequence[str], first: date, last: date) -> None:
 
 
 def drop_expired(now: datetime) -> list[str]:
-    """Drops the partitions whose last moment is older than the retention, but those in use; gives their names."""
+    """Drops the partitions whose last moment is older than the retention, but those in use, and of ticks those whose
+    minutes are not all rolled up; gives their names."""
     limits = {
-        "collectors_tick": now - timedelta(hours=settings.RAW_RETENTION_HOURS),
+        "collectors_tick": _limit_of_ticks(now),
         "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
         "collectors_orderbook": now - timedelta(days=settings.ORDERBOOK_RETENTION_DAYS),
         "collectors_trade": now - timedelta(days=settings.TRADE_RETENTION_DAYS),
@@ -50,6 +56,18 @@ def drop_expired(now: datetime) -> list[str]:
     }
     expired = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
     return [name for name in expired if _drop(name)]
+
+
+def _limit_of_ticks(now: datetime) -> datetime:
+    """Raw rows are kept for as long as nothing else remains of them, but not until the disk is full."""
+    usual = now - timedelta(hours=settings.RAW_RETENTION_HOURS)
+    at_most = min(usual, now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS))
+    rolled_up = rollups.reached() or at_most
+    for name in _partitions("collectors_tick"):
+        if rolled_up < _end(name) <= usual:
+            event = "raw_rows_lost" if _end(name) <= at_most else "raw_rows_kept"
+            log.warning(event, partition=name, rolled_up_to=rolled_up.isoformat())
+    return max(at_most, min(usual, rolled_up))
 
 
 def _drop(name: str) -> bool:

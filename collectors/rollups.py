@@ -51,6 +51,7 @@ def run(now: datetime) -> int:
     A transaction for each: after an outage no statement is longer than usual, and what is done stays done.
     """
     until = (now - SETTLE).replace(second=0, microsecond=0)
+    Cursor.objects.get_or_create(name=CURSOR, defaults={"reached_at": until - MINUTE})  # kept though the work may fail
     give_up_at = time.monotonic() + MOST_SECONDS
     written = 0
     for _ in range(MOST_MINUTES):
@@ -64,9 +65,7 @@ def run(now: datetime) -> int:
 def _next_minute(until: datetime) -> int | None:
     """The rows of the minute at the cursor, or None when it is not over."""
     with transaction.atomic():
-        cursor_row, _ = Cursor.objects.select_for_update().get_or_create(
-            name=CURSOR, defaults={"reached_at": until - MINUTE}
-        )
+        cursor_row = Cursor.objects.select_for_update().get(name=CURSOR)
         start, end = cursor_row.reached_at, cursor_row.reached_at + MINUTE
         if end > until:
             return None
@@ -75,6 +74,11 @@ def _next_minute(until: datetime) -> int | None:
             written = int(cursor.rowcount)
         Cursor.objects.filter(pk=CURSOR).update(reached_at=end)
     return written
+
+
+def reached() -> datetime | None:
+    """Up to when all minutes are rolled up; None when none ever was."""
+    return Cursor.objects.filter(name=CURSOR).values_list("reached_at", flat=True).first()
 
 
 def again(pipeline_id: int, *, start: datetime, end: datetime) -> None:

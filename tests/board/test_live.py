@@ -277,6 +277,16 @@ def test_a_process_that_is_dead_is_in_the_sentence_at_the_top(
     assert ("What to do" in html) is bool(words)
 
 
+@pytest.mark.parametrize(("minutes", "is_said"), [(2, False), (14, False), (16, True)])
+def test_rollups_that_do_not_follow_are_in_the_sentence_at_the_top(well: datetime, minutes: int, is_said: bool) -> None:
+    Cursor.objects.create(name="rollups", reached_at=well - timedelta(minutes=minutes))
+
+    board = tiles.read(well)
+
+    assert board.verdict.tone == ("warning" if is_said else "success")
+    assert ("Minutes are not rolled up" in fragments.render_anew(board)["verdict"].html) is is_said
+
+
 def test_a_failing_source_says_what_can_be_done(well: datetime) -> None:
     fail("kraken", well)
 

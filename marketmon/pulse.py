@@ -38,19 +38,31 @@ def run_forever() -> None:
 
 
 def beat() -> None:
-    """One pulse."""
+    """One pulse. Readers are sent what is known though the sweep failed; its mark grows old, and the board says so."""
+    now = clock.now()
+    for part in (lift, look):
+        close_old_connections()  # what the part before has broken
+        try:
+            part(now)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("sweep_skipped", part=part.__name__, error=str(error).strip())
+        except Exception:  # an error of ours in one part must not take the board from those who would see it
+            log.exception("sweep_failed", part=part.__name__)
     close_old_connections()
-    try:
-        now = clock.now()
-        management.lift_expired(now)
-        swept = sweep.run(now)
-    except (DatabaseError, InterfaceError) as error:
-        log.warning("sweep_skipped", error=str(error).strip())
-        return
-    if swept.gaps_opened or swept.workers_turned:
-        log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
     publish(now)
     look_at_drills(now)
+
+
+def lift(now: datetime) -> None:
+    """What was blacklisted for a time."""
+    management.lift_expired(now)
+
+
+def look(now: datetime) -> None:
+    """For what only time brings about."""
+    swept = sweep.run(now)
+    if swept.gaps_opened or swept.workers_turned:
+        log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
 
 
 def look_at_drills(now: datetime) -> None:

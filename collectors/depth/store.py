@@ -22,9 +22,13 @@ from .models import DepthKind, DepthSeries, PublicTrade, TradeHole
 TRADE_TABLE = ("collectors_trade",)
 BORDER = timedelta(seconds=1)  # around a hole, for stamps that were rounded
 
+# Verbs hold the exchange's row while they change it or its worker: shared, it lets no stop be committed before what was
+# stored under the old generation is. Polls do not wait for it, as they would for the worker's. The second statement has
+# a snapshot of its own, so that it sees the verb for which the first one has waited.
 FENCE = """
+SELECT 1 FROM exchanges_exchange WHERE id = %(exchange)s FOR SHARE;
 SELECT w.resumed_at FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
-WHERE e.id = %s AND e.enabled AND NOT e.blacklisted AND w.generation = %s
+WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.generation = %(generation)s
 """
 BOOK = """
 INSERT INTO collectors_orderbook
@@ -211,7 +215,7 @@ def as_rule(hole: TradeHole) -> rules.Hole:
 
 def _fence(turn: Turn) -> datetime:
     with connection.cursor() as cursor:
-        cursor.execute(FENCE, [turn.exchange.id, turn.generation])
+        cursor.execute(FENCE, {"exchange": turn.exchange.id, "generation": turn.generation})
         row = cursor.fetchone()
     if row is None:
         raise Superseded("an operator stopped or restarted this exchange while it was asked")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -15,10 +16,12 @@ from collectors import partitions, upkeep
 from collectors.depth import rules, store, turns
 from collectors.depth.models import DepthRun, DepthSeries, FundingSnapshot, OrderBookSnapshot, PublicTrade, TradeHole
 from collectors.models import Pipeline, Worker
+from exchanges import management
 from exchanges.feeds.base import FundingRate, OrderBook, Superseded
 from exchanges.models import Exchange, Market
 from marketmon.lib import clock
 from tests.depth.conftest import HISTORIES
+from tests.gaps.test_races import in_thread, until_somebody_waits
 
 PLACES = ("orderbooks", "trades", "funding")
 BOOK = OrderBook(((99.0, 1.5), (98.0, 2.5)), ((101.0, 0.1), (102.0, 0.3)), None, 0.0, 7)
@@ -263,6 +266,38 @@ def test_nothing_is_stored_under_a_generation_that_is_over(world):
 
     with pytest.raises(Superseded):
         store.save_book(turn, series, BOOK._replace(received_at=world.at(1)))
+
+    assert OrderBookSnapshot.objects.count() == 0
+
+
+def test_a_stop_waits_for_the_row_that_is_just_being_stored_and_none_follows_it(world):
+    """Else the row would be committed some milliseconds after the stop that was answered."""
+    market = world.markets[0]
+    turn, series = world.turn(market), world.series(market, "books")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            store.save_book(turn, series, BOOK._replace(received_at=world.at(1)))
+            stop = in_thread(pool, lambda: management.disable("binance", by="test", now=clock.now()))
+            until_somebody_waits()
+            assert not stop.done()
+        stop.result()
+
+    with pytest.raises(Superseded):
+        store.save_book(turn, series, BOOK._replace(received_at=world.at(2)))
+    assert OrderBookSnapshot.objects.count() == 1
+
+
+def test_a_row_that_waits_for_a_restart_is_not_stored(world):
+    """The restart changes the worker's row alone: what was read before the wait would still allow it."""
+    market = world.markets[0]
+    turn, series = world.turn(market), world.series(market, "books")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            management.restart("binance", by="test", now=clock.now())
+            saved = in_thread(pool, lambda: store.save_book(turn, series, BOOK._replace(received_at=world.at(1))))
+            until_somebody_waits()
+        with pytest.raises(Superseded):
+            saved.result()
 
     assert OrderBookSnapshot.objects.count() == 0
 

@@ -41,7 +41,6 @@ class Sandbox:
         return application
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        now = time.time()
         target = resolve(request.raw_path, request.headers.get("Host", ""))
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self.stream(request, target)
@@ -50,6 +49,7 @@ class Sandbox:
             return _nobody(target)
         exchange = self.exchanges.get(venue, target.clone)
         values, query = _parameters(target, await request.read())
+        now = time.time()  # with the whole request here: the journal is in the order of its times
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{query}", now)
         met += self.limits.refusals(exchange.id, now)
         kinds = ",".join(fault.kind for fault in met) or None

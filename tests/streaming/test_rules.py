@@ -135,12 +135,12 @@ def test_a_single_subscription_must_speak_however_small():
 
 
 def test_the_reason_of_a_silence_is_told_with_its_seconds():
-    heard = Heard.since(0.0, [MANY, FEW])
-    assert rules.silence(heard, 6.5, limit_seconds=LIMIT) == "no ticker for 6.5 s"
+    heard = Heard.since(1.0, [MANY, FEW])
+    assert rules.silence(heard, 7.5, limit_seconds=LIMIT) == "no ticker for 6.5 s"
 
-    heard.note(FEW, 6.5)
+    heard.note(FEW, 7.5)
 
-    assert rules.silence(heard, 6.5, limit_seconds=LIMIT) == ("no ticker of a subscription of 30 markets for 6.5 s")
+    assert rules.silence(heard, 7.5, limit_seconds=LIMIT) == ("no ticker of a subscription of 30 markets for 6.5 s")
 
 
 def test_an_empty_batch_is_no_sign_of_life():

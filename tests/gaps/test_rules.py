@@ -374,3 +374,7 @@ def test_trades_from_the_start_on_lack_nothing(oldest: float, lacking: int) -> N
 
 def test_later_trades_alone_say_that_at_least_one_is_lacking() -> None:
     assert answers.from_trades([trade(200)], span(100, 100.5)).lacking == 1
+
+
+def test_a_page_is_counted_from_the_minute_in_which_the_gap_begins() -> None:
+    assert answers.from_candles([], span(90, 60 * 1000)).reached == 60 * (1 + answers.PAGE)

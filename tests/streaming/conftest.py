@@ -88,9 +88,18 @@ class Site:
             assert set(pool.map(collect, exchange_ids)) == {"stored"}
 
     def start(self, **settings: str) -> subprocess.Popen[bytes]:
-        started = spawn(self.sandbox, self.logs / f"stream-{len(self.processes)}.log", **settings)
+        begun_before = len(list(self.logs.glob("stream-*.log")))
+        started = spawn(self.sandbox, self.logs / f"stream-{begun_before}.log", **settings)
         self.processes.append(started)
         return started
+
+    def keep(self, count: int) -> None:
+        """So many processes that live, whoever ran or died before."""
+        self.processes = [running for running in self.processes if running.poll() is None]
+        while len(self.processes) > count:
+            end(self.processes.pop())
+        while len(self.processes) < count:
+            self.start()
 
     def stop_all(self) -> None:
         while self.processes:

@@ -1,10 +1,14 @@
-"""Each thing that a websocket can do wrong, on every venue at once."""
+"""What can go wrong with a connection or with a process that listens, on every venue at once."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import re
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,17 +19,26 @@ from django.db import connection
 from collectors.gaps import GAP_INTERVALS
 from collectors.models import Pipeline, Run, Tick
 from exchanges.models import Exchange
-from tests.streaming.conftest import PACES, SILENCE_SECONDS, STREAMED, WEBSOCKETS, Site, at
+from tests.streaming.conftest import (
+    LEASE_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    PACES,
+    SILENCE_SECONDS,
+    STREAMED,
+    WEBSOCKETS,
+    Site,
+    at,
+)
 
 pytestmark = [pytest.mark.system, pytest.mark.django_db, pytest.mark.timeout(90)]  # they only read
+TAKE_OVER_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 SLACK_SECONDS = 2.0  # on a busy machine; the switch itself is a tick and two statements
 
 
 @pytest.fixture
 def listening(crowd: Site) -> Site:
-    if not crowd.processes:
-        crowd.start()
     crowd.sandbox.heal()
+    crowd.keep(1)
     crowd.wait_for_streams(*STREAMED, seconds=30)
     return crowd
 
@@ -50,12 +63,16 @@ BREAKING: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 def test_a_stream_that_fails_is_polled_meanwhile_and_comes_back(listening: Site):
-    _on_each_exchange(listening, _is_polled_meanwhile, BREAKING)
+    seen_through = _on_each_exchange(listening, _is_polled_meanwhile, BREAKING)
+
+    assert seen_through == set(itertools.product(STREAMED, BREAKING))
 
 
 def test_what_is_not_polled_meanwhile_is_one_gap_of_each_market(listening: Site):
     with _streamed_only(listening):
-        _on_each_exchange(listening, _is_a_gap, ("silence", NONE))
+        seen_through = _on_each_exchange(listening, _is_a_gap, ("silence", NONE))
+
+    assert seen_through == set(itertools.product(STREAMED, ("silence", NONE)))
 
 
 @contextlib.contextmanager
@@ -88,19 +105,22 @@ def _configure(site: Site, transport: str, intervals: Mapping[str, float]) -> No
 Check = Callable[[Site, str, str, Sequence[tuple[str, dict[str, Any]]]], None]
 
 
-def _on_each_exchange(site: Site, check: Check, names: Iterable[str]) -> None:
-    """One fault after the other; the exchanges, side by side, at the pace of each."""
+def _on_each_exchange(site: Site, check: Check, names: Iterable[str]) -> set[tuple[str, str]]:
+    """One fault after the other; the exchanges, side by side, at the pace of each. Which were seen through."""
+    seen_through = set()
 
     def go_through_all(exchange: str) -> None:
         try:
             for name in names:
                 check(site, exchange, name, BREAKING[name])
+                seen_through.add((exchange, name))
         finally:
             connection.close()  # this thread's own
 
     with ThreadPoolExecutor(len(STREAMED)) as pool:
         for ended in [pool.submit(go_through_all, exchange) for exchange in STREAMED]:
             ended.result()
+    return seen_through
 
 
 def _is_polled_meanwhile(site: Site, exchange: str, name: str, faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -234,3 +254,68 @@ def test_an_old_connection_is_replaced_by_one_that_has_proven_itself(recycling: 
     for exchange in STREAMED:
         assert crowd.longest_silence(exchange, since=began) < SILENCE_SECONDS
         assert len(crowd.open_connections(exchange)) <= 2
+
+
+# --- two processes share the exchanges; each takes over what the other leaves ------------------------------------
+
+
+@pytest.fixture
+def shared(crowd: Site) -> Site:
+    crowd.sandbox.heal()
+    crowd.keep(2)
+    wait_for_a_fair_share(crowd)
+    return crowd
+
+
+def wait_for_a_fair_share(site: Site) -> None:
+    half = len(STREAMED) // 2
+    site.wait_until(
+        lambda: sorted(Counter(site.holders().values()).values()) == [half, half], seconds=25, what="a fair share"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
+def test_the_other_takes_over_and_nothing_stale_is_stored(shared: Site, number: signal.Signals):
+    site = shared
+    victim = site.processes[0]
+    lost = {pk for pk, holder in site.holders().items() if f":{victim.pid}:" in holder}
+    assert lost
+
+    os.kill(victim.pid, number)
+    struck_at = time.time()
+
+    def others_have_all() -> bool:
+        holders = site.holders()
+        return holders.keys() == set(STREAMED) and not any(f":{victim.pid}:" in one for one in holders.values())
+
+    site.wait_until(
+        others_have_all,
+        seconds=TAKE_OVER_SECONDS,
+        what="the other has them all",
+    )
+    for exchange in lost:
+        others = [one for one in site.connections(exchange, since=struck_at) if one["ended_at"] is None]
+        assert len(others) == 1
+
+    if number == signal.SIGSTOP:
+        woken_at = time.time()
+        os.kill(victim.pid, signal.SIGCONT)
+        site.wait_until(
+            lambda: all(len(site.open_connections(exchange)) == 1 for exchange in lost),
+            seconds=5,
+            what="the old ones end",
+        )
+        wait_for_a_fair_share(site)  # which it is given, and does not take
+        assert {pk: site.simultaneous_connections(pk, since=struck_at) for pk in lost} == dict.fromkeys(lost, 0)
+        assert rows_closer_than(site, 0.15, since=woken_at - 1) == 0
+
+
+def rows_closer_than(site: Site, seconds: float, *, since: float) -> int:
+    """Rows of one market that two writers must have stored: a stream's own are a batch apart."""
+    last: dict[int, float] = {}
+    found = 0
+    rows = Tick.objects.filter(received_at__gt=at(since)).order_by("received_at")
+    for pipeline, received_at in rows.values_list("pipeline_id", "received_at"):
+        found += received_at.timestamp() - last.get(pipeline, 0.0) < seconds
+        last[pipeline] = received_at.timestamp()
+    return found

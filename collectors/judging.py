@@ -17,7 +17,9 @@ from collectors.models import Cursor
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
-MOST_GAPS = 5000  # that last are looked at again in one sweep
+# Of those that last a sweep looks at fewer: a round has a minute, and the sweeps of it have other things to do.
+MOST_JUDGED_AGAIN = MOST_JUDGED / 10
+MOST_GAPS_AGAIN = 1000
 ROUND_CURSOR, WALK_CURSOR = "open_gaps_round", "open_gaps"  # the round's minute; the beginnings that it has come to
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,13 +34,15 @@ JOIN exchanges_market AS m ON m.id = g.pipeline_id
 GROUP BY 1, 2, g.ended_at ORDER BY min(g.id) LIMIT %(most)s
 """
 
-# Those that last, in the order of their beginnings. `gap_one_running` holds the open ones and no others.
+# Those that last, in the order of their beginnings. Materialized, so that they are found by the index that holds no
+# others: in the order of beginnings the whole ledger would be read.
 TO_JUDGE_AGAIN = """
+WITH lasting AS MATERIALIZED (SELECT * FROM collectors_gap WHERE ended_at IS NULL)
 SELECT m.exchange_id, g.started_at, %(now)s::timestamptz, min(p.expected_seconds), array_agg(g.id), NULL
-FROM collectors_gap AS g
+FROM lasting AS g
 JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
-WHERE g.ended_at IS NULL AND g.is_judged AND g.detected_at < %(minute)s
+WHERE g.is_judged AND g.detected_at < %(minute)s
   AND g.started_at > %(reached)s AND g.started_at < %(now)s
 GROUP BY 1, 2 ORDER BY 2 FETCH FIRST %(most)s ROWS WITH TIES
 """
@@ -101,7 +105,7 @@ def judge_new(now: datetime) -> int:
     """Gives gaps that were opened or have ended since they were judged their cause. Twice finds the same."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
-        return _judge(_affordable([Silence(*row) for row in cursor.fetchall()]), now)
+        return _judge(_affordable([Silence(*row) for row in cursor.fetchall()], MOST_JUDGED), now)
 
 
 def judge_again(now: datetime) -> int:
@@ -126,7 +130,7 @@ def _next_of_round(minute: datetime, reached: datetime, now: datetime) -> tuple[
         cursor.execute(TO_JUDGE_AGAIN, {"now": now, "minute": minute, "reached": reached, "most": MOST_SILENCES})
         found = [Silence(*row) for row in cursor.fetchall()]
     due = [silence for silence in found if is_looked_at_again(silence.started_at, minute)]
-    chosen = _affordable(due, most_gaps=MOST_GAPS)
+    chosen = _affordable(due, MOST_JUDGED_AGAIN, most_gaps=MOST_GAPS_AGAIN)
     if len(chosen) < len(due):
         last = chosen[-1].started_at  # the walk goes by it, so it takes all that began then
         return [silence for silence in due if silence.started_at <= last], last
@@ -177,13 +181,13 @@ class Verdict(NamedTuple):
     ended_at: datetime | None
 
 
-def _affordable(silences: Sequence[Silence], *, most_gaps: int | None = None) -> list[Silence]:
+def _affordable(silences: Sequence[Silence], most: timedelta, *, most_gaps: int = 200 * MOST_SILENCES) -> list[Silence]:
     """The first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
     lengths = accumulate(silence.length for silence in silences)
     gaps = accumulate(len(silence.gaps) for silence in silences)
     spent = zip(silences, lengths, gaps, strict=True)
     return [silence for number, (silence, length, count) in enumerate(spent)
-            if number == 0 or (length <= MOST_JUDGED and (most_gaps is None or count <= most_gaps))]  # fmt: skip
+            if number == 0 or (length <= most and count <= most_gaps)]  # fmt: skip
 
 
 def _covered(

@@ -154,7 +154,7 @@ def test_a_round_stops_where_reading_its_runs_would_take_too_long(
     for number, pipeline in enumerate(field_.pipelines["kraken"]):
         lasting(pipeline, start + timedelta(seconds=number))
     sweep.run(start + timedelta(seconds=30))
-    monkeypatch.setattr(judging, "MOST_JUDGED", timedelta(seconds=119))
+    monkeypatch.setattr(judging, "MOST_JUDGED_AGAIN", timedelta(seconds=119))
 
     written = [judging.judge_again(start + timedelta(seconds=second)) for second in (60, 61, 62, 63)]
 

@@ -34,8 +34,8 @@ JOIN exchanges_market AS m ON m.id = g.pipeline_id
 GROUP BY 1, 2, g.ended_at ORDER BY min(g.id) LIMIT %(most)s
 """
 
-# Those that last, in the order of their beginnings. Materialized, so that they are found by the index that holds no
-# others: in the order of beginnings the whole ledger would be read.
+# Those that last, in the order of their beginnings. Materialized, so that they are found by the end that they have
+# not: in the order of beginnings the whole ledger would be read. 3 ms for a thousand beside 200,000 that have ended.
 TO_JUDGE_AGAIN = """
 WITH lasting AS MATERIALIZED (SELECT * FROM collectors_gap WHERE ended_at IS NULL)
 SELECT m.exchange_id, g.started_at, %(now)s::timestamptz, min(p.expected_seconds), array_agg(g.id), NULL

@@ -198,3 +198,26 @@ def test_which_funding_rates_are_sound(
     )  # fmt: skip
 
     assert (rules.fault_of_rate(found, now=NOW) == "") is is_sound
+
+
+def test_numbers_go_before_times_in_the_order_and_times_order_what_has_none() -> None:
+    backwards = [Trade("7", NOW - 1, 1.0, 1.0, None), Trade("8", NOW - 2, 1.0, 1.0, None)]
+    unnumbered = [Trade("b", NOW - 1, 1.0, 1.0, None), Trade("a", NOW - 2, 1.0, 1.0, None)]
+
+    found = [
+        [row.trade_id for row in rules.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows]
+        for page in (
+            TradePage(tuple(backwards[::-1]), NOW, is_numbered=True),
+            TradePage(tuple(unnumbered), NOW, is_numbered=False),
+        )
+    ]
+
+    assert found == [["7", "8"], ["a", "b"]]
+
+
+def test_a_bought_and_a_sold_one_of_a_moment_are_two() -> None:
+    trades = tuple(Trade(None, NOW, 1.0, 1.0, side) for side in ("buy", "sell", None))
+
+    found = rules.sort_out(TradePage(trades, NOW), "BTC/USD", kept_since=0.0, now=NOW).rows
+
+    assert len({row.trade_id.rpartition(":")[0] for row in found}) == 3

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -149,7 +150,9 @@ class ApiKeyAdmin(ModelAdmin):
 
     @action(description="Rotate…", icon="autorenew", permissions=["change"])
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:access_apikey_rotate_key", args=[object_id]))
+        if not re.fullmatch("[0-9]{1,18}", object_id):
+            raise Http404
+        return HttpResponseRedirect(reverse("admin:access_apikey_rotate_key", args=[int(object_id)]))
 
     @action(
         description="Pause…",

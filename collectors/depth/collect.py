@@ -159,7 +159,7 @@ def _collect_trades(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callabl
     sound = len(page.trades) + len(page.rejected) - len(found.rejected)
     saved = store.save_trades(turn, one, found.rows, received_at=page.received_at, now=now)
     if saved.holes:
-        log.warning("trades_missing", exchange=turn.exchange.id, symbol=symbol, holes=saved.holes)
+        log.info("trades_missing", exchange=turn.exchange.id, symbol=symbol, holes=saved.holes)
     return Answer(len(page.trades) + len(page.rejected), sound, saved.count, found.rejected)
 
 

@@ -101,7 +101,7 @@ def save_trades(plan: Plan, symbol: str, taken: Taken, *, now: datetime) -> Save
         if saved.count:
             series.delivered(one, seconds=plan.wanted[TRADES].seconds, now=now)
     if saved.holes:
-        log.warning("trades_missing", exchange=plan.turn.exchange.id, symbol=symbol, holes=saved.holes)
+        log.info("trades_missing", exchange=plan.turn.exchange.id, symbol=symbol, holes=saved.holes)
     return Saved(answered, saved.count, found.rejected)
 
 

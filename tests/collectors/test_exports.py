@@ -11,7 +11,7 @@ from collectors import exports
 
 
 def test_an_export_that_finds_no_thread_makes_room_for_the_next(world, monkeypatch):
-    whole = {"start": world.now - timedelta(hours=1), "end": world.now}
+    whole = {"start": world.now - timedelta(hours=1), "end": world.now, "now": world.now}
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", _no_thread)
         for _ in range(exports.MOST_AT_ONCE + 1):

@@ -105,6 +105,8 @@ def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float)
     while True:
         permit = take(exchange_id, lease_seconds=lease_seconds, repeat=True)
         if permit is not None or time.monotonic() > give_up_at:
+            if is_asked:
+                is_asked_for(exchange_id)  # not any more: nobody is to step aside for nobody
             return permit
         if not is_asked:
             is_asked = True

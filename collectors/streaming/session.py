@@ -229,6 +229,7 @@ class Session:
         if await self._tenure.flush(self._markets.pipelines, batch):
             await self._tenure.step_aside()
             await self._take()
+            batch.started_at = clock.now()
         barren = self._tenure.barren_seconds(now)
         if barren > settings.STREAM_SILENCE_SECONDS:
             raise Unfit(f"no ticker fit to store for {barren:.1f} s{batch.why_not}")

@@ -112,10 +112,12 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
     verdict = quality.judge(quotes, pipelines)
     batch.rejected.extend(verdict.rejected[: MOST_REJECTED - len(batch.rejected)])
     batch.rows_stored += len(verdict.accepted)
-    writes_run = bool(verdict.accepted) and (now - batch.started_at).total_seconds() >= settings.STREAM_RUN_SECONDS
+    is_asked_for = lease.is_asked_for(permit.exchange.id)
     if not verdict.accepted:
         lease.extend(permit, lease_seconds=settings.STREAM_LEASE_SECONDS)
-        return Written(permit, 0, lease.is_asked_for(permit.exchange.id))
+        return Written(permit, 0, is_asked_for)
+    is_due = (now - batch.started_at).total_seconds() >= settings.STREAM_RUN_SECONDS
+    writes_run = is_due or is_asked_for  # what others do under the lease is in no run's time but theirs
     retry_at = permit.health.retry_at if permit.health.retry_at and permit.health.retry_at > now else None
     cycle = store.Cycle(
         started_at=batch.started_at if writes_run else now,
@@ -142,7 +144,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
     health = Health(0, 0, retry_at)
     permit = replace(permit, health=health, last_outcome="stored")
-    return Written(permit, stored, lease.is_asked_for(permit.exchange.id))
+    return Written(permit, stored, is_asked_for)
 
 
 def open_dial_gate(wish: Wish) -> ledger.RequestGate:

@@ -10,11 +10,13 @@ import pytest
 import requests
 from django.db import connection
 
-from collectors import backfill, ingest
-from collectors.models import Gap, Tick, Worker
+from collectors import backfill, ingest, invariants, lease, store
+from collectors.models import Gap, Run, Tick, Worker
+from collectors.quality import Row
 from exchanges import management
 from exchanges.models import Exchange
 from marketmon.lib import clock, valkey
+from tests.collectors.conftest import quote
 from tests.streaming.conftest import INTERVAL_SECONDS, SILENCE_SECONDS, Site, sweeping
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
@@ -81,6 +83,28 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
     second = site.subscriptions("kraken")[1]
     assert "NEWCOIN/USD" in second
     assert "BTC/USD" not in second
+
+
+def test_what_others_store_while_a_stream_steps_aside_is_in_no_run_of_the_stream(site: Site):
+    site.add("binance")
+    site.wait_for_streams("binance")
+    began = clock.now()
+    permit = lease.wait_for("binance", patience_seconds=5, lease_seconds=5)
+    assert permit is not None
+    pipeline = Exchange.objects.get(pk="binance").markets.collected().first().pk
+    started_at = clock.now()
+    time.sleep(0.1)
+    finished_at = clock.now()
+    row = Row(pipeline, quote("BTC/USDT", received_at=finished_at.timestamp()))
+    store.finish(permit, store.Cycle(
+        started_at=started_at, finished_at=finished_at, outcome="stored", error_count=0, strikes=0, retry_at=None,
+        status="running", accepted=[row],
+    ))  # fmt: skip
+    runs = Run.objects.filter(exchange_id="binance", started_at__gt=finished_at, outcome="stored")
+    site.wait_until(runs.exists, seconds=5, what="a run of the stream after it")
+
+    broken = [found.promise for found in invariants.check(since=began - timedelta(seconds=5)) if found.offences]
+    assert "one collector at a time stores for an exchange" not in broken
 
 
 def test_a_stream_that_steps_aside_for_long_is_not_taken_for_a_silent_one(site: Site):

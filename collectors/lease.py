@@ -23,6 +23,8 @@ LEASE_MARGIN_SECONDS = 2.0  # what storing may take after the deadline of the fe
 SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must not poll twice
 LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since
 GENERATION_TTL_SECONDS = 86_400
+ASK_AGAIN_SECONDS = 1.0
+ASKED_SECONDS = 2  # a wish is valid: of one who has died meanwhile, no longer
 
 TAKE = """
 UPDATE collectors_worker AS w
@@ -100,18 +102,18 @@ def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float)
 
     A stream, which would keep it for ever, is asked to step aside for so long.
     """
-    give_up_at = time.monotonic() + patience_seconds
-    is_asked = False
-    while True:
-        permit = take(exchange_id, lease_seconds=lease_seconds, repeat=True)
-        if permit is not None or time.monotonic() > give_up_at:
-            if is_asked:
-                is_asked_for(exchange_id)  # not any more: nobody is to step aside for nobody
-            return permit
-        if not is_asked:
-            is_asked = True
-            _ask_for(exchange_id, patience_seconds)
+    give_up_at, ask_at = time.monotonic() + patience_seconds, 0.0
+    while (permit := take(exchange_id, lease_seconds=lease_seconds, repeat=True)) is None:
+        now = time.monotonic()
+        if now > give_up_at:
+            break
+        if now >= ask_at:
+            _ask_for(exchange_id)
+            ask_at = now + ASK_AGAIN_SECONDS
         time.sleep(0.1)
+    if ask_at:
+        is_asked_for(exchange_id)  # no longer, and nobody is to step aside for nobody; who else waits asks again
+    return permit
 
 
 def extend(permit: Permit, *, lease_seconds: float) -> None:
@@ -174,9 +176,9 @@ def is_asked_for(exchange_id: str) -> bool:
         return False
 
 
-def _ask_for(exchange_id: str, seconds: float) -> None:
+def _ask_for(exchange_id: str) -> None:
     with contextlib.suppress(redis.RedisError):
-        valkey.client().set(f"marketmon:lease-wanted:{exchange_id}", 1, ex=max(1, round(seconds)))
+        valkey.client().set(f"marketmon:lease-wanted:{exchange_id}", 1, ex=ASKED_SECONDS)
 
 
 def _key(exchange_id: str) -> str:

@@ -19,9 +19,9 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from access import keys, lookup, meter
+from access import key_cache, keys, meter
 from access.models import ApiKey, CreditEntry, Tier, UsageDay
-from marketmon.lib import clock
+from lib import clock
 
 STATE_LABELS = {"active": "success", "paused": "warning", "expired": "warning", "revoked": "danger"}
 CHANGELIST = "admin:access_apikey_changelist"
@@ -40,7 +40,7 @@ class TierAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Tier, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        lookup.forget()
+        key_cache.forget()
 
 
 class ConfirmForm(BaseDialogForm):
@@ -101,7 +101,7 @@ class ApiKeyAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
             obj.save(update_fields=form.changed_data)
-            lookup.forget()
+            key_cache.forget()
             return
         obj.created_at = clock.now()
         request.issued_key = keys.save_new(obj)  # type: ignore[attr-defined]

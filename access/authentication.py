@@ -12,10 +12,10 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 
-from access import keys, lookup
+from access import key_cache, keys
 from access.addresses import Network, caller_address, contains, networks
 from access.models import ApiKey, Tier
-from marketmon.lib import clock
+from lib import clock
 
 LAST_USED_EVERY = timedelta(minutes=1)
 HEADER = "X-API-Key"
@@ -54,7 +54,7 @@ def identify(presented: str, now: datetime) -> Caller | None:
         keys.matches(None, presented[:200], now)
         return None
     public_id, secret = parsed
-    key = lookup.find(public_id)
+    key = key_cache.find(public_id)
     if not keys.matches(key, secret, now) or key is None or keys.state(key, now) != "active":
         return None
     _touch(key, secret, now)

@@ -18,7 +18,7 @@ from access import authentication, meter, refusals
 from access.authentication import Caller
 from access.meter import Balance, Windows
 from access.refusals import Dialect, Refused
-from marketmon.lib.clock import seconds_z
+from lib.clock import seconds_z
 
 Parsed = TypeVar("Parsed")
 KEY_NAMES = ("api-key", "api_key")

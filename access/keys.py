@@ -15,7 +15,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.db import transaction
 
-from access import lookup
+from access import key_cache
 from access.models import Allowance, ApiKey, Tier
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -114,24 +114,24 @@ def rotate(key: ApiKey, *, now: datetime, overlap: timedelta = timedelta(hours=2
                 "secret_hash", "pepper_number", "previous_hash", "previous_pepper_number", "previous_until"
             ]
         )  # fmt: skip
-    lookup.forget()
+    key_cache.forget()
     return Issued(key, text)
 
 
 def revoke(key: ApiKey, *, now: datetime) -> None:
     """For good: nothing un-revokes a key."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now)
-    lookup.forget()
+    key_cache.forget()
 
 
 def pause(key: ApiKey, *, now: datetime) -> None:
     ApiKey.objects.filter(pk=key.pk, paused_at__isnull=True).update(paused_at=now)
-    lookup.forget()
+    key_cache.forget()
 
 
 def resume(key: ApiKey) -> None:
     ApiKey.objects.filter(pk=key.pk).update(paused_at=None)
-    lookup.forget()
+    key_cache.forget()
 
 
 def _new_secret(key: ApiKey) -> str:

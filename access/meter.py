@@ -22,7 +22,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from marketmon.lib import valkey
+from lib import valkey
 
 FALLBACK_SHARE = 4  # so that up to four processes together stay within the limit
 VALKEY_RETRY_SECONDS = 2.0  # meanwhile no call waits for a server that is away

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from marketmon.lib.clock import seconds_z
+from lib.clock import seconds_z
 
 
 class Dialect(Enum):

@@ -32,7 +32,7 @@ from benchmarks.comparison import Comparison, seconds_of
 from benchmarks.reading import _free_port, _running, _wait
 from board import live
 from collectors.models import Pipeline, Worker
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
 
 BOARDS = 50
 ROUNDS = 5

@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 django.setup()
 
 from board import live
-from marketmon.lib import clock
+from lib import clock
 
 if __name__ == "__main__":
     while True:

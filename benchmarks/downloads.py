@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from benchmarks.comparison import Comparison
 from benchmarks.venues import Sandbox, plain_client, running_sandbox
-from collectors import ingest, partitions
-from exchanges import management
-from exchanges.feeds import close_feeds
-from exchanges.feeds.ccxt.fields import FIELD_MAPS
+from collectors.history import partitions
+from collectors.polling import poll
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from feeds import close_feeds
+from feeds.ccxt.fields import FIELD_MAPS
+from lib import clock
+from operations import commands
 
 MARKETS = 50
 POLLS = 5
@@ -36,7 +37,7 @@ def comparisons() -> Iterator[Comparison]:
 
 def _ours(exchange_id: str, sandbox: Sandbox) -> int:
     Exchange.objects.filter(pk=exchange_id).delete()
-    management.create(exchange_id, by="bench", now=clock.now(), base_url=sandbox.url)
+    commands.create(exchange_id, by="bench", now=clock.now(), base_url=sandbox.url)
     Exchange.objects.filter(pk=exchange_id).update(poll_interval_seconds=0.5)
     _poll(exchange_id)
     before = sandbox.request_count(exchange_id)
@@ -47,8 +48,8 @@ def _ours(exchange_id: str, sandbox: Sandbox) -> int:
 
 def _poll(exchange_id: str) -> None:
     """Again while the slot is not over: a task that comes twice in a slot is refused."""
-    while (outcome := ingest.collect_once(exchange_id, now=clock.now())) != "stored":
-        assert outcome == ingest.SKIPPED, outcome
+    while (outcome := poll.collect_once(exchange_id, now=clock.now())) != "stored":
+        assert outcome == poll.SKIPPED, outcome
 
 
 async def _other(exchange_id: str, sandbox: Sandbox) -> int:

@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from exchanges import feeds
-from exchanges.feeds.base import FeedSpec, MarketCache
-from exchanges.feeds.ccxt import CcxtFeed
+import feeds
+from feeds.base import FeedSpec, MarketCache
+from feeds.ccxt import CcxtFeed
 from marketmon.celery import app
 
 __all__ = ["app", "members"]

@@ -17,9 +17,12 @@ from django.db import connection
 from benchmarks import world
 from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
 from benchmarks.ingest import _cycle, _rows
-from collectors import judging, lease, pipelines_status, store, sweep
+from collectors import lease
+from collectors.gaps import causes, sweep
 from collectors.models import Cursor, Gap, Pipeline
-from marketmon.lib import clock
+from collectors.polling import store
+from collectors.status import pipelines
+from lib import clock
 
 # Gaps of the last 24 hours by pipeline, so that many differ: 10,000 and about 1,000,000 together.
 FEW = "CASE WHEN p.market_id %% 5 = 0 THEN 1 ELSE 0 END"
@@ -161,8 +164,8 @@ def _milliseconds(cycles: Cycles, number: int) -> dict[str, float]:
     Cursor.objects.update_or_create(name=sweep.GAP_CURSOR, defaults={"reached_at": since})
     cycles.seconds(number)  # the statement is planned anew for this ledger
     works: dict[str, Callable[[], object]] = {
-        "status": lambda: pipelines_status.read_all(now),
-        "sweep": lambda: (sweep.open_gaps(now), judging.judge_new(now)),
+        "status": lambda: pipelines.read_all(now),
+        "sweep": lambda: (sweep.open_gaps(now), causes.judge_new(now)),
         "forget": lambda: sweep.forget_old_gaps(since + sweep.GAP_WINDOW + timedelta(minutes=1)),
     }
     figures = {name: seconds_of(work) for name, work in works.items()} | {"ingest": cycles.seconds(number)}

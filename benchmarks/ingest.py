@@ -16,11 +16,12 @@ from django.db import connection, transaction
 
 from benchmarks import world
 from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
-from collectors import lease, rows, store
+from collectors import lease
 from collectors.models import Gap, Pipeline, Tick
-from collectors.quality import Row
-from exchanges.feeds.base import Quote
-from marketmon.lib import clock
+from collectors.polling import copy_format, store
+from collectors.rules.quote_checks import Row
+from feeds.base import Quote
+from lib import clock
 
 BULK_POLLS = 10  # of a round's 100; the Django ways are too slow for all of them
 SINGLE_ROWS = 250
@@ -79,7 +80,9 @@ class Cycles:
         text = io.StringIO("".join(lines))
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE bench_bare")
-            seconds = seconds_of(lambda: cursor.copy_expert(f"COPY bench_bare ({rows.COLUMNS}) FROM STDIN", text))
+            seconds = seconds_of(
+                lambda: cursor.copy_expert(f"COPY bench_bare ({copy_format.COLUMNS}) FROM STDIN", text)
+            )
         return len(lines) / seconds
 
     def bulk_create(self, cycle: int) -> float:

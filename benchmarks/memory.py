@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.comparison import Comparison
 from benchmarks.venues import plain_client, resident_bytes, running_sandbox
-from exchanges.feeds.base import FeedSpec
-from exchanges.feeds.ccxt import CcxtFeed
-from marketmon.home import PROJECT_DIR
+from feeds.base import FeedSpec
+from feeds.ccxt import CcxtFeed
+from lib.home import PROJECT_DIR
 
 CLIENTS = 100
 MARKETS = 500

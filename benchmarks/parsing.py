@@ -15,13 +15,13 @@ from typing import Any
 
 from benchmarks.comparison import Comparison, alternate, seconds_of
 from benchmarks.venues import plain_client, running_sandbox
-from exchanges.feeds.base import FeedSpec, Poll, Quote
-from exchanges.feeds.ccxt.feed import build_client
-from exchanges.feeds.ccxt.fields import FIELD_MAPS
-from exchanges.feeds.ccxt.lazy import known_classes
-from exchanges.feeds.ccxt.quotes import Route, fetch
-from exchanges.feeds.ccxt.session import open_session
-from exchanges.feeds.loop import Call, current_call
+from feeds.base import FeedSpec, Poll, Quote
+from feeds.ccxt.feed import build_client
+from feeds.ccxt.fields import FIELD_MAPS
+from feeds.ccxt.lazy import known_classes
+from feeds.ccxt.quotes import Route, fetch
+from feeds.loop import Call, current_call
+from feeds.shared.session import open_session
 
 MARKETS = 500
 REPEATS = 5

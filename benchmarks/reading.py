@@ -24,9 +24,9 @@ from access.models import Endpoint, Tier
 from benchmarks import world
 from benchmarks.comparison import Comparison
 from benchmarks.reading_client import Load, load, request, seconds_of_one
-from collectors import bodies
 from collectors.models import Pipeline
-from marketmon.lib import clock, valkey
+from collectors.status import published
+from lib import clock, valkey
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -159,9 +159,9 @@ def _keys() -> tuple[dict[str, str], dict[str, str]]:
 
 def _write_static(folder: Path) -> None:
     """A file of the same bytes, and its compressed neighbour that WhiteNoise prefers."""
-    body = bodies.all_pipelines(clock.now(), accepts_gzip=False).content
+    body = published.all_pipelines(clock.now(), accepts_gzip=False).content
     (folder / "bench.json").write_bytes(body)
-    (folder / "bench.json.gz").write_bytes(bodies.compressed(body))
+    (folder / "bench.json.gz").write_bytes(published.compressed(body))
 
 
 def _by_hand(stack: contextlib.ExitStack, static: Path) -> int | None:
@@ -173,7 +173,7 @@ def _by_hand(stack: contextlib.ExitStack, static: Path) -> int | None:
 
 def _wait_for_bodies() -> None:
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not valkey.client().exists(bodies.PIPELINES):
+    while not valkey.client().exists(published.PIPELINES):
         if time.monotonic() > give_up_at:
             raise RuntimeError("the pulse renders nothing")
         time.sleep(0.05)

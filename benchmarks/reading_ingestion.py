@@ -12,12 +12,13 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 django.setup()
 
-from collectors import lease, store
+from collectors import lease
 from collectors.models import Worker
-from collectors.quality import Row
-from exchanges.feeds.base import Quote
+from collectors.polling import store
+from collectors.rules.quote_checks import Row
 from exchanges.models import Market
-from marketmon.lib import clock
+from feeds.base import Quote
+from lib import clock
 
 POLLS_PER_SECOND = 10
 

@@ -12,11 +12,11 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 django.setup()
 
-from collectors import bodies
-from marketmon.lib import clock
+from collectors.status import published
+from lib import clock
 
 if __name__ == "__main__":
     while True:
         started = time.monotonic()
-        bodies.publish(clock.now())
+        published.publish(clock.now())
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))

@@ -23,11 +23,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from collectors.dialects import pipelines
-from collectors.dialects.rows import age_seconds, whole_second
 from collectors.models import Pipeline
+from collectors.status.dialects import pipelines
+from collectors.status.dialects.json_rows import age_seconds, whole_second
+from lib import clock
 from marketmon import urls
-from marketmon.lib import clock
 
 
 class PipelineSerializer(serializers.ModelSerializer[Pipeline]):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.comparison import Comparison
-from marketmon.supervisor.programs import find_postgres, find_valkey
+from embedded.programs import find_postgres, find_valkey
 
 FILE = Path(__file__).with_name("results.json")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 
-from marketmon.supervisor import attended, postgres, site, valkey
+from embedded import attended, postgres, site, valkey
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ import psycopg2
 import requests
 
 from benchmarks.venues import PORTS, is_free
-from marketmon.home import PROJECT_DIR
+from lib.home import PROJECT_DIR
 
 SAMPLE_SECONDS = 10.0
 FAULT_EVERY_SECONDS = 12.0

@@ -29,8 +29,8 @@ from django.db import connection
 from benchmarks.comparison import Comparison, alternate
 from benchmarks.streaming_server import Order
 from benchmarks.venues import PORTS, is_free
-from marketmon.home import PROJECT_DIR
-from marketmon.supervisor import process
+from embedded import process
+from lib.home import PROJECT_DIR
 
 MARKETS = 3000
 ROUNDS = 3
@@ -207,10 +207,12 @@ def _wait_for(is_so: Callable[[], bool]) -> None:
 
 def _prepare(url: str) -> None:
     """One exchange that is only listened to, with its market list, and the other side's table."""
-    from collectors import ingest, lease, partitions
-    from exchanges.management import verbs
+    from collectors import lease
+    from collectors.history import partitions
+    from collectors.polling import poll
     from exchanges.models import Exchange
-    from marketmon.lib import clock
+    from lib import clock
+    from operations import exchange_commands
 
     now = clock.now()
     partitions.ensure(now)
@@ -218,10 +220,10 @@ def _prepare(url: str) -> None:
         cursor.execute("TRUNCATE collectors_tick, collectors_rollup, exchanges_exchange CASCADE")
         cursor.execute(THEIR_TABLE)
     Exchange.objects.filter(pk=EXCHANGE).delete()
-    verbs.create(EXCHANGE, by="bench", now=now, base_url=url, transport="stream")
+    exchange_commands.create(EXCHANGE, by="bench", now=now, base_url=url, transport="stream")
     permit = lease.take(EXCHANGE, lease_seconds=60, repeat=True)
     assert permit is not None
-    ingest.reload_markets(permit, now=now, deadline_seconds=60)
+    poll.reload_markets(permit, now=now, deadline_seconds=60)
     lease.release(permit)
 
 

@@ -24,9 +24,9 @@ from benchmarks import results
 from benchmarks.servers import Servers, durable_servers, prepare_django
 from benchmarks.usage import Usage
 from benchmarks.venues import PORTS, Sandbox, is_free, running_sandbox
-from marketmon.home import PROJECT_DIR
-from marketmon.supervisor import process
-from marketmon.supervisor.settings import application_specs, read_settings
+from embedded import process
+from embedded.settings import application_specs, read_settings
+from lib.home import PROJECT_DIR
 
 PROCESSES = ("worker", "beat", "pulse", "web")
 WARM_UP_SECONDS = 180.0
@@ -63,15 +63,16 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _schedule(options: argparse.Namespace, sandbox: Sandbox) -> None:
     from benchmarks import fleet
-    from collectors import partitions, schedule
-    from exchanges import management
-    from marketmon.lib import clock
+    from collectors.history import partitions
+    from collectors.polling import schedule
+    from lib import clock
+    from operations import commands
 
     now = clock.now()
     partitions.ensure(now)
     for exchange_id in fleet.members(options.exchanges):
         url = f"{sandbox.url}/clone-{exchange_id}"
-        management.create(exchange_id, by="bench", now=now, base_url=url, poll_interval_seconds=options.interval)
+        commands.create(exchange_id, by="bench", now=now, base_url=url, poll_interval_seconds=options.interval)
     schedule.sync(now=now)
 
 
@@ -121,7 +122,7 @@ def _wait_until_all_have_stored(exchanges: int) -> None:
 
 
 def _measure(options: argparse.Namespace, roots: Mapping[str, int]) -> dict[str, Any]:
-    from marketmon.lib import clock
+    from lib import clock
 
     begun, started = clock.now(), time.monotonic()
     with Usage(roots) as usage:

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import requests
 
-from exchanges.feeds.ccxt.feed import rebase
-from exchanges.feeds.ccxt.lazy import client_class
-from exchanges.feeds.ccxt.quirks import quirk_of
-from marketmon.home import PROJECT_DIR
-from marketmon.supervisor import process
+from embedded import process
+from feeds.ccxt.lazy import client_class
+from feeds.ccxt.quirks import quirk_of
+from feeds.shared.addresses import rebase
+from lib.home import PROJECT_DIR
 
 PORTS = range(9320, 9340)
 START_SECONDS = 20.0

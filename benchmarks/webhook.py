@@ -17,7 +17,7 @@ from benchmarks import world
 from benchmarks.comparison import Comparison, seconds_of
 from collectors.models import Pipeline
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 from metrics.models import Collection, MarketPoint
 
 EXCHANGES = 10

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from collectors import partitions
+from collectors.history import partitions
 from collectors.models import Pipeline, Worker
 from exchanges.models import Exchange, Market
 

@@ -16,9 +16,8 @@ from kombu.exceptions import KombuError
 
 from collectors.models import TO_FILL, Backfill, Gap
 from collectors.tasks import FILL_SECONDS, fill_gaps
-from exchanges import management
-from exchanges.admin.acting import call
-from exchanges.management import fence
+from operations import commands, transitions
+from operations.admin.acting import call
 
 PERMISSION = "exchanges.change_exchange"
 CLAIMED_FOR = timedelta(seconds=60)  # a claim is kept as a next try this near; what waits longer is paused
@@ -32,9 +31,9 @@ def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
         return _said(f"There is no verb {verb}.", is_done=False, status=404)
     try:
         return _said(VERBS[verb](request, exchange_id))
-    except management.NotFound:
+    except commands.NotFound:
         return _said(f"There is no exchange {exchange_id}.", is_done=False, status=404)
-    except management.Refused as refusal:
+    except commands.Refused as refusal:
         return _said(str(refusal), is_done=False, status=409)
 
 
@@ -46,7 +45,7 @@ def _said(text: str, *, is_done: bool = True, status: int = 200) -> HttpResponse
 
 
 def _restart(request: HttpRequest, exchange_id: str) -> str:
-    if management.restart(exchange_id, **call(request)):
+    if commands.restart(exchange_id, **call(request)):
         return f"{exchange_id}'s worker is restarted with a clean record."
     return f"{exchange_id} was restarted a moment ago, and has had no error since."
 
@@ -69,16 +68,16 @@ def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> 
     What the exchange told us to wait for stays, and so does a request that is just being made.
     """
     with transaction.atomic():
-        exchange = fence.locked(exchange_id)
+        exchange = transitions.locked(exchange_id)
         if not exchange.is_collected:
-            raise management.Refused(f"{exchange_id} is stopped on purpose, and no request is made to it")
+            raise commands.Refused(f"{exchange_id} is stopped on purpose, and no request is made to it")
         mine = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, state__in=TO_FILL)
         paused = Q(next_try_at__gt=now + CLAIMED_FOR) | Q(next_try_at__gt=now, attempts__gt=0)
         mine.filter(paused).update(next_try_at=None, attempts=0)
         count = mine.count()
         if count:
             Backfill.objects.update_or_create(exchange=exchange, defaults={"has_work": True})
-        fence.record("backfill", by=by, now=now, exchange=exchange_id, origin=origin, changed=bool(count))
+        transitions.record("backfill", by=by, now=now, exchange=exchange_id, origin=origin, changed=bool(count))
     return count
 
 

@@ -20,11 +20,11 @@ from django.utils.html import escape
 
 from board import public
 from board.status_page import public_only
-from collectors.dialects import pairs
 from collectors.models import Pipeline
-from collectors.status import CollectorAbsent
-from marketmon.admin import ago
-from marketmon.lib import clock
+from collectors.status.dialects import pairs
+from collectors.status.workers import CollectorAbsent
+from lib import clock
+from web.admin import ago
 
 MAX_AGE_SECONDS = 10
 HELD_SECONDS = 3.0

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.db import connection
 
-from board import heat
-from board.heat import Cell, Silence
+from board.rules import heat
+from board.rules.heat import Cell, Silence
 from collectors.models import Gap
 from exchanges.models import Exchange
 

@@ -11,12 +11,14 @@ from django.urls import reverse
 
 from board import gap_rows, pages
 from board.gap_rows import GapRow
-from collectors import freshness, status, transports
+from collectors.admin.run_columns import OUTCOME_LABELS, spent
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
-from collectors.report_pages import OUTCOME_LABELS, spent
+from collectors.polling import transports
+from collectors.rules import worker_status
+from collectors.status import workers
 from exchanges.models import ConnectivityCheck, Exchange
-from marketmon.admin import STATUS_LABELS, cut
-from marketmon.lib import clock
+from lib import clock
+from web.admin import STATUS_LABELS, cut
 
 SHOWN = 10
 CHECK_LABELS = {"ok": "success", "started": "success", "failed": "danger", "skipped": "warning"}
@@ -51,7 +53,7 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
     worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange", "exchange__stream").first()
     if worker is None:
         return {"status": "stopped", "tone": "warning", "reason": "it has no worker yet"}
-    view = freshness.view(status.facts(worker), now)
+    view = worker_status.view(workers.facts(worker), now)
     used = transports.in_use(worker.exchange, now)
     return {
         "status": view.status,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from board import places
-from collectors.admin import forecast_words
+from board import links
+from collectors.admin.collection import forecast_words
 from collectors.models import Gap
 
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
@@ -48,7 +48,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
         number=gap.pk,
         exchange=market.exchange_id,
         symbol=market.symbol,
-        url=places.pipeline(market.exchange_id, market.symbol, number=market.pk),
+        url=links.pipeline(market.exchange_id, market.symbol, number=market.pk),
         started_at=gap.started_at,
         ended_at=gap.ended_at,
         lasted=lasted((gap.ended_at or now) - gap.started_at),
@@ -105,7 +105,7 @@ def _group(crowd: Sequence[GapRow], now: datetime, more: str) -> GapRow:
         crowd[0],
         number=min(each.number for each in crowd),
         symbol=f"{len(crowd)}{more} pipelines",
-        url=places.exchange(crowd[0].exchange),
+        url=links.exchange(crowd[0].exchange),
         started_at=started_at,
         ended_at=ended_at,
         lasted=lasted((ended_at or now) - started_at),

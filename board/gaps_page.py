@@ -15,11 +15,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from board import gap_rows, pages, places
+from board import gap_rows, links, pages
 from collectors.backfill.answers import MINUTE, PAGE
 from collectors.models import Gap, GapCause, GapState
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 
 PER_PAGE = 50  # rows, of which one may be a whole outage
 MOST_SKIPPED = 10_000  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
@@ -116,7 +116,7 @@ def progress(now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "exchange": exchange,
-            "url": places.exchange(exchange),
+            "url": links.exchange(exchange),
             "waiting": waiting,
             "done": done,
             "percent": round(100 * done / (done + waiting)),

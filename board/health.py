@@ -11,13 +11,13 @@ from datetime import datetime
 import redis
 
 from board.activity import LastHour
-from board.verdict import OLD, Alarm, Tone
+from board.rules.verdict import OLD, Alarm, Tone
+from collectors.gaps.sweep import SWEPT_CURSOR
+from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Cursor, Worker
-from collectors.rollups import CURSOR as ROLLED_UP
 from collectors.streaming.ownership import PRESENCE
-from collectors.sweep import SWEPT_CURSOR
-from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
-from marketmon.lib import valkey
+from lib import valkey
+from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 
 BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
 PULSE_DEAD_SECONDS = 30  # it sweeps every second

@@ -11,11 +11,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
-from board import coverage, heat, places
+from board import coverage, links
 from board.coverage import Line
-from board.heat import Stretch
+from board.rules import heat
+from board.rules.heat import Stretch
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 
 HOURS = 24
 TICKS = range(0, heat.QUARTERS, 16)  # a label every four hours
@@ -24,7 +25,7 @@ TICKS = range(0, heat.QUARTERS, 16)  # a label every four hours
 def of_exchanges(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     lines = coverage.of_exchanges(now)
-    urls = {line.key: places.exchange(line.key) for line in lines}
+    urls = {line.key: links.exchange(line.key) for line in lines}
     context = {"rows": _rows(lines, urls, now), "what": "exchange", "url": reverse("board-heat")}
     return _render(request, context | {"began_at": _began_at(lines, now)}, now)
 
@@ -34,7 +35,7 @@ def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
         raise Http404
     now = clock.now()
     page = coverage.of_pipelines(exchange_id, now, number=page_number(request))
-    urls = {line.key: places.pipeline(exchange_id, line.name, number=int(line.key)) for line in page.lines}
+    urls = {line.key: links.pipeline(exchange_id, line.name, number=int(line.key)) for line in page.lines}
     context = {
         "rows": _rows(page.lines, urls, now),
         "what": "pipeline",

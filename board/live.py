@@ -20,8 +20,8 @@ from django.conf import settings
 
 from board import fragments, tiles
 from board.fragments import HASH_CHARACTERS, Fragment
-from collectors import bodies
-from marketmon.lib import clock, valkey
+from collectors.status import published
+from lib import clock, valkey
 
 KEY = "board:live"
 EXPIRES_SECONDS = 10
@@ -189,4 +189,4 @@ def _answer(picture: Picture, order: str, have: str) -> bytes | None:
     body: dict[str, object] = {"order": picture.order, "changed": lacking}
     if order != picture.order:
         body["names"] = list(picture.parts)
-    return bodies.compressed(orjson.dumps(body))
+    return published.compressed(orjson.dumps(body))

@@ -15,8 +15,8 @@ from django.shortcuts import render
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from marketmon.admin import reloaded
-from marketmon.lib import clock
+from lib import clock
+from web.admin import reloaded
 
 View = Callable[..., HttpResponse]
 

@@ -8,11 +8,12 @@ from django.conf import settings
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
-from board import comparison, pages, places, series
-from board.comparison import Judged, Source
+from board import links, pages, series
+from board.rules import comparison
+from board.rules.comparison import Judged, Source
 from collectors.models import Pipeline
 from exchanges.models import Market
-from marketmon.lib import clock
+from lib import clock
 
 MOST_SOURCES = 100
 MOST_CUTS = 6  # a name with more slashes is nobody's pair
@@ -104,9 +105,9 @@ def _row(pipeline: Pipeline, source: Source, judged: Judged) -> dict[str, Any]:
     return {
         "number": market.pk,
         "exchange": market.exchange_id,
-        "exchange_url": places.exchange(market.exchange_id),
+        "exchange_url": links.exchange(market.exchange_id),
         "symbol": market.symbol,
-        "url": places.pipeline(market.exchange_id, market.symbol, number=market.pk),
+        "url": links.pipeline(market.exchange_id, market.symbol, number=market.pk),
         "kind": market.kind,
         "price": comparison.digits(source.price),
         "bid": comparison.digits(pipeline.bid),
@@ -126,7 +127,7 @@ def _other(pipeline: Pipeline) -> dict[str, Any]:
     price = comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask)
     return {
         "name": str(market),
-        "url": places.pipeline(market.exchange_id, market.symbol, number=market.pk),
+        "url": links.pipeline(market.exchange_id, market.symbol, number=market.pk),
         "kind": market.kind,
         "price": comparison.digits(price),
         "received_at": pipeline.received_at,

@@ -10,14 +10,15 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 
-from board import comparison, gap_rows, pages, places, series
+from board import gap_rows, links, pages, series
 from board.gap_rows import GapRow
 from board.pair_page import span_of
-from collectors import cadence
-from collectors.gaps import is_gap
+from board.rules import comparison
 from collectors.models import Gap, Pipeline
+from collectors.rules import cadence
+from collectors.rules.gaps import is_gap
 from exchanges.models import Market
-from marketmon.lib import clock
+from lib import clock
 
 SHOWN_GAPS = 20
 
@@ -60,7 +61,7 @@ def _page(request: HttpRequest, which: Q) -> HttpResponse:
         ),
         "gaps": shown,
         "links": _links(pipeline),
-        "exchange_url": places.exchange(market.exchange_id),
+        "exchange_url": links.exchange(market.exchange_id),
         "spans": series.SPANS,
         "span": series.DEFAULT_SPAN,
         "taken_at": now,
@@ -113,8 +114,8 @@ def _why_not_collected(pipeline: Pipeline) -> str:
 def _links(pipeline: Pipeline) -> list[tuple[str, str]]:
     market = pipeline.market
     return [
-        (f"{market.base}/{market.quote} on all exchanges", places.pair(market.base, market.quote, number=market.pk)),
-        (market.exchange_id, places.exchange(market.exchange_id)),
+        (f"{market.base}/{market.quote} on all exchanges", links.pair(market.base, market.quote, number=market.pk)),
+        (market.exchange_id, links.exchange(market.exchange_id)),
         ("Market's settings", reverse("admin:exchanges_market_change", args=[market.pk])),
         ("History (JSON)", reverse("pipeline-history", args=[market.pk])),
     ]

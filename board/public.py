@@ -17,10 +17,11 @@ from django.db import connection
 from board import incidents, uptime
 from board.incidents import Incident
 from board.uptime import Count
-from collectors import freshness, status
-from collectors.snapshot import WorkerView
+from collectors.rules import worker_status
+from collectors.rules.snapshot import WorkerView
+from collectors.status import workers as status
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 
 COPY_SECONDS = 3.0
 MOST_NAMED = 5
@@ -70,7 +71,7 @@ def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: d
         return DOWN, "No current data"
     if worker.stored_at is None:
         return DEGRADED, "Starting: no data yet"
-    if (now - worker.stored_at).total_seconds() > freshness.silence_limit_seconds(interval_seconds):
+    if (now - worker.stored_at).total_seconds() > worker_status.silence_limit_seconds(interval_seconds):
         return DEGRADED, "Data is delayed"
     if silent > SILENT_SHARE * max(1, worker.symbols_tracked):
         return DEGRADED, "Part of the data is missing"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from board import pages, places
+from board import links, pages
 from exchanges.models import Exchange, Market
 
 MOST_FOUND = 50
@@ -39,16 +39,16 @@ def find(words: str) -> Found:
         return Found([], [], [])
     exchanges = list(Exchange.objects.known().filter(pk__startswith=words.lower()).order_by("pk")[:MOST_FOUND])
     markets = list(_markets(words))
-    pairs = {(m.base, m.quote): places.pair(m.base, m.quote, number=m.pk) for m in markets}
+    pairs = {(m.base, m.quote): links.pair(m.base, m.quote, number=m.pk) for m in markets}
     named = {f"{base}/{quote}".upper(): url for (base, quote), url in pairs.items()}
-    pipelines = [(str(m), places.pipeline(m.exchange_id, m.symbol, number=m.pk)) for m in markets[:MOST_FOUND]]
+    pipelines = [(str(m), links.pipeline(m.exchange_id, m.symbol, number=m.pk)) for m in markets[:MOST_FOUND]]
     whole = {name.upper(): url for name, url in pipelines}
     only = next((exchange.pk for exchange in exchanges if exchange.pk == words.lower()), "")
     return Found(
-        [(exchange.pk, places.exchange(exchange.pk)) for exchange in exchanges],
+        [(exchange.pk, links.exchange(exchange.pk)) for exchange in exchanges],
         [(f"{base}/{quote}", url) for (base, quote), url in pairs.items()][:MOST_FOUND],
         pipelines,
-        only=places.exchange(only) if only else whole.get(words.upper()) or named.get(words.upper(), ""),
+        only=links.exchange(only) if only else whole.get(words.upper()) or named.get(words.upper(), ""),
     )
 
 

@@ -24,11 +24,11 @@ from board import incidents, public, uptime
 from board.incidents import Incident
 from board.public import ExchangeState, Report
 from board.uptime import Count
-from collectors.bodies import compressed
-from collectors.status import CollectorAbsent
-from marketmon.lib import clock
-from marketmon.lib.encoding import accepts_gzip
-from marketmon.lib.problems import problem
+from collectors.status.published import compressed
+from collectors.status.workers import CollectorAbsent
+from lib import clock
+from lib.encoding import accepts_gzip
+from lib.problems import problem
 
 MAX_AGE_SECONDS = 5
 POLICY = (

@@ -11,15 +11,19 @@ from datetime import datetime
 from django.conf import settings
 from django.db import connection
 
-from board import activity, health, verdict
+from board import activity, health
 from board.activity import NO_ACTIVITY, LastHour
 from board.health import Health
-from board.verdict import Condition, Elsewhere, Signs, State
-from collectors import freshness, listing, status, transports
-from collectors.listing import Listing
+from board.rules import verdict
+from board.rules.verdict import Condition, Elsewhere, Signs, State
+from collectors.history import names
+from collectors.history.names import Listing
 from collectors.models import Worker
-from exchanges.feeds.streams import can_stream
+from collectors.polling import transports
+from collectors.rules import worker_status
+from collectors.status import workers as status
 from exchanges.models import BlacklistEntry, Transport
+from feeds.streams import can_stream
 
 FRESH_SECONDS = 60  # as document 4 calls a pipeline healthy, or two of its own intervals where it is slower
 SHOWN_EVENTS = 15
@@ -139,7 +143,7 @@ def read(now: datetime) -> Board:
     """The whole board. Nine queries whatever there is, and what a changed market list costs once. Raises DatabaseError,
     InterfaceError."""
     workers = _workers()
-    known, last_hour, gaps = listing.current(), activity.read(now), _gaps(now)
+    known, last_hour, gaps = names.current(), activity.read(now), _gaps(now)
     fresh, never = _fresh(now)
     markets = _markets_by_exchange(known)
     silent_since = {row.exchange: row.lasting_since for row in reversed(gaps) if row.lasting_since}
@@ -302,7 +306,7 @@ def _urgency(tile: Tile) -> tuple[int, str]:
 
 def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
     exchange = worker.exchange
-    view = freshness.view(status.facts(worker), facts.now)
+    view = worker_status.view(status.facts(worker), facts.now)
     entry = facts.entries.get(exchange.id)
     return Signs(
         exchange=exchange.id,

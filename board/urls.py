@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
-from board import badges, drill_views, page_urls, status_page, views
+from board import badges, page_urls, status_page, views
+from board.drills import views as drill_views
 
 # The page puts the words in: `VERB` and `EXCHANGE` stand for them until then.
 ACT = "(?P<verb>restart|backfill|VERB)/(?P<exchange_id>[a-z0-9_-]{1,64}|EXCHANGE)"

@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET
 
-from board import actions, guide, live, pages
+from board import actions, first_steps, live, pages
 from board.fragments import TILE
-from marketmon.admin import polled
-from marketmon.lib import clock
-from marketmon.lib.problems import problem
+from lib import clock
+from lib.problems import problem
+from web.admin import polled
 
 PERMISSION = "collectors.view_worker"
 MOST_HASHES = 16_000  # characters: 2,000 exchanges
@@ -54,7 +54,7 @@ def board_context(request: HttpRequest) -> dict[str, Any]:
             "order": picture.order,
             "taken_at": clock.milliseconds_z(picture.taken_at),
             "may_act": request.user.has_perm(actions.PERMISSION),
-            "guide": guide.find(request),
+            "guide": first_steps.find(request),
             "heat_panel": ["board/heat_panel.html", NOTHING],
             "drill_card": ["board/drill_card.html", NOTHING],
         }

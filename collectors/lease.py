@@ -15,9 +15,9 @@ from datetime import datetime
 import redis
 from django.db import connection
 
-from collectors.breaker import Health
+from collectors.rules.breaker import Health
 from exchanges.models import Exchange
-from marketmon.lib import valkey
+from lib import valkey
 
 LEASE_MARGIN_SECONDS = 2.0  # what storing may take after the deadline of the fetch
 SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must not poll twice

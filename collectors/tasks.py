@@ -13,9 +13,11 @@ from celery import shared_task
 from celery.exceptions import CeleryError, SoftTimeLimitExceeded
 from kombu.exceptions import KombuError
 
-from collectors import backfill, habits, ingest, schedule, upkeep
-from collectors.depth import collect
-from marketmon.lib import clock
+from collectors import backfill, retention
+from collectors.gaps import learning
+from collectors.market_data import collect
+from collectors.polling import poll, schedule
+from lib import clock
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +28,8 @@ FILL_SECONDS = 15.0  # well within the soft time limit, and children are for pol
 @shared_task(bind=True)
 def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
     """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
-    outcome = ingest.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
-    if outcome in ("stored", ingest.SKIPPED) and backfill.is_wanted(exchange_id):
+    outcome = poll.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
+    if outcome in ("stored", poll.SKIPPED) and backfill.is_wanted(exchange_id):
         _send_fill(exchange_id)
     return outcome
 
@@ -64,21 +66,21 @@ def plan_backfill(**_: Any) -> None:
 def learn_habits(**_: Any) -> None:
     """Learns cadences, finds frozen values. Twice is harmless: only differences are written."""
     now = clock.now()
-    habits.learn(now)
-    habits.find_frozen(now)
+    learning.learn(now)
+    learning.find_frozen(now)
 
 
 @shared_task
 def refresh_markets(*, exchange_id: str, **_: Any) -> str:
     """Reloads one market list. Twice is harmless: the second finds the same."""
-    return ingest.refresh_markets(exchange_id, now=clock.now())
+    return poll.refresh_markets(exchange_id, now=clock.now())
 
 
 @shared_task
 def keep_up(**_: Any) -> None:
     """Partitions, rollups, gap counters, pruning. Twice is harmless: cursors move in the work's transaction."""
     now = clock.now()
-    failures = [error for part in upkeep.PARTS if (error := _tried(part, now)) is not None]
+    failures = [error for part in retention.PARTS if (error := _tried(part, now)) is not None]
     if failures:
         raise failures[0]
 

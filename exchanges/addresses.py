@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from exchanges.feeds.reach import is_metadata, is_public
 from exchanges.models import SANDBOX_PLACEHOLDER
+from feeds.network_guard import is_metadata, is_public
 
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
 SCHEMES = ("http", "https")
@@ -66,7 +66,7 @@ def _port(parts: SplitResult) -> int:
 def _refuse_host(parts: SplitResult) -> None:
     """By what the name resolves to now, so that decimal and hexadecimal names are seen for what they are.
 
-    What it resolves to later is asked again before each connect (`exchanges.feeds.reach`). Where private addresses are
+    What it resolves to later is asked again before each connect (`feeds.network_guard`). Where private addresses are
     allowed a name may be one that is not known yet.
     """
     host = parts.hostname or ""

@@ -12,9 +12,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
-from marketmon.api import may_see
-from marketmon.filters import YesNoFilter
-from marketmon.redaction import hide_secrets
+from web.drf import may_see
+from web.filters import YesNoFilter
+from web.redaction import hide_secrets
 
 
 class ExchangeSerializer(serializers.ModelSerializer[Exchange]):

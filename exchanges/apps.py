@@ -7,7 +7,8 @@ class ExchangesConfig(AppConfig):
     verbose_name = "Exchanges"
 
     def ready(self) -> None:
-        from exchanges import authentication, secrets
+        from access import admin_key
+        from exchanges import secrets
 
         checks.register(secrets.check_key, "exchanges")
-        checks.register(authentication.check_admin_key, "exchanges", deploy=True)
+        checks.register(admin_key.check_admin_key, "exchanges", deploy=True)

@@ -17,10 +17,10 @@ import redis
 import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
-from exchanges.feeds import known_exchange_ids
 from exchanges.models import Exchange, Market, is_exchange_id
-from marketmon.lib import valkey
-from marketmon.lib.clock import seconds_z
+from feeds import known_exchange_ids
+from lib import valkey
+from lib.clock import seconds_z
 
 log = structlog.get_logger(__name__)
 

@@ -14,10 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from exchanges.feeds import open_feed
-from exchanges.feeds.base import Capabilities, FeedError, MayCall
-from exchanges.feeds.gate import HeldBack
 from exchanges.models import ConnectivityCheck, Exchange
+from feeds import open_feed
+from feeds.base import Capabilities, FeedError, MayCall
+from feeds.request_gate import HeldBack
 
 OK, FAILED, SKIPPED, STARTED = "ok", "failed", "skipped", "started"
 OVERRUN_SECONDS = 1.0  # a feed may be this late when an answer is just being parsed

@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 from exchanges import depth_settings, market_filter, secrets
-from exchanges.feeds.base import FeedSpec
+from feeds.base import FeedSpec
 
 SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
 ID_FAULT = "An exchange id is 1-64 of a-z, 0-9, _ and -."

@@ -8,10 +8,10 @@ from celery import Celery, bootsteps, signals
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu import Queue
 
+from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 
-POLL_QUEUE = "poll"
-DEFAULT_QUEUE = "default"
 LIVENESS_SECONDS = 5.0
 
 
@@ -22,7 +22,7 @@ class SignOfLife(bootsteps.StartStopStep):
     rounds: Any = None
 
     def start(self, worker: Any) -> None:
-        from marketmon.lib import liveness  # once Django is set up
+        from lib import liveness  # once Django is set up
 
         self.rounds = worker.timer.call_repeatedly(LIVENESS_SECONDS, liveness.note)
 

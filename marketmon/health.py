@@ -19,8 +19,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from collectors.models import Cursor
+from lib import clock, valkey
 from marketmon.celery import app
-from marketmon.lib import clock, valkey
 
 PART_SECONDS = 2.0
 BEAT_SILENCE = timedelta(seconds=60)  # beat moves its cursor every few seconds

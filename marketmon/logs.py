@@ -42,7 +42,7 @@ def configuration(level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["calm", "redact"]}},
         "filters": {
             "calm": {"()": "marketmon.logs.CalmAboutStrangers"},
-            "redact": {"()": "marketmon.redaction.RedactSecrets"},
+            "redact": {"()": "web.redaction.RedactSecrets"},
             # A 503 is an answer that we chose; its request line is logged like every other.
             "failures_only": {
                 "()": "django.utils.log.CallbackFilter",

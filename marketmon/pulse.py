@@ -13,10 +13,12 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from board import drills, live
-from collectors import bodies, sweep
-from exchanges import management
-from marketmon.lib import clock, liveness
+from board import live
+from board.drills import runner
+from collectors.gaps import sweep
+from collectors.status import published
+from lib import clock, liveness
+from operations import commands
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +57,7 @@ def beat() -> None:
 
 def lift(now: datetime) -> None:
     """What was blacklisted for a time."""
-    management.lift_expired(now)
+    commands.lift_expired(now)
 
 
 def look(now: datetime) -> None:
@@ -68,14 +70,14 @@ def look(now: datetime) -> None:
 def look_at_drills(now: datetime) -> None:
     """After what readers are sent: a drill wants to know when they were told."""
     try:
-        drills.look_at_all(now)
+        runner.look_at_all(now)
     except (DatabaseError, InterfaceError) as error:
         log.warning("drills_not_looked_at", error=str(error).strip())
 
 
 def publish(now: datetime) -> None:
     """The status bodies and the board, rendered once for all web processes; without them each renders for itself."""
-    for name, part in (("bodies", bodies.publish), ("board", live.publish)):
+    for name, part in (("bodies", published.publish), ("board", live.publish)):
         try:
             part(now)
         except (DatabaseError, InterfaceError, redis.RedisError) as error:

@@ -19,8 +19,8 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from collectors.models import Cursor
-from marketmon.celery import POLL_QUEUE
-from marketmon.lib import clock, liveness, valkey
+from lib import clock, liveness, valkey
+from lib.queues import POLL_QUEUE
 
 log = structlog.get_logger(__name__)
 

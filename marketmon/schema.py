@@ -17,7 +17,7 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketmon.lib.encoding import accepts_gzip
+from lib.encoding import accepts_gzip
 
 MOST_KEPT = 32  # as many as there are sets of permissions times forms; beyond them each is made anew
 
@@ -69,7 +69,7 @@ def forget() -> None:
 
 
 def _rights(user: AbstractBaseUser | AnonymousUser) -> frozenset[str]:
-    """Views describe themselves as `marketmon.api.may_see` tells them, and by nothing else of the caller."""
+    """Views describe themselves as `web.drf.may_see` tells them, and by nothing else of the caller."""
     return frozenset(user.get_all_permissions()) if getattr(user, "is_staff", False) else frozenset()  # type: ignore[union-attr]
 
 

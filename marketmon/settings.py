@@ -7,8 +7,10 @@ from pathlib import Path
 import environ
 import orjson
 
-from marketmon import home, logs, navigation
-from marketmon.lib.valkey import broker_url
+from lib import home
+from lib.valkey import broker_url
+from marketmon import logs
+from web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 home.load_environment()
@@ -50,26 +52,27 @@ INSTALLED_APPS = [
     "access",
     "exchanges",
     "collectors",
+    "operations",
     "metrics",
     "board",
 ]
 
 MIDDLEWARE = [
-    "marketmon.middleware.CorrelationMiddleware",
-    "marketmon.bodies.FewBodiesAtOnce",
+    "web.middleware.CorrelationMiddleware",
+    "web.request_bodies.FewBodiesAtOnce",
     "django.middleware.security.SecurityMiddleware",
-    "marketmon.compression.StaticFiles",
-    "marketmon.compression.Pages",
-    "marketmon.middleware.SecurityPolicy",
-    "marketmon.middleware.LiveData",
-    "marketmon.middleware.RefuseControlCharacters",
+    "web.compression.StaticFiles",
+    "web.compression.Pages",
+    "web.middleware.SecurityPolicy",
+    "web.middleware.LiveData",
+    "web.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "marketmon.middleware.Audit",
+    "web.middleware.Audit",
 ]
 
 TEMPLATES = [
@@ -242,7 +245,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
             "ca_file",
         ],
         "mask_fields": ["proxy"],
-        "mask_callable": "marketmon.redaction.hide_secrets",  # keeps the address, hides the password
+        "mask_callable": "web.redaction.hide_secrets",  # keeps the address, hides the password
     },
     {
         "model": "auth.User",
@@ -250,7 +253,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
         "mask_fields": ["password"],
     },
 )
-AUDITLOG_CID_GETTER = "marketmon.middleware.correlation_id"  # the header itself is a stranger's text of any length
+AUDITLOG_CID_GETTER = "web.middleware.correlation_id"  # the header itself is a stranger's text of any length
 AUDITLOG_DISABLE_REMOTE_ADDR = True  # X-Forwarded-For is a stranger's text too, and no address stops the write
 
 # --- programs that call us ----------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ STATUS_BODY_MAX_AGE_SECONDS = env.float("STATUS_BODY_MAX_AGE_SECONDS", 2.0)  # 0
 PUBLIC_STATUS = env.bool("PUBLIC_STATUS", True)  # /status, /status.json and the badges, without login
 RATE_OUTLIER_SHARE = env.float("RATE_OUTLIER_SHARE", 0.05)  # further than this from the median of three or more
 
-# --- metrics: webhook, candles, regimes, grids (metrics/policy.py has the regime's numbers) -------------------------------
+# --- metrics: webhook, candles, regimes, grids (metrics/rules/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = env.str("METRICS_WEBHOOK_TOKEN", "")  # empty: open, as an internal service
 METRICS_BUDGET_SECONDS = env.float("METRICS_BUDGET_SECONDS", 60.0)
 METRICS_EXCHANGE_SECONDS = env.float("METRICS_EXCHANGE_SECONDS", 10.0)
@@ -274,18 +277,18 @@ METRICS_TIMEFRAMES = env.list("METRICS_TIMEFRAMES", default=["1h", "4h"])
 CANDLE_SETTLE_SECONDS = env.float("CANDLE_SETTLE_SECONDS", 5.0)  # an exchange's clock may be behind ours
 CANDLE_HOLES_SECONDS = env.float("CANDLE_HOLES_SECONDS", 3600.0)  # how often candles that did not come are asked for
 CANDLE_LOOKBACK = env.int("CANDLE_LOOKBACK", 250)
-REGIME_POLICY = env.json("REGIME_POLICY", default={})  # {"trend_limit": 0.7}: any number of metrics/policy.py
+REGIME_POLICY = env.json("REGIME_POLICY", default={})  # {"trend_limit": 0.7}: any number of metrics/rules/policy.py
 
 REST_FRAMEWORK = {
-    "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "marketmon.api.BrowsableRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["marketmon.api.GuardedJSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "marketmon.api.JsonUnlessBrowser",
+    "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "web.drf.BrowsableRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["web.drf.GuardedJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "web.drf.JsonUnlessBrowser",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "marketmon.api.CursorPages",
+    "DEFAULT_PAGINATION_CLASS": "web.drf.CursorPages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "marketmon.errors.problem_response",
+    "EXCEPTION_HANDLER": "web.errors.problem_response",
     "ORJSON_RENDERER_OPTIONS": (orjson.OPT_UTC_Z,),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

@@ -13,13 +13,14 @@ from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
 from board import urls as board
-from collectors import documents_urls
-from collectors.api import depth, exports, gaps, pipelines, runs, transitions, workers, workers_status
+from collectors.api import exports, gaps, market_data, pipelines, runs, transitions, workers, workers_status
+from collectors.status import urls
 from exchanges import api as exchanges
-from exchanges import urls as operators
-from marketmon import errors, health, logins
+from marketmon import health
 from marketmon.schema import SchemaView
 from metrics import urls as metrics
+from operations.api import urls as operators
+from web import errors, logins
 
 handler400 = errors.bad_request
 handler403 = errors.permission_denied
@@ -63,7 +64,7 @@ urlpatterns = [
         "api/v1/exchanges/workers/status", workers_status.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"
     ),
     # Documents 3 and 4: pairs, pipelines, rates, limits and sources, under /v1.
-    *documents_urls.urlpatterns,
+    *urls.urlpatterns,
     *operators.urlpatterns,
     # Document 5: probes.
     route("health", health.Health.as_view(http_method_names=READ_ONLY), "health"),
@@ -94,10 +95,12 @@ urlpatterns = [
         "rollups-export",
     ),
     *listing("transitions", transitions.TransitionViews, "transition"),
-    route("api/v1/orderbooks", depth.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"),
-    route("api/v1/trades", depth.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),
-    route("api/v1/trades/holes", depth.TradeHoleViews.as_view({"get": "list"}, name="Trade holes"), "hole-list"),
-    route("api/v1/funding", depth.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
+    route(
+        "api/v1/orderbooks", market_data.OrderBookViews.as_view({"get": "list"}, name="Order books"), "orderbook-list"
+    ),
+    route("api/v1/trades", market_data.TradeViews.as_view({"get": "list"}, name="Trades"), "trade-list"),
+    route("api/v1/trades/holes", market_data.TradeHoleViews.as_view({"get": "list"}, name="Trade holes"), "hole-list"),
+    route("api/v1/funding", market_data.FundingViews.as_view({"get": "list"}, name="Funding rates"), "funding-list"),
     # What all of it looks like, and people's pages.
     route("api/schema", SchemaView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),

@@ -14,10 +14,10 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from collectors.models import Pipeline
-from marketmon.admin import MachineAdmin, cut, since, word_filter
-from marketmon.lib import clock
+from lib import clock
 from metrics import charts, grids
 from metrics.models import Collection, ExitTransition, Grid, Notice, PaperFill, Series, Verdict
+from web.admin import MachineAdmin, cut, since, word_filter
 
 VERDICT_LABELS = {"RANGE_OK": "success", "RANGE_WEAK": "info", "TRANSITION": "warning", "TREND": "danger"}
 EXIT_LABELS = {

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import transaction
 
 from exchanges.models import Market
-from metrics import candles, regime
+from metrics import candles
 from metrics.models import Collection, ExitTransition, Notice, Series, Verdict
-from metrics.policy import Policy, changes_of, with_changes
+from metrics.rules import regime
+from metrics.rules.policy import Policy, changes_of, with_changes
 
 log = structlog.get_logger(__name__)
 

@@ -20,13 +20,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
-from marketmon.middleware import correlation_id
+from lib import clock
 from metrics import analysis, collection, dialect, exposition, grids, history, schemas, sources
 from metrics.collection import Budget
 from metrics.fields import Fields, Invalid
 from metrics.models import PERIOD_SECONDS, Grid, Series, Verdict
 from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger
+from web.middleware import correlation_id
 
 log = structlog.get_logger(__name__)
 

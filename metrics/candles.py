@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from django.conf import settings
 
-from exchanges.feeds.base import Candle as FeedCandle
-from exchanges.feeds.base import FeedError
 from exchanges.models import Market
-from metrics.calls import NotNow, open_line
-from metrics.indicators import Bar
+from feeds.base import Candle as FeedCandle
+from feeds.base import FeedError
+from metrics.exchange_calls import NotNow, open_line
 from metrics.models import PERIOD_SECONDS, Candle, Series
-from metrics.regime import Window
+from metrics.rules.indicators import Bar
+from metrics.rules.regime import Window
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from collectors import history
-from marketmon.lib import clock
-from metrics import analysis, indicators, ladder
+from collectors.history import reading
+from lib import clock
+from metrics import analysis
 from metrics.models import Candle, Grid, PaperFill, Series
+from metrics.rules import grid_levels, indicators
 
 VERDICT_COLOURS = {
     "RANGE_OK": "#16a34a",
@@ -81,7 +82,7 @@ def of_grid(grid: Grid) -> Chart:
     """Levels, the price of the last day, and what was filled on paper."""
     now = clock.now()
     moments, prices = _minutes(grid, now)
-    levels = ladder.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing).levels
+    levels = grid_levels.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing).levels
     inner = levels[1:-1]
     step = max(1, math.ceil(len(inner) / LEVELS_SHOWN))
     fills = list(PaperFill.objects.filter(grid=grid, filled_at__gte=now - GRID_SPAN))
@@ -106,7 +107,7 @@ def of_grid(grid: Grid) -> Chart:
 
 
 def _minutes(grid: Grid, now: datetime) -> tuple[list[datetime], list[float]]:
-    past = history.read(grid.market_id, start=now - GRID_SPAN, end=now, limit=100_000, now=now, grain="minute")
+    past = reading.read(grid.market_id, start=now - GRID_SPAN, end=now, limit=100_000, now=now, grain="minute")
     rows = past.rows[:: max(1, len(past.rows) // POINTS_SHOWN)]
     at, close = past.columns.index("minute_at"), past.columns.index("close")
     return [row[at] for row in rows], [row[close] for row in rows]

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from metrics.models import PERIOD_SECONDS
-from metrics.policy import UnknownNumber, with_changes
+from metrics.rules.policy import UnknownNumber, with_changes
 
 
 @register()
@@ -17,7 +17,7 @@ def check_metrics_settings(**_: Any) -> list[CheckMessage]:
     try:
         with_changes(settings.REGIME_POLICY)
     except UnknownNumber as error:
-        found.append(Error(str(error), hint="Names and defaults are in metrics/policy.py.", id="metrics.E001"))
+        found.append(Error(str(error), hint="Names and defaults are in metrics/rules/policy.py.", id="metrics.E001"))
     if unknown := sorted(set(settings.METRICS_TIMEFRAMES) - set(PERIOD_SECONDS)):
         hint = f"Known: {', '.join(PERIOD_SECONDS)}."
         found.append(Error(f"METRICS_TIMEFRAMES has {', '.join(unknown)}.", hint=hint, id="metrics.E002"))

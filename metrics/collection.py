@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
 from metrics import sources
 from metrics.models import Collection
 from metrics.sources import Failure, Found, Source

@@ -7,11 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from marketmon.lib.clock import milliseconds_z
+from lib.clock import milliseconds_z
 from metrics import analysis
 from metrics.grids import Standing
 from metrics.models import Balance, Collection, Series, Verdict
-from metrics.regime import METRIC_NAMES
+from metrics.rules.regime import METRIC_NAMES
 
 Body = dict[str, Any]
 

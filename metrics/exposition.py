@@ -22,13 +22,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from access.models import Tier, UsageDay
-from collectors import freshness, status
-from collectors.gaps import LISTENED
+from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import Cursor, Worker, WorkerStatus
-from collectors.snapshot import WorkerView
-from collectors.sweep import SWEPT_CURSOR
-from marketmon.celery import DEFAULT_QUEUE, POLL_QUEUE
-from marketmon.lib import valkey
+from collectors.rules import worker_status
+from collectors.rules.gaps import LISTENED
+from collectors.rules.snapshot import WorkerView
+from collectors.status import workers as status
+from lib import valkey
+from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 from metrics import grids
 from metrics.models import Collection, Grid, Series
 
@@ -92,7 +93,7 @@ class State(Collector):
         rows = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("pk")
         workers = list(rows)
         facts = [status.facts(worker) for worker in workers]
-        views = [freshness.view(each, self.now) for each in facts]
+        views = [worker_status.view(each, self.now) for each in facts]
         return [
             *worker_families(views, self.now),
             breaker_family(workers, self.now),

@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 
 from collectors.models import Pipeline, Tick
 from exchanges.models import Market
-from metrics import ladder, regime
 from metrics.models import Grid, PaperFill, Verdict
+from metrics.rules import grid_levels as ladder
+from metrics.rules import regime
 
 TICKS_AT_A_TIME = 20_000
 

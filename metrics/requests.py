@@ -11,11 +11,11 @@ from django.core.exceptions import RequestDataTooBig
 from rest_framework import exceptions
 from rest_framework.request import Request
 
-from marketmon.api import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
 from metrics import grids, schemas
 from metrics.collection import Trigger
 from metrics.fields import Fields, Invalid
 from metrics.models import Spacing
+from web.drf import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
 
 DEFAULT_SOURCE = "n8n_schedule"
 TEXT_SHOWN = 200

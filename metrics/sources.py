@@ -13,12 +13,12 @@ import orjson
 from django.conf import settings
 from django.db import connection
 
-from collectors import ingest
 from collectors.models import Pipeline
-from exchanges.feeds.base import FeedError
+from collectors.polling import poll
 from exchanges.models import Exchange
+from feeds.base import FeedError
 from metrics import analysis, candles, dialect, grids
-from metrics.calls import NotNow, callable_worker, open_line
+from metrics.exchange_calls import NotNow, callable_worker, open_line
 from metrics.models import Balance, Collection, Grid, GridReading, Series, Verdict
 
 T = TypeVar("T")
@@ -166,8 +166,8 @@ def _answer(future: Future[Any]) -> Answer[Any]:
 
 
 def _poll(exchange: Exchange, now: datetime) -> None:
-    outcome = ingest.collect_once(exchange.id, now=now)
-    if outcome == ingest.SKIPPED:
+    outcome = poll.collect_once(exchange.id, now=now)
+    if outcome == poll.SKIPPED:
         callable_worker(exchange, now=now)
         raise NotNow(f"{exchange.id} is stale, and is being asked by another process at this moment")
     if outcome != "stored":

@@ -6,14 +6,14 @@ from typing import Any
 
 from celery import shared_task
 
-from marketmon.lib import clock
-from metrics import collection, grids, rounds
+from lib import clock
+from metrics import collection, grids, scheduled
 
 
 @shared_task
 def collect_candles(**_: Any) -> None:
     """Candles that are due, then a verdict on each new bar. Twice is harmless: what is stored is not asked for."""
-    rounds.collect_candles(now=clock.now())
+    scheduled.collect_candles(now=clock.now())
 
 
 @shared_task

@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from typing import IO
 
 WIRE = ("tests/feeds", "tests/sandbox")
-PAGES = ("tests/admin", "tests/api", "tests/documents", "tests/board")
-STREAMS = ("tests/streaming", "tests/ledger", "tests/depth", "tests/native")
+PAGES = ("tests/admin", "tests/api", "tests/status", "tests/board")
+STREAMS = ("tests/streaming", "tests/rate_limits", "tests/market_data", "tests/native")
 PARTS = {
     "rules": ["-m", "not system", *(f"--ignore={folder}" for folder in (*WIRE, *PAGES, *STREAMS))],
     "feeds-and-pages": ["-m", "not system", *WIRE, *PAGES],

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
-from exchanges.feeds import close_feeds
-from marketmon.lib import valkey
+from feeds import close_feeds
+from lib import valkey
 from tests import promises
 from tests.sandbox_client import Sandbox, running_sandbox
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from marketmon.supervisor import attended, postgres, site, valkey
+from embedded import attended, postgres, site, valkey
 
 MEMORY = Path("/dev/shm")
 MEMORY_WANTED_BYTES = 600_000_000

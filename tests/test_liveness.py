@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from celery.utils.timer2 import Timer
 
+from lib import liveness
 from marketmon import pulse
 from marketmon.celery import SignOfLife
-from marketmon.lib import liveness
 
 
 @pytest.fixture

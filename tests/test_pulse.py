@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 
 from board import health, live, tiles
-from collectors import sweep
+from collectors.gaps import sweep
 from collectors.models import Cursor
+from lib import clock, valkey
 from marketmon import pulse
-from marketmon.lib import clock, valkey
 from tests.gaps.conftest import Field, field_
 
 __all__ = ["field_"]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
-from marketmon.lib import valkey
+from lib import valkey
 
 
 def test_threads_that_ask_first_at_once_get_the_same_client(monkeypatch):

@@ -11,6 +11,6 @@ register = template.Library()
 
 @register.inclusion_tag("board/drill_panel.html", takes_context=True)
 def drill_card(context: dict[str, Any]) -> dict[str, Any]:
-    from board import drill_views  # admin's own start-up loads this module, when nothing of the admin can be imported
+    from board.drills import views  # admin's own start-up loads this module, when nothing of the admin can be imported
 
-    return drill_views.panel(context["request"])
+    return views.panel(context["request"])

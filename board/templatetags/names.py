@@ -7,7 +7,7 @@ from django.db.models import Model
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from marketmon.navigation import LIBRARIES_WORDS
+from web.navigation import LIBRARIES_WORDS
 
 register = template.Library()
 

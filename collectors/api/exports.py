@@ -12,11 +12,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from collectors import exports
+from access.admin_key import AdminKeyAuthentication, MayManage, StaffSession
+from collectors.history import exports
 from collectors.models import GapCause, GapState
-from exchanges.authentication import AdminKeyAuthentication, MayManage, StaffSession
-from marketmon.errors import ServiceUnavailable
-from marketmon.lib import clock
+from lib import clock
+from web.errors import ServiceUnavailable
 
 NO_STORE = {"Cache-Control": "no-store"}
 

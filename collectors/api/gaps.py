@@ -11,8 +11,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Gap, GapCause, GapState
-from marketmon.filters import MomentFilter, YesNoFilter
-from marketmon.lib import clock
+from lib import clock
+from web.filters import MomentFilter, YesNoFilter
 
 
 class GapSerializer(serializers.ModelSerializer[Gap]):

@@ -16,10 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from collectors import cadence, history
+from collectors.history import reading as history
 from collectors.models import Origin, Pipeline
-from marketmon.filters import MomentFilter, YesNoFilter
-from marketmon.lib import clock
+from collectors.rules import cadence
+from lib import clock
+from web.filters import MomentFilter, YesNoFilter
 
 EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 

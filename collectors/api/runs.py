@@ -11,8 +11,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Outcome, Run
-from marketmon.api import may_see
-from marketmon.filters import MomentFilter
+from web.drf import may_see
+from web.filters import MomentFilter
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):

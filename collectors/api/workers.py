@@ -12,16 +12,18 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from collectors import freshness, status, transports
 from collectors.models import Worker, WorkerStatus
-from collectors.snapshot import WorkerView
-from marketmon.api import may_see
-from marketmon.lib import clock
+from collectors.polling import transports
+from collectors.rules import worker_status
+from collectors.rules.snapshot import WorkerView
+from collectors.status import workers as status
+from lib import clock
+from web.drf import may_see
 
 
 def view_of(worker: Worker, now: datetime) -> WorkerView:
     """The worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
-    return freshness.view(status.facts(worker), now)
+    return worker_status.view(status.facts(worker), now)
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from collectors import status
-from collectors.dialects import workers
 from collectors.models import WorkerStatus
-from marketmon.lib import clock
+from collectors.status import workers as status
+from collectors.status.dialects import workers
+from lib import clock
 
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -9,7 +9,7 @@ from math import ceil, floor
 from typing import NamedTuple
 
 from collectors.models import Origin
-from exchanges.feeds.base import Candle, Trade
+from feeds.base import Candle, Trade
 
 MINUTE = 60.0
 PAGE = 300  # rows a request; coinbase gives no more

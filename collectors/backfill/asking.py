@@ -5,24 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from math import floor
 
-from collectors import closed_ways, ledger, markets
-from collectors.backfill import answers
+from collectors import rate_limits
+from collectors.backfill import answers, refused_history
 from collectors.backfill.answers import MINUTE, Found, Span, minutes_between
-from collectors.pauses import Turn
-from exchanges.feeds import open_feed
-from exchanges.feeds.base import Capabilities, Feed, MayCall, Unsupported
+from collectors.polling import market_list
+from collectors.rate_limits.idle_window import Turn
+from feeds import open_feed
+from feeds.base import Capabilities, Feed, MayCall, Unsupported
 
 
 def ask(turn: Turn, span: Span, now: datetime) -> Found:
     """One request. Raises FeedError: Closed when we are refused this kind of history, Unsupported when the exchange has
     none of the kind that is needed."""
-    feed = open_feed(turn.exchange.feed_spec(), market_cache=markets.ValkeyMarketCache())
-    priority = ledger.Priority.BACKFILL
-    may_call = ledger.open_gate(turn.exchange, feed.capabilities, priority=priority, generation=turn.generation)
-    closed = closed_ways.of(turn.exchange.id, generation=turn.generation, now=now)
-    if _candles_fit(span, feed.capabilities) and closed_ways.CANDLES not in closed:
+    feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
+    priority = rate_limits.Priority.BACKFILL
+    may_call = rate_limits.open_gate(turn.exchange, feed.capabilities, priority=priority, generation=turn.generation)
+    closed = refused_history.of(turn.exchange.id, generation=turn.generation, now=now)
+    if _candles_fit(span, feed.capabilities) and refused_history.CANDLES not in closed:
         return _ask_for_candles(feed, turn, span, may_call)
-    if closed_ways.TRADES in closed or not feed.capabilities.has.get("fetchTrades"):
+    if refused_history.TRADES in closed or not feed.capabilities.has.get("fetchTrades"):
         raise Unsupported("; ".join(closed.values()) or f"{turn.exchange.id} gives neither candles that fit nor trades")
     return _ask_for_trades(feed, turn, span, may_call)
 
@@ -34,7 +35,7 @@ def _candles_fit(span: Span, capabilities: Capabilities) -> bool:
 
 def _ask_for_candles(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
     since = floor(span.start / MINUTE) * MINUTE
-    with closed_ways.asking_for(closed_ways.CANDLES):
+    with refused_history.asking_for(refused_history.CANDLES):
         candles = feed.fetch_candles(
             span.symbol, timeframe="1m", since=since, limit=_limit(span), deadline_seconds=turn.deadline_seconds,
             may_call=may_call,
@@ -47,7 +48,7 @@ def _limit(span: Span) -> int:
 
 
 def _ask_for_trades(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
-    with closed_ways.asking_for(closed_ways.TRADES):
+    with refused_history.asking_for(refused_history.TRADES):
         trades = feed.fetch_trades(
             span.symbol, since=span.start, limit=answers.PAGE, deadline_seconds=turn.deadline_seconds, may_call=may_call
         )

@@ -8,15 +8,14 @@ from datetime import datetime
 
 import structlog
 
-from collectors import closed_ways
-from collectors.backfill import asking, outcome
+from collectors.backfill import asking, outcome, refused_history
 from collectors.backfill.choice import EVERYTHING, Wanted, claim, due
 from collectors.backfill.turns import end_turn, take_turn
 from collectors.models import Backfill
-from collectors.pauses import Turn
-from exchanges.feeds.base import FeedError, Superseded, Unsupported
-from exchanges.feeds.gate import HeldBack
+from collectors.rate_limits.idle_window import Turn
 from exchanges.models import Exchange
+from feeds.base import FeedError, Superseded, Unsupported
+from feeds.request_gate import HeldBack
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +65,8 @@ def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
         except HeldBack as error:
             changes = outcome.step_back(span, error, now)
             return 0
-        except closed_ways.Closed as error:
-            closed_ways.remember(turn.exchange.id, error, generation=turn.generation, now=now)
+        except refused_history.Closed as error:
+            refused_history.remember(turn.exchange.id, error, generation=turn.generation, now=now)
             outcome.release(span)  # there may be another way
             return 0
         except Unsupported as error:

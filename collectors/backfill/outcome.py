@@ -8,13 +8,14 @@ from typing import Any
 import structlog
 from django.db import connection, transaction
 
-from collectors import closed_ways, partitions, rollups
+from collectors.backfill import refused_history
 from collectors.backfill.answers import Found, Span
+from collectors.history import partitions, rollups
 from collectors.models import Gap, GapState, Worker
-from collectors.pauses import Turn
-from exchanges.feeds.base import FeedError, Throttled
-from exchanges.feeds.gate import HeldBack
+from collectors.rate_limits.idle_window import Turn
 from exchanges.models import Exchange
+from feeds.base import FeedError, Throttled
+from feeds.request_gate import HeldBack
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ def save(turn: Turn, span: Span, found: Found, now: datetime) -> int:
         gap.filled_count += len(found.points)
         gap.lacking_count += found.lacking
         if found.lacking:
-            closed = closed_ways.of(turn.exchange.id, generation=turn.generation, now=now)
+            closed = refused_history.of(turn.exchange.id, generation=turn.generation, now=now)
             gap.lacking_reason = "; ".join(closed.values())
         gap.attempts = 0
         gap.state, gap.next_try_at = _state_after(gap, now)

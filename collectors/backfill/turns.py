@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from collectors import pauses
 from collectors.models import Backfill
-from collectors.pauses import Turn
+from collectors.rate_limits import idle_window
+from collectors.rate_limits.idle_window import Turn
 from exchanges.models import Exchange
 
 TAKE_TURN = f"""
@@ -18,7 +18,7 @@ UPDATE collectors_backfill AS b SET
     minute_at = date_trunc('minute', clock_timestamp()),
     requests_in_minute = CASE WHEN b.minute_at = date_trunc('minute', clock_timestamp())
                               THEN b.requests_in_minute + 1 ELSE 1 END
-FROM ({pauses.WINDOW}) AS t
+FROM ({idle_window.WINDOW}) AS t
 WHERE b.exchange_id = t.exchange_id AND t.seconds >= %(least)s AND %(budget)s > 0
   AND (b.busy_until IS NULL OR b.busy_until < clock_timestamp())
   AND (b.paused_until IS NULL OR b.paused_until < clock_timestamp())
@@ -32,7 +32,7 @@ def take_turn(exchange: Exchange) -> Turn | None:
     with connection.cursor() as cursor:
         cursor.execute(
             TAKE_TURN,
-            pauses.parameters(exchange, deadline_seconds=settings.BACKFILL_DEADLINE_SECONDS)
+            idle_window.parameters(exchange, deadline_seconds=settings.BACKFILL_DEADLINE_SECONDS)
             | {"budget": settings.BACKFILL_REQUESTS_PER_MINUTE},
         )
         row = cursor.fetchone()

@@ -12,10 +12,10 @@ import redis
 from django.db import connection
 
 from collectors.models import Stream
-from exchanges.feeds.base import FeedSpec
-from exchanges.feeds.streams import can_stream
 from exchanges.models import Exchange, Transport
-from marketmon.lib import valkey
+from feeds.base import FeedSpec
+from feeds.streams import can_stream
+from lib import valkey
 
 PRESENCE = "marketmon:stream-processes"
 

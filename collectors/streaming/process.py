@@ -22,7 +22,7 @@ from collectors.streaming import ownership
 from collectors.streaming.ownership import Wish
 from collectors.streaming.session import Session
 from collectors.streaming.threads import Threads, Watch
-from marketmon.lib import liveness
+from lib import liveness
 
 log = structlog.get_logger(__name__)
 

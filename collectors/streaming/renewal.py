@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import structlog
 
-from collectors.streaming import dialling
-from collectors.streaming.rules import DialBudget, Heard
-from collectors.streaming.writer import Markets
-from exchanges.feeds.streams import QuoteStream
+from collectors.rules.streams import DialBudget, Heard
+from collectors.streaming import handshake
+from collectors.streaming.blocking_calls import Markets
+from feeds.streams import QuoteStream
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +61,8 @@ async def _proven(
     """None when it did not prove itself; then it is closed."""
     is_proven = False
     try:
-        heard = await dialling.dial(stream, markets, budget)
-        await dialling.prove(stream, heard, check)
+        heard = await handshake.dial(stream, markets, budget)
+        await handshake.prove(stream, heard, check)
         is_proven = True
         return stream, heard
     except Exception as error:  # noqa: BLE001 - the old connection goes on, and this is tried again

@@ -14,23 +14,24 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from collectors import ingest
 from collectors.lease import Permit
-from collectors.ledger import RequestGate
-from collectors.streaming import dialling, rules, writer
-from collectors.streaming import shadow as shadows
-from collectors.streaming.depth import Depth
-from collectors.streaming.dialling import TICK_SECONDS, Contradicted, Fault, Superseded, Unfit
+from collectors.polling import poll as ingest
+from collectors.rate_limits import RequestGate
+from collectors.rules import streams
+from collectors.streaming import blocking_calls, handshake
+from collectors.streaming import comparison_poll as shadows
+from collectors.streaming.comparison_poll import Shadow
+from collectors.streaming.handshake import TICK_SECONDS, Contradicted, Fault, Superseded, Unfit
+from collectors.streaming.market_data import Depth
 from collectors.streaming.ownership import Wish
 from collectors.streaming.renewal import Renewal
-from collectors.streaming.shadow import Shadow
-from collectors.streaming.tenure import Tenure
+from collectors.streaming.stream_lease import Tenure
 from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
-from exchanges.feeds.base import FeedError, Quote, Throttled
-from exchanges.feeds.streams import QuoteStream, open_stream
 from exchanges.models import Transport
-from marketmon.lib import clock
+from feeds.base import FeedError, Quote, Throttled
+from feeds.streams import QuoteStream, open_stream
+from lib import clock
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -53,10 +54,10 @@ class Session:
         self._stream: QuoteStream | None = None
         self._gate: RequestGate | None = None
         self._pending: set[asyncio.Future[Any]] = set()
-        self._budget = rules.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
+        self._budget = streams.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
         self._pause_seconds = 0.0
-        self._markets: writer.Markets | None = None
-        self._heard = rules.Heard.since(time.monotonic(), [])
+        self._markets: blocking_calls.Markets | None = None
+        self._heard = streams.Heard.since(time.monotonic(), [])
         self._overtaken_before = 0
         self._rejected_before = 0  # frames that could not be read, when last one could
         self._latest: dict[str, Quote] = {}
@@ -85,15 +86,15 @@ class Session:
                 await self._connect()
                 await self._deliver()
             except Exception as error:  # the edge of a session: whatever it was, polls go on
-                failures = 1 if time.monotonic() - began > rules.STABLE_SECONDS else failures + 1
-                self._last_error = dialling.for_the_record(error)
+                failures = 1 if time.monotonic() - began > streams.STABLE_SECONDS else failures + 1
+                self._last_error = handshake.for_the_record(error)
                 self._is_distrusted |= isinstance(error, Contradicted)
                 if not isinstance(error, EXPECTED):
                     log.exception("stream_session_failed", exchange=self.wish.exchange_id)
             finally:
                 self._is_silent.set()
                 await self._close_stream()
-            jittered = rules.backoff_seconds(
+            jittered = streams.backoff_seconds(
                 failures - 1,
                 base=settings.STREAM_BACKOFF_SECONDS,
                 cap=settings.STREAM_BACKOFF_MAX_SECONDS,
@@ -109,15 +110,15 @@ class Session:
         while not self._is_ours():
             await asyncio.sleep(TICK_SECONDS)
         await self._timeline.tell(self.wish)
-        load = writer.load_markets if self._markets is None else writer.known_markets
+        load = blocking_calls.load_markets if self._markets is None else blocking_calls.known_markets
         self._markets = await self._do(load, self.wish)
-        self._gate = self._gate or await self._do(writer.open_dial_gate, self.wish)
+        self._gate = self._gate or await self._do(blocking_calls.open_dial_gate, self.wish)
         stream = self._stream = self._stream or self._open()
-        self._heard = await dialling.dial(stream, self._markets, self._budget)
+        self._heard = await handshake.dial(stream, self._markets, self._budget)
         check = self._stall_check()
-        await dialling.prove(stream, self._heard, check)
+        await handshake.prove(stream, self._heard, check)
         if self._is_distrusted:
-            await dialling.wait_for_agreement(
+            await handshake.wait_for_agreement(
                 stream, self._heard, check, polled=self._newest_since(clock.now()),
                 patience_seconds=settings.STREAM_CONNECT_SECONDS + 2 * self.wish.interval_seconds,
             )  # fmt: skip
@@ -128,7 +129,7 @@ class Session:
 
     def _newest_since(self, moment: datetime) -> Callable[[], asyncio.Future[list[Quote]]]:
         assert self._markets is not None
-        return partial(self._threads.start, writer.newest, self._markets.pipelines, moment)
+        return partial(self._threads.start, blocking_calls.newest, self._markets.pipelines, moment)
 
     def _stall_check(self) -> Callable[[], None]:
         return partial(self._check_stalls, self._watch.stalls)
@@ -148,7 +149,7 @@ class Session:
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
             await self._tenure.hand_over(error)
-            await self._timeline.note(self.wish, is_delivering=False, reason=dialling.in_words(error))
+            await self._timeline.note(self.wish, is_delivering=False, reason=handshake.in_words(error))
             raise
         finally:
             depth.cancel()
@@ -172,14 +173,14 @@ class Session:
 
     def _set_aside(self) -> None:
         """To be compared with polls, but not stored."""
-        self._latest |= {quote.symbol: quote for quote in dialling.take_in(self._dialled, self._heard)}
+        self._latest |= {quote.symbol: quote for quote in handshake.take_in(self._dialled, self._heard)}
 
     def _count_anew(self) -> None:
         self._overtaken_before = self._dialled.overtaken_count
         self._rejected_before = self._dialled.rejected_frames
 
     async def _store_what_comes(self, began: float) -> None:
-        batch = writer.Batch(started_at=clock.now())
+        batch = blocking_calls.Batch(started_at=clock.now())
         check, shadow = self._stall_check(), Shadow(self._threads, began=began)
         self._renewal = Renewal(began)
         flushed_at = began
@@ -214,7 +215,7 @@ class Session:
     def _check_stream(self, now: float) -> None:
         if self._dialled.is_broken:
             raise Fault(self._dialled.complaint)
-        silence = rules.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
+        silence = streams.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
         if silence:
             kind = Unfit if self._dialled.rejected_frames > self._rejected_before else Fault
             raise kind(f"{silence}; {self._dialled.complaint}" if self._dialled.complaint else silence)
@@ -224,7 +225,7 @@ class Session:
             self._tenure.quotes.clear()
             raise Superseded(STOOD_STILL)
 
-    async def _flush(self, batch: writer.Batch, now: float) -> None:
+    async def _flush(self, batch: blocking_calls.Batch, now: float) -> None:
         assert self._markets is not None
         if await self._tenure.flush(self._markets.pipelines, batch):
             await self._tenure.step_aside()
@@ -240,7 +241,7 @@ class Session:
         if self.wish.markets_version == self._markets.version:
             return
         try:
-            self._markets = await self._do(writer.known_markets, self.wish)
+            self._markets = await self._do(blocking_calls.known_markets, self.wish)
         except (DatabaseError, InterfaceError) as error:
             log.warning("markets_not_known", exchange=self.wish.exchange_id, error=str(error).strip())
             return
@@ -248,7 +249,7 @@ class Session:
         wanted = self._markets.pipelines
         self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in wanted}
 
-    async def _ask_for(self, markets: writer.Markets) -> None:
+    async def _ask_for(self, markets: blocking_calls.Markets) -> None:
         if markets.packed is not None:
             self._dialled.install_markets(markets.packed)
         before = len(self._dialled.groups)
@@ -267,7 +268,7 @@ class Session:
             self._tenure.pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
             poll = None
         if poll is not None:
-            if rules.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
+            if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
                 shadows.judge(self._latest, poll)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
@@ -311,10 +312,10 @@ class Session:
             began, pause = time.monotonic(), self.wish.interval_seconds
             try:
                 if self.wish.transport == Transport.AUTO:
-                    if await self._do_slow(writer.poll, self.wish) == ingest.SKIPPED:
+                    if await self._do_slow(blocking_calls.poll, self.wish) == ingest.SKIPPED:
                         pause *= LOOK_AGAIN_SHARE
                 elif self._last_error:
-                    await self._do_slow(writer.note_failure, self.wish.exchange_id, self._last_error)
+                    await self._do_slow(blocking_calls.note_failure, self.wish.exchange_id, self._last_error)
             except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
                 log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
             await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))

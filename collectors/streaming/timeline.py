@@ -5,10 +5,10 @@ from __future__ import annotations
 import structlog
 from django.db import DatabaseError, InterfaceError
 
-from collectors.streaming import writer
+from collectors.streaming import blocking_calls
 from collectors.streaming.ownership import Wish
 from collectors.streaming.threads import Do
-from marketmon.lib import clock
+from lib import clock
 
 log = structlog.get_logger(__name__)
 
@@ -19,16 +19,16 @@ class Timeline:
     def __init__(self, do: Do, holder: str) -> None:
         self._do = do
         self._holder = holder
-        self._untold: list[writer.Turn] = []
+        self._untold: list[blocking_calls.Turn] = []
 
     async def note(self, wish: Wish, *, is_delivering: bool, reason: str) -> None:
-        self._untold.append(writer.Turn(is_delivering, reason, clock.now()))
+        self._untold.append(blocking_calls.Turn(is_delivering, reason, clock.now()))
         await self.tell(wish)
 
     async def tell(self, wish: Wish) -> None:
         try:
             while self._untold:
-                await self._do(writer.switch, wish, self._holder, self._untold[0])
+                await self._do(blocking_calls.switch, wish, self._holder, self._untold[0])
                 del self._untold[0]
         except (DatabaseError, InterfaceError) as error:
             log.warning("switch_not_recorded", exchange=wish.exchange_id, error=str(error).strip())

@@ -1,4 +1,4 @@
-from tests.documents.conftest import (  # noqa: F401
+from tests.status.conftest import (  # noqa: F401
     clean_valkey,
     client,
     key_of,

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from access import meter
-from marketmon.lib import valkey
+from lib import valkey
 
 KEY = "t3qVb7m-operators-key-of-these-tests-0Zk9"
 WRONG = "t3qVb7m-operators-key-of-these-tests-0Zk8"

@@ -12,8 +12,8 @@ from django.test import Client
 
 from access import keys
 from access.models import ApiKey, CreditEntry, Tier, UsageDay
-from collectors import bodies
-from tests.documents.conftest import NOW, Venue
+from collectors.status import published
+from tests.status.conftest import NOW, Venue
 
 PAIRS, PIPELINES, RATES = "/v1/status/pairs", "/v1/status/pipelines", "/v1/rates/live"
 BAD_KEY_3 = {
@@ -383,7 +383,7 @@ def test_failures_say_nothing_and_cost_nothing(
     def broken(*_: Any, **__: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(bodies, "all_pipelines", broken)
+    monkeypatch.setattr(published, "all_pipelines", broken)
     answer = ask(client, PIPELINES, key_of("pro"))
 
     assert answer.status_code == status

@@ -21,8 +21,8 @@ from django.urls import reverse
 
 from access import checks, demo, keys
 from access.models import ApiKey, Tier
-from marketmon.lib import clock
-from tests.documents.conftest import NOW, Venue
+from lib import clock
+from tests.status.conftest import NOW, Venue
 
 TEXT = re.compile(r"mm_[a-z0-9]{8}_[A-Za-z0-9_-]{32}")
 

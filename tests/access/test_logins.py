@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from access import meter
-from marketmon.lib import valkey
+from lib import valkey
 
 LOGIN = "/admin/login/"
 RIGHT = "correct horse battery"

@@ -14,9 +14,9 @@ from redis.retry import Retry
 
 from access import keys, meter
 from access.models import Allowance, ApiKey
-from collectors import documents_api
-from marketmon.lib import valkey
-from tests.documents.conftest import NOW, Venue
+from collectors.status import views
+from lib import valkey
+from tests.status.conftest import NOW, Venue
 
 PAIRS, PIPELINES = "/v1/status/pairs", "/v1/status/pipelines"
 LAST_OF_MARCH = datetime(2026, 3, 31, 23, 59, 59, 900_000, tzinfo=UTC)
@@ -90,13 +90,13 @@ def test_a_key_revoked_during_its_call_is_an_invalid_key_not_a_poor_one(
     client: Client, key_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = key_of("pro")
-    answer_of = documents_api.PipelinesStatus.answer
+    answer_of = views.PipelinesStatus.answer
 
     def revoking(view: Any, call: Any, wanted: Any) -> Any:
         ApiKey.objects.update(revoked_at=NOW)
         return answer_of(view, call, wanted)
 
-    monkeypatch.setattr(documents_api.PipelinesStatus, "answer", revoking)
+    monkeypatch.setattr(views.PipelinesStatus, "answer", revoking)
     answer = ask(client, PIPELINES, key)
 
     assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
@@ -140,14 +140,14 @@ def test_what_nobody_counts_is_not_said_to_be_zero(client: Client, key_of: Calla
 def test_unknown_keys_do_not_make_a_known_one_be_read_again(
     client: Client, key_of: Callable[..., str], django_assert_num_queries: Any
 ) -> None:
-    from access import lookup
+    from access import key_cache
 
     key = key_of("pro")
-    known = lookup.find(key[3:11])
-    assert lookup.find("zzzzzzzz") is None
+    known = key_cache.find(key[3:11])
+    assert key_cache.find("zzzzzzzz") is None
 
     with django_assert_num_queries(0):
-        assert lookup.find(key[3:11]) == known
+        assert key_cache.find(key[3:11]) == known
 
 
 def test_a_rotation_without_overlap_ends_the_old_secret_at_once(client: Client, key_of: Callable[..., str]) -> None:

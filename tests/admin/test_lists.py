@@ -9,13 +9,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from collectors.depth.models import DepthRun
-from collectors.gaps import LISTENED
+from collectors.admin.run_columns import spent
 from collectors.models import Gap, Pipeline, Run, Worker
-from collectors.report_pages import spent
+from collectors.models.market_data import DepthRun
+from collectors.rules.gaps import LISTENED
 from exchanges.models import Market
-from marketmon.admin import PAGES, ago
 from tests.api.conftest import Fill
+from web.admin import PAGES, ago
 
 MACHINE_LISTS = {
     "exchanges/market": 4,

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.utils.html import strip_tags
 
-from marketmon import navigation
 from tests.api.conftest import Fill
+from web import navigation
 
 ENTRIES = [
     item

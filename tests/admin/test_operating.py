@@ -15,10 +15,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Worker
-from exchanges import management, progress, secrets, tasks
+from exchanges import secrets
 from exchanges.connectivity import Finding, Report, store
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange, Market, MarketBlacklistEntry
-from marketmon.lib import valkey
+from lib import valkey
+from operations import commands, progress, tasks
 from tests.api.conftest import Fill, make_exchange
 from tests.sandbox_client import Sandbox
 
@@ -276,10 +277,10 @@ def test_a_verb_that_refuses_at_the_last_moment_leaves_no_word_of_success(
     operator: Client, world: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise management.Refused("somebody was faster")
+        raise commands.Refused("somebody was faster")
 
     form = form_of(operator, priority="1")
-    monkeypatch.setattr(management, "configure", refuse)
+    monkeypatch.setattr(commands, "configure", refuse)
 
     page = operator.post(f"{KRAKEN}change/", form, follow=True).content.decode()
 
@@ -560,7 +561,7 @@ def test_several_markets_at_once(operator: Client, market: Market) -> None:
 
 
 def test_automatic_entries_are_visible_and_reversible(operator: Client, market: Market, now: datetime) -> None:
-    management.blacklist_market(
+    commands.blacklist_market(
         "kraken", market.symbol, by="quarantine", now=now, reason="bad", is_automatic=True
     )  # fmt: skip
     path = "/admin/exchanges/marketblacklistentry/?automatic=yes&running=yes"
@@ -575,7 +576,7 @@ def test_automatic_entries_are_visible_and_reversible(operator: Client, market: 
 
 
 def test_markets_are_operated_by_those_who_may(staff: Any, market: Market, now: datetime) -> None:
-    management.blacklist_market("kraken", "C3/USDT", by="olga", now=now)
+    commands.blacklist_market("kraken", "C3/USDT", by="olga", now=now)
     entry = MarketBlacklistEntry.objects.get()
     reader = staff("view_market", "view_marketblacklistentry")
 
@@ -618,8 +619,8 @@ def test_an_exchanges_page_costs_the_same_with_a_long_past(operator: Client, wor
     few = queries(f"{KRAKEN}change/")
     for number in range(20):
         make_exchange(f"venue{number}", now)
-        management.disable("kraken", by="olga", now=now)
-        management.enable("kraken", by="olga", now=now)
+        commands.disable("kraken", by="olga", now=now)
+        commands.enable("kraken", by="olga", now=now)
         store("kraken", report(), occasion="add", now=now + timedelta(seconds=number))
 
     assert queries(f"{KRAKEN}change/") == few

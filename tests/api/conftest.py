@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from collectors import partitions
+from collectors.history import partitions
 from collectors.models import Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from marketmon.lib import clock
+from lib import clock
 
 FILL = """
 INSERT INTO collectors_pipeline (market_id, received_at, last, bid, ask, expected_seconds, gaps_24h, gap_open)

@@ -13,7 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from marketmon.bodies import READERS, FewBodiesAtOnce
+from web.request_bodies import READERS, FewBodiesAtOnce
 
 
 class SlowBody(io.BytesIO):

@@ -15,9 +15,9 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from rest_framework.test import APIRequestFactory
 
-from marketmon.bodies import READERS, FewBodiesAtOnce
 from marketmon.wsgi import application
 from metrics.models import Collection
+from web.request_bodies import READERS, FewBodiesAtOnce
 
 
 class Trickle(io.BytesIO):

@@ -21,9 +21,10 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from marketmon import errors, urls
-from marketmon.api import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
+from marketmon import urls
 from tests.api.conftest import Fill
+from web import errors
+from web.drf import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
 
 CANARY = "hunter2-in-an-exception"
 

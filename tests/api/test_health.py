@@ -13,8 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Cursor
+from lib import clock, valkey
 from marketmon import health
-from marketmon.lib import clock, valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probes look through connections of their own
 

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from django.conf import settings as django_settings
 
-from marketmon.redaction import HIDDEN, RedactSecrets, clean, clean_text
+from web.redaction import HIDDEN, RedactSecrets, clean, clean_text
 
 CANARY = "canary0123456789"
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Worker
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 from tests.api.conftest import Fill
 
 ROUTES = ("/api/v1/market/workers/status", "/api/v1/exchanges/workers/status")

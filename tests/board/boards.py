@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 
 from board import activity, fragments, live
-from marketmon.lib import valkey
+from lib import valkey
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from board import badges, heat, public
-from collectors import partitions
+from board import badges, public
+from board.rules import heat
+from collectors.history import partitions
 from collectors.models import Pipeline
 from exchanges.models import Exchange, Market
 from tests.api.conftest import now, operator

@@ -11,7 +11,7 @@ from board import badges
 from board.badges import Badge
 from collectors.models import Pipeline, Worker
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
+from lib import clock
 
 SVG = "{http://www.w3.org/2000/svg}"
 

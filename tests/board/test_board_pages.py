@@ -12,8 +12,8 @@ from django.test import Client
 
 from board import actions
 from collectors.models import Backfill, Gap, GapState, Worker
-from exchanges import management
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
+from operations import commands
 from tests.admin.test_operating import queued
 from tests.api.conftest import Fill, now, operator, world
 from tests.board.boards import Browser, forgetful
@@ -124,7 +124,7 @@ def test_an_action_needs_its_token_and_a_post(staff: SignIn, board: None) -> Non
 
 
 def test_what_cannot_be_done_is_said(operator: Client, board: None, now: datetime) -> None:
-    management.blacklist("kraken", by="olga", now=now, reason="lies")
+    commands.blacklist("kraken", by="olga", now=now, reason="lies")
 
     assert operator.post("/board/act/restart/kraken").status_code == 409
     assert "lift the blacklist first" in operator.post("/board/act/restart/kraken").json()["said"]

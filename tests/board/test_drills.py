@@ -16,17 +16,18 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
-from board import drill_faults, drill_signs, drills
-from board.drill_faults import FAULTS, Pace
+from board.drills import faults, observations, runner
+from board.drills.faults import FAULTS, Pace
 from board.models import Drill, DrillState
+from board.rules.verdict import Condition, State
 from board.tiles import Tile
-from board.verdict import Condition, State
-from collectors import ingest, partitions
-from exchanges import management
-from exchanges.management import Refused
+from collectors.history import partitions
+from collectors.polling import poll
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
+from lib import clock
 from marketmon import pulse
-from marketmon.lib import clock
+from operations import commands
+from operations.commands import Refused
 from tests.sandbox_client import Sandbox, free_port
 
 BEGUN = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -73,7 +74,7 @@ VERDICTS: dict[str, tuple[dict[str, float], float, str | None]] = {
 def test_a_drill_is_judged_by_its_moments(name: str):
     moments, seconds, verdict = VERDICTS[name]
 
-    outcome = drills.judge(drill_of(**moments), BEGUN + timedelta(seconds=seconds), patience=PATIENCE)
+    outcome = runner.judge(drill_of(**moments), BEGUN + timedelta(seconds=seconds), patience=PATIENCE)
 
     assert (outcome and outcome.verdict) == verdict
     if outcome:
@@ -88,11 +89,11 @@ def test_a_drill_is_judged_by_its_moments(name: str):
 def test_a_fault_must_last_until_it_is_noticed_for_sure(fault: str, seconds: float):
     pace = Pace(interval_seconds=10, deadline_seconds=8, stream_silence_seconds=6)
 
-    assert drill_faults.least_seconds(fault, pace) == seconds
+    assert faults.least_seconds(fault, pace) == seconds
 
 
 def test_every_fault_is_one_that_the_sandbox_knows(sandbox: Sandbox):
-    orders = [drill_faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
+    orders = [faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
 
     numbers = {sandbox.fault(**order) for order in orders}
 
@@ -121,7 +122,7 @@ def test_what_a_tile_says_is_read_from_its_html(name: str):
 
     html = render_to_string("board/live/tile.html", {"tile": Tile(**{**well, **values}), "fresh_percent": 100})
 
-    assert drill_signs.trouble(html, is_streamed=is_streamed) == words
+    assert observations.trouble(html, is_streamed=is_streamed) == words
 
 
 # --- in a running system -------------------------------------------------------------------------------------------
@@ -133,12 +134,12 @@ def kraken(sandbox: Sandbox, transactional_db: None, settings: Any, monkeypatch:
     settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
     settings.BREAKER_PAUSE_MAX_SECONDS = settings.STREAM_BACKOFF_MAX_SECONDS = 1.0
     settings.POLL_DEADLINE_SECONDS = 2.0
-    monkeypatch.setattr(drill_faults, "SLACK_SECONDS", 0.5)
+    monkeypatch.setattr(faults, "SLACK_SECONDS", 0.5)
     partitions.ensure(clock.now())
-    management.create(
+    commands.create(
         "kraken", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER, poll_interval_seconds=INTERVAL_SECONDS
     )
-    assert ingest.collect_once("kraken", now=clock.now()) == "stored"
+    assert poll.collect_once("kraken", now=clock.now()) == "stored"
     yield Exchange.objects.get(pk="kraken")
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
@@ -151,7 +152,7 @@ def collecting(kraken: Exchange) -> Iterator[None]:
 
     def work() -> None:
         while not is_over.is_set():
-            ingest.collect_once(kraken.pk, now=clock.now())
+            poll.collect_once(kraken.pk, now=clock.now())
             pulse.beat()
             is_over.wait(INTERVAL_SECONDS / 2)
         connection.close()
@@ -179,7 +180,7 @@ def test_what_is_broken_is_detected_shown_and_healed(fault: str, collecting: Non
 
 
 def test_a_drill_that_nobody_notices_fails_the_command(kraken: Exchange, settings: Any, monkeypatch: Any):
-    monkeypatch.setattr(drills, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 0.0)
     settings.BREAKER_PAUSE_MAX_SECONDS = settings.STREAM_BACKOFF_MAX_SECONDS = settings.POLL_DEADLINE_SECONDS = 0.1
 
     with pytest.raises(CommandError, match="the drill failed"):
@@ -189,7 +190,7 @@ def test_a_drill_that_nobody_notices_fails_the_command(kraken: Exchange, setting
 
 
 def test_the_pulse_goes_on_with_a_drill_whose_starter_has_died(collecting: None):
-    drill = drills.start("server-error", "kraken", seconds=1.5, now=clock.now())
+    drill = runner.start("server-error", "kraken", seconds=1.5, now=clock.now())
 
     assert _comes(lambda: not Drill.objects.filter(state=DrillState.RUNNING).exists())
 
@@ -212,7 +213,7 @@ def _comes(is_so: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 def refusal(*arguments: str, **details: Any) -> str:
     with pytest.raises(Refused) as refused:
-        drills.start(*arguments, now=clock.now(), **details)
+        runner.start(*arguments, now=clock.now(), **details)
     return str(refused.value)
 
 
@@ -231,12 +232,12 @@ def test_a_drill_that_would_prove_nothing_is_refused(kraken: Exchange, sandbox: 
     assert "has no DOGE/XXX" in refusal("html", "kraken", symbol="DOGE/XXX")
     assert "must last 1 to 3600 s" in refusal("html", "kraken", seconds=0.5)
     sandbox.fault("kraken", "html")
-    assert _comes(lambda: ingest.collect_once("kraken", now=clock.now()) == "bad_reply")
+    assert _comes(lambda: poll.collect_once("kraken", now=clock.now()) == "bad_reply")
     assert "kraken is not well now (running, with 1 errors)" in refusal("html", "kraken")
 
 
 def test_one_drill_at_a_time_on_an_exchange(kraken: Exchange):
-    drills.start("html", "kraken", now=clock.now())
+    runner.start("html", "kraken", now=clock.now())
 
     assert "A drill is running on kraken already" in refusal("cut", "kraken")
     assert Drill.objects.count() == 1
@@ -269,13 +270,13 @@ def test_an_operator_starts_and_stops_a_drill_and_both_are_known(kraken: Exchang
     )
     drill = Drill.objects.get()
     assert "Stop and lift the fault" in answer.content.decode()
-    assert _comes(lambda: ingest.collect_once("kraken", now=clock.now()) == "bad_reply")
+    assert _comes(lambda: poll.collect_once("kraken", now=clock.now()) == "bad_reply")
 
     operator.post(reverse("board-drill-stop", args=[drill.pk]))
 
     drill.refresh_from_db()
     assert (drill.state, drill.verdict) == (DrillState.FAILED, "Stopped by ann.")
-    assert _comes(lambda: ingest.collect_once("kraken", now=clock.now()) == "stored")
+    assert _comes(lambda: poll.collect_once("kraken", now=clock.now()) == "stored")
     assert AuditEntry.objects.get(verb="drill").who == "ann"
 
 
@@ -292,7 +293,7 @@ def test_a_refusal_is_told_in_words(kraken: Exchange):
 
 
 def test_who_may_only_look_sees_drills_and_no_buttons(kraken: Exchange):
-    drills.start("html", "kraken", now=clock.now())
+    runner.start("html", "kraken", now=clock.now())
     viewer = browser("eve", "view_drill")
 
     page = viewer.get(reverse("board-drills")).content.decode()

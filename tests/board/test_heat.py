@@ -11,8 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from board import coverage, heat
-from board.heat import Cell, Silence
+from board import coverage
+from board.rules import heat
+from board.rules.heat import Cell, Silence
 from collectors.models import Coverage, Gap, Rollup
 from exchanges.models import Exchange
 from tests.board.conftest import make_pipelines

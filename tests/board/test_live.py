@@ -10,11 +10,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from board import activity, fragments, health, live, tiles
-from collectors import sweep, upkeep
+from collectors import retention
+from collectors.gaps import sweep
 from collectors.models import Cursor, Gap, Pipeline, Run, Stream, Switch, Transition, Worker
 from collectors.streaming.ownership import PRESENCE
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
 from tests.board.boards import Browser, forget, forgetful, look_again
 
@@ -299,12 +300,12 @@ def test_a_failing_source_says_what_can_be_done(well: datetime) -> None:
 def test_only_a_sweep_shows_that_the_pulse_lives(well: datetime) -> None:
     """The upkeep of each minute runs on workers: it spoke for a dead pulse, and but half the time for a living one."""
     Cursor.objects.filter(name="pulse").delete()
-    upkeep.settle_gaps(well)
+    retention.settle_gaps(well)
     assert health.ask_processes()[0].pulse_at is None
 
     for seconds in (0, 1, 6, 10):
         sweep.run(well + timedelta(seconds=seconds))
-    upkeep.settle_gaps(well + timedelta(seconds=60))
+    retention.settle_gaps(well + timedelta(seconds=60))
 
     assert health.ask_processes()[0].pulse_at == well + timedelta(seconds=6)
 

@@ -10,15 +10,16 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
-from board import drills, fragments, gap_rows, live, tiles
-from board.drill_faults import FAULTS
+from board import fragments, gap_rows, live, tiles
+from board.drills import runner
+from board.drills.faults import FAULTS
 from board.fragments import Fragment
 from board.gap_rows import GapRow
 from board.models import Drill, DrillState
 from collectors.models import Gap, Worker
-from exchanges.management import Refused
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
+from operations.commands import Refused
 from tests.board.boards import forgetful
 from tests.board.conftest import make_pipelines
 
@@ -83,7 +84,7 @@ def test_a_drill_that_is_over_is_not_stopped_again(db: None, now: datetime) -> N
     )
 
     with pytest.raises(Refused, match="over"):
-        drills.stop(over, now=now, by="ann")
+        runner.stop(over, now=now, by="ann")
 
 
 # --- the live board ------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from board import comparison, gap_rows, gaps_page, places, search, series
-from board.comparison import Source
+from board import gap_rows, gaps_page, links, search, series
+from board.rules import comparison
+from board.rules.comparison import Source
 from board.series import Shade
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Run, Switch, Tick, Transition, Worker
 from exchanges.models import Exchange, Market
@@ -285,7 +286,7 @@ UNFIT = ["../admin", "A//B", "A\n/USD", "/USD", "A\\B/USD", "A/./USD"]
 def test_a_pipelines_address_leads_to_it(symbol: str, day: datetime, now: datetime, operator: Client) -> None:
     (market,) = make_pipelines(Exchange.objects.create(id="kraken"), [symbol], now)
 
-    url = places.pipeline("kraken", symbol, number=market.pk)
+    url = links.pipeline("kraken", symbol, number=market.pk)
     response = operator.get(url)
 
     assert unquote(url) == f"/board/pipelines/kraken/{symbol}"
@@ -299,7 +300,7 @@ def test_a_symbol_that_cannot_stand_in_an_address_is_reached_by_its_number(
 ) -> None:
     (market,) = make_pipelines(Exchange.objects.create(id="kraken"), [symbol], now)
 
-    url = places.pipeline("kraken", symbol, number=market.pk)
+    url = links.pipeline("kraken", symbol, number=market.pk)
 
     assert url == f"/board/pipelines/{market.pk}"
     assert operator.get(url).context["pipeline"].pk == market.pk
@@ -315,7 +316,7 @@ def test_a_pairs_address_leads_to_all_its_sources(
         (market,) = make_pipelines(Exchange.objects.create(id=name), ["X/USD"], now)
         Market.objects.filter(pk=market.pk).update(base=base, quote=quote)
 
-    response = operator.get(places.pair(base, quote, number=market.pk))
+    response = operator.get(links.pair(base, quote, number=market.pk))
 
     assert [row["exchange"] for row in response.context["rows"]] == ["kraken", "luno"]
 

@@ -19,9 +19,9 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from board import roles
 from collectors.models import Worker
-from exchanges import management
 from exchanges.models import AuditEntry, Exchange
-from marketmon.lib import clock
+from lib import clock
+from operations import commands
 from tests.api.conftest import now, world
 
 __all__ = ["now", "world"]
@@ -148,7 +148,7 @@ def test_a_viewer_sees_every_list_and_no_button(as_, world):
 
 
 def test_a_viewer_sees_an_exchanges_page_without_a_button(as_, world, now):
-    management.blacklist("binance", by="olga", now=now, reason="")
+    commands.blacklist("binance", by="olga", now=now, reason="")
     viewer = as_("viewer")
 
     page = viewer.get("/admin/exchanges/exchange/kraken/change/")
@@ -197,7 +197,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize("path", FORBIDDEN)
 def test_a_viewers_post_is_refused(as_, world, now, path):
     world(2)
-    management.blacklist("binance", by="olga", now=now, reason="")
+    commands.blacklist("binance", by="olga", now=now, reason="")
     entry = Exchange.objects.get(pk="binance").blacklist_entries.get()
     market = Exchange.objects.get(pk="kraken").markets.first()
     audits = AuditEntry.objects.count()

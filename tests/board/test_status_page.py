@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from board import incidents, public, status_page, uptime
 from board.incidents import Incident
 from board.uptime import Count
-from collectors import partitions
+from collectors.history import partitions
 from collectors.models import Coverage, Gap, Pipeline, Transition, Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
-from marketmon.lib import clock
+from lib import clock
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from board.rules.verdict import Alarm, Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
 from board.tiles import ERROR_CHARACTERS
-from board.verdict import Alarm, Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
-from exchanges.feeds.reach import PrivateAddress
+from feeds.network_guard import PrivateAddress
 
 NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
 HEALTHY = Signs(

@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection
 
-from collectors import lease, partitions, store
+from collectors import lease
+from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
-from collectors.quality import Row
-from exchanges.feeds.base import Quote
+from collectors.polling import store
+from collectors.rules.quote_checks import Row
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock, valkey
+from feeds.base import Quote
+from lib import clock, valkey
 
 
 def quote(symbol: str = "BTC/USD", *, received_at: float = 1_795_000_000.0, **fields: object) -> Quote:

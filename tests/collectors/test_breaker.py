@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.breaker import CycleResult, Health, Policy, after
+from collectors.rules.breaker import CycleResult, Health, Policy, after
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = Policy(failures_until_open=3, pause_max_seconds=60, throttle_pause_seconds=30, denied_pause_seconds=900)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors import coverage, partitions, rollups
+from collectors.history import coverage, partitions, rollups
 from collectors.models import Coverage, Cursor, Pipeline, Worker
-from exchanges import management
 from exchanges.models import Exchange, Market
+from operations import commands
 from tests.collectors.conftest import World
 
 MINUTE = timedelta(minutes=1)
@@ -113,9 +113,9 @@ def test_a_planned_stop_in_the_middle_of_a_quarter_expects_nothing(world, quarte
         rollups.run(quarter + (minute + 1) * MINUTE + SETTLED)
     stopped_at = quarter + 6 * MINUTE + timedelta(seconds=40)
     store(world, stopped_at - timedelta(seconds=1))
-    management.blacklist("kraken", by="ada", now=stopped_at, reason="")
+    commands.blacklist("kraken", by="ada", now=stopped_at, reason="")
     rollups.run(quarter + 12 * MINUTE + SETTLED)
-    management.lift("kraken", by="ada", now=quarter + 12 * MINUTE + timedelta(seconds=20))
+    commands.lift("kraken", by="ada", now=quarter + 12 * MINUTE + timedelta(seconds=20))
     for minute in (12, 13, 14):
         store(world, quarter + minute * MINUTE + timedelta(seconds=50))
 
@@ -127,7 +127,7 @@ def test_a_planned_stop_in_the_middle_of_a_quarter_expects_nothing(world, quarte
 
 def test_the_silence_before_a_planned_stop_is_expected_once_the_stop_was_seen(world, quarter):
     """The sweep has turned the worker: the minutes before that were collected, or should have been."""
-    management.disable("kraken", by="ada", now=quarter + 2 * MINUTE)
+    commands.disable("kraken", by="ada", now=quarter + 2 * MINUTE)
     Worker.objects.update(status="stopped", status_since=quarter + 2 * MINUTE)
 
     rollups.run(quarter + 4 * MINUTE + SETTLED)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from collectors import exports
+from collectors.history import exports
 
 
 def test_an_export_that_finds_no_thread_makes_room_for_the_next(world, monkeypatch):

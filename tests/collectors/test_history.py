@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from collectors import history, partitions, rollups, upkeep
+from collectors import retention
+from collectors.history import partitions, reading, rollups
 from collectors.models import Cursor, Rollup, Run
 
 DAY = timedelta(days=1)
@@ -90,15 +91,15 @@ def test_after_a_long_pause_the_rollup_catches_up_in_bounded_steps(minute):
 def test_the_grain_follows_age_and_span(ago, span, grain):
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
-    assert history.pick_grain(now - ago, now - ago + span, now) == grain
+    assert reading.pick_grain(now - ago, now - ago + span, now) == grain
 
 
 def test_history_gives_raw_ticks_and_minutes_of_the_same_time(world, minute):
     pipeline, end = world.markets[0].pk, minute + timedelta(minutes=2)
     rollups.run(end)
 
-    raw = history.read(pipeline, start=minute, end=end, limit=2, now=end)
-    minutes = history.read(pipeline, start=minute, end=end, limit=10, now=end, grain="minute")
+    raw = reading.read(pipeline, start=minute, end=end, limit=2, now=end)
+    minutes = reading.read(pipeline, start=minute, end=end, limit=10, now=end, grain="minute")
 
     assert [row[raw.columns.index("last")] for row in raw.rows] == [100, 120]
     assert raw.is_cut
@@ -111,6 +112,6 @@ def test_upkeep_prunes_runs_past_their_retention(world, settings):
     Run.objects.update(started_at=world.now - timedelta(days=settings.RUN_RETENTION_DAYS, seconds=1))
     world.store(at=world.now + timedelta(seconds=1))
 
-    upkeep.run(world.now)
+    retention.run(world.now)
 
     assert Run.objects.count() == 1

@@ -5,7 +5,7 @@ import pytest
 from collectors import lease
 from collectors.models import Worker
 from exchanges.models import Exchange
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
 
 
 def test_one_collector_at_a_time(world):

@@ -6,10 +6,10 @@ import pytest
 from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from collectors import schedule
 from collectors.models import Pipeline, Worker
+from collectors.polling import schedule
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 from tests.gaps.test_races import in_thread, until_somebody_waits
 
 

@@ -9,10 +9,10 @@ import time_machine
 from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from collectors import schedule
 from collectors.models import Cursor
+from collectors.polling import schedule
+from lib import clock, valkey
 from marketmon.celery import app
-from marketmon.lib import clock, valkey
 from marketmon.scheduler import LeaderScheduler
 
 

@@ -9,16 +9,16 @@ from functools import partial
 import pytest
 from django.db import DatabaseError, InterfaceError, connection
 
-from collectors import pipelines_status, rates, sources_list, status
+from collectors.status import pipelines, rates, sources, workers
 
 READERS: dict[str, Callable[[datetime], object]] = {
-    "workers": status.read,
-    "pairs": pipelines_status.read_pairs,
-    "pipelines": pipelines_status.read_pipelines,
-    "one source": lambda now: pipelines_status.read_source("kraken", now),
-    "a page": lambda now: pipelines_status.read_page(now, limit=1),
+    "workers": workers.read,
+    "pairs": pipelines.read_pairs,
+    "pipelines": pipelines.read_pipelines,
+    "one source": lambda now: pipelines.read_source("kraken", now),
+    "a page": lambda now: pipelines.read_page(now, limit=1),
     "rates": partial(rates.read, {"BTCUSD": (1,)}),
-    "sources": lambda now: sources_list.read(),
+    "sources": lambda now: sources.read(),
 }
 
 
@@ -33,7 +33,7 @@ def cut_connection(world) -> Iterator[None]:
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
 def test_a_connection_that_was_cut_is_an_absent_collector(world, cut_connection, read):
-    with pytest.raises(status.CollectorAbsent):
+    with pytest.raises(workers.CollectorAbsent):
         read(world.now)
 
 
@@ -41,13 +41,13 @@ def test_a_connection_that_was_cut_is_an_absent_collector(world, cut_connection,
 def test_collection_that_is_switched_off_is_an_absent_collector(world, settings, read):
     settings.COLLECTION_ENABLED = False
 
-    with pytest.raises(status.CollectorAbsent, match="COLLECTION_ENABLED"):
+    with pytest.raises(workers.CollectorAbsent, match="COLLECTION_ENABLED"):
         read(world.now)
 
 
 @pytest.mark.parametrize("fault", [DatabaseError("gone"), InterfaceError("closed")], ids=["an error", "a lost line"])
 def test_the_reason_is_kept(fault):
-    with pytest.raises(status.CollectorAbsent) as absent, status.reading():
+    with pytest.raises(workers.CollectorAbsent) as absent, workers.reading():
         raise fault
 
     assert absent.value.__cause__ is fault

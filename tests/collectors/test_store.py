@@ -7,9 +7,11 @@ from math import pi
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from collectors import lease, store, sweep
+from collectors import lease
+from collectors.gaps import sweep
 from collectors.models import Gap, Run, Transition, Worker
-from collectors.quality import Row
+from collectors.polling import store
+from collectors.rules.quote_checks import Row
 from tests.collectors.conftest import quote
 
 

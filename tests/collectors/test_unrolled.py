@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError
 
-from collectors import partitions, rollups
+from collectors.history import partitions, rollups
 from collectors.models import Cursor
 
 DAY = timedelta(days=1)

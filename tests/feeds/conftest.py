@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import orjson
 import pytest
 
-from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import Feed, FeedSpec
+from feeds import close_feeds, open_feed
+from feeds.base import Feed, FeedSpec
 
 from . import bodies
 from .venue import Answer, Request, Venue, open_venue

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds import close_feeds, known_exchange_ids, open_feed
-from exchanges.feeds.base import BadReply, Feed, FeedSpec, Unsupported
-from exchanges.feeds.ccxt.fields import FIELD_MAPS
-from exchanges.feeds.ccxt.quirks import QUIRKS
+from feeds import close_feeds, known_exchange_ids, open_feed
+from feeds.base import BadReply, Feed, FeedSpec, Unsupported
+from feeds.ccxt.fields import FIELD_MAPS
+from feeds.ccxt.quirks import QUIRKS
 
 from .bodies import COINS, NOW_MS
 from .conftest import MarketsInMemory

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds import open_feed
-from exchanges.feeds.base import FeedSpec, Throttled
-from exchanges.feeds.ccxt import markets
-from exchanges.feeds.ccxt.books import Reach
-from exchanges.feeds.ccxt.stream import CcxtStream
+from feeds import open_feed
+from feeds.base import FeedSpec, Throttled
+from feeds.ccxt import markets
+from feeds.ccxt.books import Reach
+from feeds.ccxt.stream import CcxtStream
 from tests.sandbox_client import Sandbox, running_sandbox
 
 SYMBOL = "BTC/USDT"

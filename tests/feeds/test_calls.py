@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import BadReply, Denied, FeedSpec, Superseded, Unreachable, Unsupported
-from exchanges.feeds.ccxt.feed import build_client
+from feeds import close_feeds, open_feed
+from feeds.base import BadReply, Denied, FeedSpec, Superseded, Unreachable, Unsupported
+from feeds.ccxt.feed import build_client
 
 from .bodies import COINS, LUNO_MARKETS, NOW_MS
 from .conftest import MarketsInMemory, OpenFeed

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds.ccxt.checksums import with_checks
+from feeds.ccxt.checksums import with_checks
 
 SYMBOL = "BTC/USD"
 # The example of Kraken's guide to its checksums: ten levels of each side, and what they come to.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exchanges.feeds import errors
-from exchanges.feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable
+from feeds import errors
+from feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable
 
 NOW = 1_795_000_000.0  # Wed, 18 Nov 2026 11:06:40 GMT
 WEEK = 604_800.0

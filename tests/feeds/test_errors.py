@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exchanges.feeds import errors
-from exchanges.feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable, Unsupported
-from exchanges.feeds.ccxt import lazy
+from feeds import errors
+from feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable, Unsupported
+from feeds.ccxt import lazy
 
 NOW = 1_795_000_000.0
 

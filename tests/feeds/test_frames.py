@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds.base import FeedSpec
-from exchanges.feeds.ccxt.numbers import number, seconds, side
-from exchanges.feeds.ccxt.stream import CcxtStream
+from feeds.base import FeedSpec
+from feeds.ccxt.stream import CcxtStream
+from feeds.shared.numbers import number, seconds, side
 
 from . import bodies
 

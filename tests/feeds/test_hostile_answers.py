@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import pytest
 
-from exchanges.feeds.base import BadReply, Denied, FeedError, Poll, Throttled, Unreachable, Unsupported
+from feeds.base import BadReply, Denied, FeedError, Poll, Throttled, Unreachable, Unsupported
 
 from .bodies import COINS, KRAKEN_TICKERS, NOW_MS, binance_ticker, kraken_ticker
 from .conftest import OpenFeed

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import BadReply, FeedSpec, Unreachable
-from exchanges.feeds.ccxt import markets
-from exchanges.feeds.ccxt.feed import build_client
+from feeds import close_feeds, open_feed
+from feeds.base import BadReply, FeedSpec, Unreachable
+from feeds.ccxt import markets
+from feeds.ccxt.feed import build_client
 
 from .bodies import binance_markets
 from .conftest import MarketsInMemory
@@ -196,8 +196,8 @@ def _bytes_of(work: Callable[[], object]) -> int:
 def test_ccxt_is_imported_one_venue_at_a_time() -> None:
     code = (
         "import sys\n"
-        "from exchanges.feeds import open_feed\n"
-        "from exchanges.feeds.base import FeedSpec\n"
+        "from feeds import open_feed\n"
+        "from feeds.base import FeedSpec\n"
         "open_feed(FeedSpec('kraken'))\n"
         "print(sum(name.startswith('ccxt.async_support.') and name.count('.') == 2 for name in sys.modules))\n"
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from exchanges.feeds.base import FeedSpec
-from exchanges.feeds.ccxt.stream import CcxtStream
+from feeds.base import FeedSpec
+from feeds.ccxt.stream import CcxtStream
 
 
 class SlowToClose:

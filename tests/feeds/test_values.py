@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds.base import FeedSpec, Quote
-from exchanges.feeds.ccxt import lazy
-from exchanges.feeds.ccxt.feed import build_client, rebase
-from exchanges.feeds.ccxt.quirks import quirk_of
+from feeds.base import FeedSpec, Quote
+from feeds.ccxt import lazy
+from feeds.ccxt.feed import build_client
+from feeds.ccxt.quirks import quirk_of
+from feeds.shared.addresses import rebase
 
 from .bodies import NOW_MS
 from .conftest import OpenFeed

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection
 
-from collectors import lease, partitions, store
+from collectors import lease
+from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
-from collectors.quality import Row
+from collectors.polling import store
+from collectors.rules.quote_checks import Row
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
+from lib import clock
 from tests.collectors.conftest import after, quote, world  # noqa: F401
 
 INTERVAL = 10

@@ -15,10 +15,12 @@ from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from board import gap_rows
-from collectors import exports, store, sweep
+from collectors.gaps import sweep
+from collectors.history import exports
 from collectors.models import Gap, Pipeline, Tick
+from collectors.polling import store
 from exchanges.models import Market
-from marketmon.lib import clock
+from lib import clock
 from tests.gaps.conftest import INTERVAL
 
 ADMIN = {"X-Admin-Key": django_settings.ADMIN_API_KEY}
@@ -109,7 +111,7 @@ def span(told) -> dict[str, str]:
 
 
 def test_gaps_ticks_and_rollups_are_exported(client, field_, told):
-    from collectors import rollups
+    from collectors.history import rollups
 
     rollups.again(field_.pipelines["kraken"][0], start=told, end=told + timedelta(minutes=2))
 

@@ -10,20 +10,22 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from collectors import backfill, closed_ways, ingest, partitions
-from collectors.backfill import answers, asking, choice, outcome, turns
+from collectors import backfill
+from collectors.backfill import answers, asking, choice, outcome, refused_history, turns
+from collectors.history import partitions
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Tick, Worker
-from collectors.pauses import Turn
-from exchanges import management
-from exchanges.models import SANDBOX_PLACEHOLDER, Market
-from marketmon.lib import clock
+from collectors.polling import poll as ingest
+from collectors.rate_limits.idle_window import Turn
+from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from lib import clock
+from operations import commands
 
 
 @pytest.fixture
 def collected(transactional_db, sandbox):
     """Binance on the sandbox, polled a moment ago; gives a function that polls again."""
     partitions.ensure(clock.now())
-    management.create("binance", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+    commands.create("binance", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
 
     def poll() -> None:
         Worker.objects.update(cycle_started_at=None)
@@ -131,7 +133,7 @@ def test_what_an_exchange_cannot_give_is_remembered(collected):
 def luno(transactional_db, sandbox):
     """Its candles are for those who have a key; its trades are for everybody."""
     partitions.ensure(clock.now())
-    management.create("luno", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+    commands.create("luno", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
 
     def fill_luno() -> int:
         Worker.objects.update(cycle_started_at=None)
@@ -189,12 +191,12 @@ def test_a_closed_way_is_tried_again_after_an_operators_verb(luno):
     make_gap("BTC/ZAR", exchange="luno")
     luno()
     now, generation = clock.now(), Worker.objects.get(pk="luno").generation
-    assert list(closed_ways.of("luno", generation=generation, now=now)) == ["candles"]
+    assert list(refused_history.of("luno", generation=generation, now=now)) == ["candles"]
 
-    management.restart("luno", by="test", now=now)
+    commands.restart("luno", by="test", now=now)
 
-    assert not closed_ways.of("luno", generation=generation + 1, now=now)
-    assert not closed_ways.of("luno", generation=generation, now=now + timedelta(days=1))
+    assert not refused_history.of("luno", generation=generation + 1, now=now)
+    assert not refused_history.of("luno", generation=generation, now=now + timedelta(days=1))
 
 
 def test_a_silence_that_lasts_is_filled_up_to_a_moment_ago_and_stays_open(collected):
@@ -266,7 +268,7 @@ def test_live_polling_comes_first(collected, sandbox, hindrance):
 
 def test_a_poll_is_never_kept_waiting_by_a_fill(collected):
     make_gap()
-    exchange = management.fence.Exchange.objects.get(pk="binance")
+    exchange = Exchange.objects.get(pk="binance")
     Backfill.objects.create(exchange=exchange)
 
     turn = turns.take_turn(exchange)
@@ -278,7 +280,7 @@ def test_a_poll_is_never_kept_waiting_by_a_fill(collected):
 
 def test_a_stopped_exchange_is_not_asked(collected, sandbox):
     make_gap()
-    management.blacklist("binance", by="test", now=clock.now())
+    commands.blacklist("binance", by="test", now=clock.now())
     began = time.time()
 
     assert fill() == 0
@@ -288,11 +290,11 @@ def test_a_stopped_exchange_is_not_asked(collected, sandbox):
 
 def test_rows_that_arrive_after_a_stop_are_dropped(collected):
     gap = make_gap()
-    exchange = management.fence.Exchange.objects.get(pk="binance")
+    exchange = Exchange.objects.get(pk="binance")
     turn = Turn(exchange, exchange.worker.generation, 3.0)
     span = choice.claim("binance", clock.now())
     found = asking.ask(turn, span, clock.now())
-    management.disable("binance", by="test", now=clock.now())
+    commands.disable("binance", by="test", now=clock.now())
 
     assert found.points
     assert outcome.save(turn, span, found, clock.now()) == 0

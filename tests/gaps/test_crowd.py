@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection
 
-from collectors import invariants, lease, store, sweep
+from collectors import lease
+from collectors.gaps import invariants, sweep
 from collectors.models import Pipeline
-from exchanges import management
+from collectors.polling import store
+from operations import commands
 from tests.gaps.conftest import INTERVAL, Field, _cycle
 
 SECONDS = 6.0
@@ -25,7 +27,7 @@ def keep_doing(work: Callable[[random.Random], None], seed: int, until: float) -
     chance, times = random.Random(seed), 0
     try:
         while time.monotonic() < until:
-            with suppress(management.Refused):
+            with suppress(commands.Refused):
                 work(chance)
             times += 1
     finally:
@@ -63,9 +65,9 @@ def test_a_crowd_leaves_every_gap_once_and_every_count_right(field_: Field) -> N
 
     def operate(chance: random.Random) -> None:
         exchange_id = chance.choice(["kraken", "luno"])
-        verb = chance.choice([management.disable, management.enable, management.enable, management.restart])
+        verb = chance.choice([commands.disable, commands.enable, commands.enable, commands.restart])
         verb(exchange_id, by="test", now=now())
-        market_verb = chance.choice([management.blacklist_market, management.lift_market])
+        market_verb = chance.choice([commands.blacklist_market, commands.lift_market])
         market_verb(exchange_id, f"C{chance.randrange(6)}/USD", by="test", now=now())
         time.sleep(chance.random() * 0.1)
 

@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from collectors import invariants, rollups, sweep
+from collectors.gaps import invariants, sweep
+from collectors.history import rollups
 from collectors.models import Gap, Pipeline, Run
 from tests.gaps.conftest import Field
 

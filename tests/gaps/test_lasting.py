@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from collectors import gaps
+from collectors.rules import gaps
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

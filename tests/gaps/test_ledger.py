@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors import judging, markets, sweep
+from collectors.gaps import causes, sweep
 from collectors.models import Gap, Pipeline, Run, Worker
-from exchanges import management
+from collectors.polling import market_list
 from exchanges.models import Market
+from operations import commands
 from tests.gaps.conftest import INTERVAL, Field, gaps_of, live_moments
 
 EXCHANGES = ("binance", "kraken", "luno", "coinbase")
@@ -85,9 +86,9 @@ def poll(field_: Field, exchange_id: str, now: Disturbance | None, at: datetime)
 
 def plan_stop(now: Disturbance, slot: int, moment: datetime) -> None:
     if now.kind == "planned" and slot % EPOCH_SLOTS == now.first - 1:
-        management.disable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
+        commands.disable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
     if now.kind == "planned" and slot % EPOCH_SLOTS == now.first + now.slots - 1:
-        management.enable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
+        commands.enable(now.exchanges[0], by="test", now=moment + timedelta(seconds=2))
     if now.kind == "restart" and now.covers(slot):
         Worker.objects.filter(pk="kraken").update(generation=5 + slot)  # nobody polls while it comes up
 
@@ -117,7 +118,7 @@ def test_five_hundred_silences_are_each_found_once_with_their_cause(field_):
     plan = disturbances(field_, 42, seed=4)
 
     end = play(field_, plan, start)
-    while judging.judge_new(end + timedelta(seconds=6)):
+    while causes.judge_new(end + timedelta(seconds=6)):
         pass
 
     truth = silences(field_, plan, start)
@@ -154,7 +155,7 @@ def test_a_gap_that_no_sweep_has_seen_names_the_exchange_that_was_away(field_):
         field_.fail("kraken", start + timedelta(seconds=INTERVAL * slot), "unreachable")
     field_.store("kraken", start + timedelta(seconds=90))
 
-    judging.judge_new(start + timedelta(seconds=91))
+    causes.judge_new(start + timedelta(seconds=91))
 
     assert {(gap.cause, gap.missed_count) for gap in Gap.objects.all()} == {("exchange outage", 8)}
 
@@ -166,7 +167,7 @@ def test_one_failed_poll_after_a_long_absence_does_not_make_it_the_exchanges_fau
     field_.fail("kraken", start + timedelta(seconds=590), "unreachable")
     field_.store("kraken", start + timedelta(seconds=600))
 
-    judging.judge_new(start + timedelta(seconds=601))
+    causes.judge_new(start + timedelta(seconds=601))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"our outage"}
 
@@ -184,7 +185,7 @@ def test_a_poll_that_took_long_to_end_a_silence_did_not_store_other_markets_duri
         started_at=start + timedelta(seconds=20), duration_ms=30_000, correlation_id=correlation_id
     )
 
-    judging.judge_new(start + timedelta(seconds=51))
+    causes.judge_new(start + timedelta(seconds=51))
 
     assert {gap.cause for gap in Gap.objects.all()} == {cause}
 
@@ -197,7 +198,7 @@ def test_a_poll_that_failed_after_long_was_under_way_all_the_while(field_):
     Run.objects.filter(outcome="unreachable").update(duration_ms=70_000)
     field_.store("kraken", start + timedelta(seconds=100))
 
-    judging.judge_new(start + timedelta(seconds=101))
+    causes.judge_new(start + timedelta(seconds=101))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"exchange outage"}
 
@@ -209,7 +210,7 @@ def test_a_pause_that_the_exchange_asked_for_is_not_our_absence(field_):
     field_.fail("kraken", start + timedelta(seconds=10), "throttled", pause_seconds=3600)
     field_.store("kraken", start + timedelta(seconds=3610))
 
-    judging.judge_new(start + timedelta(seconds=3611))
+    causes.judge_new(start + timedelta(seconds=3611))
 
     assert {gap.cause for gap in Gap.objects.all()} == {"rate limited"}
 
@@ -274,7 +275,7 @@ def test_a_planned_stop_does_not_hide_the_silence_before_it(field_):
     start = field_.begun + timedelta(hours=1)
     field_.store("kraken", start)
 
-    management.disable("kraken", by="test", now=start + timedelta(seconds=100))
+    commands.disable("kraken", by="test", now=start + timedelta(seconds=100))
     sweep.run(start + timedelta(seconds=300))
 
     ends = Gap.objects.values_list("started_at", "ended_at", "cause")
@@ -287,8 +288,8 @@ def test_taking_a_market_out_does_not_hide_its_silence_before(field_):
     start = field_.begun + timedelta(hours=1)
     field_.store("kraken", start)
 
-    management.blacklist_market("kraken", "C0/USD", by="test", now=start + timedelta(seconds=100))
-    management.blacklist_market("kraken", "C1/USD", by="test", now=start + timedelta(seconds=15))
+    commands.blacklist_market("kraken", "C0/USD", by="test", now=start + timedelta(seconds=100))
+    commands.blacklist_market("kraken", "C1/USD", by="test", now=start + timedelta(seconds=15))
 
     (gap,) = Gap.objects.all()
     assert (gap.pipeline_id, gap.started_at) == (field_.pipelines["kraken"][0], start)
@@ -296,18 +297,18 @@ def test_taking_a_market_out_does_not_hide_its_silence_before(field_):
 
 
 def stop_all(field_: Field, now: datetime) -> None:
-    management.disable("kraken", by="test", now=now)
+    commands.disable("kraken", by="test", now=now)
 
 
 def take_out(field_: Field, now: datetime) -> None:
-    with markets.changing("kraken", now=now):
+    with market_list.changing("kraken", now=now):
         Market.objects.update(blacklisted=True)
 
 
 def delist(field_: Field, now: datetime) -> None:
     Market.objects.update(active=False, delisted_at=now)
     with connection.cursor() as cursor:
-        cursor.execute(markets.END_GAPS_OF_DELISTED, {"exchange": "kraken", "now": now})
+        cursor.execute(market_list.END_GAPS_OF_DELISTED, {"exchange": "kraken", "now": now})
 
 
 def lose_its_mark(field_: Field, now: datetime) -> None:
@@ -341,7 +342,7 @@ def test_a_gap_that_an_operator_ends_is_judged_by_all_of_it(
         field_.fail("kraken", start + timedelta(seconds=slot * INTERVAL), "unreachable")
 
     end(field_, start + timedelta(minutes=10))
-    judging.judge_new(start + timedelta(minutes=11))
+    causes.judge_new(start + timedelta(minutes=11))
 
     assert Gap.objects.get().cause == "exchange outage"
 

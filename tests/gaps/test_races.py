@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from collectors import invariants, lease, sweep
+from collectors import lease
+from collectors.gaps import invariants, sweep
 from collectors.models import Gap, Pipeline, Transition, Worker
-from exchanges import management
-from exchanges.management import fence
 from exchanges.models import AuditEntry, Exchange
+from operations import commands, transitions
 from tests.gaps.conftest import Field, gaps_of
 
 DOOR = 7741  # an advisory lock that a statement asks for after its snapshot was taken
@@ -89,7 +89,7 @@ def test_a_stop_while_a_sweep_is_opening_gaps_ends_them(silent: datetime) -> Non
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             assert sweep.open_gaps(silent + timedelta(seconds=59)) == 2
-            stop = in_thread(pool, lambda: management.disable("kraken", by="test", now=stopped_at))
+            stop = in_thread(pool, lambda: commands.disable("kraken", by="test", now=stopped_at))
             until_done_or_waiting(stop)
         stop.result()
 
@@ -101,7 +101,7 @@ def test_a_sweep_older_than_a_stop_opens_nothing_after_it(silent: datetime) -> N
     stopped_at = silent + timedelta(seconds=60)
 
     with held_back_sweep(silent + timedelta(seconds=59)):
-        management.disable("kraken", by="test", now=stopped_at)
+        commands.disable("kraken", by="test", now=stopped_at)
 
     assert set(Gap.objects.values_list("ended_at", flat=True)) == {stopped_at}
     assert not Pipeline.objects.filter(gap_open=True).exists()
@@ -110,7 +110,7 @@ def test_a_sweep_older_than_a_stop_opens_nothing_after_it(silent: datetime) -> N
 def test_a_sweep_older_than_a_markets_blacklisting_opens_nothing_after_it(silent: datetime) -> None:
     with held_back_sweep(silent + timedelta(seconds=59)):
         Pipeline.objects.update(received_at=silent + timedelta(seconds=45))  # in time, when it was taken out
-        management.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=50))
+        commands.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=50))
         Pipeline.objects.update(received_at=silent)
 
     assert not Gap.objects.filter(pipeline__market__symbol="C0/USD").exists()
@@ -122,7 +122,7 @@ def test_taking_a_market_out_while_a_sweep_is_opening_gaps_ends_its_gap(silent: 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             assert sweep.open_gaps(silent + timedelta(seconds=59)) == 2
-            taken_out = in_thread(pool, lambda: management.blacklist_market("kraken", "C0/USD", by="test", now=out_at))
+            taken_out = in_thread(pool, lambda: commands.blacklist_market("kraken", "C0/USD", by="test", now=out_at))
             until_done_or_waiting(taken_out)
         taken_out.result()
 
@@ -131,11 +131,11 @@ def test_taking_a_market_out_while_a_sweep_is_opening_gaps_ends_its_gap(silent: 
 
 
 def test_a_sweep_older_than_a_resumption_does_not_count_the_stop(silent: datetime) -> None:
-    management.disable("kraken", by="test", now=silent + timedelta(seconds=5))
+    commands.disable("kraken", by="test", now=silent + timedelta(seconds=5))
     resumed_at = silent + timedelta(seconds=100)
 
     with held_back_sweep(silent + timedelta(seconds=101)):
-        management.enable("kraken", by="test", now=resumed_at)
+        commands.enable("kraken", by="test", now=resumed_at)
 
     assert not Gap.objects.exists()
 
@@ -144,8 +144,8 @@ def test_a_sweep_older_than_a_stop_and_a_start_does_not_count_the_time_between(s
     stopped_at, now = silent + timedelta(seconds=60), silent + timedelta(seconds=62)
 
     with held_back_sweep(now):
-        management.disable("kraken", by="test", now=stopped_at)
-        management.enable("kraken", by="test", now=stopped_at + timedelta(seconds=1))
+        commands.disable("kraken", by="test", now=stopped_at)
+        commands.enable("kraken", by="test", now=stopped_at + timedelta(seconds=1))
 
     assert set(Gap.objects.values_list("started_at", "ended_at")) == {(silent, stopped_at)}
     assert set(Pipeline.objects.values_list("gap_open", "gaps_24h")) == {(False, 1)}
@@ -155,7 +155,7 @@ def test_a_poll_that_waited_for_a_stop_does_not_begin(silent: datetime) -> None:
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             Exchange.objects.filter(pk="kraken").update(enabled=False)
-            fence.stop("kraken", silent + timedelta(seconds=60))
+            transitions.stop("kraken", silent + timedelta(seconds=60))
             permit = in_thread(pool, lambda: lease.take("kraken", lease_seconds=5, repeat=True))
             until_somebody_waits()
         assert permit.result() is None
@@ -168,7 +168,7 @@ def test_a_row_that_was_under_way_when_its_market_was_taken_out_makes_no_second_
 ) -> None:
     sweep.open_gaps(silent + timedelta(seconds=60))
     storing = field_.begin_to_store("kraken", silent + timedelta(seconds=62))
-    management.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=61))
+    commands.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=61))
 
     assert storing() == 2
 
@@ -182,7 +182,7 @@ def test_a_row_that_was_under_way_when_its_market_was_taken_out_ends_its_gap(fie
     sweep.open_gaps(silent + timedelta(seconds=60))
     came_at, out_at = silent + timedelta(seconds=60.5), silent + timedelta(seconds=61)
     storing = field_.begin_to_store("kraken", came_at)
-    management.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
+    commands.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
 
     assert storing() == 2
 
@@ -198,7 +198,7 @@ def test_a_row_in_time_that_was_under_way_when_its_market_was_taken_out_withdraw
 ) -> None:
     """The verb finds the market silent for longer than two intervals, and opens and ends a gap."""
     storing = field_.begin_to_store("kraken", silent + timedelta(seconds=19))
-    management.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=21))
+    commands.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=21))
 
     assert storing() == 2
 
@@ -216,7 +216,7 @@ def test_a_row_that_waits_for_the_verb_that_takes_its_market_out_ends_its_gap(fi
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            management.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
+            commands.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
             stored = in_thread(pool, storing)
             until_somebody_waits()
         assert stored.result() == 2
@@ -316,8 +316,8 @@ def test_an_exchange_that_is_removed_while_all_are_refreshed_costs_the_others_no
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            fence.locked("kraken")
-            refresh = in_thread(pool, lambda: management.refresh(by="test", now=now))
+            transitions.locked("kraken")
+            refresh = in_thread(pool, lambda: commands.refresh(by="test", now=now))
             until_somebody_waits()
             Exchange.objects.update(enabled=False, removed_at=now)
         (refreshed,) = refresh.result()

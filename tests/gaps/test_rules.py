@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors import cadence, frozen, gaps
 from collectors.backfill import answers, outcome
 from collectors.backfill.answers import Span
-from exchanges.feeds.base import Candle, Trade
+from collectors.rules import cadence, frozen, gaps
+from feeds.base import Candle, Trade
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

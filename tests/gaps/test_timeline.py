@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
-from collectors import partitions, sweep
 from collectors.backfill import answers, choice, outcome
+from collectors.gaps import sweep
+from collectors.history import partitions
 from collectors.models import TO_FILL, Gap, Pipeline, Tick
-from collectors.pauses import Turn
-from exchanges import management
-from exchanges.feeds.base import Candle
+from collectors.rate_limits.idle_window import Turn
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from feeds.base import Candle
+from lib import clock
+from operations import commands
 from tests.gaps.conftest import INTERVAL, Field, gaps_of, live_moments
 
 # What a slot of ten seconds may hold; runs of a few slots, so that silences get long enough for candles.
@@ -82,12 +83,12 @@ class Story:
     def stop(self, slots: int) -> None:
         self.now += timedelta(seconds=INTERVAL)
         stopped_at = self.now
-        management.disable("kraken", by="test", now=stopped_at)
+        commands.disable("kraken", by="test", now=stopped_at)
         for _ in range(slots):
             self.now += timedelta(seconds=INTERVAL)
             sweep.run(self.now)
         self.now += timedelta(seconds=INTERVAL)
-        management.enable("kraken", by="test", now=self.now)
+        commands.enable("kraken", by="test", now=self.now)
         self.planned.append((stopped_at, self.now))
 
     def fill(self) -> None:

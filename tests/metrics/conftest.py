@@ -11,10 +11,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from collectors import partitions
+from collectors.history import partitions
 from collectors.models import Pipeline, Tick, Worker
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
+from lib import clock
 from metrics import candles
 from metrics.models import Candle, Series
 from tests.metrics.series import HOUR, bars_of

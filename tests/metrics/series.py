@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from metrics.indicators import Bar
-from metrics.regime import Window
+from metrics.rules.indicators import Bar
+from metrics.rules.regime import Window
 
 HOUR = 3600
 

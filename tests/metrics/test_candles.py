@@ -13,10 +13,10 @@ from django.test import Client
 from django.utils.timezone import now as wall_clock
 
 from collectors.models import Pipeline
-from exchanges.feeds import close_feeds
-from exchanges.feeds.base import Candle as FeedCandle
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from metrics import analysis, candles, rounds, sources
+from feeds import close_feeds
+from feeds.base import Candle as FeedCandle
+from metrics import analysis, candles, scheduled, sources
 from metrics.collection import Budget
 from metrics.models import Candle, Collection, ExitTransition, Notice, Verdict
 from tests.metrics.conftest import Place
@@ -127,7 +127,7 @@ def test_a_blacklisted_exchange_is_not_asked(live: Place, sandbox: Sandbox) -> N
     Exchange.objects.update(blacklisted=True)
     began = wall_clock()
 
-    rounds.collect_candles(now=live.now)
+    scheduled.collect_candles(now=live.now)
 
     assert sandbox.requests_of("binance", since=began.timestamp()) == []
 
@@ -136,7 +136,7 @@ def test_an_exchange_that_fails_is_noted_and_the_other_goes_on(live: Place, sand
     broken, sound = live.series(), live.series("kraken:BTC/USD")
     sandbox.fault("binance", "status", params={"code": 503})
 
-    rounds.collect_candles(now=live.now)
+    scheduled.collect_candles(now=live.now)
 
     for series in (broken, sound):
         series.refresh_from_db()
@@ -150,8 +150,8 @@ def test_an_exchange_that_fails_is_noted_and_the_other_goes_on(live: Place, sand
 def test_a_round_judges_each_new_bar_once(live: Place) -> None:
     live.series()
 
-    first = rounds.collect_candles(now=live.now)
-    second = rounds.collect_candles(now=live.now + timedelta(seconds=60))
+    first = scheduled.collect_candles(now=live.now)
+    second = scheduled.collect_candles(now=live.now + timedelta(seconds=60))
 
     assert (first, second) == (1, 0)
 

@@ -18,7 +18,7 @@ from django.test import Client
 
 from collectors.models import Worker
 from exchanges.models import Exchange
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
 from metrics import collection, sources
 from metrics.models import Collection, MarketPoint
 from metrics.sources import Failure, Found

@@ -18,11 +18,11 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from access.models import Tier
-from collectors import sweep
-from collectors.gaps import LISTENED
+from collectors.gaps import sweep
 from collectors.models import Cursor, Pipeline, Run, Worker
+from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange
-from marketmon.lib import valkey
+from lib import valkey
 from metrics import analysis, exposition
 from metrics.models import Verdict
 from tests.metrics.conftest import Place

@@ -12,8 +12,9 @@ from django.db import IntegrityError
 from django.test import Client
 
 from collectors.models import Pipeline
-from metrics import analysis, grids, ladder
+from metrics import analysis, grids
 from metrics.models import Grid, PaperFill
+from metrics.rules import grid_levels
 from tests.metrics.conftest import Place
 from tests.metrics.series import ranging, trending
 
@@ -204,7 +205,7 @@ def test_grids_can_be_filtered_and_an_unknown_one_is_not_found(place: Place, api
 
 
 def test_arithmetic_levels_are_equally_far_apart() -> None:
-    steps = ladder.build(Decimal(90), Decimal(110), levels=11, spacing="arithmetic")
+    steps = grid_levels.build(Decimal(90), Decimal(110), levels=11, spacing="arithmetic")
 
     assert [int(level) for level in steps.levels] == list(range(90, 111, 2))
     assert steps.step == 2
@@ -212,7 +213,7 @@ def test_arithmetic_levels_are_equally_far_apart() -> None:
 
 
 def test_geometric_levels_have_equal_ratios_and_exact_ends() -> None:
-    steps = ladder.build(Decimal(100), Decimal(1600), levels=5, spacing="geometric")
+    steps = grid_levels.build(Decimal(100), Decimal(1600), levels=5, spacing="geometric")
 
     assert [round(float(level), 9) for level in steps.levels] == [100, 200, 400, 800, 1600]
     assert (steps.levels[0], steps.levels[-1]) == (100, 1600)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import talib
 
-from metrics import analysis, indicators
-from metrics.indicators import Bar, Line
-from metrics.policy import Policy
+from metrics import analysis
+from metrics.rules import indicators
+from metrics.rules.indicators import Bar, Line
+from metrics.rules.policy import Policy
 from tests.metrics.series import bars_of, ranging
 
 PUBLISHED = Path(__file__).parent / "published"

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from exchanges.models import Exchange, Market
-from marketmon.lib import clock
+from lib import clock
 from metrics.models import Collection
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from metrics import regime
-from metrics.indicators import Bar
-from metrics.policy import Policy, UnknownNumber, changes_of, with_changes
-from metrics.regime import Assessment, Reading
+from metrics.rules import regime
+from metrics.rules.indicators import Bar
+from metrics.rules.policy import Policy, UnknownNumber, changes_of, with_changes
+from metrics.rules.regime import Assessment, Reading
 from tests.metrics.series import bars_of, breaking_out, dying_range, ranging, trending, window_of
 
 RULES = Policy()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from metrics import regime
-from metrics.indicators import Indicators
-from metrics.policy import Policy
-from metrics.regime import Reading
+from metrics.rules import regime
+from metrics.rules.indicators import Indicators
+from metrics.rules.policy import Policy
+from metrics.rules.regime import Reading
 
 RULES = Policy()
 GOOD = Reading("RANGE_OK", 0.1, 0.5)

@@ -8,13 +8,14 @@ from datetime import datetime
 import pytest
 from django.db import connection
 
-from collectors import ingest, partitions
+from collectors.history import partitions
 from collectors.models import Worker
-from exchanges import management
-from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import Feed, FeedSpec
+from collectors.polling import poll as ingest
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from marketmon.lib import clock
+from feeds import close_feeds, open_feed
+from feeds.base import Feed, FeedSpec
+from lib import clock
+from operations import commands
 from tests.feeds.venue import Venue, open_venue
 from tests.sandbox_client import Sandbox
 
@@ -30,7 +31,7 @@ def collect(transactional_db, sandbox, settings) -> Iterator[Callable[..., str]]
 
     def poll(exchange_id: str, *, now: datetime | None = None) -> str:
         if not Exchange.objects.filter(pk=exchange_id).exists():
-            management.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+            commands.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
         Worker.objects.update(cycle_started_at=None)
         return ingest.collect_once(exchange_id, now=now or clock.now())
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from exchanges import connectivity
-from exchanges.feeds import close_feeds, open_feed
-from exchanges.feeds.base import FeedError, FeedSpec, Poll, Unreachable
-from exchanges.feeds.native.chainlink import read_round, read_text
-from exchanges.feeds.native.oracles import ORACLES
+from feeds import close_feeds, open_feed
+from feeds.base import FeedError, FeedSpec, Poll, Unreachable
+from feeds.native.chainlink import read_round, read_text
+from feeds.native.oracles import ORACLES
 from tests.feeds.venue import Answer, Request, Venue
 
 PHASE = 7 << 64

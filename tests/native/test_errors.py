@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds.base import BadReply, FeedError, Superseded, Throttled, Unreachable, Unsupported
+from feeds.base import BadReply, FeedError, Superseded, Throttled, Unreachable, Unsupported
 from tests.sandbox_client import Sandbox
 
 from .conftest import FIVE, OpenFeed

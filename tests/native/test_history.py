@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from exchanges.feeds.base import Unsupported
+from feeds.base import Unsupported
 from tests.sandbox_client import Sandbox
 
 from .conftest import OpenFeed

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from collectors import quality
-from exchanges.feeds import known_exchange_ids, open_feed
-from exchanges.feeds.base import FeedSpec, Quote
-from exchanges.feeds.ccxt import prediction
-from exchanges.feeds.ccxt.lazy import client_class
-from exchanges.feeds.ccxt.prediction import Question, name
+from collectors.rules import quote_checks
 from exchanges.sources import source_label
+from feeds import known_exchange_ids, open_feed
+from feeds.base import FeedSpec, Quote
+from feeds.ccxt import prediction
+from feeds.ccxt.lazy import client_class
+from feeds.ccxt.prediction import Question, name
 from tests.feeds.venue import Answer, Request, Venue
 
 TICKER = "KXBTCD-30DEC3117-T99999.99"
@@ -74,7 +74,7 @@ def test_a_contract_that_was_never_traded_has_no_last_price(kalshi: Any) -> None
 
     assert quotes[YES].last is None
     assert quotes[NO].last is None
-    assert quality.chance_fault(quotes[YES]) == ""
+    assert quote_checks.chance_fault(quotes[YES]) == ""
 
 
 def test_the_year_one_is_no_time(kalshi: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_market_that_closes_within_the_hour_is_not_listed() -> None:
 def test_a_chance_is_judged_as_one(quote: tuple[float | None, float | None, float | None], fault: str) -> None:
     last, bid, ask = quote
 
-    assert quality.chance_fault(Quote("x", last, bid, ask, None, None, None, None, None, 1.8e9)) == fault
+    assert quote_checks.chance_fault(Quote("x", last, bid, ask, None, None, None, None, None, 1.8e9)) == fault
 
 
 NAMES = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from exchanges.feeds import open_feed
-from exchanges.feeds.base import FeedSpec, Listing, TradeSpan, Unsupported
-from exchanges.feeds.native.feed import market_cache_key
-from exchanges.feeds.native.valr_depth import BOOK, TRADE, ValrDepth
-from exchanges.feeds.native.valr_stream import ValrStream
+from feeds import open_feed
+from feeds.base import FeedSpec, Listing, TradeSpan, Unsupported
+from feeds.native.feed import market_cache_key
+from feeds.native.valr_depth import BOOK, TRADE, ValrDepth
+from feeds.native.valr_stream import ValrStream
 from tests.feeds.conftest import MarketsInMemory
 from tests.sandbox_client import Sandbox
 

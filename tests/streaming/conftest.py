@@ -27,14 +27,16 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from collectors import ingest, partitions, sweep
-from collectors.gaps import is_gap
+from collectors.gaps import sweep
+from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Stream, Switch, Tick
-from exchanges import management
-from exchanges.feeds import close_feeds
+from collectors.polling import poll
+from collectors.rules.gaps import is_gap
+from embedded import process
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from marketmon.lib import clock, valkey
-from marketmon.supervisor import process
+from feeds import close_feeds
+from lib import clock, valkey
+from operations import commands
 from tests.sandbox_client import PROJECT, Sandbox, running_sandbox
 
 STREAMED = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "valr")
@@ -79,7 +81,7 @@ class Site:
     def add(self, *exchange_ids: str, transport: str = "auto", intervals: Mapping[str, float] | None = None) -> None:
         """Made by the operators' verb; the first poll, as Celery would do it, brings the markets."""
         for exchange_id in exchange_ids:
-            management.create(
+            commands.create(
                 exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
                 poll_interval_seconds=(intervals or {}).get(exchange_id, INTERVAL_SECONDS), transport=transport,
                 budget_units=1000, budget_seconds=1,  # twice a second is more than most of them allow
@@ -213,7 +215,7 @@ class Site:
 
 def collect(exchange_id: str) -> str:
     try:
-        return ingest.collect_once(exchange_id, now=clock.now())
+        return poll.collect_once(exchange_id, now=clock.now())
     finally:
         connection.close()  # this thread's own
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from collectors.gaps import GAP_INTERVALS
 from collectors.models import Pipeline, Run, Tick
+from collectors.rules.gaps import GAP_INTERVALS
 from exchanges.models import Exchange
 from tests.streaming.conftest import (
     LEASE_MARGIN_SECONDS,

@@ -10,12 +10,14 @@ import pytest
 import requests
 from django.db import connection
 
-from collectors import backfill, ingest, invariants, lease, store
+from collectors import backfill, lease
+from collectors.gaps import invariants
 from collectors.models import Gap, Run, Tick, Worker
-from collectors.quality import Row
-from exchanges import management
+from collectors.polling import poll, store
+from collectors.rules.quote_checks import Row
 from exchanges.models import Exchange
-from marketmon.lib import clock, valkey
+from lib import clock, valkey
+from operations import commands
 from tests.collectors.conftest import quote
 from tests.streaming.conftest import INTERVAL_SECONDS, SILENCE_SECONDS, Site, sweeping
 
@@ -39,7 +41,7 @@ def test_a_blacklist_ends_the_connection_and_every_row_within_a_second(site: Sit
     site.add("binance")
     site.wait_for_streams("binance")
 
-    management.blacklist("binance", by="test", now=clock.now(), reason="drill")
+    commands.blacklist("binance", by="test", now=clock.now(), reason="drill")
     stopped_at = time.time()
     site.wait_until(
         lambda: all(one["ended_at"] for one in site.connections("binance")), seconds=1.2, what="the connection's end"
@@ -49,7 +51,7 @@ def test_a_blacklist_ends_the_connection_and_every_row_within_a_second(site: Sit
     assert site.rows("binance", since=stopped_at + 0.1) == 0
     assert site.sandbox.requests_of("binance", since=stopped_at + 1.2) == []
 
-    management.lift("binance", by="test", now=clock.now())
+    commands.lift("binance", by="test", now=clock.now())
     site.wait_for_streams("binance")
 
 
@@ -59,8 +61,8 @@ def test_polls_are_kept_away_while_a_stream_delivers_and_polled_exchanges_are_le
     site.wait_for_streams("binance")
     time.sleep(INTERVAL_SECONDS)
 
-    assert ingest.collect_once("binance", now=clock.now()) == "skipped"
-    assert ingest.collect_once("coinbase", now=clock.now()) == "stored"
+    assert poll.collect_once("binance", now=clock.now()) == "skipped"
+    assert poll.collect_once("coinbase", now=clock.now()) == "stored"
     assert site.connections("coinbase") == []
     assert site.delivering() == {"binance"}
 
@@ -72,7 +74,7 @@ def test_a_reload_of_the_markets_gets_its_turn_and_new_markets_are_listened_to(s
         f"{site.sandbox.url}/_sandbox/markets", json={"exchange": "kraken", "list": ["NEWCOIN/USD"]}, timeout=5
     ).raise_for_status()
 
-    assert ingest.refresh_markets("kraken", now=clock.now()) == "stored"
+    assert poll.refresh_markets("kraken", now=clock.now()) == "stored"
 
     newcomer = Tick.objects.filter(pipeline__market__symbol="NEWCOIN/USD")
     site.wait_until(newcomer.exists, seconds=4, what="rows of the new market")
@@ -114,7 +116,7 @@ def test_a_stream_that_steps_aside_for_long_is_not_taken_for_a_silent_one(site: 
     site.sandbox.fault("kraken", "delay", path="AssetPairs", params={"seconds": 2 * SILENCE_SECONDS})
 
     for _ in range(2):
-        assert ingest.refresh_markets("kraken", now=clock.now()) == "stored"
+        assert poll.refresh_markets("kraken", now=clock.now()) == "stored"
         reloaded_at = time.time()
         site.wait_until(lambda: site.rows("kraken", since=reloaded_at) > 30, seconds=5, what="two batches")  # noqa: B023
 
@@ -141,7 +143,7 @@ def test_a_stream_that_falls_silent_while_it_steps_aside_is_blamed_for_the_silen
 
 def refresh_markets(exchange_id: str) -> str:
     try:
-        return ingest.refresh_markets(exchange_id, now=clock.now())
+        return poll.refresh_markets(exchange_id, now=clock.now())
     finally:
         connection.close()  # this thread's own
 

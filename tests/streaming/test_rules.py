@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.streaming import rules
-from collectors.streaming.rules import DialBudget, Heard
-from exchanges.feeds.base import Quote
+from collectors.rules import streams
+from collectors.rules.streams import DialBudget, Heard
+from feeds.base import Quote
 
 LIMIT = 6.0
 MANY = frozenset(f"C{number}/USD" for number in range(30))
@@ -30,25 +30,25 @@ def test_silence_is_judged_of_the_whole_and_of_each_subscription(
     for symbols, at in sorted([(MANY, many_at), (FEW, few_at)], key=lambda pair: pair[1]):
         heard.note(symbols, at)
 
-    assert bool(rules.silence(heard, now, limit_seconds=LIMIT)) == is_silent
+    assert bool(streams.silence(heard, now, limit_seconds=LIMIT)) == is_silent
 
 
 def test_a_stream_that_has_just_fallen_silent_is_not_talking_and_not_silent_yet():
     heard = Heard.since(0.0, [MANY])
     heard.note(MANY, 10.0)
 
-    assert rules.is_talking(heard, 10.0 + 0.49 * LIMIT, limit_seconds=LIMIT)
-    assert not rules.is_talking(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
-    assert not rules.silence(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
+    assert streams.is_talking(heard, 10.0 + 0.49 * LIMIT, limit_seconds=LIMIT)
+    assert not streams.is_talking(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
+    assert not streams.silence(heard, 10.0 + 0.51 * LIMIT, limit_seconds=LIMIT)
 
 
 def test_a_stream_is_complete_when_each_large_subscription_has_spoken():
     heard = Heard.since(0.0, [MANY, FEW])
-    assert not rules.is_complete(heard)
+    assert not streams.is_complete(heard)
 
     heard.note({"C1/USD"}, 1.0)
 
-    assert rules.is_complete(heard)
+    assert streams.is_complete(heard)
 
 
 def test_regrouping_keeps_the_time_of_what_is_still_asked_for():
@@ -75,18 +75,18 @@ def test_regrouping_keeps_the_time_of_what_is_still_asked_for():
 def test_a_poll_contradicts_by_prices_or_by_markets(pushed: dict[str, float], polled: dict[str, float], word: str):
     heard = {quote.symbol: quote for quote in quotes(pushed)}
 
-    found = rules.contradiction(heard, quotes(polled), tolerance=0.01)
+    found = streams.contradiction(heard, quotes(polled), tolerance=0.01)
 
     assert word in found
     assert bool(word) == bool(found)
 
 
 def test_pauses_double_up_to_the_cap_and_are_jittered_from_nothing():
-    pauses = [rules.backoff_seconds(failures, base=1.0, cap=60.0, jitter=1.0) for failures in range(8)]
+    pauses = [streams.backoff_seconds(failures, base=1.0, cap=60.0, jitter=1.0) for failures in range(8)]
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert rules.backoff_seconds(3, base=1.0, cap=60.0, jitter=0.0) == 0
-    assert rules.backoff_seconds(10_000, base=1.0, cap=60.0, jitter=0.5) == 30
+    assert streams.backoff_seconds(3, base=1.0, cap=60.0, jitter=0.0) == 0
+    assert streams.backoff_seconds(10_000, base=1.0, cap=60.0, jitter=0.5) == 30
 
 
 def test_the_dial_budget_counts_five_minutes():
@@ -121,26 +121,26 @@ def test_twenty_markets_are_a_large_group(size: int, is_large: bool):
     heard = Heard.since(0.0, [group(size), FEW])
     heard.note(FEW, 10.0)
 
-    assert bool(rules.silence(heard, 10.0, limit_seconds=LIMIT)) is is_large
-    assert rules.is_complete(heard) is not is_large
+    assert bool(streams.silence(heard, 10.0, limit_seconds=LIMIT)) is is_large
+    assert streams.is_complete(heard) is not is_large
 
 
 def test_a_single_subscription_must_speak_however_small():
     heard = Heard.since(0.0, [FEW])
-    assert not rules.is_complete(heard)
+    assert not streams.is_complete(heard)
 
     heard.note({"A/USD"}, 1.0)
 
-    assert rules.is_complete(heard)
+    assert streams.is_complete(heard)
 
 
 def test_the_reason_of_a_silence_is_told_with_its_seconds():
     heard = Heard.since(1.0, [MANY, FEW])
-    assert rules.silence(heard, 7.5, limit_seconds=LIMIT) == "no ticker for 6.5 s"
+    assert streams.silence(heard, 7.5, limit_seconds=LIMIT) == "no ticker for 6.5 s"
 
     heard.note(FEW, 7.5)
 
-    assert rules.silence(heard, 7.5, limit_seconds=LIMIT) == ("no ticker of a subscription of 30 markets for 6.5 s")
+    assert streams.silence(heard, 7.5, limit_seconds=LIMIT) == ("no ticker of a subscription of 30 markets for 6.5 s")
 
 
 def test_an_empty_batch_is_no_sign_of_life():
@@ -152,7 +152,7 @@ def test_an_empty_batch_is_no_sign_of_life():
 
 
 def test_half_the_limit_is_no_longer_talking():
-    assert not rules.is_talking(Heard.since(0.0, [MANY]), 0.5 * LIMIT, limit_seconds=LIMIT)
+    assert not streams.is_talking(Heard.since(0.0, [MANY]), 0.5 * LIMIT, limit_seconds=LIMIT)
 
 
 def test_of_groups_that_are_joined_the_newest_time_counts():
@@ -171,14 +171,14 @@ def test_a_fifth_of_the_prices_may_differ(differing: int, is_believed: bool):
     pushed = polled | {str(number): 20.0 for number in range(differing)}
     heard = {quote.symbol: quote for quote in quotes(pushed)}
 
-    assert (rules.disagreement(heard, quotes(polled), tolerance=0.01) == "") is is_believed
+    assert (streams.disagreement(heard, quotes(polled), tolerance=0.01) == "") is is_believed
 
 
 def test_a_price_at_the_tolerance_agrees():
     [pushed], [polled] = quotes({"A": 1.5}), quotes({"A": 1.0})
 
-    assert rules.disagreement({"A": pushed}, [polled], tolerance=0.5) == ""
-    assert rules.disagreement({"A": pushed}, [polled], tolerance=0.49) != ""
+    assert streams.disagreement({"A": pushed}, [polled], tolerance=0.5) == ""
+    assert streams.disagreement({"A": pushed}, [polled], tolerance=0.49) != ""
 
 
 def test_a_dial_is_forgotten_after_five_minutes_to_the_moment():

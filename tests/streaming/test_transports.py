@@ -11,13 +11,13 @@ import pytest
 from django.db import InterfaceError, connection
 from django.test import Client
 
-from collectors import transports
 from collectors.models import Stream, Switch, Worker
+from collectors.polling import transports
 from collectors.streaming import ownership
 from collectors.streaming.timeline import Timeline
-from exchanges import management
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
+from operations import commands
 
 pytestmark = pytest.mark.django_db
 US, OTHER = "here:1", "there:2"
@@ -29,7 +29,7 @@ def now() -> datetime:
 
 
 def add(exchange_id: str, now: datetime, **fields: Any) -> Exchange:
-    exchange = management.create(exchange_id, by="test", now=now, **fields)
+    exchange = commands.create(exchange_id, by="test", now=now, **fields)
     Worker.objects.filter(pk=exchange_id).update(markets_loaded_at=now)
     return exchange
 

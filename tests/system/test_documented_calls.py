@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from marketmon.lib import clock
+from lib import clock
 from tests.sandbox_client import PROJECT
 from tests.system.conftest import INTERVAL_SECONDS, System
 

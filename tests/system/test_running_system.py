@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from collectors.gaps import LISTENED
+from collectors.rules.gaps import LISTENED
 from tests.promises import must
 from tests.system.conftest import INTERVAL_SECONDS, System
 

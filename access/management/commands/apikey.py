@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 
 from access import keys
 from access.models import ApiKey, Endpoint, Tier
-from marketmon.lib import clock
+from lib import clock
 
 
 class Command(BaseCommand):

@@ -11,11 +11,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from board import drills
-from board.drill_faults import FAULTS
+from board.drills import runner
+from board.drills.faults import FAULTS
 from board.models import Drill, DrillState
-from exchanges.management import Refused
-from marketmon.lib import clock
+from lib import clock
+from operations.commands import Refused
 
 LOOK_SECONDS = 0.2
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, fault: str, exchange: str, symbol: str, seconds: float | None, **__: Any) -> None:
         origin = f"command line on {socket.gethostname()}"
         try:
-            drill = drills.start(
+            drill = runner.start(
                 fault, exchange.lower(), symbol=symbol, seconds=seconds, now=clock.now(), origin=origin
             )
         except Refused as refusal:
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         try:
             self._follow(drill)
         except KeyboardInterrupt:
-            drills.stop(drill, now=clock.now(), by="hand")
+            runner.stop(drill, now=clock.now(), by="hand")
             raise CommandError("stopped; the fault is lifted") from None
         self.stdout.write(f"{drill.state}: {drill.verdict}")
         if drill.state != DrillState.PASSED:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         told: set[str] = set()
         while True:
             drill.refresh_from_db()
-            drills.look(drill, clock.now())
+            runner.look(drill, clock.now())
             for name, line in _progress(drill):
                 if name not in told:
                     self.stdout.write(line)
@@ -76,7 +76,7 @@ def _progress(drill: Drill) -> Iterator[tuple[str, str]]:
         "healed": (drill.healed_at, "rows are stored again"),
     }
     for name, (moment, words) in moments.items():
-        seconds = drills.after(drill.started_at, moment)
+        seconds = runner.after(drill.started_at, moment)
         if seconds is not None:
             yield name, f"{seconds:7.1f} s  {name:8}  {words}"
 

@@ -12,7 +12,7 @@ from django.db import connection
 from collectors import backfill
 from collectors.models import TO_FILL, Gap
 from exchanges.models import Exchange
-from marketmon.lib import clock
+from lib import clock
 
 MOST_LISTED = 20
 PATIENCE_SECONDS = 75.0  # a minute may have used up its requests

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from collectors import invariants
-from marketmon.lib import clock
+from collectors.gaps import invariants
+from lib import clock
 
 
 class Command(BaseCommand):

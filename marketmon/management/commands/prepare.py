@@ -9,8 +9,8 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from marketmon import home
-from marketmon.supervisor.settings import PROGRESS_MARK
+from embedded.settings import PROGRESS_MARK
+from lib import home
 
 
 class Command(BaseCommand):

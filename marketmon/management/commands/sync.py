@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from access.demo import ensure_demo_keys
-from collectors import partitions, schedule
-from exchanges import management
+from collectors.history import partitions
+from collectors.polling import schedule
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
-from marketmon import home
-from marketmon.lib import clock
+from lib import clock, home
+from operations import commands
 
 SIMULATED = {
     "binance": "Binance",
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         if is_first and has_sandbox and not Exchange.objects.exists():
             for exchange_id, name in SIMULATED.items():
                 depth = SIMULATED_DEPTH.get(exchange_id, {})
-                management.create(
+                commands.create(
                     exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name, depth=depth
                 )
         for name in schedule.sync(now=now):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from marketmon import home
+from lib import home
 
 
 class Command(BaseCommand):
@@ -23,4 +23,4 @@ class Command(BaseCommand):
         environ = {**home.callers_environment(), "MARKETMON_HOME": str(home.home_dir())}
         flags = ["--no-sandbox"] * no_sandbox + ["--verbose"] * verbose
         os.chdir(home.PROJECT_DIR)
-        os.execve(sys.executable, [sys.executable, "-m", "marketmon.supervisor", *flags], environ)  # noqa: S606
+        os.execve(sys.executable, [sys.executable, "-m", "embedded", *flags], environ)  # noqa: S606

@@ -1,0 +1,357 @@
+"""What the board says of each source, and of all of them: pure rules over stored facts, for one moment.
+
+Without data nothing is well: what has brought no row yet is unknown, and a board without sources says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+LATE_INTERVALS = 3
+LATE_FLOOR_SECONDS = 10.0  # a stream writes every second, and may pause
+LEAST_FRESH_SHARE = 0.9
+OLD = timedelta(hours=18)  # an hour alone would be taken for today's
+NAMED_SOURCES = 3  # more names than that nobody reads in one sentence
+
+
+class State(StrEnum):
+    """From worst to best, but for `off`, which operators chose."""
+
+    DOWN = "down"
+    DEGRADED = "degraded"
+    UNKNOWN = "unknown"
+    DELIVERS = "delivers"
+    OFF = "off"
+
+
+class Look(StrEnum):
+    """The page of an exchange on which it goes on."""
+
+    SETTINGS = "settings"
+    CYCLES = "cycles"
+    GAPS = "gaps"
+
+
+WORDS = {
+    "throttled": "rate-limited",
+    "held_back": "held back by us to stay within its limit",
+    "unreachable": "unreachable",
+    "bad_reply": "answering no usable data",
+    "denied": "denying us access",
+    "not_connected": "refused by us for its private address",
+    "failed": "failing by an error of ours",
+    "unsupported": "lacking what we ask for",
+}
+
+NOT_CONNECTED = "which is no public address: not connected"  # of `feeds.network_guard.PrivateAddress`
+
+# What can be done, for somebody who was woken by it; `board/links` leads to the page that is meant.
+ADVICE = {
+    "throttled": ("It asked us to wait, and we do. If that comes back often, raise the interval.", Look.SETTINGS),
+    "held_back": ("The interval asks more than its limit allows: raise it.", Look.SETTINGS),
+    "unreachable": (
+        "Nothing to do while only it fails: it is asked again by itself, with growing pauses.",
+        Look.CYCLES,
+    ),
+    "bad_reply": ("What it answered is kept with the cycle. It is asked again by itself.", Look.CYCLES),
+    "not_connected": (
+        "We refuse to connect there. Correct its address or proxy, or what its name resolves to, then restart it.",
+        Look.SETTINGS,
+    ),
+    "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
+    "failed": ("The error is ours: read the worker's log, then restart it.", Look.CYCLES),
+    "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
+}
+OF_DEAD = ("Nobody takes its polls: see that a worker and the scheduler live, then restart it.", Look.CYCLES)
+OF_LATE = ("See whether its cycles end without a row, or are not run at all.", Look.CYCLES)
+OF_MISSING = ("See which markets, and since when.", Look.GAPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is stored of one source. `failing_since` is the first failed cycle after the last good one."""
+
+    exchange: str
+    status: str
+    reason: str
+    status_since: datetime
+    interval_seconds: float
+    is_wanted: bool = True
+    off_because: str = ""
+    outcome: str = ""
+    error_count: int = 0
+    last_error: str = ""
+    retry_at: datetime | None = None
+    stored_at: datetime | None = None
+    resumed_at: datetime | None = None
+    failing_since: datetime | None = None
+    markets: int = 0
+    fresh: int = 0
+    silent_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a source is: a state, why in a few words, since when, and what the exchange said.
+
+    `is_old`: long enough ago that the day must be said as well. `advice`: what can be done, and `look` where.
+    """
+
+    exchange: str
+    state: State
+    why: str = ""
+    since: datetime | None = None
+    detail: str = ""
+    is_old: bool = False
+    advice: str = ""
+    look: str = ""
+
+
+def condition(signs: Signs, now: datetime) -> Condition:
+    """The worst that is true of it."""
+    for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _partly_silent):
+        found = rule(signs, now)
+        if found is not None:
+            return replace(found, is_old=found.since is not None and now - found.since > OLD)
+    return Condition(signs.exchange, State.DELIVERS)
+
+
+def _off(signs: Signs, now: datetime) -> Condition | None:
+    if signs.is_wanted:
+        return None
+    return Condition(signs.exchange, State.OFF, signs.off_because, signs.status_since)
+
+
+def _failing(signs: Signs, now: datetime) -> Condition | None:
+    if not signs.error_count:
+        return None
+    state = State.DOWN if signs.status == "error" else State.DEGRADED
+    cause = _cause(signs)
+    since = signs.failing_since or signs.status_since
+    found = Condition(signs.exchange, state, WORDS.get(cause, "failing"), since, signs.last_error)
+    return _advised(found, ADVICE.get(cause))
+
+
+def _cause(signs: Signs) -> str:
+    """A connection that we did not make is stored as denied, too; the exchange has no part in it."""
+    is_ours = signs.outcome == "denied" and NOT_CONNECTED in signs.last_error
+    return "not_connected" if is_ours else signs.outcome
+
+
+def _advised(found: Condition, advice: tuple[str, Look] | None) -> Condition:
+    words, look = advice or ("", "")
+    return replace(found, advice=words, look=look)
+
+
+def _told_to_wait(signs: Signs, now: datetime) -> Condition | None:
+    """By an answer to something else than a poll, such as a backfill."""
+    if signs.outcome != "throttled" or signs.retry_at is None or signs.retry_at <= now:
+        return None
+    found = Condition(signs.exchange, State.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
+    return _advised(found, ADVICE["throttled"])
+
+
+def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
+    if signs.status == "error":
+        return None
+    if signs.stored_at is None:
+        return Condition(signs.exchange, State.UNKNOWN, "without a first row", signs.resumed_at)
+    if signs.status == "stopped" or (signs.resumed_at is not None and signs.stored_at < signs.resumed_at):
+        return Condition(signs.exchange, State.UNKNOWN, "waiting to start", signs.resumed_at)
+    return None
+
+
+def _dead(signs: Signs, now: datetime) -> Condition | None:
+    if signs.status != "error":
+        return None
+    since = signs.stored_at or signs.resumed_at
+    return _advised(Condition(signs.exchange, State.DOWN, "silent", since, signs.reason), OF_DEAD)
+
+
+def _late(signs: Signs, now: datetime) -> Condition | None:
+    limit = timedelta(seconds=max(LATE_INTERVALS * signs.interval_seconds, LATE_FLOOR_SECONDS))
+    if signs.stored_at is None or now - signs.stored_at <= limit:
+        return None
+    found = Condition(signs.exchange, State.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
+    return _advised(found, OF_LATE)
+
+
+def _partly_silent(signs: Signs, now: datetime) -> Condition | None:
+    if signs.fresh >= LEAST_FRESH_SHARE * signs.markets:
+        return None
+    why = f"missing {signs.markets - signs.fresh} of {signs.markets} markets"
+    return _advised(Condition(signs.exchange, State.DEGRADED, why, signs.silent_since), OF_MISSING)
+
+
+# --- all of them ------------------------------------------------------------------------------------------------
+
+
+class Tone(StrEnum):
+    WELL = "success"
+    WARNING = "warning"
+    DANGER = "danger"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What of a bad source's pairs still comes from others."""
+
+    pairs: int = 0
+    sources: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """`kraken rate-limited since 14:02, 156 pairs still fresh from 3 others`."""
+
+    exchange: str
+    why: str
+    since: datetime | None
+    elsewhere: Elsewhere | None = None
+    is_old: bool = False
+
+    @property
+    def consolation(self) -> str:
+        if self.elsewhere is None:
+            return ""
+        if not self.elsewhere.pairs:
+            return "none of its pairs fresh from others"
+        pairs = _count(self.elsewhere.pairs, "pair")
+        return f"{pairs} still fresh from {_count(self.elsewhere.sources, 'other')}"
+
+    def text(self) -> str:
+        form = "%Y-%m-%d %H:%M" if self.is_old else "%H:%M"
+        since = f" since {self.since.astimezone(UTC):{form}} UTC" if self.since else ""
+        said = f"{self.exchange} {self.why}{since}"
+        return f"{said}, {self.consolation}" if self.consolation else said
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What is wrong with the machine itself, what follows from it, and what to do: no source shows it."""
+
+    what: str
+    do: str
+    since: datetime | None = None
+    tone: Tone = Tone.DANGER
+    is_old: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The sentence at the top: a claim, the worst sources, how many more, and who was stopped on purpose."""
+
+    tone: Tone
+    claim: str
+    clauses: tuple[Clause, ...] = ()
+    more: int = 0
+    on_purpose: int = 0
+    alarms: tuple[Alarm, ...] = ()
+    hint: str = ""
+
+    def text(self) -> str:
+        said = "; ".join(clause.text() for clause in self.clauses)
+        more = f"; and {self.more} more" if self.more else ""
+        return f"{self.claim}: {said}{more}" if said else self.claim
+
+
+NOT_READ: dict[str, Elsewhere] = {}
+BY_URGENCY = (Tone.WELL, Tone.UNKNOWN, Tone.WARNING, Tone.DANGER)
+LEAST_TO_COMPARE = 3
+COMMON_CAUSES = {
+    WORDS["unreachable"]: "All are unreachable at once: it is likely our network, proxy or DNS, and not they.",
+    WORDS["not_connected"]: "All lead into a private network: it is likely our proxy or DNS, and not they.",
+    WORDS["denied"]: "All deny us at once: it is likely our proxy, certificates or clock, and not they.",
+    WORDS["failed"]: "All fail by an error of ours: read the worker's log.",
+    "silent": "All are silent at once: see that a worker, the scheduler and Valkey live.",
+}
+
+
+def named(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    """Those that the sentence will name: worst first, then those that have been bad for longest."""
+    bad = [each for each in conditions if each.state in (State.DOWN, State.DEGRADED, State.UNKNOWN)]
+    return tuple(sorted(bad, key=_urgency)[:NAMED_SOURCES])
+
+
+def _urgency(condition: Condition) -> tuple[int, float, str]:
+    since = condition.since.timestamp() if condition.since else float("inf")
+    return list(State).index(condition.state), since, condition.exchange
+
+
+def judge(
+    conditions: Sequence[Condition],
+    *,
+    absence: str = "",
+    elsewhere: dict[str, Elsewhere] = NOT_READ,
+    alarms: Sequence[Alarm] = (),
+) -> Verdict:
+    """The verdict on all sources, and on the machine. `absence` says why nothing can be collected at all."""
+    return _alarmed(_of_sources(conditions, absence, elsewhere), alarms)
+
+
+def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[str, Elsewhere]) -> Verdict:
+    wanted = [each for each in conditions if each.state != State.OFF]
+    on_purpose = len(conditions) - len(wanted)
+    if absence:
+        return Verdict(Tone.DANGER, f"Nothing is collected: {absence}", on_purpose=on_purpose)
+    if not conditions:
+        return Verdict(Tone.UNKNOWN, "Nothing is collected: no exchange has been added yet")
+    if not wanted:
+        return Verdict(Tone.DANGER, "Nothing is collected: every source was stopped on purpose", on_purpose=on_purpose)
+    counts = Counter(each.state for each in wanted)
+    clauses = tuple(
+        Clause(each.exchange, each.why, each.since, elsewhere.get(each.exchange), each.is_old) for each in named(wanted)
+    )
+    more = len(wanted) - counts[State.DELIVERS] - len(clauses)
+    tone, claim = _claim(counts, len(wanted))
+    return Verdict(tone, claim, clauses, more, on_purpose, hint=_common_cause(wanted))
+
+
+def _common_cause(wanted: Sequence[Condition]) -> str:
+    """Exchanges do not fail together: when all do in the same way, it is something that they share."""
+    reasons = {each.why for each in wanted if each.state in (State.DOWN, State.DEGRADED)}
+    is_all = all(each.state in (State.DOWN, State.DEGRADED) for each in wanted)
+    if len(wanted) < LEAST_TO_COMPARE or not is_all or len(reasons) > 1:
+        return ""
+    return COMMON_CAUSES.get(reasons.pop(), "All fail in the same way: look for what they share before looking at one.")
+
+
+def _alarmed(verdict: Verdict, alarms: Sequence[Alarm]) -> Verdict:
+    """A board may not be green while nobody would notice that it should not be."""
+    if not alarms:
+        return verdict
+    tone = max((verdict.tone, *(alarm.tone for alarm in alarms)), key=BY_URGENCY.index)
+    join = "but" if verdict.tone == Tone.WELL else "and"
+    worst_first = tuple(sorted(alarms, key=lambda alarm: -BY_URGENCY.index(alarm.tone)))
+    return replace(verdict, tone=tone, claim=f"{verdict.claim}, {join} marketmon itself needs help", alarms=worst_first)
+
+
+def _claim(counts: Counter[State], total: int) -> tuple[Tone, str]:
+    down, degraded, unknown = counts[State.DOWN], counts[State.DEGRADED], counts[State.UNKNOWN]
+    if counts[State.DELIVERS] == total:
+        return Tone.WELL, f"All {total} sources deliver" if total > 1 else "The only source delivers"
+    if unknown == total:
+        return Tone.UNKNOWN, "Unknown: no source has brought a row yet"
+    if down == total:
+        return Tone.DANGER, f"Nothing is collected: {_all_of(total)} down"
+    if not down and not degraded:
+        return Tone.UNKNOWN, f"{unknown} of {total} sources not heard of yet"
+    parts = [f"{down} of {total} sources down"] if down else []
+    if degraded:
+        parts.append(f"{degraded} degraded" if down else f"{degraded} of {total} sources degraded")
+    if unknown:
+        parts.append(f"{unknown} not heard of yet")
+    return (Tone.DANGER if down else Tone.WARNING), ", ".join(parts)
+
+
+def _all_of(total: int) -> str:
+    return f"all {total} sources are" if total > 1 else "the only source is"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

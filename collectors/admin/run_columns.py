@@ -1,0 +1,67 @@
+"""The list of what rounds of asking came to, for people: the columns of every report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from collectors.models.reports import Report
+from web.admin import MachineAdmin, cut, since
+
+OUTCOME_LABELS = {
+    "stored": "success",
+    "throttled": "warning",
+    "held_back": "warning",
+    "superseded": "info",
+    "unreachable": "danger",
+    "bad_reply": "danger",
+    "denied": "danger",
+    "failed": "danger",
+    "unsupported": "info",
+}
+
+
+class ReportAdmin(MachineAdmin):
+    list_select_related = ("exchange",)
+    ordering = ("-started_at", "-id")
+
+    readonly_fields = ("duration",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Milliseconds alone do not say what they were spent on."""
+        found = [name for name in super().get_fields(request, obj) if name != "duration"]
+        return ["duration" if name == "duration_ms" else name for name in found]
+
+    @display(description="started", header=True)
+    def started(self, report: Report) -> tuple[str, str]:
+        return since(report.started_at)
+
+    @display(description="outcome", label=OUTCOME_LABELS)
+    def result(self, report: Report) -> str:
+        return report.outcome
+
+    @display(description="spent")
+    def duration(self, report: Report) -> str:
+        return spent(report)
+
+    @display(description="quarantined", label="warning")
+    def quarantined(self, report: Report) -> str | None:
+        return str(report.rows_quarantined) if report.rows_quarantined else None
+
+    @display(description="problem")
+    def problem(self, report: Report) -> str:
+        return cut(report.error)
+
+
+def spent(report: Report) -> str:
+    """`243 ms` of a call, or `listened 5.2 s` where nobody was asked; `heard nothing for 6.1 s` when a stream ends."""
+    if not report.is_listened:
+        return span(report.duration_ms)
+    verb = "listened" if report.outcome in ("stored", "bad_reply") and not report.error else "heard nothing for"
+    return f"{verb} {span(report.duration_ms)}"
+
+
+def span(milliseconds: int) -> str:
+    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"

@@ -1,0 +1,184 @@
+"""Gaps, ticks and rollups as CSV, streamed by PostgreSQL's COPY: no row becomes an object, no export fills memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+
+from collectors.rules.gaps import MISSED_BY_NOW
+
+CHUNK_BYTES = 64 * 1024
+CHUNKS_AHEAD = 8  # what COPY may be ahead of a slow reader
+MOST_AT_ONCE = 2  # a process has few threads, and each export holds one and a connection
+STATEMENT_SECONDS = 300
+READER_SECONDS = 60.0  # a reader that takes no chunk for so long is gone
+
+_running = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+class TooMany(Exception):
+    """As many exports as this process can carry are running; come again in a moment."""
+
+
+def _time(column: str) -> str:
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+def _text(column: str) -> str:
+    """A spreadsheet would run what begins like a formula; exchanges choose their symbols and error words."""
+    return rf"CASE WHEN {column} ~ '^[-=+@\t\r\n]' THEN '''' || {column} ELSE {column} END"
+
+
+NAMES = f"{_text('m.exchange_id')} AS exchange, {_text('m.symbol')} AS symbol"
+FROM_GAPS = f"""
+SELECT g.id, {NAMES}, {_time("g.started_at")} AS started_at, {_time("g.ended_at")} AS ended_at, 
+       {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")} AS missed_count,
+       g.cause, {_text("g.evidence")} AS evidence, g.state, {_time("g.filled_until")} AS filled_until,
+       g.filled_count, g.lacking_count
+FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
+JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
+WHERE g.started_at >= %(start)s AND g.started_at < %(end)s {{filters}} ORDER BY g.started_at, g.id
+"""
+FROM_TICKS = f"""
+SELECT t.pipeline_id AS pipeline, {NAMES}, {_time("t.received_at")} AS received_at,
+       {_time("t.exchange_at")} AS exchange_at, t.last, t.bid, t.ask, t.high, t.low, t.base_volume, t.quote_volume,
+       CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' ELSE 'trade' END AS origin
+FROM collectors_tick AS t JOIN exchanges_market AS m ON m.id = t.pipeline_id
+WHERE t.received_at >= %(start)s AND t.received_at < %(end)s {{filters}} ORDER BY t.pipeline_id, t.received_at
+"""
+FROM_ROLLUPS = f"""
+SELECT r.pipeline_id AS pipeline, {NAMES}, {_time("r.minute_at")} AS minute_at, r.samples, r.open, r.high, r.low,
+       r.close, r.bid, r.ask, r.base_volume
+FROM collectors_rollup AS r JOIN exchanges_market AS m ON m.id = r.pipeline_id
+WHERE r.minute_at >= %(start)s AND r.minute_at < %(end)s {{filters}} ORDER BY r.pipeline_id, r.minute_at
+"""
+FILTERS = {
+    "exchange": "AND m.exchange_id = %(exchange)s",
+    "symbol": "AND m.symbol = %(symbol)s",
+    "pipeline": "AND m.id = %(pipeline)s",
+    "cause": "AND g.cause = %(cause)s",
+    "state": "AND g.state = %(state)s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One thing that can be exported, and how long a span of it at once."""
+
+    select: str
+    longest: timedelta
+    filters: tuple[str, ...] = ("exchange", "symbol", "pipeline")
+    needs_one_of: tuple[str, ...] = ()
+
+
+KINDS: Mapping[str, Kind] = {
+    "gaps": Kind(FROM_GAPS, timedelta(days=31), ("exchange", "symbol", "pipeline", "cause", "state")),
+    "ticks": Kind(FROM_TICKS, timedelta(days=1), needs_one_of=("exchange", "pipeline")),
+    "rollups": Kind(FROM_ROLLUPS, timedelta(days=7), needs_one_of=("exchange", "pipeline")),
+}
+
+
+def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
+    """CSV with a heading, in chunks. `values` has start, end, now, and any of the kind's filters.
+
+    Raises TooMany, and what PostgreSQL says of the statement, before the first chunk.
+    """
+    if not _running.acquire(blocking=False):
+        raise TooMany(f"{MOST_AT_ONCE} exports are running here")
+    chosen = " ".join(FILTERS[name] for name in kind.filters if values.get(name) is not None)
+    carrier = _Carrier(kind.select.format(filters=chosen), values)
+    try:
+        threading.Thread(target=carrier.run, name="export", daemon=True).start()
+    except RuntimeError:  # no thread is left, and so nobody who would make room for the next export
+        _running.release()
+        raise
+    try:
+        first = carrier.take()
+    except BaseException:
+        carrier.stop()
+        raise
+    return _chunks(first, carrier)
+
+
+def _chunks(first: bytes | None, carrier: _Carrier) -> Iterator[bytes]:
+    try:
+        chunk = first
+        while chunk is not None:
+            yield chunk
+            chunk = carrier.take()
+    finally:
+        carrier.stop()
+
+
+class _ReaderGone(Exception):
+    """Nobody reads any more; COPY is to end."""
+
+
+class _Carrier:
+    """Runs COPY in a thread with a connection of its own, and hands its output over piece by piece."""
+
+    def __init__(self, select: str, values: Mapping[str, Any]) -> None:
+        self._select, self._values = select, values
+        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(CHUNKS_AHEAD)
+        self._is_stopped = threading.Event()
+        self._buffer = bytearray()
+
+    def run(self) -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = %s", [int(STATEMENT_SECONDS * 1000)])
+                select = cursor.mogrify(self._select, self._values).decode()
+                with connection.wrap_database_errors:  # Django does so for its own methods only
+                    cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT csv, HEADER)", self)
+            self._put(bytes(self._buffer))
+            self._put(None)
+        except _ReaderGone:
+            return
+        except Exception as error:  # noqa: BLE001 - it is raised again in the reader's thread
+            self._buffer.clear()
+            self._put_quietly(error)
+        finally:
+            try:
+                connection.close()
+            finally:
+                _running.release()
+
+    def write(self, data: bytes) -> int:
+        """What psycopg calls for every row."""
+        self._buffer += data
+        if len(self._buffer) >= CHUNK_BYTES:
+            self._put(bytes(self._buffer))
+            self._buffer.clear()
+        return len(data)
+
+    def take(self) -> bytes | None:
+        item = self._queue.get(timeout=STATEMENT_SECONDS + 10)  # what ends the statement comes through here, too
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        self._is_stopped.set()
+
+    def _put(self, item: bytes | Exception | None) -> None:
+        for _ in range(int(READER_SECONDS * 10)):
+            if self._is_stopped.is_set():
+                raise _ReaderGone
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+        raise _ReaderGone
+
+    def _put_quietly(self, error: Exception) -> None:
+        try:
+            self._put(error)
+        except _ReaderGone:
+            return

@@ -1,0 +1,121 @@
+"""Day partitions of history: made ahead, dropped whole when their retention is over.
+
+Ticks wait for the rollups that are made of them: a day that is not yet rolled up stays, within a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+
+from collectors.history import rollups
+
+log = structlog.get_logger(__name__)
+
+DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
+QUOTES = ("collectors_tick", "collectors_rollup")
+DEPTH = ("collectors_orderbook", "collectors_trade", "collectors_funding")
+LOCK_PATIENCE_SECONDS = 0.2  # a poll notices no more than that
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was not to be had in time
+NAME = re.compile(r"_(\d{4})(\d{2})(\d{2})$")
+
+
+def ensure(now: datetime) -> None:
+    """Makes every partition from yesterday to DAYS_AHEAD that is not there yet."""
+    _ensure((*QUOTES, *DEPTH), now.date() - timedelta(days=1), now.date() + timedelta(days=DAYS_AHEAD))
+
+
+def ensure_since(start: datetime, now: datetime, *, tables: Sequence[str] = QUOTES) -> None:
+    """Makes those of past days, on which nothing may have run here, for rows that are fetched later."""
+    _ensure(tables, start.date(), now.date())
+
+
+def _ensure(tables: Sequence[str], first: date, last: date) -> None:
+    for table in tables:
+        present = set(_partitions(table))
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(days=offset)
+            if _name(table, day) not in present:
+                _create(table, day)
+
+
+def drop_expired(now: datetime) -> list[str]:
+    """Drops the partitions whose last moment is older than the retention, but those in use, and of ticks those whose
+    minutes are not all rolled up; gives their names."""
+    limits = {
+        "collectors_tick": _limit_of_ticks(now),
+        "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
+        "collectors_orderbook": now - timedelta(days=settings.ORDERBOOK_RETENTION_DAYS),
+        "collectors_trade": now - timedelta(days=settings.TRADE_RETENTION_DAYS),
+        "collectors_funding": now - timedelta(days=settings.FUNDING_RETENTION_DAYS),
+    }
+    expired = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
+    return [name for name in expired if _drop(name)]
+
+
+def _limit_of_ticks(now: datetime) -> datetime:
+    """Raw rows are kept for as long as nothing else remains of them, but not until the disk is full."""
+    usual = now - timedelta(hours=settings.RAW_RETENTION_HOURS)
+    at_most = min(usual, now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS))
+    rolled_up = rollups.reached() or at_most
+    for name in _partitions("collectors_tick"):
+        if rolled_up < _end(name) <= usual:
+            event = "raw_rows_lost" if _end(name) <= at_most else "raw_rows_kept"
+            log.warning(event, partition=name, rolled_up_to=rolled_up.isoformat())
+    return max(at_most, min(usual, rolled_up))
+
+
+def _drop(name: str) -> bool:
+    """False while somebody reads it; the next call tries again.
+
+    Dropping locks the whole table, and behind one who waits for that lock everybody waits who stores.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = %s", [f"{LOCK_PATIENCE_SECONDS * 1000:.0f}ms"])
+            cursor.execute(f"DROP TABLE IF EXISTS {connection.ops.quote_name(name)}")
+    except OperationalError as error:
+        if getattr(error.__cause__, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        log.info("partition_in_use", partition=name)
+        return False
+    return True
+
+
+def _partitions(table: str) -> Sequence[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = %s::regclass",
+            [table],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _create(table: str, day: date) -> None:
+    start = datetime.combine(day, time(), UTC)
+    with transaction.atomic(), connection.cursor() as cursor:
+        # IF NOT EXISTS looks before it waits for the table: of two at once the second would fail.
+        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {connection.ops.quote_name(_name(table, day))} "
+            f"PARTITION OF {connection.ops.quote_name(table)} FOR VALUES FROM (%s) TO (%s)",
+            [start, start + timedelta(days=1)],
+        )
+
+
+def _name(table: str, day: date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+def _end(name: str) -> datetime:
+    found = NAME.search(name)
+    if found is None:
+        return datetime.max.replace(tzinfo=UTC)  # not one of ours: never expires
+    year, month, day = map(int, found.groups())
+    return datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)

@@ -1,9 +1,0 @@
-"""The rate ledger: how many requests leave for an exchange, counted over all processes before each one leaves.
-
-Whoever asks an exchange opens a gate and gives it to the feed as `may_call`.
-"""
-
-from collectors.ledger.gate import RequestGate, open_dial_gate, open_gate
-from collectors.ledger.rules import Priority
-
-__all__ = ["Priority", "RequestGate", "open_dial_gate", "open_gate"]

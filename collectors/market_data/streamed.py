@@ -1,0 +1,120 @@
+"""Books and trades that a stream brings, through the same rules and the same store as those of requests.
+
+A row that a stream has stored moves the time at which its series is asked for, in the same transaction: requests begin
+again by themselves when rows stop coming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+
+from collectors.market_data import series, store
+from collectors.models import reports
+from collectors.models.market_data import DepthRun, DepthSeries
+from collectors.rate_limits.idle_window import Turn
+from collectors.rules import market_data
+from exchanges.depth_settings import BOOKS, TRADES, Wanted
+from exchanges.models import Exchange
+from feeds.base import OrderBook, RejectedRow
+from feeds.streams import Taken
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of one exchange by symbol, as it stood at one moment."""
+
+    turn: Turn
+    wanted: Mapping[str, Wanted]
+    books: Mapping[str, DepthSeries]
+    trades: Mapping[str, DepthSeries]
+
+
+@dataclass(slots=True)
+class Tally:
+    """One kind's rows since the last run was written down."""
+
+    started_at: datetime
+    answered: int = 0
+    stored: int = 0
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """`unsound` are the markets whose books were put aside."""
+
+    answered: int
+    stored: int
+    rejected: tuple[RejectedRow, ...] = ()
+    unsound: tuple[str, ...] = ()
+
+
+def plan(exchange_id: str, generation: int, *, now: datetime) -> Plan | None:
+    """None when the exchange is no longer collected."""
+    exchange = Exchange.objects.collected().filter(pk=exchange_id).first()
+    if exchange is None:
+        return None
+    wanted = series.sync(exchange, now)
+    rows = DepthSeries.objects.filter(exchange=exchange, market__isnull=False).select_related("market")
+    by_kind: dict[str, dict[str, DepthSeries]] = {BOOKS: {}, TRADES: {}}
+    for row in rows:
+        if row.market is not None and row.kind in by_kind:
+            by_kind[row.kind][row.market.symbol] = row
+    return Plan(Turn(exchange, generation, 0.0), wanted, by_kind[BOOKS], by_kind[TRADES])
+
+
+def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> Saved:
+    """Each sound one in a transaction of its own. Raises Superseded."""
+    stored, rejected, unsound = 0, [], []
+    for symbol, book in books.items():
+        if fault := market_data.fault_of(book, now=now.timestamp()):
+            rejected.append(market_data.put_aside(symbol, book, fault))
+            unsound.append(symbol)
+            continue
+        one = plan.books[symbol]
+        with transaction.atomic():
+            count = store.save_book(plan.turn, one, book)
+            if count:
+                series.delivered(one, seconds=plan.wanted[BOOKS].seconds, now=now)
+        stored += count
+    return Saved(len(books), stored, tuple(rejected), tuple(unsound))
+
+
+def save_trades(plan: Plan, symbol: str, taken: Taken, *, now: datetime) -> Saved:
+    """One market's, in one transaction. Raises Superseded."""
+    one, page = plan.trades[symbol], taken.page
+    found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
+    answered = len(page.trades) + len(page.rejected)
+    if not found.rows:
+        return Saved(answered, 0, found.rejected)
+    with transaction.atomic():
+        saved = store.save_trades(
+            plan.turn, one, found.rows, received_at=page.received_at, now=now, follows=taken.follows
+        )
+        if saved.count:
+            series.delivered(one, seconds=plan.wanted[TRADES].seconds, now=now)
+    if saved.holes:
+        log.info("trades_missing", exchange=plan.turn.exchange.id, symbol=symbol, holes=saved.holes)
+    return Saved(answered, saved.count, found.rejected)
+
+
+def write_down(exchange_id: str, kind: str, tally: Tally, *, now: datetime) -> None:
+    """A run without a request."""
+    DepthRun.objects.create(
+        exchange_id=exchange_id,
+        kind=kind,
+        started_at=tally.started_at,
+        duration_ms=round((now - tally.started_at).total_seconds() * 1000),
+        outcome="stored" if tally.stored or not tally.rejected else "bad_reply",
+        rows_answered=tally.answered,
+        rows_stored=tally.stored,
+        rows_quarantined=len(tally.rejected),
+        quarantine=reports.samples(tally.rejected),
+    )

@@ -1,0 +1,366 @@
+"""What collection knows of itself: workers, pipelines, history, gaps, runs and state changes.
+
+Hot tables (Pipeline, Tick) are written by `store.py` in one SQL statement per poll; the models here are for reading.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+
+from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
+from collectors.models.reports import Report
+from collectors.rules import gaps
+from collectors.rules.gaps import LISTENED
+from exchanges.models import Exchange, Market
+
+
+class WorkerStatus(models.TextChoices):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class Outcome(models.TextChoices):
+    """How a collection cycle ended; the words of FeedError.kind, and what only we can do."""
+
+    STORED = "stored"
+    THROTTLED = "throttled"
+    HELD_BACK = "held_back"  # we did not ask, to stay within the exchange's limit
+    UNREACHABLE = "unreachable"
+    BAD_REPLY = "bad_reply"
+    DENIED = "denied"
+    UNSUPPORTED = "unsupported"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class GapCause(models.TextChoices):
+    """The words of `gaps`, where the rules are."""
+
+    OUR_OUTAGE = gaps.OUR_OUTAGE
+    EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
+    RATE_LIMITED = gaps.RATE_LIMITED
+    MARKET_QUIET = gaps.MARKET_QUIET
+    DELISTED = gaps.DELISTED
+    UNKNOWN = gaps.UNKNOWN
+
+
+class GapState(models.TextChoices):
+    """How far the exchange has been asked for what we missed; says nothing about whether the silence lasts."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+    PARTLY_FILLED = "partly filled"
+    NOTHING = "exchange has none"
+    EXPIRED = "expired"
+
+
+TO_FILL = (GapState.OPEN, GapState.FILLING)
+
+
+class Origin(models.IntegerChoices):
+    """Where a stored row comes from: our own poll, or the exchange's history asked for later."""
+
+    LIVE = 0
+    CANDLE = 1
+    TRADE = 2
+
+
+class Worker(models.Model):
+    """The collector of one exchange: its lease, its health, and what it last proved.
+
+    `generation` fences: every operator's verb raises it, and a cycle that began under an older one can store nothing.
+    """
+
+    exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="worker")
+    generation = models.IntegerField(default=1)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    cycle_started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    stored_count = models.IntegerField(default=0)
+    resumed_at = models.DateTimeField()
+    error_count = models.IntegerField(default=0)
+    strikes = models.IntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
+    last_error = models.TextField(blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    symbols_tracked = models.IntegerField(default=0)
+    markets_version = models.IntegerField(default=0)
+    markets_loaded_at = models.DateTimeField(null=True, blank=True)
+    scheduled_seconds = models.FloatField(null=True, blank=True)
+    status = models.CharField(max_length=8, default=WorkerStatus.STOPPED)
+    status_since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.exchange_id
+
+
+class PipelineQuerySet(models.QuerySet["Pipeline"]):
+    def live(self) -> Self:
+        """Those whose market is collected on an exchange that operators want collected."""
+        return self.filter(
+            market__active=True,
+            market__blacklisted=False,
+            market__excluded=False,
+            market__exchange__enabled=True,
+            market__exchange__blacklisted=False,
+        )
+
+
+class Pipeline(models.Model):
+    """The newest stored quote of one market. No index but the key: every poll updates every row (HOT updates)."""
+
+    market = models.OneToOneField(Market, on_delete=models.CASCADE, primary_key=True, related_name="pipeline")
+    received_at = models.DateTimeField(null=True, blank=True)
+    exchange_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    last = models.FloatField(null=True, blank=True)
+    bid = models.FloatField(null=True, blank=True)
+    ask = models.FloatField(null=True, blank=True)
+    high = models.FloatField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True)
+    base_volume = models.FloatField(null=True, blank=True)
+    quote_volume = models.FloatField(null=True, blank=True)
+    expected_seconds = models.FloatField()
+    gaps_24h = models.IntegerField(default=0)
+    gap_open = models.BooleanField(default=False)
+    resumed_at = models.DateTimeField(null=True, blank=True)  # no silence before this was a gap
+    frozen = models.BooleanField(default=False, db_default=False)  # fresh stamps, old values, while the pair moves
+
+    objects = PipelineQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"pipeline {self.market_id}"
+
+
+class Tick(models.Model):
+    """One stored quote. Partitioned by day (UTC) of `received_at`; partitions are made ahead and dropped by a task."""
+
+    pk = models.CompositePrimaryKey("pipeline_id", "received_at")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="ticks")
+    origin = models.SmallIntegerField(default=0)
+    received_at = models.DateTimeField()
+    exchange_at = models.DateTimeField(null=True)
+    last = models.FloatField(null=True)
+    bid = models.FloatField(null=True)
+    ask = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)
+    quote_volume = models.FloatField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "collectors_tick"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Rollup(models.Model):
+    """One minute of one pipeline, made of its ticks: what remains when raw rows are dropped. Partitioned by day."""
+
+    pk = models.CompositePrimaryKey("pipeline_id", "minute_at")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="rollups")
+    samples = models.SmallIntegerField()
+    minute_at = models.DateTimeField()
+    open = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    close = models.FloatField(null=True)
+    bid = models.FloatField(null=True)
+    ask = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "collectors_rollup"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.minute_at:%Y-%m-%d %H:%M}"
+
+
+class Coverage(models.Model):
+    """A quarter of an hour of one exchange: minutes of its pipelines that should hold a row, and that do.
+
+    Counted from rollups, so from stored rows. Planned stops expect nothing; our own downtime does.
+    """
+
+    pk = models.CompositePrimaryKey("exchange_id", "quarter_at")
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="coverage")
+    quarter_at = models.DateTimeField()
+    expected_minutes = models.IntegerField(default=0, db_default=0)
+    stored_minutes = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        verbose_name_plural = "coverage"
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.quarter_at:%Y-%m-%d %H:%M}"
+
+
+class Gap(models.Model):
+    """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
+
+    `ended_at` is null while the silence lasts. Opened by `sweep` or by the row that ends it, exactly once.
+    The exchange has been asked for everything before `filled_until`: `filled_count` rows came, `lacking_count` that
+    should be there it has not.
+    """
+
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="gaps", db_index=False)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    missed_count = models.IntegerField()  # while it lasts: when it was last looked at; readers ask missed(now)
+    cause = models.CharField(max_length=16, default=GapCause.UNKNOWN)
+    evidence = models.TextField(blank=True)
+    is_judged = models.BooleanField(default=False, db_default=False)  # the cause is from all runs of the silence
+    detected_at = models.DateTimeField()
+    state = models.CharField(max_length=17, default=GapState.OPEN, db_default=GapState.OPEN)
+    filled_until = models.DateTimeField(null=True, blank=True)
+    filled_count = models.IntegerField(default=0, db_default=0)
+    lacking_count = models.IntegerField(default=0, db_default=0)
+    lacking_reason = models.TextField(blank=True, default="", db_default="")  # why the exchange has none for us
+    attempts = models.SmallIntegerField(default=0, db_default=0)  # failed ones in a row
+    next_try_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pipeline", "started_at"], name="gap_once"),
+            models.UniqueConstraint(
+                fields=["pipeline"], condition=models.Q(ended_at__isnull=True), name="gap_one_running"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ended_at__isnull=True) | models.Q(ended_at__gt=models.F("started_at")),
+                name="gap_has_length",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["ended_at"], name="gap_by_end"),  # the sweep's 24 h window, and pruning
+            models.Index(fields=["-started_at", "-id"], name="gap_newest_first"),  # admin and API pages
+            models.Index(  # backfill's choice among an exchange's pipelines
+                fields=["pipeline"], condition=models.Q(state__in=["open", "filling"]), name="gap_to_fill"
+            ),
+            models.Index(fields=["id"], condition=models.Q(is_judged=False), name="gap_to_judge"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} silent since {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
+    def missed(self, now: datetime) -> int:
+        """How many rows should have come: of one that lasts, by now. Reads the pipeline."""
+        if self.ended_at is not None:
+            return self.missed_count
+        return gaps.missed(self.started_at, now, self.pipeline.expected_seconds)
+
+    def progress(self, now: datetime) -> float:
+        """The share of the silence for which the exchange has been asked, from 0 to 1."""
+        if self.state not in TO_FILL:
+            return 1.0
+        whole = ((self.ended_at or now) - self.started_at).total_seconds()
+        asked = ((self.filled_until or self.started_at) - self.started_at).total_seconds()
+        return min(1.0, asked / whole) if whole > 0 else 0.0
+
+
+class Run(Report):
+    """One collection cycle."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
+    correlation_id = models.CharField(max_length=64, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)  # nobody asks before this: a pause, not an outage of ours
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["exchange", "-started_at"], name="run_by_exchange"),  # an exchange's page
+            models.Index(fields=["-started_at", "-id"], name="run_newest_first"),  # lists and pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+
+    @property
+    def is_listened(self) -> bool:
+        return self.correlation_id == LISTENED
+
+
+class Transition(models.Model):
+    """A change of a worker's status: history for people, outbox for alerts."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="transitions")
+    happened_at = models.DateTimeField()
+    from_status = models.CharField(max_length=8)
+    to_status = models.CharField(max_length=8)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-happened_at", "-id"], name="transition_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id}: {self.from_status} to {self.to_status}"
+
+
+class Stream(models.Model):
+    """Which stream process listens to one exchange. Who may store is said by the worker's lease, as for polls."""
+
+    exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="stream")
+    holder = models.CharField(max_length=100, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    is_delivering = models.BooleanField(default=False)
+    since = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"stream of {self.exchange_id}"
+
+
+class Switch(models.Model):
+    """One change between listening and polling, and why."""
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="switches")
+    happened_at = models.DateTimeField()
+    to_transport = models.CharField(max_length=10)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "switches"
+        indexes = [models.Index(fields=["-happened_at", "-id"], name="switch_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id}: to {self.to_transport}"
+
+
+class Backfill(models.Model):
+    """The turn-taking of one exchange's backfill: one request at a time, so many a minute."""
+
+    exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="backfill")
+    has_work = models.BooleanField(default=False)
+    busy_until = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+    minute_at = models.DateTimeField(null=True, blank=True)
+    requests_in_minute = models.IntegerField(default=0)
+    closed_ways = models.JSONField(  # kept by the module of that name
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )
+
+    def __str__(self) -> str:
+        return f"backfill of {self.exchange_id}"
+
+
+class Cursor(models.Model):
+    """How far a job that walks through time has come, moved in the transaction of the work itself."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    reached_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reached_at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,46 @@
+"""What one round of asking an exchange came to: the columns that a run of tickers and one of depth share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+
+from feeds.base import RejectedRow
+
+MOST_SAMPLES = 20
+MOST_CHARACTERS = 2000
+
+
+class Report(models.Model):
+    """What was asked, what came, what was stored, and why not more."""
+
+    started_at = models.DateTimeField()
+    duration_ms = models.IntegerField()
+    outcome = models.CharField(max_length=12)
+    rows_answered = models.IntegerField(default=0)
+    rows_stored = models.IntegerField(default=0)
+    rows_quarantined = models.IntegerField(default=0)
+    quarantine = models.JSONField(default=list, blank=True)
+    http_status = models.SmallIntegerField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    excerpt = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_listened(self) -> bool:
+        """Rows came all the while, and nobody was asked: `duration_ms` is no length of a call then."""
+        return False
+
+
+def samples(rejected: Sequence[RejectedRow]) -> list[dict[str, Any]]:
+    """Some of the rows that were put aside, with the reasons."""
+    return [row._asdict() for row in rejected[:MOST_SAMPLES]]
+
+
+def clean(text: str) -> str:
+    """PostgreSQL takes no NUL in text; exchanges do send them."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:MOST_CHARACTERS]

@@ -1,0 +1,263 @@
+"""Which markets an exchange has: registered when they are listed, deactivated when they are gone, never deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+import redis
+from django.db import connection, transaction
+
+from collectors.gaps import sweep
+from collectors.lease import Permit
+from collectors.models import Worker
+from collectors.rules.gaps import MISSED
+from exchanges import catalogue, market_filter
+from exchanges.market_filter import Candidate
+from exchanges.models import Exchange, Market
+from exchanges.sources import source_label
+from feeds.base import BadReply, Capabilities, Listing
+from lib import valkey
+
+LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is a broken answer, not a mass delisting
+TRY_AGAIN_SECONDS = 300
+_known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
+
+
+class ValkeyMarketCache:
+    """The feeds' parsed market lists, shared by all processes; without Valkey each process downloads its own."""
+
+    def load(self, key: str) -> bytes | None:
+        try:
+            held = valkey.client().get(f"marketmon:markets:{key}")
+        except redis.RedisError:
+            return None
+        return held if isinstance(held, bytes) else None
+
+    def store(self, key: str, value: bytes, *, ttl_seconds: int) -> None:
+        try:
+            valkey.client().set(f"marketmon:markets:{key}", value, ex=ttl_seconds)
+        except redis.RedisError:
+            return
+
+
+def may_try_again(exchange_id: str) -> bool:
+    """For one poll in five minutes of all processes; without Valkey for none: a list that is old is no lost poll."""
+    try:
+        return bool(valkey.client().set(f"marketmon:markets-tried:{exchange_id}", 1, nx=True, ex=TRY_AGAIN_SECONDS))
+    except redis.RedisError:
+        return False
+
+
+def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
+    """Symbol to pipeline number of all collected markets; asked from the database once per version and process."""
+    held = _known.get(exchange_id)
+    if held is None or held[0] != version:
+        collected = Market.objects.collected().filter(exchange_id=exchange_id)
+        held = (version, dict(collected.values_list("symbol", "id")))
+        _known[exchange_id] = held
+    return held[1]
+
+
+def register(permit: Permit, listings: Sequence[Listing], capabilities: Capabilities, *, now: datetime) -> int:
+    """Stores the venue's market list and gives the new version. Raises BadReply when the list cannot be whole."""
+    exchange = permit.exchange
+    active_before = Market.objects.filter(exchange=exchange, active=True).count()
+    active_count = sum(listing.active for listing in listings)
+    if active_count == 0 or active_count < active_before * LEAST_SHARE_OF_KNOWN:
+        raise BadReply(
+            f"{exchange.id} listed {active_count} active markets, {active_before} are known; kept the old list"
+        )
+    with transaction.atomic():
+        _lock(exchange.id)
+        with _settled(exchange.id, now):
+            _upsert(exchange.id, listings, now)
+            _deactivate_missing(exchange.id, listings, now)
+            _add_pipelines(exchange)
+            Exchange.objects.filter(pk=exchange.id).update(
+                name=capabilities.name,
+                capabilities=dict(capabilities.has),
+                timeframes=list(capabilities.timeframes),
+                rate_limit_ms=capabilities.rate_limit_ms,
+            )
+            _apply_filter(exchange.id)
+        catalogue.drop_on_commit()
+        return _bump_version(exchange.id, now)
+
+
+@contextmanager
+def changing(exchange_id: str, *, now: datetime) -> Iterator[None]:
+    """A transaction in which an operator changes which markets are collected; it ends with all processes told.
+
+    What is no longer collected has no gap, and what is collected again has none for the time between.
+    """
+    with transaction.atomic():
+        _lock(exchange_id)
+        with _settled(exchange_id, now):
+            yield
+            _apply_filter(exchange_id)
+        catalogue.drop_on_commit()
+        with connection.cursor() as cursor:
+            cursor.execute(BUMP, {"exchange": exchange_id, "loaded_at": None})
+
+
+def _lock(exchange_id: str) -> None:
+    """Two processes that registered at once would deadlock in the upsert. The order is that of operators' verbs, and
+    "no key" lets a poll, which has the worker's row, refer to the exchange's in its run."""
+    Exchange.objects.select_for_update(no_key=True).get(pk=exchange_id)
+    Worker.objects.select_for_update(no_key=True).get(pk=exchange_id)
+
+
+def follow_volumes(now: datetime) -> None:
+    """Applies "the N largest" anew where it would choose others by now. Twice is harmless."""
+    for exchange in Exchange.objects.collected().filter(market_filter__top__isnull=False):
+        if any(_misfits(exchange)):
+            with changing(exchange.id, now=now):
+                pass
+
+
+def _apply_filter(exchange_id: str) -> None:
+    included, excluded = _misfits(Exchange.objects.get(pk=exchange_id))
+    Market.objects.filter(pk__in=included).update(excluded=False)
+    Market.objects.filter(pk__in=excluded).update(excluded=True)
+
+
+def _misfits(exchange: Exchange) -> tuple[list[int], list[int]]:
+    """Markets that the filter now lets through and does not yet; those that it no longer does."""
+    wanted = market_filter.parse(exchange.market_filter)
+    listed = Market.objects.filter(exchange=exchange, active=True, blacklisted=False).values_list(
+        "id", "symbol", "quote", "excluded", "pipeline__quote_volume", "pipeline__received_at"
+    )
+    rows = list(listed)
+    selected = wanted.selected(
+        Candidate(symbol, quote, None if received_at is None else volume or 0.0)
+        for _, symbol, quote, _, volume, received_at in rows
+    )
+    included = [pk for pk, symbol, _, excluded, _, _ in rows if excluded and symbol in selected]
+    return included, [pk for pk, symbol, _, excluded, _, _ in rows if not excluded and symbol not in selected]
+
+
+@contextmanager
+def _settled(exchange_id: str, now: datetime) -> Iterator[None]:
+    before = _collected_ids(exchange_id)
+    yield
+    after = _collected_ids(exchange_id)
+    sweep.open_gaps_of_markets(sorted(before - after), now)  # what was silent before was not planned
+    _run(END_GAPS_OF_STOPPED, before - after, now)
+    _run(RESUME, after - before, now)
+
+
+def _collected_ids(exchange_id: str) -> set[int]:
+    return set(Market.objects.collected().filter(exchange_id=exchange_id).values_list("id", flat=True))
+
+
+def _run(sql: str, market_ids: Iterable[int], now: datetime) -> None:
+    wanted = sorted(market_ids)
+    if wanted:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"markets": wanted, "now": now})
+
+
+def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
+    kinds = {listing.kind for listing in listings}
+    markets = [
+        Market(
+            exchange_id=exchange_id,
+            symbol=listing.symbol,
+            base=listing.base,
+            quote=listing.quote,
+            kind=listing.kind,
+            venue_id=listing.venue_id,
+            source=source_label(exchange_id, listing.kind, kinds),
+            active=listing.active,
+            taker_fee=listing.taker_fee,
+            listed_at=now,
+            delisted_at=None if listing.active else now,
+        )
+        for listing in {listing.symbol: listing for listing in listings}.values()
+    ]
+    Market.objects.bulk_create(
+        markets,
+        update_conflicts=True,
+        unique_fields=["exchange", "symbol"],
+        update_fields=["base", "quote", "kind", "venue_id", "active", "taker_fee", "delisted_at"],
+        batch_size=2000,
+    )
+
+
+def _deactivate_missing(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
+    listed = {listing.symbol for listing in listings}
+    known = Market.objects.filter(exchange_id=exchange_id, active=True)
+    missing = [pk for pk, symbol in known.values_list("id", "symbol") if symbol not in listed]
+    Market.objects.filter(pk__in=missing).update(active=False, delisted_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(END_GAPS_OF_DELISTED, {"exchange": exchange_id, "now": now})
+
+
+def _add_pipelines(exchange: Exchange) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO collectors_pipeline (market_id, expected_seconds, gaps_24h, gap_open) "
+            "SELECT id, %s, 0, false FROM exchanges_market WHERE exchange_id = %s ON CONFLICT DO NOTHING",
+            [exchange.poll_interval_seconds, exchange.id],
+        )
+
+
+def _bump_version(exchange_id: str, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(BUMP, {"exchange": exchange_id, "loaded_at": now})
+        return int(cursor.fetchone()[0])
+
+
+# A version is only ever compared for equality. It is a moment and no counter: one that began anew with a database
+# restored or an exchange made again would match what a process remembers of the old one.
+BUMP = """
+UPDATE collectors_worker SET
+    markets_version = ((extract(epoch FROM clock_timestamp()) * 1000)::bigint %% 2147483647)::int,
+    markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
+    symbols_tracked = (SELECT count(*) FROM exchanges_market
+                       WHERE exchange_id = %(exchange)s AND active AND NOT blacklisted AND NOT excluded),
+    stored_count = 0
+WHERE exchange_id = %(exchange)s
+RETURNING markets_version
+"""
+
+MISSED_OF_ENDED = MISSED.format(start="g.started_at", end="%(now)s", expected="{}.expected_seconds")
+# Rows are locked in the order in which a poll locks them. A poll that began before may still bring a row of a market
+# that is out: from here on it was not expected.
+END_GAPS_OF_STOPPED = f"""
+WITH stopped AS (
+    UPDATE collectors_pipeline AS p SET gap_open = false, resumed_at = %(now)s
+    FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
+          ORDER BY market_id FOR UPDATE) AS locked
+    WHERE p.market_id = locked.market_id
+    RETURNING p.market_id, p.expected_seconds
+)
+UPDATE collectors_gap AS g
+SET ended_at = %(now)s, missed_count = {MISSED_OF_ENDED.format("stopped")}, is_judged = false
+FROM stopped
+WHERE g.pipeline_id = stopped.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
+"""
+
+RESUME = """
+UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
+FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND received_at IS NOT NULL
+      ORDER BY market_id FOR UPDATE) AS resumed
+WHERE p.market_id = resumed.market_id
+"""
+
+END_GAPS_OF_DELISTED = f"""
+WITH silent AS (
+    UPDATE collectors_pipeline AS p SET gap_open = false
+    FROM exchanges_market AS m
+    WHERE m.id = p.market_id AND m.exchange_id = %(exchange)s AND NOT m.active AND p.gap_open
+    RETURNING p.market_id, p.expected_seconds
+)
+UPDATE collectors_gap AS g
+SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'),
+    missed_count = {MISSED_OF_ENDED.format("silent")}, cause = 'delisted',
+    evidence = 'the exchange no longer lists this market'
+FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
+"""

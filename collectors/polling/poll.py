@@ -1,0 +1,298 @@
+"""THE write path: `collect_once` fetches one exchange's quotes, judges them, and stores them in one transaction."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from django.conf import settings
+
+from collectors import lease, rate_limits
+from collectors.lease import Permit
+from collectors.polling import market_list, store
+from collectors.rate_limits import Priority
+from collectors.rules import breaker, gaps, quote_checks, worker_status
+from collectors.rules.breaker import CycleResult, Health, Policy
+from collectors.rules.snapshot import WorkerFacts
+from exchanges.models import Transport
+from feeds import open_feed
+from feeds.base import BadReply, Feed, FeedError, Poll, Superseded, Throttled, Unreachable
+from feeds.request_gate import HeldBack
+from feeds.streams import can_stream
+
+log = structlog.get_logger(__name__)
+
+SKIPPED = "skipped"
+RETRY_PAUSE_SECONDS = 0.2
+LEAST_RETRY_SECONDS = 1.0  # a retry with less time left would only fail again
+
+
+def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -> str:
+    """Collects one exchange once and gives the outcome's word.
+
+    Harmless when run twice at a time or twice in a slot: without the lease nobody is called. Never raises for what
+    an exchange does; an error of ours is recorded as `failed` and raised.
+    """
+    permit = lease.take(exchange_id, lease_seconds=settings.POLL_DEADLINE_SECONDS)
+    if permit is None:
+        return SKIPPED
+    if _is_for_streams_only(permit):
+        lease.release(permit)
+        return SKIPPED
+    started = time.monotonic()
+    elapsed = partial(_moment_after, now, started)
+    try:
+        poll, verdict = _fetch_and_judge(permit, now=now)
+    except FeedError as error:
+        return record_failure(permit, error, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+    except Exception as error:
+        ours = FeedError(f"{type(error).__name__}: {error}")
+        record_failure(permit, ours, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+        raise
+    return _finish_stored(permit, poll, verdict, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+
+
+def _is_for_streams_only(permit: Permit) -> bool:
+    """The first market list still comes from a poll; a venue that pushes nothing is polled, whatever was wished."""
+    exchange = permit.exchange
+    wanted = exchange.transport == Transport.STREAM and permit.markets_loaded_at is not None
+    return wanted and can_stream(exchange.id)
+
+
+class Busy(Exception):
+    """The exchange may not be called now: stopped, told to wait, or another cycle is calling it."""
+
+
+def refresh_markets(exchange_id: str, *, now: datetime) -> str:
+    """Reloads one exchange's market list; the outcome's word."""
+    try:
+        load_markets(
+            exchange_id,
+            now=now,
+            patience_seconds=settings.POLL_DEADLINE_SECONDS,
+            deadline_seconds=settings.MARKETS_DEADLINE_SECONDS,
+        )
+    except Busy:
+        return SKIPPED
+    except FeedError as error:
+        log.warning("markets_not_refreshed", exchange=exchange_id, outcome=error.kind, error=str(error))
+        return error.kind
+    return "stored"
+
+
+def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, deadline_seconds: float) -> None:
+    """Reloads one exchange's market list under the same lease as polls, so that the two never call at once.
+
+    `deadline_seconds` are for all of it, `patience_seconds` of them for a poll that is just running. Raises Busy when
+    the lease is not to be had in time, FeedError for what the exchange does.
+    """
+    give_up_at = time.monotonic() + deadline_seconds
+    permit = lease.wait_for(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
+    if permit is None:
+        raise Busy(f"{exchange_id} may not be called now")
+    try:
+        reload_markets(permit, now=now, deadline_seconds=give_up_at - time.monotonic())
+    finally:
+        lease.release(permit)
+
+
+def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | None = None) -> int:
+    """The same for who has the lease already; the new version of the list."""
+    priority = Priority.CHECK
+    return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds, priority=priority)
+
+
+def policy() -> Policy:
+    return Policy(
+        failures_until_open=settings.BREAKER_FAILURES,
+        pause_max_seconds=settings.BREAKER_PAUSE_MAX_SECONDS,
+        throttle_pause_seconds=settings.THROTTLE_PAUSE_SECONDS,
+        denied_pause_seconds=settings.DENIED_PAUSE_SECONDS,
+    )
+
+
+def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quote_checks.Verdict]:
+    feed = _feed(permit)
+    version = _markets_version(permit, feed, now=now)
+    pipelines = market_list.pipelines_of(permit.exchange.id, version)
+    fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
+    poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
+    judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
+    verdict = quote_checks.Verdict(judged.accepted, judged.rejected + poll.rejected)
+    _check_share(permit, verdict, poll)
+    return poll, verdict
+
+
+def _feed(permit: Permit) -> Feed:
+    return open_feed(permit.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
+
+
+def _gate(permit: Permit, feed: Feed, priority: Priority) -> rate_limits.RequestGate:
+    return rate_limits.open_gate(permit.exchange, feed.capabilities, priority=priority, generation=permit.generation)
+
+
+def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
+    """Of the list to poll by. The hourly task reloads it; a poll does so only at the very start, or when that task has
+    long not come. Then an old list will do where no new one is to be had: prices come by another road."""
+    if permit.markets_loaded_at is None:
+        return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
+    is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
+    if not is_old or not market_list.may_try_again(permit.exchange.id):
+        return permit.markets_version
+    try:
+        return _load_in_poll(permit, feed, now=now, seconds=settings.POLL_DEADLINE_SECONDS)
+    except (Throttled, Superseded):
+        raise
+    except FeedError as error:
+        log.warning("markets_not_refreshed", exchange=permit.exchange.id, outcome=error.kind, error=str(error))
+        return permit.markets_version
+
+
+def _load_in_poll(permit: Permit, feed: Feed, *, now: datetime, seconds: float) -> int:
+    lease.extend(permit, lease_seconds=seconds + settings.POLL_DEADLINE_SECONDS)
+    return _load_markets(permit, feed, now=now, priority=Priority.LIVE, deadline_seconds=seconds)
+
+
+def _load_markets(
+    permit: Permit, feed: Feed, *, now: datetime, priority: Priority, deadline_seconds: float | None = None
+) -> int:
+    may_call = _gate(permit, feed, priority)
+    deadline_seconds = deadline_seconds or settings.MARKETS_DEADLINE_SECONDS
+    listings = feed.load_markets(deadline_seconds=deadline_seconds, may_call=may_call)
+    return market_list.register(permit, listings, feed.capabilities, now=now)
+
+
+def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> Poll:
+    """One more try, with jitter, where the exchange was out of reach and time is left."""
+    give_up_at = time.monotonic() + deadline_seconds
+    try:
+        return fetch(deadline_seconds)
+    except Unreachable:
+        pause = RETRY_PAUSE_SECONDS * (1 + random.random())
+        left = give_up_at - time.monotonic() - pause
+        if left < LEAST_RETRY_SECONDS:
+            raise
+        time.sleep(pause)
+        return fetch(left)
+
+
+def _check_share(permit: Permit, verdict: quote_checks.Verdict, poll: Poll) -> None:
+    """Far too few rows are a broken answer; storing them would make a hole look like a choice."""
+    exchange, accepted = permit.exchange.id, len(verdict.accepted)
+    if not accepted:
+        raise BadReply(
+            f"{exchange} answered {poll.answered_count} rows, none fit to store; treated as a bad reply",
+            excerpt=str([rejected._asdict() for rejected in verdict.rejected[:3]]),
+        )
+    if accepted < permit.usual_count * settings.MIN_SHARE_OF_USUAL_ROWS:
+        raise BadReply(
+            f"{exchange} answered {accepted} good rows, {permit.usual_count} are usual; treated as a bad reply"
+        )
+
+
+def _finish_stored(
+    permit: Permit,
+    poll: Poll,
+    verdict: quote_checks.Verdict,
+    *,
+    started_at: datetime,
+    finished_at: datetime,
+    correlation_id: str,
+) -> str:
+    cycle = store.Cycle(
+        started_at=started_at,
+        finished_at=finished_at,
+        outcome="stored",
+        error_count=0,
+        strikes=0,
+        retry_at=None,
+        status="running",
+        accepted=verdict.accepted,
+        rejected=verdict.rejected,
+        rows_answered=poll.answered_count,
+        cause=gaps.cause_of(permit.last_outcome),
+        correlation_id=correlation_id,
+    )
+    if store.finish(permit, cycle) is None:
+        return _superseded(permit)
+    if verdict.rejected:
+        log.warning(
+            "quotes_quarantined", exchange=permit.exchange.id, count=len(verdict.rejected), first=verdict.rejected[0]
+        )
+    return "stored"
+
+
+def record_failure(
+    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str = ""
+) -> str:
+    """Writes down a cycle that brought no data, and gives the lease back; the outcome's word."""
+    if error.kind == "superseded":
+        return _superseded(permit)
+    health = _health_after(permit, error, finished_at)
+    cycle = store.Cycle(
+        started_at=started_at,
+        finished_at=finished_at,
+        outcome=error.kind,
+        error_count=health.error_count,
+        strikes=health.strikes,
+        retry_at=health.retry_at,
+        status=_status_after(permit, error, health, finished_at),
+        http_status=error.status,
+        error=str(error),
+        excerpt=error.excerpt,
+        correlation_id=correlation_id,
+    )
+    if store.finish(permit, cycle) is None:
+        return _superseded(permit)
+    log.warning(
+        "cycle_failed", exchange=permit.exchange.id, outcome=error.kind, error=str(error), retry_at=health.retry_at
+    )
+    return error.kind
+
+
+def _superseded(permit: Permit) -> str:
+    """An operator's verb has overtaken this cycle: it leaves no trace but the end of its lease."""
+    lease.release(permit)
+    log.info("cycle_superseded", exchange=permit.exchange.id, generation=permit.generation)
+    return "superseded"
+
+
+def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:
+    retry_after = None
+    if isinstance(error, Throttled):
+        retry_after = error.retry_after_seconds
+    elif isinstance(error, HeldBack):
+        retry_after = error.pause_seconds
+    return breaker.after(
+        permit.health,
+        CycleResult(error.kind, retry_after),
+        now,
+        interval_seconds=permit.exchange.poll_interval_seconds,
+        policy=policy(),
+        jitter=random.random(),
+    )
+
+
+def _status_after(permit: Permit, error: FeedError, health: Health, now: datetime) -> str:
+    facts = WorkerFacts(
+        exchange=permit.exchange.id,
+        is_collected=True,
+        interval_seconds=permit.exchange.poll_interval_seconds,
+        error_count=health.error_count,
+        is_paused=error.kind == "denied",
+        resumed_at=permit.resumed_at,
+        heartbeat_at=now,
+        stored_at=None,
+        symbols_tracked=0,
+        last_error=str(error),
+    )
+    return worker_status.worker_status(facts, now)[0]
+
+
+def _moment_after(now: datetime, started: float) -> datetime:
+    """`now` plus what a monotonic clock says has passed: a jump of the wall clock makes no negative duration."""
+    return now + timedelta(seconds=time.monotonic() - started)

@@ -1,0 +1,9 @@
+"""The rate ledger: how many requests leave for an exchange, counted over all processes before each one leaves.
+
+Whoever asks an exchange opens a gate and gives it to the feed as `may_call`.
+"""
+
+from collectors.rate_limits.gate import RequestGate, open_dial_gate, open_gate
+from collectors.rules.rate_limits import Priority
+
+__all__ = ["Priority", "RequestGate", "open_dial_gate", "open_gate"]

@@ -1,0 +1,68 @@
+"""What this process remembers of its requests, so that it is not lost without Valkey, nor blind when that is back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+
+from collectors.rules.rate_limits import Budget, Grant, Outage
+
+RETRY_SECONDS = 1.0  # meanwhile no request waits for a server that is away
+
+
+@dataclass(slots=True)
+class Page:
+    """One exchange and address: own requests of an outage, what was used at the last answer, the exchange's pause."""
+
+    grants: deque[Grant] = field(default_factory=deque)
+    seen_units: float = 0.0
+    seen_at: float = -1e9
+    said_at: float = -1e9
+    paused_until: float = 0.0  # Unix seconds
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of one process. Times are monotonic where nothing else is said."""
+
+    least_processes: int
+    pages: dict[str, Page] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    began_at: float | None = None  # of the outage
+    ask_again_at: float = 0.0
+    processes: int = 1
+    rank: int | None = None
+    said_at: float = -1e9
+
+    def page(self, key: str) -> Page:
+        return self.pages.setdefault(key, Page())
+
+    def is_worth_a_try(self) -> bool:
+        return time.monotonic() >= self.ask_again_at
+
+    def lost(self) -> bool:
+        """Notes a failed question; True when it is the outage's first."""
+        now = time.monotonic()
+        self.ask_again_at = now + RETRY_SECONDS
+        is_first = self.began_at is None
+        self.began_at = now if is_first else self.began_at
+        return is_first
+
+    def found(self) -> None:
+        self.began_at = None
+
+    def outage(self, key: str, budget: Budget) -> Outage:
+        began_at = time.monotonic() if self.began_at is None else self.began_at
+        page, processes = self.page(key), max(self.processes, self.least_processes)
+        is_young = began_at - page.seen_at < budget.span_seconds
+        rank = zlib.crc32(process_name().encode()) if self.rank is None else self.rank
+        return Outage(began_at, processes, rank % processes, page.seen_units if is_young else None)
+
+
+def process_name() -> str:
+    return f"{socket.gethostname()[:60]}:{os.getpid()}"

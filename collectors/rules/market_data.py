@@ -1,0 +1,225 @@
+"""What is stored of a book, of a page of trades and of funding rates, and which trades are missing. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from feeds.base import FundingRate, OrderBook, RejectedRow, Trade, TradePage
+
+FUTURE_SECONDS = 60.0  # a venue's clock may be ahead of ours by so much
+HIGHEST_RATE = 1.0  # a rate of 100 % an interval is a broken number
+LARGEST_NUMBER = 2**63 - 1
+EXCERPT_LEVELS = 3
+EXCERPT_CHARACTERS = 200
+OWN_ID = "~"  # begins the id of a trade for which the venue gives none
+
+
+# --- books ----------------------------------------------------------------------------------------------------------
+
+
+def fault_of(book: OrderBook, *, now: float) -> str:
+    """Why a book is not stored; empty for one that is sound."""
+    for name, levels, direction in (("bids", book.bids, -1), ("asks", book.asks, 1)):
+        if fault := _fault_of_side(name, levels, direction):
+            return fault
+    if book.bids[0][0] >= book.asks[0][0]:
+        return f"crossed: bid {book.bids[0][0]!r} is not below ask {book.asks[0][0]!r}"
+    if book.exchange_at is not None and book.exchange_at > now + FUTURE_SECONDS:
+        return "stamped in the future"
+    return ""
+
+
+def put_aside(symbol: str, book: OrderBook, fault: str) -> RejectedRow:
+    excerpt = f"bids {book.bids[:EXCERPT_LEVELS]!r} asks {book.asks[:EXCERPT_LEVELS]!r}"
+    return RejectedRow(symbol, fault, excerpt[:EXCERPT_CHARACTERS])
+
+
+def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: int) -> str:
+    if not levels:
+        return f"empty: no {name}"
+    if not all(math.isfinite(value) and value > 0 for level in levels for value in level):
+        return f"{name} have a price or amount that is no positive number"
+    if any((following[0] - level[0]) * direction <= 0 for level, following in pairwise(levels)):
+        return f"{name} are not in order"
+    return ""
+
+
+# --- trades ---------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One trade to store."""
+
+    trade_id: str
+    number: int | None
+    at: float
+    price: float
+    amount: float
+    side: str | None
+
+
+class Position(NamedTuple):
+    """The newest stored trade of a market."""
+
+    number: int | None
+    at: float
+
+
+class Hole(NamedTuple):
+    """Trades that are missing between two moments; by number where the venue counts them."""
+
+    first_number: int | None
+    last_number: int | None
+    started_at: float
+    ended_at: float
+
+    @property
+    def missing_count(self) -> int | None:
+        if self.first_number is None or self.last_number is None:
+            return None
+        return self.last_number - self.first_number + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A page of trades: those that can be stored, oldest first and each once, and those that cannot."""
+
+    rows: tuple[Row, ...]
+    rejected: tuple[RejectedRow, ...]
+
+
+def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> Sorted:
+    """Older ones than are kept are neither stored nor rejected."""
+    rows: dict[str, Row] = {}
+    rejected = list(page.rejected)
+    repeats: dict[str, int] = {}
+    for trade in page.trades:
+        if fault := _fault_of_trade(trade, now=now):
+            rejected.append(RejectedRow(symbol, fault, repr(trade._asdict())[:EXCERPT_CHARACTERS]))
+        elif trade.traded_at >= kept_since:
+            id_ = trade.trade_id or _own_id(trade, repeats)
+            number = _number(id_) if page.is_numbered else None
+            rows.setdefault(id_, Row(id_, number, trade.traded_at, trade.price, trade.amount, trade.side))
+    ordered = sorted(rows.values(), key=lambda row: (row.number or 0, row.at))
+    return Sorted(tuple(ordered), tuple(rejected))
+
+
+def _fault_of_trade(trade: Trade, *, now: float) -> str:
+    if not all(math.isfinite(value) and value > 0 for value in (trade.price, trade.amount)):
+        return "price or amount is no positive number"
+    if not 0 < trade.traded_at <= now + FUTURE_SECONDS:
+        return "traded at an impossible time"
+    return ""
+
+
+def _own_id(trade: Trade, repeats: dict[str, int]) -> str:
+    """The same trade asked for again gets the same id; equal ones of one moment are told apart by their order."""
+    text = f"{OWN_ID}{trade.traded_at!r}:{trade.price!r}:{trade.amount!r}:{trade.side or ''}"
+    repeats[text] = repeats.get(text, 0) + 1
+    return f"{text}:{repeats[text]}"
+
+
+def _number(trade_id: str) -> int | None:
+    if not (trade_id.isascii() and trade_id.isdigit()):
+        return None
+    number = int(trade_id)
+    return number if number <= LARGEST_NUMBER else None
+
+
+def newer(rows: Sequence[Row], position: Position | None) -> tuple[Row, ...]:
+    """Without those that were stored before, where numbers tell; what is older lies in a hole or was stored."""
+    if position is None or position.number is None or begins_anew(rows, position):
+        return tuple(rows)
+    known = position.number
+    return tuple(row for row in rows if row.number is None or row.number > known)
+
+
+def begins_anew(rows: Sequence[Row], position: Position) -> bool:
+    """The venue counts from a smaller number again: all are lower, and yet later."""
+    numbers = [row.number for row in rows if row.number is not None]
+    if not numbers or position.number is None:
+        return False
+    return max(numbers) < position.number and min(row.at for row in rows) > position.at
+
+
+def position_after(rows: Sequence[Row], position: Position | None) -> Position | None:
+    """Never back, unless the venue counts anew."""
+    if not rows:
+        return position
+    if position is not None and begins_anew(rows, position):
+        position = None
+    newest_at = max(row.at for row in rows)
+    numbers = [row.number for row in rows if row.number is not None]
+    if position is None:
+        return Position(max(numbers, default=None), newest_at)
+    known = [] if position.number is None else [position.number]
+    return Position(max([*known, *numbers], default=None), max(position.at, newest_at))
+
+
+def holes(rows: Sequence[Row], position: Position | None) -> list[Hole]:
+    """What is missing between the newest trade that we had and this page, and inside of it.
+
+    Without numbers only the first can be told: a page whose oldest trade is later than our newest does not touch it.
+    """
+    if position is not None and begins_anew(rows, position):
+        position = None
+    numbered = [row for row in rows if row.number is not None]
+    if numbered:
+        return _holes_in_numbers(numbered, position)
+    if position is None or not rows or position.number is not None:
+        return []
+    oldest = min(row.at for row in rows)
+    return [Hole(None, None, position.at, oldest)] if oldest > position.at else []
+
+
+def _holes_in_numbers(rows: Iterable[Row], position: Position | None) -> list[Hole]:
+    found = []
+    before = position if position is not None and position.number is not None else None
+    for row in rows:
+        assert row.number is not None
+        if before is not None and before.number is not None:
+            if row.number <= before.number:
+                continue
+            if row.number > before.number + 1:
+                started_at, ended_at = sorted((before.at, row.at))
+                found.append(Hole(before.number + 1, row.number - 1, started_at, ended_at))
+        before = Position(row.number, row.at)
+    return found
+
+
+def inside(rows: Sequence[Row], hole: Hole) -> tuple[Row, ...]:
+    """Those of an answer that belong into a hole."""
+    if hole.first_number is None or hole.last_number is None:
+        return tuple(row for row in rows if hole.started_at <= row.at <= hole.ended_at)
+    first, last = hole.first_number, hole.last_number
+    return tuple(row for row in rows if row.number is not None and first <= row.number <= last)
+
+
+def state_of(hole: Hole, rows: Sequence[Row], *, filled_count: int, stored: int) -> str:
+    """A hole after an answer. One that brought nothing new is the last: the venue has no more."""
+    if hole.missing_count is not None and filled_count >= hole.missing_count:
+        return "filled"
+    if hole.missing_count is None and any(row.at >= hole.ended_at for row in rows):
+        return "filled"  # it was asked from the hole's start on, and the answer reaches over its end
+    if stored:
+        return "open"
+    return "partly filled" if filled_count else "exchange has none"
+
+
+# --- funding --------------------------------------------------------------------------------------------------------
+
+
+def fault_of_rate(rate: FundingRate, *, now: float) -> str:
+    """Why a funding rate is not stored; empty for one that is sound."""
+    if not math.isfinite(rate.rate) or abs(rate.rate) > HIGHEST_RATE:
+        return f"a rate of {rate.rate!r}"
+    prices = [price for price in (rate.mark_price, rate.index_price) if price is not None]
+    if not all(math.isfinite(price) and price > 0 for price in prices):
+        return "mark or index price is no positive number"
+    if rate.exchange_at is not None and rate.exchange_at > now + FUTURE_SECONDS:
+        return "stamped in the future"
+    return ""

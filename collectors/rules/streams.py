@@ -1,0 +1,120 @@
+"""Is a stream to be believed? Pure decisions on what was heard; `session` carries them out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from feeds.base import Quote
+
+SMALL_GROUP = 20  # fewer markets may all be quiet at once
+SMALL_GROUP_PATIENCE = 10.0  # so they are given so many silence limits
+DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll is under way
+LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
+TALKING_SHARE = 0.5  # of the silence limit
+DIAL_WINDOW_SECONDS = 300.0
+STABLE_SECONDS = 60.0  # a stream that lived so long has earned a quick redial
+
+
+@dataclass(slots=True)
+class Heard:
+    """When, on the monotonic clock, each subscription and the whole exchange last brought a quote."""
+
+    started_at: float
+    groups: Sequence[frozenset[str]]
+    last_at: float
+    by_group: list[float] = field(default_factory=list)
+
+    @classmethod
+    def since(cls, now: float, groups: Sequence[frozenset[str]]) -> Heard:
+        return cls(now, groups, now, [now] * len(groups))
+
+    def note(self, symbols: Collection[str], now: float) -> None:
+        if not symbols:
+            return
+        self.last_at = now
+        for number, group in enumerate(self.groups):
+            if not group.isdisjoint(symbols):
+                self.by_group[number] = now
+
+    def regroup(self, groups: Sequence[frozenset[str]], now: float) -> None:
+        """Markets came or went: what is still asked for keeps its time."""
+        known = list(zip(self.groups, self.by_group, strict=True))
+        self.by_group = [
+            max([at for before, at in known if not group.isdisjoint(before)], default=now) for group in groups
+        ]
+        self.groups = groups
+
+
+def silence(heard: Heard, now: float, *, limit_seconds: float) -> str:
+    """Why the stream is no longer believed; empty while it is."""
+    quiet = now - heard.last_at
+    if quiet > limit_seconds:
+        return f"no ticker for {quiet:.1f} s"
+    for group, at in zip(heard.groups, heard.by_group, strict=True):
+        patience = 1.0 if len(group) >= SMALL_GROUP else SMALL_GROUP_PATIENCE
+        if now - at > limit_seconds * patience:
+            return f"no ticker of a subscription of {len(group)} markets for {now - at:.1f} s"
+    return ""
+
+
+def is_talking(heard: Heard, now: float, *, limit_seconds: float) -> bool:
+    """While it is not, it is nearly silent, and a poll that knows more does not contradict it."""
+    return now - heard.last_at < limit_seconds * TALKING_SHARE
+
+
+def is_complete(heard: Heard) -> bool:
+    """Every subscription of a size has brought something since it was made."""
+    return all(
+        at > heard.started_at
+        for group, at in zip(heard.groups, heard.by_group, strict=True)
+        if len(group) >= SMALL_GROUP or len(heard.groups) == 1
+    )
+
+
+def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, tolerance: float) -> str:
+    """What a poll says against the stream: other prices, or far more markets; empty when they agree."""
+    reason = disagreement(pushed, polled, tolerance=tolerance)
+    delivered = sum(quote.symbol in pushed for quote in polled)
+    if reason or delivered >= len(polled) * LEAST_SHARE_DELIVERED:
+        return reason
+    return f"the stream brought {delivered} of {len(polled)} markets that a poll brought"
+
+
+def disagreement(pushed: Mapping[str, Quote], polled: Iterable[Quote], *, tolerance: float) -> str:
+    """Of the prices alone; empty when nothing can be compared."""
+    compared, differing = 0, []
+    for quote in polled:
+        other = pushed.get(quote.symbol)
+        if other is None or not other.last or not quote.last:
+            continue
+        compared += 1
+        if abs(other.last / quote.last - 1) > tolerance:
+            differing.append(quote.symbol)
+    if compared and len(differing) > compared * DISAGREEING_MARKETS:
+        return f"{len(differing)} of {compared} prices differ from a poll's by more than {tolerance:.1%}"
+    return ""
+
+
+def backoff_seconds(failures: int, *, base: float, cap: float, jitter: float) -> float:
+    """Full jitter: anything from nothing to the doubled pause."""
+    return float(min(cap, base * 2.0 ** min(failures, 16)) * jitter)
+
+
+@dataclass(slots=True)
+class DialBudget:
+    """So many connections in five minutes, whatever goes wrong."""
+
+    limit: int
+    dials: deque[float] = field(default_factory=deque)
+
+    def wait_seconds(self, now: float, count: int) -> float:
+        """Until `count` more are allowed. More than the whole budget at once are allowed when it is unused."""
+        while self.dials and self.dials[0] <= now - DIAL_WINDOW_SECONDS:
+            self.dials.popleft()
+        excess = len(self.dials) + count - max(self.limit, count)
+        return self.dials[excess - 1] + DIAL_WINDOW_SECONDS - now if excess > 0 else 0.0
+
+    def spend(self, now: float, count: int) -> None:
+        self.dials.extend([now] * count)

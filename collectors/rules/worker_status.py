@@ -1,0 +1,47 @@
+"""When is a worker alive? Pure readings of stored timestamps at a given moment (documents 1, 3 and 4)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from collectors.rules.snapshot import WorkerFacts, WorkerView
+
+ERRORS_UNTIL_ERROR = 3
+SILENCE_FLOOR_SECONDS = 120.0  # document 1 calls data older than 2 minutes stale
+SILENCE_INTERVALS = 3
+
+
+def silence_limit_seconds(interval_seconds: float) -> float:
+    """How long a worker may go without finishing a cycle before it counts as dead."""
+    return max(SILENCE_INTERVALS * interval_seconds, SILENCE_FLOOR_SECONDS)
+
+
+def worker_status(facts: WorkerFacts, now: datetime) -> tuple[str, str]:
+    """The worker's status and the reason in words. Liveness is proven by finished cycles, never by a ping."""
+    if not facts.is_collected:
+        return "stopped", "switched off or blacklisted by an operator"
+    if facts.error_count >= ERRORS_UNTIL_ERROR:
+        return "error", f"{facts.error_count} failed cycles in a row: {facts.last_error}"
+    if facts.is_paused:
+        return "error", facts.last_error
+    alive_at = max(facts.heartbeat_at or facts.resumed_at, facts.resumed_at)
+    silent_seconds = (now - alive_at).total_seconds()
+    if silent_seconds > silence_limit_seconds(facts.interval_seconds):
+        return "error", f"no cycle finished for {int(silent_seconds)} s"
+    if facts.heartbeat_at is None or facts.heartbeat_at < facts.resumed_at:
+        return "stopped", "waiting to start"
+    return "running", ""
+
+
+def view(facts: WorkerFacts, now: datetime) -> WorkerView:
+    status, reason = worker_status(facts, now)
+    return WorkerView(
+        exchange=facts.exchange,
+        status=status,
+        reason=reason,
+        stored_at=facts.stored_at,
+        heartbeat_at=facts.heartbeat_at,
+        error_count=facts.error_count,
+        symbols_tracked=facts.symbols_tracked,
+        is_collected=facts.is_collected,
+    )

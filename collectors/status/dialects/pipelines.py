@@ -1,0 +1,83 @@
+"""Contract 4: pipelines, in the words of document 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+
+import orjson
+
+from collectors.rules.snapshot import PipelineRows
+from collectors.status.dialects import json_rows
+
+DEGRADED_FROM_SECONDS = 60
+DOWN_AFTER_SECONDS = 300
+FIELDS = ("source", "symbol")
+
+
+def status(delay_seconds: int | None) -> str:
+    """`healthy` below 60 s, `degraded` to 300 s inclusive, `down` beyond or when there never was a row."""
+    if delay_seconds is None or delay_seconds > DOWN_AFTER_SECONDS:
+        return "down"
+    return "degraded" if delay_seconds >= DEGRADED_FROM_SECONDS else "healthy"
+
+
+def next_edge(pipelines: PipelineRows) -> int | None:
+    """The first second at which some row's status changes if nothing more is stored."""
+    now = json_rows.whole_second(pipelines.taken_at)
+    edges = (_edge(second, now) for second in set(pipelines.stored_seconds) if second is not None)
+    return min((edge for edge in edges if edge is not None), default=None)
+
+
+def _edge(second: int, now: int) -> int | None:
+    age = json_rows.age_seconds(second, now)
+    if age < DEGRADED_FROM_SECONDS:
+        return second + DEGRADED_FROM_SECONDS
+    return second + DOWN_AFTER_SECONDS + 1 if age <= DOWN_AFTER_SECONDS else None
+
+
+def entries(pipelines: PipelineRows) -> Iterator[bytes]:
+    """One JSON object for each row, in order."""
+    now = json_rows.whole_second(pipelines.taken_at)
+    tails = json_rows.Tails[tuple[int | None, int]](lambda key: _tail(key[0], key[1], now))
+    ends = map(tails.__getitem__, zip(pipelines.stored_seconds, pipelines.gaps_24h, strict=True))
+    return map(bytes.__add__, json_rows.heads(pipelines.names, FIELDS), ends)
+
+
+def _tail(second: int | None, gaps: int, now: int) -> bytes:
+    if second is None:
+        return b',"last_ingested":null,"delay_seconds":null,"status":"down","gaps_last_24h":0}'
+    delay = json_rows.age_seconds(second, now)
+    return (
+        f',"last_ingested":"{json_rows.stamp(second)}","delay_seconds":{delay},'
+        f'"status":"{status(delay)}","gaps_last_24h":{gaps}}}'
+    ).encode()
+
+
+def fragments(pipelines: PipelineRows) -> dict[str, tuple[int, bytes]]:
+    """By source: how many rows, and the rows themselves without their brackets."""
+    found = {}
+    named = zip(pipelines.names.names, entries(pipelines), strict=True)
+    for source, group in groupby(named, key=lambda row: row[0][0]):
+        of_source = list(map(itemgetter(1), group))
+        found[source] = (len(of_source), b",".join(of_source))
+    return found
+
+
+def body(
+    parts: Iterable[bytes],
+    *,
+    count: int,
+    source: str | None = None,
+    symbol: str | None = None,
+    next_cursor: str | None = None,
+) -> bytes:
+    """The whole answer around rows, or around runs of rows that are joined already."""
+    meta = {"symbol": symbol, "source": source, "interval": None, "count": count, "next_cursor": next_cursor}
+    return b'{"data":[%b],"meta":%b}' % (b",".join(parts), orjson.dumps(meta))
+
+
+def render(pipelines: PipelineRows) -> bytes:
+    """All rows, unfiltered."""
+    return body(entries(pipelines), count=len(pipelines.names.names))

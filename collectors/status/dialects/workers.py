@@ -1,0 +1,34 @@
+"""Contract 1: workers, in the words of documents 1 and 2."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from collectors.rules.snapshot import Snapshot, WorkerView
+from lib.clock import seconds_z
+
+
+def render(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "workers": {worker.exchange: _entry(worker) for worker in snapshot.workers},
+        "timestamp": seconds_z(snapshot.taken_at),
+    }
+
+
+def absent_on_market(now: datetime) -> dict[str, str]:
+    return {"error": "Collector service is not available", "timestamp": seconds_z(now)}
+
+
+def absent_on_exchanges() -> dict[str, str]:
+    return {"error": "Collector service not available"}
+
+
+def _entry(worker: WorkerView) -> dict[str, Any]:
+    return {
+        "exchange": worker.exchange,
+        "status": worker.status,
+        "last_update": seconds_z(worker.stored_at) if worker.stored_at else None,
+        "error_count": worker.error_count,
+        "symbols_tracked": worker.symbols_tracked,
+    }

@@ -1,0 +1,58 @@
+"""The read path: `read(now)` gives the one snapshot, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from collectors.models import Worker
+from collectors.rules import worker_status
+from collectors.rules.snapshot import Snapshot, WorkerFacts
+
+
+class CollectorAbsent(Exception):
+    """Collection is switched off, or its state cannot be read: there is no honest answer but 503."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around every reading of state: what the database cannot say is CollectorAbsent."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        raise CollectorAbsent("the collector's state cannot be read") from error
+
+
+def require_collection() -> None:
+    if not settings.COLLECTION_ENABLED:
+        raise CollectorAbsent("collection is switched off (COLLECTION_ENABLED)")
+
+
+def read(now: datetime) -> Snapshot:
+    """All workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
+    require_collection()
+    here = Worker.objects.filter(exchange__removed_at__isnull=True)
+    with reading():
+        workers = list(here.select_related("exchange").order_by("exchange_id"))
+    return Snapshot(taken_at=now, workers=tuple(worker_status.view(facts(worker), now) for worker in workers))
+
+
+def facts(worker: Worker) -> WorkerFacts:
+    """The rules' view of a worker row."""
+    exchange = worker.exchange
+    return WorkerFacts(
+        exchange=exchange.id,
+        is_collected=exchange.is_collected,
+        interval_seconds=exchange.poll_interval_seconds,
+        error_count=worker.error_count,
+        is_paused=worker.last_outcome == "denied" and worker.error_count > 0,
+        resumed_at=worker.resumed_at,
+        heartbeat_at=worker.heartbeat_at,
+        stored_at=worker.stored_at,
+        symbols_tracked=worker.symbols_tracked,
+        last_error=worker.last_error,
+    )

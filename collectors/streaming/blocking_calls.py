@@ -1,0 +1,231 @@
+"""What the stream process asks of the database and of REST: plain functions, run in threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from collectors import lease, rate_limits
+from collectors.lease import Permit
+from collectors.models import Pipeline, Stream, Switch, Worker
+from collectors.polling import market_list, store
+from collectors.polling import poll as ingest
+from collectors.rules import gaps, quote_checks
+from collectors.rules.breaker import Health
+from collectors.streaming.ownership import Wish
+from exchanges.models import Exchange, Transport
+from feeds import open_feed
+from feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
+from feeds.streams import market_cache_key
+from lib import clock
+
+log = structlog.get_logger(__name__)
+
+MOST_REJECTED = 100
+NOTE_VOLUMES = """
+UPDATE collectors_pipeline AS p SET quote_volume = told.volume
+FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.market_id = told.pipeline_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Markets:
+    """The collected markets of one version, and the venue's list as its feed packed it (None: known already)."""
+
+    version: int
+    pipelines: Mapping[str, int]
+    packed: bytes | None
+
+
+class Written(NamedTuple):
+    """The permit for the next batch, the rows stored, and whether somebody waits for the lease."""
+
+    permit: Permit
+    stored: int
+    is_asked_for: bool
+
+
+class Turn(NamedTuple):
+    """From when on a stream delivers, or no longer does, and why."""
+
+    is_delivering: bool
+    reason: str
+    happened_at: datetime
+
+
+@dataclass(slots=True)
+class Batch:
+    """What came since the last run was written down."""
+
+    started_at: datetime
+    rows_stored: int = 0
+    overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    @property
+    def why_not(self) -> str:
+        """What is wrong with the newest that was not stored, as an addition to a sentence."""
+        return f": {self.rejected[-1].reason}" if self.rejected else ""
+
+
+def load_markets(wish: Wish) -> Markets:
+    """From the cache that polls share; downloaded, as a poll would, when it is empty."""
+    cache, key = market_list.ValkeyMarketCache(), market_cache_key(wish.spec)
+    packed = cache.load(key)
+    version = wish.markets_version
+    if packed is None:
+        version = _download(wish.exchange_id)
+        packed = cache.load(key)
+    return Markets(version, market_list.pipelines_of(wish.exchange_id, version), packed)
+
+
+def _download(exchange_id: str) -> int:
+    permit = lease.wait_for(
+        exchange_id, patience_seconds=settings.POLL_DEADLINE_SECONDS, lease_seconds=settings.MARKETS_DEADLINE_SECONDS
+    )
+    if permit is None:
+        raise Unreachable("the market list is not known, and polls leave no room to ask for it")
+    try:
+        return ingest.reload_markets(permit, now=clock.now())
+    finally:
+        lease.release(permit)
+
+
+def known_markets(wish: Wish) -> Markets:
+    """The same without asking the venue."""
+    packed = market_list.ValkeyMarketCache().load(market_cache_key(wish.spec))
+    return Markets(wish.markets_version, market_list.pipelines_of(wish.exchange_id, wish.markets_version), packed)
+
+
+def take(exchange_id: str) -> Permit | None:
+    """The right to store, once the poll under way has ended."""
+    return lease.take(exchange_id, lease_seconds=settings.STREAM_LEASE_SECONDS, repeat=True, despite_pause=True)
+
+
+def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int], batch: Batch) -> Written | None:
+    """Stores what is fit for it and keeps the lease; None when the exchange is no longer ours."""
+    now = clock.now()
+    verdict = quote_checks.judge(quotes, pipelines)
+    batch.rejected.extend(verdict.rejected[: MOST_REJECTED - len(batch.rejected)])
+    batch.rows_stored += len(verdict.accepted)
+    is_asked_for = lease.is_asked_for(permit.exchange.id)
+    if not verdict.accepted:
+        lease.extend(permit, lease_seconds=settings.STREAM_LEASE_SECONDS)
+        return Written(permit, 0, is_asked_for)
+    is_due = (now - batch.started_at).total_seconds() >= settings.STREAM_RUN_SECONDS
+    writes_run = is_due or is_asked_for  # what others do under the lease is in no run's time but theirs
+    retry_at = permit.health.retry_at if permit.health.retry_at and permit.health.retry_at > now else None
+    cycle = store.Cycle(
+        started_at=batch.started_at if writes_run else now,
+        finished_at=now,
+        outcome="stored",
+        error_count=0,
+        strikes=0,
+        retry_at=retry_at,  # it was said to polls, and a stream makes no request
+        status="running",
+        accepted=verdict.accepted,
+        rejected=batch.rejected if writes_run else (),
+        rows_answered=batch.rows_stored + len(batch.rejected),
+        excerpt=f"{batch.overtaken} tickers were overtaken by newer ones" if writes_run and batch.overtaken else "",
+        cause=gaps.cause_of(permit.last_outcome),
+        keep_seconds=settings.STREAM_LEASE_SECONDS,
+        records_run=writes_run,
+        stored_before=batch.rows_stored - len(verdict.accepted),
+        correlation_id=gaps.LISTENED,
+    )
+    stored = store.finish(permit, cycle)
+    if stored is None:
+        return None
+    if writes_run:
+        batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
+    health = Health(0, 0, retry_at)
+    permit = replace(permit, health=health, last_outcome="stored")
+    return Written(permit, stored, is_asked_for)
+
+
+def open_dial_gate(wish: Wish) -> rate_limits.RequestGate:
+    """What each handshake asks before it leaves."""
+    exchange = Exchange.objects.get(pk=wish.exchange_id)
+    return rate_limits.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
+
+
+def compare(wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
+    """A poll beside the stream, under the stream's lease. What it tells of the volumes of `unmeasured` pipelines, of
+    which the stream tells none, is kept. Raises FeedError."""
+    feed = open_feed(wish.spec, market_cache=market_list.ValkeyMarketCache())
+    exchange = Exchange.objects.get(pk=wish.exchange_id)
+    may_call = rate_limits.open_gate(
+        exchange, feed.capabilities, priority=rate_limits.Priority.SHADOW, generation=generation
+    )
+    poll = feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
+    told = {unmeasured[quote.symbol]: quote.quote_volume for quote in poll.quotes if quote.symbol in unmeasured}
+    volumes = {pk: volume for pk, volume in told.items() if volume is not None and 0 <= volume < math.inf}
+    if volumes:
+        _note_volumes(wish.exchange_id, generation, volumes)
+    return poll
+
+
+def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, float]) -> None:
+    """By pipeline. The worker's row is locked first, as by every cycle: the pipelines' rows have no order."""
+    with transaction.atomic():
+        worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id, generation=generation)
+        if worker.first() is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(NOTE_VOLUMES, [list(volumes), list(volumes.values())])
+
+
+def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
+    """What polls have stored since then."""
+    symbols = {pipeline_id: symbol for symbol, pipeline_id in pipelines.items()}
+    found = Pipeline.objects.filter(pk__in=symbols, received_at__gt=since).only("market_id", "last", "received_at")
+    nothing = (None,) * 6
+    return [
+        Quote(symbols[row.market_id], row.last, *nothing, None, row.received_at.timestamp())
+        for row in found
+        if row.received_at is not None
+    ]
+
+
+def poll(wish: Wish) -> str:
+    """One ordinary poll, as Celery's would be; skipped when that came within an interval, so that the two together
+    ask no oftener than one."""
+    now = clock.now()
+    lately = now - timedelta(seconds=wish.interval_seconds)
+    if Worker.objects.filter(pk=wish.exchange_id, cycle_started_at__gt=lately).exists():
+        return ingest.SKIPPED
+    return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
+
+
+def end(permit: Permit, error: FeedError, silent_since: datetime) -> None:
+    """Gives the right to store back, and writes down since when nothing was stored."""
+    ingest.record_failure(permit, error, started_at=silent_since, finished_at=clock.now(), correlation_id=gaps.LISTENED)
+
+
+def note_failure(exchange_id: str, error: FeedError) -> None:
+    """For an exchange that may only be listened to: that it still cannot be."""
+    permit = take(exchange_id)
+    if permit is not None:
+        end(permit, error, clock.now())
+
+
+def switch(wish: Wish, holder: str, turn: Turn) -> None:
+    """The timeline's next row, unless another process listens now, which writes its own."""
+    fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
+    to_transport = Transport.STREAM if turn.is_delivering else fallback
+    held = Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder, held_until__isnull=False)
+    with transaction.atomic():
+        if held.update(is_delivering=turn.is_delivering, since=turn.happened_at, reason=turn.reason):
+            Switch.objects.create(
+                exchange_id=wish.exchange_id,
+                happened_at=turn.happened_at,
+                to_transport=to_transport,
+                reason=turn.reason,
+            )
+    log.info("transport_switched", exchange=wish.exchange_id, to=str(to_transport), reason=turn.reason)

@@ -1,0 +1,86 @@
+"""The poll beside a stream: it compares prices, and proves that markets which the stream says nothing of are alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+from django.conf import settings
+
+from collectors.rules import streams
+from collectors.streaming import blocking_calls
+from collectors.streaming.handshake import Contradicted
+from collectors.streaming.ownership import Wish
+from collectors.streaming.threads import Threads
+from feeds.base import Poll, Quote, Throttled
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0  # between two looks through all markets for quiet ones
+
+
+class Shadow:
+    """One session's. Every n-th interval, or every one while a market is quiet: its silence would become a gap."""
+
+    def __init__(self, threads: Threads, *, began: float) -> None:
+        self._threads = threads
+        self._asked_at = began
+        self._looked_at = began
+        self._under_way: asyncio.Future[Poll] | None = None
+
+    def is_due(self, now: float, wish: Wish, *, has_quiet: Callable[[], bool]) -> bool:
+        every = settings.STREAM_SHADOW_INTERVALS
+        waited = now - self._asked_at
+        if not every or self._under_way is not None or waited < wish.interval_seconds:
+            return False
+        if waited >= every * wish.interval_seconds:
+            return True
+        if now - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        return has_quiet()
+
+    def ask(
+        self, now: float, wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
+    ) -> None:
+        self._asked_at = now
+        self._under_way = self._threads.start_slow(blocking_calls.compare, wish, symbols, generation, unmeasured)
+
+    def answer(self, wish: Wish) -> Poll | None:
+        """The poll that has ended meanwhile. Raises Throttled; any other failure decides nothing."""
+        if self._under_way is None or not self._under_way.done():
+            return None
+        ended, self._under_way = self._under_way, None
+        try:
+            return ended.result()
+        except Throttled:
+            raise
+        except Exception as error:  # noqa: BLE001 - a poll beside the stream decides nothing by failing
+            log.info("shadow_poll_failed", exchange=wish.exchange_id, error=str(error))
+            return None
+
+
+def judge(pushed: Mapping[str, Quote], poll: Poll) -> None:
+    """Raises Contradicted where the stream is not what the poll shows."""
+    reason = streams.contradiction(pushed, poll.quotes, tolerance=settings.STREAM_DISAGREEMENT_SHARE)
+    if reason:
+        raise Contradicted(reason)
+
+
+def quiet_ones(pushed: Mapping[str, Quote], poll: Poll, *, interval_seconds: float) -> list[Quote]:
+    """A stream sends nothing of a market where nothing happens; the poll has its price all the same."""
+    return [quote for quote in poll.quotes if is_quiet(pushed.get(quote.symbol), quote.received_at, interval_seconds)]
+
+
+def unmeasured(pushed: Mapping[str, Quote], pipelines: Mapping[str, int]) -> dict[str, int]:
+    """Pipelines of the markets whose volume the stream does not tell."""
+    return {
+        symbol: pipelines[symbol]
+        for symbol, quote in pushed.items()
+        if quote.quote_volume is None and symbol in pipelines
+    }
+
+
+def is_quiet(known: Quote | None, at: float, interval_seconds: float) -> bool:
+    return known is None or at - known.received_at > interval_seconds

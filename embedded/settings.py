@@ -1,0 +1,125 @@
+"""What `up` reads from its environment and command line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.child import Spec
+from embedded.lock import RefusedError, parse_port
+from lib import home as home_files
+
+OFF = {"off", "0", "no", "false"}
+WEB_THREADS = "8"  # they wait for the database, so more than there are cores; granian would rather have fewer
+THREADS_COMPLAINT = "Configuration allows spawning up to"
+PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
+PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    home: Path
+    port: int
+    sandbox_port: int | None  # None: no sandbox
+    concurrency: int
+    environ: Mapping[str, str]  # the caller's
+    servers: Mapping[str, str]  # URLs of servers that are not ours to start
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def sandbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.sandbox_port}" if self.sandbox_port else ""
+
+
+def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings:
+    """The caller's environment, then the operator's file; runtime.env is ours to write and not to believe."""
+    home = home_files.home_dir(environ)
+    merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
+    sandbox = with_sandbox and merged.get("SANDBOX", "").lower() not in OFF
+    concurrency = merged.get("WORKER_CONCURRENCY", "6")
+    if not concurrency.isdecimal() or int(concurrency) < 1:
+        raise RefusedError(f"WORKER_CONCURRENCY={concurrency!r} is not a number of processes")
+    port = parse_port("PORT", merged.get("PORT", "8000"))
+    sandbox_port = parse_port("SANDBOX_PORT", merged.get("SANDBOX_PORT", "9100")) if sandbox else None
+    if port == sandbox_port:
+        raise RefusedError(f"PORT and SANDBOX_PORT are both {port}: choose another number for one of them")
+    return Settings(
+        home=home,
+        port=port,
+        sandbox_port=sandbox_port,
+        concurrency=int(concurrency),
+        environ=environ,
+        servers={name: url for name in ("DATABASE_URL", "REDIS_URL") if (url := merged.get(name))},
+    )
+
+
+def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_run: bool) -> dict[str, str]:
+    """Without the generated secrets: every process reads them from the home."""
+    environ = {
+        **settings.environ,
+        **urls,
+        "MARKETMON_HOME": str(settings.home),
+        "PORT": str(settings.port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environ |= {"FIRST_RUN": "1"} if first_run else {}
+    environ.setdefault("ALLOW_PRIVATE_EXCHANGE_URLS", "1" if "DATABASE_URL" in urls else "0")
+    if settings.sandbox_port:
+        environ |= {"SANDBOX_PORT": str(settings.sandbox_port)}
+        environ.setdefault("SANDBOX_URL", settings.sandbox_url)
+    return environ
+
+
+def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[str, Spec]:
+    """Our own processes, by name, in the order they start."""
+    celery = [sys.executable, "-m", "celery", "-A", "marketmon"]
+    queues = "poll,default"
+    commands = {
+        "sandbox": [sys.executable, "-m", "sandbox"],
+        "prepare": [sys.executable, "manage.py", "prepare"],
+        "web": web_command(settings.port),
+        "worker": [
+            *(*celery, "worker", "--pool", "prefork", "--concurrency", str(settings.concurrency)),
+            *("--queues", queues, "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        ],
+        "beat": [*celery, "beat", "--pidfile=", "--loglevel", "INFO"],
+        "pulse": [sys.executable, "manage.py", "pulse"],
+        "stream": [sys.executable, "manage.py", "stream"],
+    }
+    grace_seconds = {"worker": 10.0}
+    # `prepare` has just run Django's checks; Celery's worker would run them again, before the first poll.
+    more = {"worker": {"CELERY_SKIP_CHECKS": "1"}}
+    return {
+        name: Spec(
+            name=name,
+            command=command,
+            environ={**environ, **more.get(name, {})},
+            cwd=home_files.PROJECT_DIR,
+            stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
+            restarts=name != "prepare",
+            expected_complaints=(THREADS_COMPLAINT, *PROBE_COMPLAINTS) if name == "web" else (),
+        )
+        for name, command in commands.items()
+    }
+
+
+def web_command(port: int) -> list[str]:
+    """One process that buffers slow clients; a thread per running request, the rest waits in line."""
+    flags = {
+        "--interface": "wsgi",
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--blocking-threads": WEB_THREADS,
+        "--http1-header-read-timeout": "10000",
+        "--workers-kill-timeout": "4",
+        "--log-level": "warning",
+    }
+    flat = [part for pair in flags.items() for part in pair]
+    return [sys.executable, "-m", "granian", *flat, "--no-ws", "marketmon.wsgi:application"]

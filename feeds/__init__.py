@@ -1,0 +1,73 @@
+"""How marketmon speaks to venues: `open_feed` gives the warm feed of this process for a spec."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+from feeds.base import Feed, FeedSpec, MarketCache
+from feeds.ccxt import CcxtFeed, PredictionFeed, class_names
+from feeds.native import ChainlinkFeed, NativeFeed, QuidaxFeed, ValrFeed
+
+__all__ = ["close_feeds", "known_exchange_ids", "open_feed"]
+
+AnyFeed = CcxtFeed | NativeFeed
+# Venues that ccxt's plain classes do not give: what ccxt does not speak, each in native/<id>.py, and what it speaks
+# as prediction markets.
+NATIVE_FEEDS: Mapping[str, Callable[[FeedSpec, MarketCache | None], AnyFeed]] = {
+    "chainlink": ChainlinkFeed,
+    "kalshi": PredictionFeed,
+    "polymarket": PredictionFeed,
+    "quidax": QuidaxFeed,
+    "valr": ValrFeed,
+}
+
+
+def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
+    """One client per exchange and process, made on first use; a changed spec closes the one before.
+
+    KeyError for an id that `known_exchange_ids` does not list: free text never reaches an attribute lookup.
+    """
+    with _opening:
+        feeds = _feeds_of_this_process()
+        feed = feeds.get(spec.exchange_id)
+        if feed is None or feed.spec != spec:
+            opened = NATIVE_FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
+            feeds[spec.exchange_id], replaced = opened, feed
+            if replaced is not None:
+                replaced.close()
+            return opened
+        feed.market_cache = market_cache or feed.market_cache
+        return feed
+
+
+def close_feeds() -> None:
+    """Ends every connection of this process."""
+    feeds = _feeds_of_this_process()
+    while feeds:
+        feeds.popitem()[1].close()
+
+
+def known_exchange_ids() -> frozenset[str]:
+    """Every id that `open_feed` accepts."""
+    return class_names() | NATIVE_FEEDS.keys()
+
+
+def _feeds_of_this_process() -> dict[str, AnyFeed]:
+    # A forked child must not use, close or even collect its parent's sockets: the old dict stays, untouched.
+    return _feeds_by_process.setdefault(os.getpid(), {})
+
+
+_feeds_by_process: dict[int, dict[str, AnyFeed]] = {}
+_opening = threading.Lock()
+
+
+def _unlock_after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_after_fork)
+atexit.register(close_feeds)

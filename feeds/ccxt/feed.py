@@ -1,0 +1,235 @@
+"""CcxtFeed: the Feed protocol over one warm lean client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from feeds.base import (
+    BadReply,
+    Candle,
+    Capabilities,
+    FeedSpec,
+    FundingRate,
+    Listing,
+    MarketCache,
+    MayCall,
+    OrderBook,
+    Poll,
+    Trade,
+    TradePage,
+    TradeSpan,
+    Unreachable,
+    Unsupported,
+)
+from feeds.ccxt import books, markets, quotes, trades
+from feeds.ccxt.fields import FIELD_MAPS
+from feeds.ccxt.funding import FundingReader
+from feeds.ccxt.lazy import known_classes
+from feeds.ccxt.lean import lean_class
+from feeds.ccxt.quirks import quirk_of, window_seconds
+from feeds.deadlines import BoundedFeed
+from feeds.loop import Call
+from feeds.shared.addresses import rebase
+from feeds.shared.session import open_session
+
+T = TypeVar("T")
+
+REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
+MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
+
+
+def class_names() -> frozenset[str]:
+    """Ids that ccxt speaks; prediction markets as "prediction:kalshi"."""
+    return frozenset(known_classes())
+
+
+class CcxtFeed(BoundedFeed):
+    """One venue through ccxt."""
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        super().__init__(spec, market_cache)
+        self._quirk = quirk_of(spec.exchange_id)
+        self._client = build_client(spec)
+        self._funding_reader = FundingReader(self._client)
+        self._session_lock = asyncio.Lock()
+        self._route = quotes.Route(FIELD_MAPS.get(spec.exchange_id))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        client = self._client
+        return Capabilities(
+            name=str(client.name),
+            has={name: bool(value) for name, value in client.has.items()},
+            timeframes=tuple(client.timeframes or ()),
+            rate_limit_ms=float(client.rateLimit),
+            rate_window_seconds=window_seconds(client.id, client.rollingWindowSize),
+        )
+
+    async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
+        await self._ensure_markets()
+        return await self._fetch(call, symbols)
+
+    async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
+        await self._ensure_markets()
+        return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
+
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
+        await self._ensure_markets()
+        return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
+
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
+        await self._ensure_markets()
+        return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
+
+    async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook:
+        await self._ensure_markets()
+        return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
+
+    async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]:
+        await self._ensure_markets()
+        return await self._funding_reader.fetch(symbols, answered_at=lambda: call.answered_at)
+
+    async def _balance(self) -> Mapping[str, Mapping[str, Any]]:
+        await self._ensure_markets()
+        balance: dict[str, Any] = await self._client.fetch_balance()
+        return {part: balance.get(part) or {} for part in ("free", "used", "total")}
+
+    async def _prove_alive(self, call: Call) -> None:
+        has = self._client.has
+        if has.get("fetchTime"):
+            _prove(await self._client.fetch_time())
+        elif has.get("fetchStatus"):
+            _prove_open(await self._client.fetch_status())
+        else:
+            await self._ensure_markets()
+            route = quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
+            await quotes.fetch(self._client, call, [self._any_symbol()], route)
+
+    async def _close(self) -> None:
+        session, self._client.session = self._client.session, None
+        if session is not None:
+            await session.close()
+
+    def _run(
+        self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
+    ) -> T:
+        async def connected(call: Call) -> T:
+            await self._connect()
+            return await work(call)
+
+        return super()._run(connected, deadline_seconds, may_call)
+
+    async def _connect(self) -> None:
+        async with self._session_lock:
+            if self._client.session is None:
+                self._client.session = open_session(self.spec.ca_file, public_only=self.spec.public_only)
+
+    async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        return await self._client.fetch_ohlcv(symbol, timeframe, _milliseconds(since), limit)
+
+    async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
+        return await quotes.fetch(self._client, call, symbols, self._route)
+
+    @property
+    def _cache_key(self) -> str:
+        return market_cache_key(self.spec)
+
+    @property
+    def _knows_markets(self) -> bool:
+        return bool(self._client.markets)
+
+    def _listings(self) -> tuple[Listing, ...]:
+        found = markets.listings(self._client.markets.values())
+        if not found:
+            raise BadReply(f"{self.spec.exchange_id} listed no usable market")
+        return found
+
+    async def _pack_markets(self) -> bytes:
+        client = self._client
+        before = markets.remember(client)
+        try:
+            return await self._load_packed()
+        except BaseException:  # also when the deadline cancels it: half a list must not stay
+            markets.restore(client, before)
+            raise
+
+    async def _load_packed(self) -> bytes:
+        await self._client.load_markets(True)
+        if not self._client.markets:
+            raise BadReply(f"{self.spec.exchange_id} listed no markets")
+        return markets.pack(self._client, keep_info=self._quirk.keeps_market_info)
+
+    def _install(self, packed: bytes) -> None:
+        markets.install(self._client, packed)
+        self._route.silent_kinds.clear()
+
+    def _any_symbol(self) -> str:
+        known = self._client.markets.values()
+        found = next((m["symbol"] for m in known if m.get("active") is not False), None)
+        if found is None:
+            raise Unsupported(f"{self.spec.exchange_id} has no active market to ask for")
+        return str(found)
+
+
+def market_cache_key(spec: FeedSpec) -> str:
+    where = sha256(spec.base_url.encode()).hexdigest()[:12] if spec.base_url else "venue"
+    return f"markets:{MARKET_FORMAT}:{spec.exchange_id}:{where}"
+
+
+def build_client(spec: FeedSpec) -> Any:
+    """A configured client without a connection. KeyError for an id that ccxt does not speak."""
+    quirk = quirk_of(spec.exchange_id)
+    config: dict[str, Any] = {"timeout": REQUEST_MILLISECONDS, "options": dict(quirk.options), **spec.credentials}
+    config |= {"enableLastHttpResponse": False, "enableLastResponseHeaders": False, "timeout_on_exit": 0}
+    if spec.proxy:
+        config |= {"httpsProxy": spec.proxy, "wsProxy": spec.proxy}
+    if spec.ca_file:
+        config["cafile"] = spec.ca_file
+    client = lean_class(spec.exchange_id)(config)
+    client.own_session = False
+    client.ssl_context = False  # the session brings its own; False keeps ccxt from reading the bundle again
+    if quirk.rate_limit_ms is not None:
+        client.rateLimit = quirk.rate_limit_ms
+    if quirk.skips_currencies:
+        client.has["fetchCurrencies"] = False
+    if spec.base_url:
+        client.urls["api"] = rebase(client.urls["api"], spec.base_url.rstrip("/"))
+    return client
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _are_finite(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _candles(rows: Any) -> tuple[Candle, ...]:
+    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices."""
+    return tuple(
+        Candle(row[0] / 1000, float(row[1]), float(row[2]), float(row[3]), float(row[4]), _optional(row[5]))
+        for row in rows
+        if _are_finite(row[:5])
+    )
+
+
+def _optional(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _prove(server_time: Any) -> None:
+    if not isinstance(server_time, int | float):
+        raise BadReply("asked for the time, got none")
+
+
+def _prove_open(status: Any) -> None:
+    word = status.get("status")
+    if word in ("maintenance", "shutdown", "error"):
+        raise Unreachable(f"the venue says: {word}")
+    if word is None:
+        raise BadReply("asked for the status, got none")

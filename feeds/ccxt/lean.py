@@ -1,0 +1,177 @@
+"""A ccxt client that costs less and says more: laid over any exchange class with `lean_class`.
+
+It asks before each request, refuses answers that are no data, credits idle time to the rate limit, and turns a
+row that does not parse into a rejected row where ccxt would lose the whole batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from feeds import errors
+from feeds.base import BadReply, FeedError
+from feeds.ccxt.lazy import client_class
+from feeds.loop import current_call
+from feeds.request_gate import request_cost
+from feeds.shared.numbers import number, side
+from feeds.shared.rejections import name_of, reject
+
+if TYPE_CHECKING:
+    Client = Any
+else:
+    Client = object
+
+# Idle time worth this much may be used at once, so that a poll after a pause does not wait for the last one.
+BURST_SECONDS = 0.5
+# Statuses whose meaning no body changes; other 4xx are explained by the venue's JSON.
+FINAL_STATUSES = frozenset({401, 407, 408, 418, 429, 451, 511})
+
+
+@cache
+def lean_class(exchange_id: str) -> type[Any]:
+    original = client_class(exchange_id)
+    parse_tickers = original.parse_tickers
+    own = {} if parse_tickers.__module__.startswith("ccxt.base.") else {"parse_tickers": parse_tickers}  # hollaex
+    return type(original.__name__, (Lean, original), own)
+
+
+class Lean(Client):
+    _free_at = 0.0
+    _is_parsing_ticker = False
+    _decoded: tuple[str, Any] | None = None
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        call = current_call.get()
+        if call is not None:
+            await call.ask_permission(request_cost.get())
+        return await super().fetch(url, method, headers, body)
+
+    async def throttle(self, cost: float | None = None) -> None:
+        """ccxt's own limiter makes a call pay for the one before it even after a minute of silence."""
+        request_cost.set(1.0 if cost is None else float(cost))
+        step = (1.0 if cost is None else cost) * self.rateLimit / 1000
+        now = time.monotonic()
+        begin = max(self._free_at, now - BURST_SECONDS)
+        self._free_at = begin + step
+        if begin <= now:
+            return
+        try:
+            await asyncio.sleep(begin - now)
+        except asyncio.CancelledError:
+            self._free_at -= step
+            raise
+
+    def on_rest_response(
+        self, code: int, reason: str, url: str, method: str, response_headers: Any, response_body: str, *_: Any
+    ) -> str:
+        body = (response_body or "").strip()
+        call = current_call.get()
+        if call is not None:
+            call.note_answer(code, body, at=time.time())
+        looks_like_json = body[:1] in ("{", "[")
+        if code in FINAL_STATUSES or code >= 500 or (code >= 300 and not looks_like_json):
+            raise self._status_error(code, reason, url, response_headers, body)
+        if code < 300:
+            _refuse_no_data(body, self.id, code)
+        if looks_like_json:
+            self._decoded = body, self._decode(body, code)
+        return body
+
+    def parse_json(self, http_response: str) -> Any:
+        """Every answer is decoded once, by the guard above."""
+        if self._decoded is not None and self._decoded[0] is http_response:
+            decoded, self._decoded = self._decoded[1], None
+            return decoded
+        return super().parse_json(http_response)
+
+    def handle_http_status_code(self, code: int, reason: str, url: str, method: str, body: str) -> None:
+        if code >= 300:
+            raise self._status_error(code, reason, url, {}, body or "")
+
+    def parse_market(self, market: Any) -> Any:
+        """A market row that does not parse is left out; ccxt would lose the whole list."""
+        try:
+            return super().parse_market(market)
+        except Exception as error:  # noqa: BLE001 - see parse_ticker
+            call = current_call.get()
+            if call is not None:
+                reject(call, name_of(market), error, market)
+            return None
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        call = current_call.get()
+        self._is_parsing_ticker = True
+        try:
+            return super().parse_ticker(ticker, market)
+        except Exception as error:  # ccxt's parsers raise whatever a poisoned row makes them stumble over
+            if call is None or isinstance(error, FeedError):
+                raise
+            call.row_count += 1
+            reject(call, name_of(ticker, market), error, ticker)
+            return {"symbol": None, "info": ticker}
+        finally:
+            self._is_parsing_ticker = False
+
+    def parse_tickers(self, tickers: Any, symbols: Any = None, params: Any = None) -> Any:
+        """The quotes are noted on the way; ccxt's copies of each ticker, filtered by symbol, are not needed."""
+        if current_call.get() is None:
+            return super().parse_tickers(tickers, symbols, params or {})
+        if isinstance(tickers, list):
+            rows = [self.parse_ticker(ticker) for ticker in tickers]
+        else:
+            rows = [self.parse_ticker(ticker, self.safe_market(key)) for key, ticker in tickers.items()]
+        return {row["symbol"]: row for row in rows if row.get("symbol") is not None}
+
+    def iso8601(self, timestamp: Any = None) -> Any:
+        """A ticker's time as text costs a fifth of parsing it, and nobody reads it."""
+        return None if self._is_parsing_ticker else super().iso8601(timestamp)
+
+    def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
+        """Where every parser of ccxt ends: the numbers the venue sent, noted for this call.
+
+        `last` falls back to `close` (mexc sets only that), never to a sum of others.
+        """
+        call = current_call.get()
+        try:
+            _make_numbers(ticker)
+        except (ValueError, OverflowError) as error:
+            if call is None:
+                raise
+            call.row_count += 1
+            reject(call, name_of(ticker, market), error, ticker.get("info"))
+            return ticker | {"symbol": None}
+        if call is not None:
+            call.row_count += 1
+            call.rows.append(ticker)
+        return ticker
+
+    def _decode(self, body: str, code: int) -> Any:
+        try:
+            return self.on_json_response(body)
+        except (ValueError, RecursionError) as error:
+            raise BadReply(f"{self.id} answered with broken JSON: {error}"[:300], status=code, excerpt=body) from error
+
+    def _status_error(self, code: int, reason: str, url: str, headers: Any, body: str) -> FeedError:
+        return errors.from_status(code, reason=reason or "", url=url, body=body, headers=dict(headers), now=time.time())
+
+
+def _make_numbers(ticker: dict[str, Any]) -> None:
+    get = ticker.get
+    last = get("last")
+    ticker["last"] = ticker["close"] = number(get("close") if last is None else last)
+    ticker["bid"] = side(get("bid"))
+    ticker["ask"] = side(get("ask"))
+    ticker["high"] = side(get("high"))
+    ticker["low"] = side(get("low"))
+    ticker["baseVolume"] = number(get("baseVolume"))
+    ticker["quoteVolume"] = number(get("quoteVolume"))
+
+
+def _refuse_no_data(body: str, exchange_id: str, code: int) -> None:
+    if not body or body == "null":
+        raise BadReply(f"{exchange_id} answered {code} with an empty body", status=code, excerpt=body)
+    if body[0] == "<":
+        raise BadReply(f"{exchange_id} answered {code} with HTML instead of JSON", status=code, excerpt=body)

@@ -1,0 +1,329 @@
+"""PredictionFeed: outcomes of questions about crypto as markets, through ccxt's prediction classes.
+
+ccxt signs, paces and parses; which questions are collected and how they are named is said here. Its own loading of
+markets is not used: it crashes on a full first page of Polymarket, and takes Kalshi's first thousand of anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Unsupported
+from feeds.ccxt import markets
+from feeds.ccxt.feed import CcxtFeed
+from feeds.loop import Call, current_call
+from feeds.shared.field_maps import FieldMap, Row, Values
+from feeds.shared.numbers import number
+from feeds.shared.quotes import QuoteBatch, read_rows
+from feeds.shared.rejections import name_of, reject
+
+MOST_MARKETS = 300  # by volume of 24 hours; both venues have thousands, most of them never traded
+# A market that ends before the next list would leave a silence that is nobody's fault.
+SHORTEST_LIFE_SECONDS = 2 * 3600
+PAGES = 3
+SYMBOL_CHARACTERS = 100
+OLDEST_STAMP_SECONDS = 1_230_768_000.0  # 2009; Kalshi writes the year 1 for "never"
+KALSHI_TICKERS_A_CALL = 100
+POLYMARKET_TOKENS_A_CALL = 100
+
+# Kalshi's series of crypto prices, and what they are about
+SERIES = {
+    "KXBTC": "BTC", "KXBTCD": "BTC", "KXBTCMAXY": "BTC", "KXBTCMINY": "BTC",
+    "KXETH": "ETH", "KXETHD": "ETH", "KXETHMAXY": "ETH", "KXETHMINY": "ETH",
+    "KXSOLE": "SOL", "KXSOLD": "SOL", "KXXRP": "XRP", "KXXRPD": "XRP", "KXDOGE": "DOGE", "KXDOGED": "DOGE",
+}  # fmt: skip
+# Polymarket's tags, likewise; a question's own words come first
+TAGS = {"bitcoin": "BTC", "ethereum": "ETH", "solana": "SOL", "xrp": "XRP", "dogecoin": "DOGE"}
+WORDS = {
+    "bitcoin": "BTC", "btc": "BTC", "ethereum": "ETH", "eth": "ETH", "solana": "SOL", "sol": "SOL", "xrp": "XRP",
+    "dogecoin": "DOGE", "doge": "DOGE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One market with its outcomes as ccxt has parsed them. `stem` is the venue's lasting name for it."""
+
+    stem: str
+    base: str
+    quote: str
+    volume: float
+    outcomes: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """`end_name` is the parameter that ends a span of candles."""
+
+    end_name: str
+    list_questions: Callable[[Any], Awaitable[list[Question]]]
+    fetch: Callable[[Any, QuoteBatch], Awaitable[None]]
+
+
+class PredictionFeed(CcxtFeed):
+    """Kalshi or Polymarket. One market is one outcome: BTC/USD:KXBTCD-30DEC3117-T99999.99-YES."""
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        self._venue = VENUES[spec.exchange_id]
+        super().__init__(spec, market_cache)
+
+    async def _load_packed(self) -> bytes:
+        questions = await self._venue.list_questions(self._client)
+        largest = sorted(questions, key=lambda question: -question.volume)[:MOST_MARKETS]
+        rows = {row["symbol"]: row for question in largest for row in _rows(question)}
+        if not rows:
+            raise BadReply(f"{self.spec.exchange_id} listed no question about crypto")
+        return markets.pack_rows(list(rows.values()))
+
+    def _install(self, packed: bytes) -> None:
+        """ccxt finds an outcome under our symbol, and so needs no request to find out what it is."""
+        super()._install(packed)
+        client = self._client
+        client.outcomes = {symbol: market["outcome"] for symbol, market in client.markets.items()}
+        client.outcomes_by_id = {outcome["outcomeId"]: outcome for outcome in client.outcomes.values()}
+
+    async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        """ccxt would cut what came to the newest bars, also where the first were asked for."""
+        if since is None or limit is None:
+            return await super()._fetch_bars(symbol, timeframe, since, limit)
+        end = int(since) + limit * self._client.parse_timeframe(timeframe)
+        span = {self._venue.end_name: end}
+        bars = await self._client.fetch_ohlcv(symbol, timeframe, int(since * 1000), None, span)
+        return bars[:limit]
+
+    async def _fetch(self, call: Call, symbols: Collection[str]) -> Poll:
+        if not symbols:
+            return Poll((), 0)
+        known = self._client.markets
+        batch = QuoteBatch(call, {symbol: known[symbol] for symbol in symbols if symbol in known})
+        if not batch.wanted:
+            raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted outcomes")
+        await self._venue.fetch(self._client, batch)
+        return replace(batch.poll(), prices_are_chances=True)
+
+
+def _rows(question: Question) -> Iterator[dict[str, Any]]:
+    for outcome in question.outcomes:
+        id_ = outcome["outcomeId"]
+        symbol = name(question, label=str(outcome.get("label") or ""), outcome_id=id_)
+        known = {"outcomeId": id_, "outcome": symbol, "market": question.stem, "label": outcome.get("label")}
+        yield {
+            "id": id_,
+            "symbol": symbol,
+            "base": question.base,
+            "quote": question.quote,
+            "type": "prediction",
+            "active": outcome.get("active") is not False,
+            "outcome": known | {"info": outcome["info"]},
+        }
+
+
+def name(question: Question, *, label: str, outcome_id: str) -> str:
+    """Lasting and printable, at most 100 characters; what is too long is told apart by the end of its id."""
+    stem = re.sub(r"[^A-Za-z0-9._-]", "", question.stem)
+    ending = "-" + (re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_") or outcome_id[-8:])[:30]
+    pair = f"{question.base}/{question.quote}:"
+    room = SYMBOL_CHARACTERS - len(pair) - len(ending)
+    return pair + (stem if len(stem) <= room else f"{stem[: room - 9]}-{outcome_id[-8:]}") + ending
+
+
+def _lives(close_at: object) -> bool:
+    try:
+        stamp = _unix_seconds(close_at)
+    except ValueError:
+        return False
+    return stamp is None or stamp - time.time() > SHORTEST_LIFE_SECONDS
+
+
+def _unix_seconds(stamp: object) -> float | None:
+    if not stamp:
+        return None
+    at = datetime.fromisoformat(str(stamp))
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _volume(value: object) -> float:
+    try:
+        return number(value) or 0.0
+    except ValueError:
+        return 0.0
+
+
+def _chunks(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (values[begin : begin + size] for begin in range(0, len(values), size))
+
+
+def _symbols(batch: QuoteBatch) -> dict[str, str]:
+    return {market["id"]: symbol for symbol, market in batch.wanted.items()}
+
+
+def _complement(price: object) -> float | None:
+    """Of a No whose Yes was traded at this price."""
+    value = number(price)
+    return round(1 - value, 6) if value else None
+
+
+def _offer(price: object) -> float | None:
+    """Someone who asks for a whole dollar is nobody: there is no one to bid for the other outcome."""
+    value = number(price)
+    return None if value is None or value in (0.0, 1.0) else value
+
+
+# Kalshi -------------------------------------------------------------------------------------------------------------
+
+
+async def _kalshi_questions(client: Any) -> list[Question]:
+    found = []
+    for series, base in SERIES.items():
+        cursor = ""
+        for _ in range(PAGES):
+            query = {"series_ticker": series, "status": "open", "limit": 1000} | ({"cursor": cursor} if cursor else {})
+            reply = await client.kalshiPublicGetMarkets(query)
+            rows = reply["markets"]
+            found += [question for row in rows if (question := _kalshi_question(client, row, base)) is not None]
+            cursor = reply.get("cursor") or ""
+            if not cursor or not rows:
+                break
+    return found
+
+
+# {"ticker":"KXBTCD-30DEC3117-T99999.99","event_ticker":"KXBTCD-30DEC3117","close_time":"2030-12-31T22:00:00Z",
+#  "status":"active","volume_24h_fp":"100.00"}
+def _kalshi_question(client: Any, row: Any, base: str) -> Question | None:
+    market = client.parse_market(row)
+    if market is None or not market["active"] or not _lives(row.get("close_time")):
+        return None
+    wanted = ("ticker", "seriesTicker", "outcomeLabel")
+    outcomes = tuple(
+        {**outcome, "info": {key: outcome["info"].get(key) for key in wanted}} for outcome in market["outcomes"]
+    )
+    return Question(market["id"], base, "USD", _volume(row.get("volume_24h_fp")), outcomes)
+
+
+async def _kalshi_fetch(client: Any, batch: QuoteBatch) -> None:
+    symbols = _symbols(batch)
+    tickers = sorted({id_.removesuffix("-NO") for id_ in symbols})
+    for chunk in _chunks(tickers, KALSHI_TICKERS_A_CALL):
+        reply = await client.kalshiPublicGetMarkets({"tickers": ",".join(chunk), "limit": KALSHI_TICKERS_A_CALL})
+        read_rows(batch, _kalshi_rows(reply), KALSHI, symbols)
+
+
+# {"markets":[{"ticker":"KXBTCD-30DEC3117-T99999.99","status":"active","yes_bid_dollars":"0.4000",
+#  "yes_ask_dollars":"0.4200","no_bid_dollars":"0.5800","no_ask_dollars":"0.6000","last_price_dollars":"0.4100",
+#  "volume_24h_fp":"100.00","updated_time":"2026-04-09T10:32:47.890506Z"}],"cursor":""}
+def _kalshi_rows(reply: Any) -> Iterator[Row]:
+    """Two outcomes a market. One that no longer trades has no price worth storing."""
+    for row in reply["markets"]:
+        if not isinstance(row, dict):
+            yield None, row
+        elif row.get("status") in ("active", "open"):
+            yield row.get("ticker"), {"side": "yes"} | row
+            yield f"{row.get('ticker')}-NO", {"side": "no"} | row
+
+
+def _kalshi_values(row: Any) -> Values:
+    get, side = row.get, row["side"]
+    last = get("last_price_dollars")
+    stamp = _unix_seconds(get("updated_time"))
+    is_stamped = stamp is not None and stamp >= OLDEST_STAMP_SECONDS
+    return (
+        (number(last) or None) if side == "yes" else _complement(last),
+        get(f"{side}_bid_dollars"),
+        _offer(get(f"{side}_ask_dollars")),
+        None,
+        None,
+        get("volume_24h_fp"),
+        None,
+        stamp * 1000 if stamp is not None and is_stamped else None,
+    )
+
+
+KALSHI = FieldMap([], _kalshi_values)
+
+
+# Polymarket ---------------------------------------------------------------------------------------------------------
+
+
+async def _polymarket_questions(client: Any) -> list[Question]:
+    """By tag, most traded events first. A page is 100 events, whatever is asked for."""
+    found: dict[str, Question] = {}
+    for tag, base in TAGS.items():
+        for page in range(PAGES):
+            query = {"tag_slug": tag, "active": True, "closed": False, "limit": 100, "offset": 100 * page}
+            events = await client.gammaPublicGetEvents(query | {"order": "volume24hr", "ascending": False})
+            if not isinstance(events, list):
+                raise BadReply(f"expected a list of events, got {type(events).__name__}")
+            for question in _polymarket_of(client, events, base):
+                found.setdefault(question.stem, question)
+            if len(events) < 100:
+                break
+    return list(found.values())
+
+
+# [{"id":"100","slug":"btc-above-100k","markets":[{"conditionId":"0x…","slug":"will-btc-be-above-100k",
+#   "endDate":"2030-12-31T12:00:00Z","outcomes":"[\"Yes\", \"No\"]","clobTokenIds":"[\"1111…\", \"2222…\"]",
+#   "active":true,"closed":false,"volume24hr":1234.5,"enableOrderBook":true}]}]
+def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[Question]:
+    for event in events:
+        try:
+            parsed = client.parse_event_to_markets(event)
+        except Exception as error:  # noqa: BLE001 - one poisoned event; ccxt's parsers raise whatever it makes them
+            call = current_call.get()
+            if call is not None:
+                reject(call, name_of(event), error, event)
+            continue
+        for market in parsed:
+            row = market["info"]
+            if market["active"] and row.get("enableOrderBook") is not False and _lives(row.get("endDate")):
+                info = {"conditionId": row.get("conditionId")}
+                outcomes = tuple({**outcome, "info": info} for outcome in market["outcomes"])
+                slug = str(row.get("slug") or market["id"])
+                yield Question(slug, _about(slug, base), "USDC", _volume(row.get("volume24hr")), outcomes)
+
+
+def _about(slug: str, base: str) -> str:
+    return next((WORDS[word] for word in slug.lower().split("-") if word in WORDS), base)
+
+
+async def _polymarket_fetch(client: Any, batch: QuoteBatch) -> None:
+    symbols = _symbols(batch)
+    for chunk in _chunks(sorted(symbols), POLYMARKET_TOKENS_A_CALL):
+        asked = [{"token_id": token} for token in chunk]
+        books, trades = await asyncio.gather(
+            client.clobPublicPostBooks(asked), client.clobPublicPostLastTradesPrices(asked)
+        )
+        read_rows(batch, _polymarket_rows(books, trades), POLYMARKET, symbols)
+
+
+# books [{"asset_id":"1111…","timestamp":"1795000000000","bids":[{"price":"0.39","size":"100"},
+#   {"price":"0.40","size":"50"}],"asks":[{"price":"0.43","size":"70"},{"price":"0.42","size":"30"}]}]
+# trades [{"token_id":"1111…","price":"0.41","side":"BUY"}]
+def _polymarket_rows(books: Any, trades: Any) -> Iterator[Row]:
+    if not isinstance(books, list) or not isinstance(trades, list):
+        raise BadReply("expected lists of books and of trades")
+    last = {row.get("token_id"): row.get("price") for row in trades if isinstance(row, dict)}
+    for book in books:
+        if isinstance(book, dict):
+            yield book.get("asset_id"), book | {"last": last.get(book.get("asset_id"))}
+        else:
+            yield None, book
+
+
+def _polymarket_values(row: Any) -> Values:
+    """The best come last in both sides; a token that was never traded has a last price of 0."""
+    best_bid, best_ask = (row[side][-1]["price"] if row.get(side) else None for side in ("bids", "asks"))
+    return number(row["last"]) or None, best_bid, _offer(best_ask), None, None, None, None, row.get("timestamp")
+
+
+POLYMARKET = FieldMap([], _polymarket_values)
+
+VENUES: Mapping[str, Venue] = {
+    "kalshi": Venue("end_ts", _kalshi_questions, _kalshi_fetch),
+    "polymarket": Venue("endTs", _polymarket_questions, _polymarket_fetch),
+}

@@ -1,0 +1,193 @@
+"""Laid over ccxt.pro's classes: notes tickers, trades and books as they come, without trust in how they come."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from feeds.ccxt.books import Reach
+from feeds.ccxt.checksums import with_checks
+from feeds.ccxt.frames import with_short_way
+from feeds.ccxt.lazy import pro_class
+from feeds.request_gate import request_cost
+from feeds.shared.pushed_trades import MOST_HELD
+
+if TYPE_CHECKING:
+    Client = Any
+else:
+    Client = object
+
+MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
+
+
+@dataclass(slots=True)
+class Asked:
+    """A subscription besides tickers: the connection it went over and ccxt's names for its parts."""
+
+    parts: int = 1
+    url: str = ""
+    hashes: Sequence[str] = ()
+
+
+# Set in the task that asks, where ccxt's own code runs until it has told `watch` what it wants.
+asking: ContextVar[Asked | None] = ContextVar("asking", default=None)
+
+
+class Pushed(Client):
+    """Notes every ticker, survives every frame, says when a connection ends."""
+
+    noted: dict[str, tuple[dict[str, Any], float]]
+    wanted: frozenset[str] = frozenset()
+    overtaken_count = 0
+    rejected_frames = 0
+    complaint = ""
+    is_broken = False
+    depth_complaint = ""
+    trades_held: dict[str, deque[dict[str, Any]]]
+    dropped: set[str]  # markets whose oldest trades nobody took in time
+    books_wanted: frozenset[str] = frozenset()
+    books_at: dict[str, float]
+    reaches: dict[str, Reach]  # of books that begin with a request
+    doubted: set[str]  # markets whose books have missed a change
+    ticker_urls: set[str]
+    depth_urls: set[str]
+
+    def forget(self) -> None:
+        self.noted = {}
+        self.complaint, self.is_broken, self.depth_complaint = "", False, ""
+        self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
+        self.ticker_urls, self.depth_urls = set(), set()
+        self.reaches = {}
+        self.orderbooks: dict[str, Any] = {}
+        self.trades: dict[str, Any] = {}
+
+    def complain(self, error: object) -> None:
+        self.is_broken = True
+        self.complaint = _in_words(error)
+
+    def doubt(self, symbol: str, why: str) -> None:
+        """This market's book is no longer handed on."""
+        self.orderbooks.pop(symbol, None)
+        self.books_at.pop(symbol, None)
+        self.doubted.add(symbol)
+        self.depth_complaint = f"{symbol}: {why}"
+
+    def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
+        """Kept as it is, not copied: some parsers add the time only afterwards."""
+        symbol = ticker.get("symbol")
+        if symbol in self.wanted:
+            self.overtaken_count += symbol in self.noted
+            self.noted[symbol] = (ticker, time.time())
+        return ticker
+
+    def safe_trade(self, trade: dict[str, Any], market: Any = None) -> Any:
+        parsed = super().safe_trade(trade, market)
+        symbol = str(parsed.get("symbol"))
+        held = self.trades_held.get(symbol)
+        if held is not None:
+            if len(held) == MOST_HELD:
+                self.dropped.add(symbol)
+            held.append(parsed)
+        return parsed
+
+    def iso8601(self, timestamp: Any = None) -> Any:
+        """Nobody reads times as text."""
+        return None
+
+    async def throttle(self, cost: float | None = None) -> None:
+        request_cost.set(1.0 if cost is None else float(cost))
+        await super().throttle(cost)
+
+    def stream(self, kind: Any, subscription_hash: Any, *count: Any) -> Any:
+        """Binance's: what is asked for besides tickers shares a connection, in whatever groups it is asked for."""
+        return super().stream(kind, "depth" if asking.get() else subscription_hash, *count)
+
+    async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
+        """The beginning of a book whose changes are pushed."""
+        book = await super().fetch_rest_order_book_safe(symbol, limit, params or {})
+        if limit:
+            self.reaches[symbol] = Reach(limit)
+            self.reaches[symbol].shorten(book)
+        return book
+
+    def watch(
+        self, url: str, message_hash: str, message: Any = None, subscribe_hash: Any = None, subscription: Any = None
+    ) -> Any:
+        self._note_asked(url, [subscribe_hash])
+        return super().watch(url, message_hash, message, subscribe_hash, subscription)
+
+    def watch_multiple(
+        self, url: str, message_hashes: Any, message: Any = None, subscribe_hashes: Any = None, subscription: Any = None
+    ) -> Any:
+        self._note_asked(url, list(subscribe_hashes or ()))
+        return super().watch_multiple(url, message_hashes, message, subscribe_hashes, subscription)
+
+    def _note_asked(self, url: str, hashes: Sequence[str]) -> None:
+        asked = asking.get()
+        if asked is None:
+            self.ticker_urls.add(url)
+        else:
+            self.depth_urls.add(url)
+            asked.url, asked.hashes = url, hashes
+
+    def client(self, url: str) -> Any:
+        known = url in (self.clients or {})
+        connection = super().client(url)
+        if not known:
+            read = with_short_way(self, connection.handle_text_or_binary_message)
+            read, resolve = with_checks(self, read, MOST_LEVELS.get(self.id, 0)), connection.resolve
+            connection.handle_text_or_binary_message = lambda data: self._read(read, data)
+            connection.resolve = lambda result, message_hash: self._resolve(resolve, result, message_hash)
+        return connection
+
+    def on_error(self, client: Any, error: Any) -> None:
+        if self._is_current(client):
+            self._complain_of(client, error)
+            super().on_error(client, error)
+
+    def on_close(self, client: Any, code: Any) -> None:
+        if self._is_current(client):
+            self._complain_of(client, f"the venue closed the connection with code {code}")
+            super().on_close(client, code)
+
+    def _complain_of(self, client: Any, error: object) -> None:
+        """A connection that carries no tickers is none of their business."""
+        if client.url in self.depth_urls and client.url not in self.ticker_urls:
+            self.depth_complaint = _in_words(error)
+        else:
+            self.complain(error)
+
+    def _is_current(self, client: Any) -> bool:
+        """A connection that we have closed may still fail, at a subscription that waited for the rate limit."""
+        return (self.clients or {}).get(client.url) is client
+
+    def _read(self, read: Any, data: Any) -> None:
+        try:
+            read(data)
+        except Exception as error:  # noqa: BLE001 - a frame can make ccxt's parsers stumble over anything
+            self.rejected_frames += 1
+            self.complaint = f"a frame that does not parse: {type(error).__name__}: {error}"[:1000]
+
+    def _resolve(self, resolve: Any, result: Any, message_hash: Any) -> Any:
+        """Every handler of every venue ends here with the book that it has changed."""
+        if self.books_wanted and isinstance(result, dict) and "bids" in result:
+            symbol = result.get("symbol")
+            if symbol in self.books_wanted:
+                self.books_at[symbol] = time.time()
+        return resolve(result, message_hash)
+
+
+@cache
+def pushed_class(exchange_id: str) -> type[Any]:
+    original = pro_class(exchange_id)
+    return type(original.__name__, (Pushed, original), {})
+
+
+def _in_words(error: object) -> str:
+    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+    return text[:1000]

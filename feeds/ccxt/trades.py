@@ -1,0 +1,87 @@
+"""Public trades through ccxt: the newest page, or a span of numbers or time where the venue still has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+from feeds import errors
+from feeds.base import RejectedRow, Trade, TradePage, TradeSpan, Unsupported
+
+EXCERPT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """How a venue counts its trades, and how it is asked for those of before: by `number` under that parameter, by
+    `since`, or by `span` (both ends)."""
+
+    is_numbered: bool = False
+    resumes_by: str = ""
+    number_name: str = ""
+
+
+UNKNOWN = Tape()
+TAPES: Mapping[str, Tape] = {
+    "binance": Tape(is_numbered=True, resumes_by="number", number_name="fromId"),  # aggregate trades, per symbol
+    "binanceusdm": Tape(is_numbered=True, resumes_by="number", number_name="fromId"),
+    "coinbase": Tape(is_numbered=True, resumes_by="span"),
+    "kraken": Tape(is_numbered=True, resumes_by="since"),  # "a sequence number, unique per book"
+    "luno": Tape(resumes_by="since"),  # its sequence counts the book's events
+}
+
+
+async def fetch(client: Any, symbol: str, span: TradeSpan | None, limit: int, *, answered_at: Any) -> TradePage:
+    """`answered_at` is asked after the answer has come."""
+    tape = TAPES.get(client.id, UNKNOWN)
+    if span is None:
+        rows = await _newest(client, symbol, limit)
+    else:
+        rows = await _again(client, symbol, span, limit, tape)
+    trades, rejected = read(rows)
+    return TradePage(trades, answered_at(), tape.is_numbered, rejected)
+
+
+async def _newest(client: Any, symbol: str, limit: int) -> Any:
+    if client.id != "hyperliquid":
+        return await client.fetch_trades(symbol, None, limit)
+    # ccxt's fetch_trades there is the fills of a wallet; the venue's public ones are ten at a time.
+    market = client.market(symbol)
+    rows = await client.publicPostInfo({"type": "recentTrades", "coin": market["baseName" if market["swap"] else "id"]})
+    return client.parse_trades(rows, market, None, limit)
+
+
+async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: Tape) -> Any:
+    since, until = floor(span.since) * 1000, ceil(span.until + 0.001) * 1000
+    if tape.resumes_by == "number" and span.first_number is not None:
+        return await client.fetch_trades(symbol, None, limit, {tape.number_name: span.first_number})
+    if tape.resumes_by == "since":
+        return await client.fetch_trades(symbol, since, limit)
+    if tape.resumes_by == "span":
+        return await client.fetch_trades(symbol, since, limit, {"until": until})
+    raise Unsupported(f"{client.id} cannot be asked for trades of before")
+
+
+def read(rows: Any) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
+    """Oldest first. What has no time, price or amount that is a number is no trade."""
+    trades, rejected = [], []
+    for row in rows:
+        at, price, amount = row.get("timestamp"), row.get("price"), row.get("amount")
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in (at, price, amount)):
+            reason = "no time, price or amount that is a number"
+            rejected.append(RejectedRow(str(row.get("symbol"))[:100], reason, _brief(row)))
+            continue
+        id_ = row.get("id")
+        side = row.get("side") if row.get("side") in ("buy", "sell") else None
+        trades.append(Trade(None if id_ is None else str(id_), at / 1000, float(price), float(amount), side))
+    trades.sort(key=lambda trade: trade.traded_at)
+    return tuple(trades), tuple(rejected)
+
+
+def _brief(row: Any) -> str:
+    return errors.shorten(
+        repr({key: row.get(key) for key in ("id", "timestamp", "price", "amount")}), EXCERPT_CHARACTERS
+    )

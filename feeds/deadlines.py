@@ -1,0 +1,224 @@
+"""What every feed of ours shares: each call bounded, its errors in our words, its market list common to processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import wait
+from typing import Any, TypeVar
+
+from feeds import errors
+from feeds.base import (
+    Candle,
+    Capabilities,
+    FeedSpec,
+    FundingRate,
+    Listing,
+    MarketCache,
+    MayCall,
+    OrderBook,
+    Poll,
+    Trade,
+    TradePage,
+    TradeSpan,
+)
+from feeds.loop import Call, process_loop, run
+
+T = TypeVar("T")
+
+MARKETS_SECONDS = 3600
+CLOSE_SECONDS = 2.0
+
+
+class BoundedFeed(ABC):
+    """The Feed protocol over coroutines. Safe to call from several threads; not shared across fork (open_feed sees to
+    that). A kind of feed says how it reads: the methods with an underscore, all of which run in this process's loop."""
+
+    def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
+        self.spec = spec
+        self.market_cache = market_cache
+        self._secrets = errors.secrets_in(spec.credentials)
+        self._markets_lock = asyncio.Lock()
+        self._markets_at = -math.inf
+        self._recalled: bytes | None = None
+        self._unshared: bytes | None = None
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities: ...
+
+    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
+        """Asks the venue, whatever is known, and shares what it said."""
+
+        async def work(_: Call) -> tuple[Listing, ...]:
+            async with self._markets_lock:
+                await self._download_markets()
+            return self._listings()
+
+        return self._run(work, deadline_seconds, may_call)
+
+    def fetch_quotes(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Poll:
+        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+        return self._run(lambda call: self._quotes(call, symbols), deadline_seconds, may_call)
+
+    def fetch_candles(
+        self,
+        symbol: str,
+        *,
+        timeframe: str,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> tuple[Candle, ...]:
+        return self._run(lambda _: self._candles(symbol, timeframe, since, limit), deadline_seconds, may_call)
+
+    def fetch_trades(
+        self,
+        symbol: str,
+        *,
+        since: float | None,
+        limit: int | None,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> tuple[Trade, ...]:
+        return self._run(lambda _: self._trades(symbol, since, limit), deadline_seconds, may_call)
+
+    def fetch_trade_page(
+        self,
+        symbol: str,
+        *,
+        span: TradeSpan | None,
+        limit: int,
+        deadline_seconds: float,
+        may_call: MayCall | None = None,
+    ) -> TradePage:
+        return self._run(lambda call: self._trade_page(call, symbol, span, limit), deadline_seconds, may_call)
+
+    def fetch_order_book(
+        self, symbol: str, *, depth: int, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> OrderBook:
+        return self._run(lambda call: self._order_book(call, symbol, depth), deadline_seconds, may_call)
+
+    def fetch_funding(
+        self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> tuple[FundingRate, ...]:
+        return self._run(lambda call: self._funding(call, symbols), deadline_seconds, may_call)
+
+    def fetch_balance(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        return self._run(lambda _: self._balance(), deadline_seconds, may_call)
+
+    def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
+        self._run(self._prove_alive, deadline_seconds, may_call)
+
+    def close(self) -> None:
+        """Ends all connections. The feed must not be used afterwards."""
+        wait([asyncio.run_coroutine_threadsafe(self._close(), process_loop())], timeout=CLOSE_SECONDS)
+
+    # how a kind of feed reads ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll: ...
+
+    @abstractmethod
+    async def _candles(
+        self, symbol: str, timeframe: str, since: float | None, limit: int | None
+    ) -> tuple[Candle, ...]: ...
+
+    @abstractmethod
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]: ...
+
+    @abstractmethod
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage: ...
+
+    @abstractmethod
+    async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook: ...
+
+    @abstractmethod
+    async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]: ...
+
+    @abstractmethod
+    async def _balance(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    @abstractmethod
+    async def _prove_alive(self, call: Call) -> None: ...
+
+    @abstractmethod
+    async def _close(self) -> None: ...
+
+    # its market list, which one process downloads and the others recall ---------------------------------------------
+
+    @property
+    @abstractmethod
+    def _cache_key(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def _knows_markets(self) -> bool: ...
+
+    @abstractmethod
+    def _listings(self) -> tuple[Listing, ...]:
+        """Of the list that was installed last."""
+
+    @abstractmethod
+    async def _pack_markets(self) -> bytes:
+        """The venue's own list, as it is now."""
+
+    @abstractmethod
+    def _install(self, packed: bytes) -> None:
+        """From now on this is the list. ValueError, KeyError or TypeError for what is spoiled."""
+
+    async def _ensure_markets(self) -> None:
+        async with self._markets_lock:
+            recalled, self._recalled = self._recalled, None
+            if recalled is not None:
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # spoiled: the venue has another
+                    self._install(recalled)
+                    self._markets_at = time.monotonic()
+            if not self._knows_markets:
+                await self._download_markets()
+
+    async def _download_markets(self) -> None:
+        packed = await self._pack_markets()
+        self._install(packed)
+        self._markets_at = time.monotonic()
+        self._unshared = packed
+
+    def _recall_markets(self) -> None:
+        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
+        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
+            return
+        self._recalled = self.market_cache.load(self._cache_key)
+        if self._recalled is None and self._knows_markets:
+            self._markets_at = time.monotonic()
+
+    def _share_markets(self) -> None:
+        packed, self._unshared = self._unshared, None
+        if packed is not None and self.market_cache is not None:
+            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
+
+    def _run(
+        self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
+    ) -> T:
+        self._recall_markets()
+
+        async def guarded(call: Call) -> T:
+            try:
+                return await work(call)
+            except Exception as error:  # ccxt's classes, aiohttp's, and what a parser stumbles over in an odd answer
+                raise errors.from_exception(
+                    error, status=call.status, excerpt=call.body, secrets=self._secrets
+                ) from error
+
+        try:
+            return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
+        finally:
+            self._share_markets()

@@ -1,0 +1,170 @@
+"""The one event loop of this process, in a thread of its own, and the synchronous door to it.
+
+Feeds are called from Celery children, web threads and commands, all synchronous. A thread of its own keeps
+clients warm between calls, serves several callers at once, and lets `may_call` run in the caller's thread,
+where Django's connections live. A forked child makes a new loop; its parent's is not touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from feeds.base import FeedError, MayCall, RejectedRow, Superseded, Throttled, Unreachable
+from feeds.request_gate import Gate
+
+T = TypeVar("T")
+
+# A loop that is silent this long after the deadline is stuck in a parser; the caller goes on without it.
+STUCK_LOOP_SECONDS = 0.9
+LONGEST_SLEEP_SECONDS = 0.5  # who waits at a gate asks again so often: it may have been stopped meanwhile
+LAST_REQUEST_SECONDS = 0.1  # before the deadline: a request that left then could not be answered
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May a request of this cost leave? The answer: after how many seconds to ask again, 0 for now."""
+
+    answer: asyncio.Future[float]
+    cost: float
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One public call while it runs: what it may do, and what its answers were."""
+
+    may_call: MayCall | None
+    mailbox: queue.SimpleQueue[Question | None]
+    deadline_at: float
+    status: int | None = None
+    body: str = ""
+    answered_at: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    row_count: int = 0
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    async def ask_permission(self, cost: float = 1.0) -> None:
+        """Asked before every single request; the answer comes from the caller's thread. Raises Superseded, HeldBack."""
+        if self.may_call is None:
+            return
+        while wait_seconds := await self._ask(cost):
+            await asyncio.sleep(min(wait_seconds, LONGEST_SLEEP_SECONDS))
+
+    async def _ask(self, cost: float) -> float:
+        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.mailbox.put(Question(answer, cost))
+        return await answer
+
+    def note_answer(self, status: int, body: str, *, at: float) -> None:
+        self.status, self.body, self.answered_at = status, body[:500], at
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def run(
+    work: Callable[[Call], Coroutine[Any, Any, T]], *, deadline_seconds: float, may_call: MayCall | None = None
+) -> T:
+    """The result of `work`, or Unreachable once the deadline has passed, whatever `work` waits for."""
+    loop = process_loop()
+    call = Call(may_call, queue.SimpleQueue(), time.monotonic() + deadline_seconds)
+    done = asyncio.run_coroutine_threadsafe(_bounded(work, call), loop)
+    done.add_done_callback(lambda _: call.mailbox.put(None))
+    try:
+        _answer_questions(call, loop)
+        return done.result()
+    except BaseException as error:  # also what ends the caller's thread: nobody waits for the work any more
+        done.cancel()
+        if isinstance(error, Throttled) and isinstance(may_call, Gate):
+            may_call.heed(error)
+        raise
+
+
+def process_loop() -> asyncio.AbstractEventLoop:
+    """This process's loop, started on first use; never one inherited through fork."""
+    global _process
+    with _starting:
+        if _process is None or _process.pid != os.getpid():
+            if _process is not None:
+                _inherited.append(_process)
+            _process = _Process()
+        return _process.loop
+
+
+async def _bounded(work: Callable[[Call], Coroutine[Any, Any, T]], call: Call) -> T:
+    current_call.set(call)
+    seconds = call.deadline_at - time.monotonic()
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await work(call)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unreachable("no complete answer before the deadline", status=call.status) from error
+
+
+def _answer_questions(call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        seconds = max(call.deadline_at + STUCK_LOOP_SECONDS - time.monotonic(), 0.001)
+        try:
+            question = call.mailbox.get(timeout=seconds)
+        except queue.Empty:
+            raise Unreachable("no complete answer before the deadline; an answer is still being parsed") from None
+        if question is None:
+            return
+        loop.call_soon_threadsafe(_settle, question.answer, _decide(call, question.cost))
+
+
+def _decide(call: Call, cost: float) -> float | FeedError:
+    assert call.may_call is not None
+    if isinstance(call.may_call, Gate):
+        try:
+            return call.may_call.ask(cost, seconds_left=call.deadline_at - time.monotonic() - LAST_REQUEST_SECONDS)
+        except FeedError as refusal:
+            return refusal
+    if call.may_call():
+        return 0.0
+    return Superseded("stopped while the call was running; no further request is sent")
+
+
+def _settle(answer: asyncio.Future[float], decision: float | FeedError) -> None:
+    if answer.done():
+        return
+    if isinstance(decision, FeedError):
+        answer.set_exception(decision)
+    else:
+        answer.set_result(decision)
+
+
+class _Process:
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._runner = asyncio.Runner()
+        self.loop = self._runner.get_loop()
+        threading.Thread(target=self._serve, name="feeds", daemon=True).start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+_starting = threading.Lock()
+_process: _Process | None = None
+# Kept, not closed: closing an inherited loop would take sockets out of the parent's epoll.
+_inherited: list[_Process] = []
+
+
+def _unlock_after_fork() -> None:
+    global _starting
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_after_fork)

@@ -1,0 +1,36 @@
+"""Websocket handshakes, and the requests of streams, at the gate: what their session asks before each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+
+from feeds import errors
+from feeds.base import Throttled
+from feeds.request_gate import DialGate, request_cost
+
+PATIENCE_SECONDS = 8.0  # ccxt gives a handshake ten seconds, with the wait
+LONGEST_SLEEP_SECONDS = 0.5
+REFUSALS = frozenset({418, 429})
+
+
+def gatekeeper(dials: DialGate) -> ClientMiddlewareType:
+    """For an aiohttp session all of whose requests are counted. A gate blocks, so that it is asked in a thread."""
+
+    async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        is_handshake = "Upgrade" in request.headers
+        gate, give_up_at = dials if is_handshake else dials.for_requests, time.monotonic() + PATIENCE_SECONDS
+        while wait := await asyncio.to_thread(gate.ask, request_cost.get(), seconds_left=give_up_at - time.monotonic()):
+            await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
+        response = await handler(request)
+        if response.status in REFUSALS:
+            seconds = errors.retry_after_seconds(response.headers, now=time.time())
+            what = "handshake" if is_handshake else "request"
+            refusal = Throttled(f"{what} refused", retry_after_seconds=seconds, banned=response.status == 418)
+            await asyncio.to_thread(gate.heed, refusal)
+        return response
+
+    return pass_gate

@@ -1,0 +1,122 @@
+"""Which venues push their tickers, and how to listen: the streaming counterpart of `open_feed`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Protocol
+
+from feeds import NATIVE_FEEDS
+from feeds.base import FeedSpec, OrderBook, Quote
+from feeds.ccxt import stream
+from feeds.ccxt.feed import market_cache_key as ccxt_key
+from feeds.native.feed import market_cache_key as native_key
+from feeds.native.valr_stream import ValrStream
+from feeds.request_gate import DialGate
+from feeds.shared.pushed_trades import Taken
+
+__all__ = ["DepthStream", "QuoteStream", "Taken", "can_stream", "depth_of", "market_cache_key", "open_stream"]
+
+
+class QuoteStream(Protocol):
+    """One venue's pushed tickers. Belongs to the event loop that uses it; `close` may be followed by `subscribe`."""
+
+    @property
+    def longest_seconds(self) -> float | None:
+        """How old a connection may get before the venue ends it; None where that is not known."""
+        ...
+
+    @property
+    def groups(self) -> list[frozenset[str]]:
+        """The symbols of each subscription, as they are wanted now."""
+        ...
+
+    @property
+    def complaint(self) -> str:
+        """The newest word about what went wrong; empty while nothing has."""
+        ...
+
+    @property
+    def is_broken(self) -> bool:
+        """A connection has ended or refused us."""
+        ...
+
+    @property
+    def overtaken_count(self) -> int:
+        """Tickers that a newer one of the same market replaced before anybody took them."""
+        ...
+
+    @property
+    def rejected_frames(self) -> int: ...
+
+    @property
+    def dial_pause_seconds(self) -> float:
+        """How long the venue asked us to stay away when it last refused a handshake."""
+        ...
+
+    def install_markets(self, packed: bytes) -> None: ...
+
+    async def subscribe(self, symbols: Collection[str]) -> None:
+        """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""
+        ...
+
+    def drain(self) -> list[Quote]:
+        """The newest quote of each market since the last call, in the venue's own values."""
+        ...
+
+    async def close(self) -> None:
+        """Ends every connection and forgets every subscription; markets are kept."""
+        ...
+
+
+class DepthStream(Protocol):
+    """Order books and trades over a stream's connections; `close` of the stream ends them, too."""
+
+    @property
+    def complaint(self) -> str: ...
+
+    def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
+        """From now on these, and no others, are handed on."""
+        ...
+
+    def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
+        """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
+        ...
+
+    def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
+        """The newest book of each of them that has one, received when it last changed."""
+        ...
+
+    def take_trades(self) -> dict[str, Taken]:
+        """What came since the last call, by market."""
+        ...
+
+    def renew(self, symbol: str) -> None:
+        """This market's book is not believed: it begins anew."""
+        ...
+
+
+NATIVE_STREAMS: Mapping[str, Callable[..., QuoteStream]] = {"valr": ValrStream}
+
+
+@cache
+def can_stream(exchange_id: str) -> bool:
+    if exchange_id in NATIVE_FEEDS:
+        return exchange_id in NATIVE_STREAMS
+    return stream.can_stream(exchange_id)
+
+
+def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> QuoteStream:
+    """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
+    return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
+
+
+def depth_of(stream: QuoteStream) -> DepthStream | None:
+    """None where only tickers are listened to."""
+    depth: DepthStream | None = getattr(stream, "depth", None)
+    return depth
+
+
+def market_cache_key(spec: FeedSpec) -> str:
+    """Where the venue's feed keeps its market list for all processes."""
+    return native_key(spec) if spec.exchange_id in NATIVE_STREAMS else ccxt_key(spec)

@@ -1,0 +1,124 @@
+"""Carrying out a verb for a page: who calls, what came of it as a message, and the way back for ten minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import redis
+from celery import Task
+from celery.exceptions import CeleryError
+from django.contrib import messages
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.template.loader import render_to_string
+from kombu.exceptions import KombuError
+
+from access.addresses import caller_address
+from exchanges.models import AuditEntry, Exchange
+from lib import clock
+from operations import commands, tasks
+
+TASK_SECONDS = 60  # asked for by a page that nobody looks at any more, it is forgotten
+TOLD_ONE_BY_ONE = 5
+Verb = Callable[..., Any]
+
+# What each button does, and what the message says afterwards.
+VERBS: dict[str, tuple[Verb, str]] = {
+    "blacklist": (commands.blacklist, "{} is blacklisted: nobody calls it any more."),
+    "lift": (commands.lift, "{} is off the blacklist."),
+    "disable": (commands.disable, "{} is disabled: nobody calls it any more."),
+    "enable": (commands.enable, "{} is enabled."),
+    "restart": (commands.restart, "{}'s worker is restarted with a clean record."),
+    "remove": (commands.remove, "{} is removed. Its history stays, and adding it brings it back."),
+    "blacklist market": (commands.blacklist_market, "{} is blacklisted: its quotes are not stored any more."),
+    "lift market": (commands.lift_market, "{} is off the blacklist: its quotes are stored again."),
+}
+
+
+STARTS = ("lift", "enable")
+
+
+def call(request: HttpRequest) -> dict[str, Any]:
+    """Who, when and from where: what every verb wants to know."""
+    address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+    origin = f"admin, {address}" if address else "admin"
+    return {"by": request.user.get_username(), "now": clock.now(), "origin": origin}
+
+
+def carry_out(request: HttpRequest, verb: str, *place: str, **details: Any) -> bool:
+    """One verb for one exchange or market, and what came of it as a message. False when it was refused."""
+    run, done = VERBS[verb]
+    context = call(request)
+    name = ":".join(place)
+    try:
+        outcome = run(*place, **context, **details)
+    except commands.Refused as refusal:
+        messages.error(request, str(refusal))
+        return False
+    if outcome is False:
+        messages.info(request, _nothing_done(verb, name))
+        return True
+    said = done.format(name) + (_what_follows(place[0]) if verb in STARTS else "")
+    messages.success(request, with_undo(request, said, verb, place[0], context["now"]))
+    if isinstance(outcome, commands.Stopped) and not outcome.was_delivered:
+        messages.warning(request, f"{name}: one request was already on its way; its answer will not be stored.")
+    if verb == "lift":
+        send(request, tasks.check_connectivity, exchange_id=place[0], occasion="lift")
+    return True
+
+
+def carry_out_all(request: HttpRequest, verb: str, places: Sequence[Sequence[str]], **details: Any) -> None:
+    """The verb for each. Of many the page says only how many, and what was refused."""
+    if len(places) <= TOLD_ONE_BY_ONE:
+        for place in places:
+            carry_out(request, verb, *place, **details)
+        return
+    run, _ = VERBS[verb]
+    done = 0
+    for place in places:
+        try:
+            run(*place, **call(request), **details)
+            done += 1
+        except commands.Refused as refusal:
+            messages.error(request, str(refusal))
+    messages.success(request, f"{verb.capitalize()}: {done} of {len(places)} done. The audit has an undo for each.")
+
+
+def with_undo(request: HttpRequest, text: str, verb: str, exchange_id: str, now: datetime) -> str:
+    """The message, and a button that takes back what this request has just done."""
+    mine = AuditEntry.objects.filter(
+        exchange=exchange_id, verb=verb, happened_at=now, who=request.user.get_username()[:150]
+    )
+    entry = mine.order_by("-pk").first()
+    if entry is None or not commands.can_undo(entry, now=now):
+        return text
+    context = {"text": text, "entry": entry, "token": get_token(request)}
+    return render_to_string("admin/exchanges/undo_message.html", context)
+
+
+def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:
+    """What takes longer than a page may is a task's. False, and a message, when no queue takes it."""
+    try:
+        task.apply_async(kwargs=details, expires=TASK_SECONDS)
+    except (KombuError, CeleryError, redis.RedisError, OSError):
+        messages.error(request, "The queue cannot be reached, so nothing was started. Try again in a moment.")
+        return False
+    return True
+
+
+def _what_follows(exchange_id: str) -> str:
+    """One obstacle less is not always the last."""
+    exchange = Exchange.objects.get(pk=exchange_id)
+    if exchange.is_collected:
+        return " It is polled again within one interval."
+    if exchange.removed_at is not None:
+        return " It stays removed: add it to collect it again."
+    return f" It stays {'blacklisted' if exchange.blacklisted else 'disabled'}, so nobody calls it."
+
+
+def _nothing_done(verb: str, name: str) -> str:
+    if verb == "restart":
+        return f"{name} was restarted a moment ago, and has had no error since."
+    return f"{name} was like that already."

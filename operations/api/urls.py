@@ -1,0 +1,40 @@
+"""Document 2's routes. They must stand before `exchanges/{id}`, which would take their words for ids."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, re_path
+
+from operations.api.catalogue_views import CatalogueViews
+from operations.api.views import OperatorViews
+
+PLACE = r"^api/v1/exchanges"
+ANYTHING = r"(?P<exchange>.+?)"  # what is no id is answered with 400, not with 404
+ID = r"(?P<exchange>[A-Za-z0-9_-]{1,64})"
+
+
+def _route(place: str, name: str, title: str, **actions: str) -> URLPattern:
+    """The title stands above the page in the browsable API."""
+    return re_path(rf"{PLACE}/{place}/?$", OperatorViews.as_view({**actions}, name=title), name=name)
+
+
+urlpatterns = [
+    re_path(
+        rf"{PLACE}/config/?$", CatalogueViews.as_view({"get": "config"}, name="Exchanges"), name="exchanges-config"
+    ),
+    re_path(
+        rf"{PLACE}/supported/?$",
+        CatalogueViews.as_view({"get": "supported"}, name="Supported exchanges"),
+        name="exchanges-supported",
+    ),
+    _route("refresh", "exchanges-refresh", "Refresh all exchanges", post="refresh"),
+    _route("add/*", "exchanges-add-nothing", "Add an exchange", post="missing"),
+    _route(f"add/{ANYTHING}", "exchanges-add", "Add an exchange", post="add"),
+    _route("blacklist/*", "exchanges-blacklist-nothing", "Blacklist an exchange", post="missing", delete="missing"),
+    _route(f"blacklist/{ANYTHING}", "exchanges-blacklist", "Blacklist an exchange", post="blacklist", delete="lift"),
+    _route("workers/*restart", "exchanges-restart-nothing", "Restart a worker", post="missing"),
+    _route(f"workers/{ANYTHING}/restart", "exchanges-restart", "Restart a worker", post="restart"),
+    _route(
+        f"{ID}/settings", "exchange-settings", "Settings of an exchange", get="read_settings", patch="write_settings"
+    ),
+    _route(f"{ID}/checks", "exchange-checks", "Connectivity checks", get="read_checks", post="run_checks"),
+]

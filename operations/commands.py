@@ -1,0 +1,66 @@
+"""The operator's verbs. API, admin and command line call these and nothing else.
+
+Each is one transaction. What must be known outside the database (beat's rows, running cycles) follows its commit.
+"""
+
+from operations.exchange_commands import (
+    blacklist,
+    blacklist_ahead,
+    bring_back,
+    create,
+    disable,
+    enable,
+    lift,
+    remove,
+    restart,
+)
+from operations.expiry import lift_expired
+from operations.market_commands import blacklist_bad_markets, blacklist_market, blacklisted_markets, lift_market
+from operations.onboarding import (
+    Invalid,
+    Refreshed,
+    Unknown,
+    Unsuitable,
+    add,
+    check,
+    configure,
+    refresh,
+    require_known,
+)
+from operations.preview import Preview, preview_stop, preview_stop_of
+from operations.transitions import NotFound, Refused, Stopped
+from operations.undo import can_undo, undo
+
+__all__ = [
+    "Invalid",
+    "NotFound",
+    "Preview",
+    "Refreshed",
+    "Refused",
+    "Stopped",
+    "Unknown",
+    "Unsuitable",
+    "add",
+    "blacklist",
+    "blacklist_ahead",
+    "blacklist_bad_markets",
+    "blacklist_market",
+    "blacklisted_markets",
+    "bring_back",
+    "can_undo",
+    "check",
+    "configure",
+    "create",
+    "disable",
+    "enable",
+    "lift",
+    "lift_expired",
+    "lift_market",
+    "preview_stop",
+    "preview_stop_of",
+    "refresh",
+    "remove",
+    "require_known",
+    "restart",
+    "undo",
+]

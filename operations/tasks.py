@@ -1,0 +1,80 @@
+"""Celery's door to managing exchanges: what is asked for by machines, or takes longer than a page may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+
+from exchanges import connectivity
+from exchanges.connectivity import Finding
+from exchanges.models import Exchange
+from lib import clock
+from operations import commands, progress
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 600  # a hundred exchanges that use up their budgets, six at a time, and as much again
+
+
+@shared_task(name="exchanges.tasks.judge_markets")
+def judge_markets(**_: Any) -> list[str]:
+    """Takes out markets that were bad in every one of the last polls. Twice is harmless: they are out."""
+    return commands.blacklist_bad_markets(clock.now())
+
+
+@shared_task(name="exchanges.tasks.check_connectivity")
+def check_connectivity(*, exchange_id: str, occasion: str = "on demand", **_: Any) -> dict[str, str]:
+    """The four checks. Twice is harmless: half a minute later is soon enough for another request."""
+    return commands.check(exchange_id, occasion=occasion, now=clock.now()).words()
+
+
+@shared_task(name="exchanges.tasks.add_exchange")
+def add_exchange(
+    *,
+    exchange_id: str,
+    by: str,
+    origin: str = "",
+    wanted: dict[str, Any] | None = None,
+    progress_key: str = "",
+    **_: Any,
+) -> None:
+    """`add` for a page that shows progress. Twice is harmless: an active exchange stays as it is."""
+    try:
+        first = _first_look(exchange_id, wanted or {})
+        progress.note(progress_key, exchange_id, progress.RUNNING, findings=first)
+        report = commands.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)
+    except (commands.Refused, connectivity.CannotOpen) as refusal:
+        found = refusal.report.findings if isinstance(refusal, commands.Unsuitable) else ()
+        progress.note(progress_key, exchange_id, progress.FAILED, findings=found, message=str(refusal))
+        log.info("exchange_not_added", exchange=exchange_id, by=by, reason=str(refusal))
+    except Exception as error:  # whoever watches the page is told; the log has the rest
+        progress.note(progress_key, exchange_id, progress.FAILED, message=f"{type(error).__name__}; see the log")
+        raise
+    else:
+        progress.note(progress_key, exchange_id, progress.DONE, findings=report.findings)
+
+
+@shared_task(
+    name="exchanges.tasks.refresh_exchanges",
+    acks_late=False,
+    soft_time_limit=REFRESH_SECONDS,
+    time_limit=REFRESH_SECONDS + 5,
+)
+def refresh_exchanges(*, by: str, origin: str = "", exchange_ids: list[str] | None = None, **_: Any) -> None:
+    """`refresh` for a page. Twice is harmless: what was refreshed half a minute ago is not asked again."""
+    commands.refresh(by=by, now=clock.now(), origin=origin, exchange_ids=exchange_ids)
+
+
+def _first_look(exchange_id: str, wanted: dict[str, Any]) -> tuple[Finding, ...]:
+    """What can be said before the exchange is asked."""
+    commands.require_known(exchange_id)
+    report = connectivity.check(
+        Exchange(id=exchange_id, **wanted),
+        market_count=None,
+        budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS,
+        health=Finding("health", "asking"),
+    )
+    return report.findings

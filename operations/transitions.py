@@ -1,0 +1,165 @@
+"""What every verb does around its change: the row's lock, the worker's new generation, beat's rows, the audit's row.
+
+What must be known outside the database (running cycles, the cached catalogue, the next poll) follows the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+import structlog
+from celery.exceptions import CeleryError
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from kombu.exceptions import KombuError
+
+from collectors import lease, tasks
+from collectors.gaps import sweep
+from collectors.models import Worker
+from collectors.polling import schedule
+from collectors.rules import gaps
+from exchanges import catalogue
+from exchanges.models import AuditEntry, Exchange
+
+log = structlog.get_logger(__name__)
+
+STOP_WAIT_SECONDS = 2.0  # a cycle asks before each request; only one already in the air can outlive this
+COOL_DOWN = timedelta(seconds=30)  # a restart in less, with nothing gone wrong since, would only be more requests
+
+MISSED = gaps.MISSED.format(start="g.started_at", end="%(now)s", expected="silent.expected_seconds")
+END_GAPS = f"""
+WITH silent AS (
+    UPDATE collectors_pipeline AS p SET gap_open = false
+    FROM (SELECT q.market_id FROM collectors_pipeline AS q JOIN exchanges_market AS m ON m.id = q.market_id
+          WHERE m.exchange_id = %(exchange)s AND q.gap_open ORDER BY q.market_id FOR UPDATE OF q) AS stopped
+    WHERE p.market_id = stopped.market_id
+    RETURNING p.market_id, p.expected_seconds
+)
+UPDATE collectors_gap AS g SET ended_at = %(now)s, missed_count = {MISSED}, is_judged = false FROM silent
+WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
+"""
+
+
+class Refused(Exception):
+    """The verb cannot be carried out; the message says why and what to do."""
+
+
+class NotFound(Refused):
+    """There is no such exchange or market here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Whether the running cycle was seen to end; when not, at most the request in the air is still answered."""
+
+    was_delivered: bool
+
+
+def locked(exchange_id: str, *, even_removed: bool = False) -> Exchange:
+    # Two verbs at once would each decide on what the other is changing; the row lock puts them in order.
+    # "No key": a poll that holds its worker's row must still be able to refer to this one.
+    try:
+        exchanges = Exchange.objects.all() if even_removed else Exchange.objects.known()
+        return exchanges.select_for_update(no_key=True).get(pk=exchange_id)
+    except Exchange.DoesNotExist:
+        raise NotFound(f"worker for exchange {exchange_id} not found") from None
+
+
+def record(
+    verb: str,
+    *,
+    by: str,
+    now: datetime,
+    exchange: str = "",
+    market: str = "",
+    why: str = "",
+    origin: str = "",
+    before: Mapping[str, Any] | None = None,
+    changed: bool = True,
+) -> AuditEntry:
+    """The audit's row, in the transaction of the change itself."""
+    context = structlog.contextvars.get_contextvars()
+    return AuditEntry.objects.create(
+        happened_at=now,
+        who=by[:150],
+        verb=verb,
+        exchange=exchange,
+        market=market[:100],
+        why=why,
+        origin=origin[:100],
+        correlation_id=str(context.get("correlation_id", ""))[:64],
+        before=dict(before or {}),
+        changed=changed,
+    )
+
+
+def was_done_lately(verb: str, exchange_id: str, now: datetime) -> bool:
+    recent = AuditEntry.objects.filter(exchange=exchange_id, verb=verb, changed=True)
+    return recent.filter(happened_at__gt=now - COOL_DOWN, happened_at__lte=now).exists()
+
+
+def stop(exchange_id: str, now: datetime) -> None:
+    sweep.open_gaps_of_exchange(exchange_id, now)  # what was silent before was not planned
+    renew(exchange_id, now)
+    with connection.cursor() as cursor:
+        cursor.execute(END_GAPS, {"exchange": exchange_id, "now": now})
+
+
+def resume(exchange_id: str, now: datetime) -> None:
+    """A poll of one that is still disabled or blacklisted for another reason finds no lease and calls nobody."""
+    renew(exchange_id, now, resumed_at=now)
+    poll_on_commit(exchange_id)
+
+
+def renew(exchange_id: str, now: datetime, **changes: datetime) -> None:
+    """A new generation with a clean record. The lease stays: it is how one sees that the old cycle has ended."""
+    Worker.objects.filter(pk=exchange_id).update(
+        generation=F("generation") + 1,
+        error_count=0,
+        strikes=0,
+        retry_at=None,
+        last_outcome="",
+        cycle_started_at=None,
+        **changes,
+    )
+    generation = Worker.objects.values_list("generation", flat=True).get(pk=exchange_id)
+    follow(exchange_id, generation, now)
+
+
+def follow(exchange_id: str, generation: int, now: datetime) -> None:
+    schedule.sync(now=now, exchange_ids=[exchange_id])
+    transaction.on_commit(lambda: _announce(exchange_id, generation), robust=True)
+    catalogue.drop_on_commit()
+
+
+def poll_on_commit(exchange_id: str) -> None:
+    """Does not wait for beat's next slot. Should it be lost, beat's slot is the next one."""
+    if settings.COLLECTION_ENABLED:
+        transaction.on_commit(lambda: _send_poll(exchange_id), robust=True)
+
+
+def stopped(event: str, exchange_id: str, *, by: str, reason: str) -> Stopped:
+    """Waits, outside of any transaction, until the running cycle has ended."""
+    was_delivered = lease.wait_until_idle(exchange_id, at_most_seconds=STOP_WAIT_SECONDS)
+    log.info(event, exchange=exchange_id, by=by, reason=reason, was_delivered=was_delivered)
+    return Stopped(was_delivered)
+
+
+def _announce(exchange_id: str, generation: int) -> None:
+    try:
+        lease.announce(exchange_id, generation)
+    except redis.RedisError:
+        log.warning("generation_not_announced", exchange=exchange_id, generation=generation)
+
+
+def _send_poll(exchange_id: str) -> None:
+    try:
+        seconds = settings.POLL_INTERVAL_SECONDS
+        tasks.collect_exchange.apply_async(kwargs={"exchange_id": exchange_id}, expires=seconds, ignore_result=True)
+    except (KombuError, CeleryError, redis.RedisError, OSError) as error:
+        log.warning("poll_not_sent", exchange=exchange_id, error=str(error))

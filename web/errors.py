@@ -1,0 +1,90 @@
+"""Every way a request can fail, as JSON on our API routes and as a page that says what to do elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db.utils import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.views import defaults
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from lib import clock
+from lib.problems import problem, problem_body
+from web.middleware import API_PATH, correlation_id
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's exception handler. None (an unexpected error) goes on to `server_error`, which logs the traceback."""
+    if isinstance(error, DATABASE_AWAY):
+        error = ServiceUnavailable(DATABASE_AWAY_MESSAGE)
+    response = exception_handler(error, dict(context))
+    if response is None:
+        return None
+    message, details = _words(response.data)
+    more = {"details": details} if details else {}
+    documented = getattr(error, "body", None)  # a refusal that a document prescribes word for word
+    response.data = documented or problem_body(response.status_code, message, now=clock.now(), **more)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+class ServiceUnavailable(exceptions.APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Not available now."
+    default_code = "unavailable"
+
+
+def _words(data: Any) -> tuple[str, Any]:
+    """One sentence, and the errors by field where there are any."""
+    if isinstance(data, Mapping) and set(data) == {"detail"}:
+        return str(data["detail"]), None
+    if isinstance(data, Mapping):
+        return f"Invalid: {', '.join(map(str, data))}.", data
+    return "; ".join(map(str, data)), None
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not _is_api(request):
+        return defaults.bad_request(request, exception)
+    if isinstance(exception, RequestDataTooBig):
+        return problem(413, "The request body is too large.")
+    return problem(400, "The request cannot be read.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem(403, "Not allowed.") if _is_api(request) else defaults.permission_denied(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _is_api(request):
+        return problem(404, f"No route {request.method} {request.path[:200]}")
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Also what a middleware raised; with the database away the answer is 503, never another 5xx."""
+    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+        return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else _page(503)
+    if _is_api(request):
+        return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")
+    return _page(500, correlation_id=correlation_id())
+
+
+def _page(status: int, **said: str) -> HttpResponse:
+    """For people; without a request, whose context would ask the database who they are."""
+    return HttpResponse(render_to_string(f"{status}.html", said), status=status, headers={"Cache-Control": "no-store"})
+
+
+def _is_api(request: HttpRequest) -> bool:
+    """There an error is JSON whoever asks; elsewhere people read a page."""
+    return API_PATH.match(request.path) is not None

@@ -34,11 +34,3 @@ def check_proxies(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Chec
     except ValueError as error:
         return [Error(f"TRUSTED_PROXIES: {error}", hint="Set networks like 10.0.0.0/8,::1/128.", id="access.E003")]
     return []
-
-
-@register("access")
-def check_durations(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
-    if not 0 <= settings.API_KEY_CACHE_SECONDS <= 1:
-        hint = "Set 0 to 1: a revoked key is refused everywhere within a second."
-        return [Error("API_KEY_CACHE_SECONDS is out of bounds.", hint=hint, id="access.E004")]
-    return []

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from lib.environment import FILE_SUFFIX
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 SECRETS_FILE = "secrets.env"
 RUNTIME_FILE = "runtime.env"
@@ -23,12 +25,15 @@ def home_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
-    """The process environment wins, then what the operator may edit, then what the supervisor wrote."""
+    """The process environment wins, then what the operator may edit, then what the supervisor wrote.
+
+    A secret whose file is named (SECRET_KEY_FILE, say) is set by that.
+    """
     environ = os.environ if environ is None else environ
     home = home_dir(environ)
     for name in (SECRETS_FILE, RUNTIME_FILE):
         for key, value in read_env_file(home / name).items():
-            if key not in environ:
+            if key not in environ and not environ.get(key + FILE_SUFFIX):
                 environ[key] = value
                 names_from_files.add(key)
 

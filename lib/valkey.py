@@ -10,6 +10,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+TIMEOUT_SECONDS = 1.0  # readers and polls go on without it; a second is long for a machine beside ours
 _making = threading.Lock()
 
 
@@ -23,8 +24,8 @@ def client() -> redis.Redis:
 def _client() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=settings.VALKEY_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.VALKEY_TIMEOUT_SECONDS,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=5,
         retry=Retry(NoBackoff(), 1),
     )

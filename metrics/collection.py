@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 LOCK = (5, 20_260_106)  # classid and objid: any two numbers, the same in every process
 LOOK_SECONDS = 0.05
+WAIT_SECONDS = 30.0  # of a second call for a collection that runs: half of its usual budget
+EXCHANGE_SECONDS = 10.0  # of the budget: one that hangs must leave the others their time
 DASHBOARD_KEY = "marketmon:metrics:newest"
 DATABASE_AWAY = (DatabaseError, InterfaceError)
 
@@ -76,7 +78,7 @@ def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Col
     settled = Collection.objects.filter(collection_id=collection_id, settled_at__isnull=False).first()
     if settled is not None:
         return settled
-    with turn(settings.METRICS_WAIT_SECONDS):
+    with turn(WAIT_SECONDS):
         stored = Collection.objects.filter(collection_id=collection_id).first()
         if stored is not None:  # its process may have died after the commit
             return stored if stored.settled_at else settle(stored, dashboard_updated=False)
@@ -85,7 +87,7 @@ def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Col
 
 def run(collection_id: str, trigger: Trigger, *, now: datetime, correlation_id: str) -> Collection:
     """Asks every source, then stores all in one transaction. A source that fails is counted and costs only itself."""
-    budget = Budget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    budget = Budget(settings.METRICS_BUDGET_SECONDS, EXCHANGE_SECONDS)
     found, failures = Found(), []
     for name, source in sources.SOURCES.items():
         failures += _ask(name, source, found, now=now, budget=budget)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from collectors.backfill import answers
+from collectors.backfill import answers, turns
 from collectors.backfill.answers import Span
 from collectors.models import TO_FILL, Backfill, Gap, GapState
 from exchanges.models import Exchange
@@ -52,7 +52,7 @@ def due(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> QuerySe
 
 def claim(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> Span | None:
     """The next span to ask for, taken from all others for as long as a request may take."""
-    until = now + timedelta(seconds=settings.BACKFILL_DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
+    until = now + timedelta(seconds=turns.DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
     with transaction.atomic():
         locked = due(exchange_id, now, wanted).select_for_update(of=("self",), skip_locked=True)
         gap = locked.select_related("pipeline__market").first()

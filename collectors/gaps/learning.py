@@ -140,9 +140,7 @@ def find_frozen(now: datetime) -> int:
 def _is_frozen(row: Sequence[Any], now: datetime) -> bool:
     _, base, quote, changed_at, usual_seconds, moves = row
     still = frozen.Stillness(base, quote, (now - changed_at).total_seconds(), usual_seconds, tuple(moves or ()))
-    return frozen.is_frozen(
-        still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=settings.FROZEN_LEAST_MOVE_SHARE
-    )
+    return frozen.is_frozen(still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=frozen.LEAST_MOVE_SHARE)
 
 
 def _write(statement: str, rows: Sequence[tuple[Any, ...]]) -> int:

@@ -22,6 +22,7 @@ from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is a broken answer, not a mass delisting
+REFRESH_SECONDS = 3600.0  # lists change a few times a day, and are the largest answers that exchanges give
 TRY_AGAIN_SECONDS = 300
 _known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.child import Spec
 from embedded import variables
+from embedded.child import Spec
 from embedded.lock import RefusedError
 from lib import environment
 from lib import home as home_files

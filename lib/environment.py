@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+N = TypeVar("N", int, float)
 FILE_SUFFIX = "_FILE"  # NAME_FILE names a file that holds the secret, as Docker and Kubernetes hand secrets over
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
@@ -165,7 +166,7 @@ def _read_number(setting: Setting, text: str) -> float:
     return _in_range(setting, value)
 
 
-def _in_range(setting: Setting, value: Any) -> Any:
+def _in_range(setting: Setting, value: N) -> N:
     too_small = setting.least is not None and value < setting.least
     too_large = setting.most is not None and value > setting.most
     if too_small or too_large:

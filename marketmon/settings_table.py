@@ -33,6 +33,9 @@ from lib.environment import (
 from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS
 
 DECADE_DAYS = 3650
+LOCAL_POSTGRES = {
+    "ENGINE": "django.db.backends.postgresql", "HOST": "localhost", "NAME": "marketmon", "USER": "marketmon",
+}  # fmt: skip
 
 
 class WrongSettings(ImproperlyConfigured):
@@ -104,7 +107,7 @@ SERVERS = Section(
     "Servers",
     (
         Setting(
-            "DATABASE_URL", POSTGRES_ADDRESS, None,
+            "DATABASE_URL", POSTGRES_ADDRESS, LOCAL_POSTGRES,
             "PostgreSQL 18 or newer; set it and no embedded server is started", usually="embedded", is_secret=True,
         ),
         Setting(

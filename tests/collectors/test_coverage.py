@@ -213,8 +213,8 @@ def test_an_exchange_without_expectations_has_no_row(world, quarter):
     assert counted() == {}
 
 
-def test_quarters_past_the_retention_are_pruned(world, quarter, settings):
-    edge = quarter - timedelta(days=settings.COVERAGE_DAYS)
+def test_quarters_past_the_retention_are_pruned(world, quarter):
+    edge = quarter - timedelta(days=coverage.KEPT_DAYS)
     for moment in (edge - timedelta(seconds=1), edge):
         Coverage.objects.create(exchange=world.exchange, quarter_at=moment)
 

@@ -54,7 +54,7 @@ def test_a_number_of_processes_that_is_none_is_refused(tmp_path: Path, number: s
 
 @pytest.mark.parametrize("text", ["", "0", "65536", "http", "-1", "80.5"])
 def test_nonsense_is_not_a_port(tmp_path: Path, text: str) -> None:
-    with pytest.raises(RefusedError, match="^PORT=.* from 1 to 65535$"):
+    with pytest.raises(RefusedError, match=r"^PORT=.* from 1 to 65535$"):
         read_settings({"MARKETMON_HOME": str(tmp_path), "PORT": text}, with_sandbox=True)
 
 
@@ -66,7 +66,9 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_a_server_whose_address_is_in_a_file_is_the_callers(tmp_path: Path) -> None:
-    settings = read_settings({"MARKETMON_HOME": str(tmp_path), "REDIS_URL_FILE": "/run/secrets/valkey"}, with_sandbox=True)
+    settings = read_settings(
+        {"MARKETMON_HOME": str(tmp_path), "REDIS_URL_FILE": "/run/secrets/valkey"}, with_sandbox=True
+    )
     assert settings.servers == {"REDIS_URL": "/run/secrets/valkey"}
 
 

@@ -15,7 +15,7 @@ from collectors.history import partitions
 from collectors.models import Pipeline, Tick, Worker
 from exchanges.models import Exchange, Market
 from lib import clock
-from metrics import candles
+from metrics import candles, collection
 from metrics.models import Candle, Series
 from tests.metrics.series import HOUR, bars_of
 
@@ -91,9 +91,9 @@ def make_place(now: datetime) -> Place:
 
 
 @pytest.fixture
-def place(transactional_db: None, settings: Any) -> Iterator[Place]:
+def place(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     settings.METRICS_MARKETS = []
-    settings.METRICS_EXCHANGE_SECONDS = 3.0
+    monkeypatch.setattr(collection, "EXCHANGE_SECONDS", 3.0)
     yield make_place(clock.now())
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_tick, collectors_rollup")

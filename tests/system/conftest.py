@@ -159,7 +159,7 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
         "SANDBOX_PORT": str(sandbox_port),
         "SANDBOX_MARKETS": "40",
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
-        "POLL_DEADLINE_SECONDS": "4",
+        "POLL_DEADLINE_SECONDS": str(INTERVAL_SECONDS - 0.1),
         "STREAM_LEASE_SECONDS": "5",
     }
     with system_home(keep_logs_in=logs) as home, (logs / "up.log").open("wb") as output:

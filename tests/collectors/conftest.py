@@ -13,7 +13,7 @@ from collectors import lease
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Exchange, Market
 from feeds.base import Quote
 from lib import clock, valkey
@@ -44,12 +44,12 @@ class World:
         """One stored poll of some markets, received at `at`."""
         permit = lease.take(self.exchange.id, lease_seconds=8, repeat=True)
         assert permit is not None
-        rows = [Row(self.markets[n].pk, quote(received_at=at.timestamp(), last=price)) for n in markets]
+        rows = [QuoteRow(self.markets[n].pk, quote(received_at=at.timestamp(), last=price)) for n in markets]
         return store.finish(permit, self.cycle(at=at, accepted=rows))
 
     @staticmethod
     def cycle(
-        *, at: datetime, accepted: Sequence[Row] = (), outcome: str = "stored", error_count: int = 0
+        *, at: datetime, accepted: Sequence[QuoteRow] = (), outcome: str = "stored", error_count: int = 0
     ) -> store.Cycle:
         return store.Cycle(
             started_at=at,

@@ -13,7 +13,7 @@ from collectors import lease
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Exchange, Market
 from lib import clock
 from tests.collectors.conftest import after, quote, world  # noqa: F401
@@ -59,9 +59,11 @@ class Field:
 
         return store_it
 
-    def _quotes(self, exchange_id: str, at: datetime, without: Sequence[int] = (), price: float = 100.0) -> list[Row]:
+    def _quotes(
+        self, exchange_id: str, at: datetime, without: Sequence[int] = (), price: float = 100.0
+    ) -> list[QuoteRow]:
         return [
-            Row(number, quote(received_at=at.timestamp(), last=price))
+            QuoteRow(number, quote(received_at=at.timestamp(), last=price))
             for number in self.pipelines[exchange_id]
             if number not in without
         ]
@@ -84,7 +86,7 @@ def _permit(exchange_id: str) -> lease.Permit:
 
 
 def _cycle(
-    at: datetime, outcome: str, *, accepted: Sequence[Row] = (), retry_at: datetime | None = None
+    at: datetime, outcome: str, *, accepted: Sequence[QuoteRow] = (), retry_at: datetime | None = None
 ) -> store.Cycle:
     return store.Cycle(
         started_at=at, finished_at=at, outcome=outcome, error_count=int(outcome != "stored"), strikes=0,

@@ -29,7 +29,7 @@ PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=m
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## */\1\t/' | expand -t 18
 
 run: $(RUN_STAMP) ## run everything here, with simulated exchanges (PORT=8001 SANDBOX=off UP=--verbose make run)
 	@exec $(BIN)/python manage.py up $(UP)
@@ -51,7 +51,7 @@ bench: $(DEV_STAMP) $(BENCH_STAMP) ## measure ourselves against the alternatives
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 # It brings order_book (GPLv3): in no lock file and in no environment of ours, fetched only by who asks for it.
-bench-cryptofeed: | $(BIN)/python ## fetch cryptofeed, to which make bench then compares the stream (GPLv3 parts)
+bench-cryptofeed: | $(UV) ## fetch cryptofeed, to which make bench then compares the stream (GPLv3 parts)
 	@echo 'installing cryptofeed into .venv-cryptofeed ...'
 	@if [ -x $(UV) ]; then $(UV) venv -q --clear --python '$(PYTHON3)' .venv-cryptofeed && \
 		$(UV) pip install -q --python .venv-cryptofeed/bin/python $(CRYPTOFEED); \

@@ -72,11 +72,11 @@ FULL = Sizes(
     lighter=Order("bookTicker", True, 15, 1.0),
 )
 SMOKE = Sizes(
-    markets=30,
+    markets=200,  # fewer frames cost less CPU time than can be read
     rounds=1,
-    at_pace=Order("ticker", True, 3, 0.3),
+    at_pace=Order("ticker", True, 5, 0.3),
     at_once=Order("ticker", True, 20),
-    lighter=Order("bookTicker", True, 3, 0.3),
+    lighter=Order("bookTicker", True, 5, 0.3),
     unchanged_looks=5,
 )
 

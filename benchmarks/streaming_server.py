@@ -67,7 +67,7 @@ class Line:
             await asyncio.sleep(WAIT_SECONDS)
 
 
-class Venue(Sandbox):
+class LocalExchange(Sandbox):
     def __init__(self, markets: int) -> None:
         super().__init__(size=markets)
         self._exchange: Exchange = self.exchanges.get(VENUES["binance"], None)
@@ -168,7 +168,7 @@ def _encode(frame: dict[str, Any], order: Order) -> bytes:
 
 
 async def _serve(port: int, markets: int) -> None:
-    runner = web.AppRunner(Venue(markets).application(), access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(LocalExchange(markets).application(), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
     await asyncio.Event().wait()

@@ -18,7 +18,7 @@ from benchmarks import world
 from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
 from benchmarks.ingest import _cycle, _rows
 from collectors import lease
-from collectors.gaps import causes, sweep
+from collectors.gaps import causes, ledger, sweep
 from collectors.models import Gap, Pipeline, Watermark
 from collectors.polling import store
 from collectors.status import pipelines
@@ -121,7 +121,7 @@ def _bare(statement: str) -> str:
         (r",\s+gaps_24h = p\.gaps_24h \+ CASE.*?END,\s+gap_open = false", ""),
         (r"RETURNING p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
         (r"\), closed AS \(.*?WHERE collectors_gap\.ended_at IS NULL\s+\)", ")"),
-        (r"EXISTS \(SELECT FROM merged WHERE was_open AND NOT is_gap\)", "false"),
+        (r"EXISTS \(SELECT FROM merged WHERE silent_since > ended_at OR was_open AND NOT is_gap\)", "false"),
     ):
         statement, found = re.subn(part, instead, statement, count=1, flags=re.DOTALL)
         if not found:
@@ -165,7 +165,7 @@ def _milliseconds(cycles: Cycles, number: int) -> dict[str, float]:
     cycles.seconds(number)  # the statement is planned anew for this ledger
     works: dict[str, Callable[[], object]] = {
         "status": lambda: pipelines.read_all(now),
-        "sweep": lambda: (sweep.open_gaps(now), causes.judge_new(now)),
+        "sweep": lambda: (ledger.open_silent(now), causes.judge_new(now)),
         "forget": lambda: sweep.forget_old_gaps(since + sweep.GAP_WINDOW + timedelta(minutes=1)),
     }
     figures = {name: seconds_of(work) for name, work in works.items()} | {"ingest": cycles.seconds(number)}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from collectors.gaps import sweep
+from collectors.gaps import ledger, sweep
 from collectors.history import coverage, partitions, rollups
 from collectors.market_data import filling
 from collectors.polling import market_list
@@ -38,7 +38,7 @@ DELETE FROM access_creditentry WHERE id IN (
 
 def settle_gaps(now: datetime) -> None:
     """What sweeps leave: gaps without a mark, and gaps that are a day old."""
-    sweep.end_orphans()
+    ledger.end_orphans()
     sweep.forget_old_gaps(now)
 
 

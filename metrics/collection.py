@@ -36,7 +36,7 @@ SELECT %(collection)s, p.market_id, p.last, p.bid, p.ask, p.base_volume, p.recei
 FROM collectors_pipeline AS p
 JOIN exchanges_market AS m ON m.id = p.market_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id
-WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+WHERE m.is_collected AND e.is_collected
   AND p.received_at >= %(now)s - greatest(%(fresh)s, 3 * p.expected_seconds) * interval '1 second'
 """
 

@@ -23,8 +23,8 @@ BATCH = 20_000
 COUNT = """
 , market AS (
     SELECT m.id, m.exchange_id,
-           m.active AND NOT m.blacklisted AND NOT m.excluded
-           AND (e.enabled AND NOT e.blacklisted AND w.resumed_at <= %(start)s
+           m.is_collected
+           AND (e.is_collected AND w.resumed_at <= %(start)s
                 OR w.status = 'stopped' AND w.status_since >= %(end)s AND w.stored_at IS NOT NULL) AS is_wanted
     FROM exchanges_market AS m
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id

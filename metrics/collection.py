@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -18,6 +18,8 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from collectors import retention
+from collectors.retention import Kept
 from lib import clock, valkey
 from metrics import sources
 from metrics.models import Collection
@@ -29,6 +31,11 @@ LOCK = (5, 20_260_106)  # classid and objid: any two numbers, the same in every 
 LOOK_SECONDS = 0.05
 DASHBOARD_KEY = "marketmon:metrics:newest"
 DATABASE_AWAY = (DatabaseError, InterfaceError)
+KEPT = (
+    Kept(
+        "metrics_collection", "started_at", "METRICS_RETENTION_DAYS", retention.with_dependents(Collection, batch=100)
+    ),
+)
 
 ADD_POINTS = """
 INSERT INTO metrics_marketpoint (collection_id, market_id, last, bid, ask, volume_24h, received_at)
@@ -188,9 +195,5 @@ def _unlock() -> None:
 
 
 def forget(now: datetime) -> int:
-    """Drops what the retention no longer keeps, a few snapshots at a time."""
-    old = Collection.objects.filter(started_at__lt=now - timedelta(days=settings.METRICS_RETENTION_DAYS))
-    deleted = 0
-    for collection in old.order_by("started_at")[:100]:
-        deleted += collection.delete()[0]
-    return deleted
+    """Drops what the retention no longer keeps, a few snapshots at a time; how many rows."""
+    return retention.prune(KEPT, now)["metrics_collection"]

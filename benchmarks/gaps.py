@@ -20,7 +20,7 @@ from benchmarks.comparison import Comparison, alternate, seconds_of
 from benchmarks.ingest import cycle_of, rows_of
 from benchmarks.world import World
 from collectors import lease
-from collectors.gaps import causes, sweep
+from collectors.gaps import causes, ledger, sweep
 from collectors.models import Gap, Pipeline, Watermark
 from collectors.polling import store
 from collectors.status import pipelines
@@ -186,7 +186,7 @@ def _milliseconds(cycles: Cycles, number: int) -> dict[str, float]:
     cycles.seconds(number)  # the statement is planned anew for this ledger
     works: dict[str, Callable[[], object]] = {
         "status": lambda: pipelines.read_all(now),
-        "sweep": lambda: (sweep.open_gaps(now), causes.judge_new(now)),
+        "sweep": lambda: (ledger.open_silent(now), causes.judge_new(now)),
         "forget": lambda: sweep.forget_old_gaps(since + sweep.GAP_WINDOW + timedelta(minutes=1)),
     }
     figures = {name: seconds_of(work) for name, work in works.items()} | {"ingest": cycles.seconds(number)}

@@ -81,7 +81,7 @@ ONCE = frozenset({"ws_close", "ws_reset", "ws_burst"})  # on every tick they wou
 
 NOT_DELIVERING = """
 SELECT e.id FROM exchanges_exchange e JOIN collectors_worker w ON w.exchange_id = e.id
-WHERE e.enabled AND NOT e.blacklisted AND (w.status <> 'running' OR NOT EXISTS (
+WHERE e.is_collected AND (w.status <> 'running' OR NOT EXISTS (
     SELECT 1 FROM exchanges_market m JOIN collectors_pipeline p ON p.market_id = m.id
     WHERE m.exchange_id = e.id AND p.received_at > now() - %s * interval '1 second'))
 """

@@ -96,7 +96,7 @@ def _source(pipeline: Pipeline) -> ComparedSource:
         ask=pipeline.ask,
         received_at=pipeline.received_at,
         expected_seconds=pipeline.expected_seconds,
-        is_collected=market.exchange.is_collected and not market.blacklisted and not market.excluded,
+        is_collected=market.exchange.is_collected and market.is_collected,
     )
 
 

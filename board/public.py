@@ -32,7 +32,7 @@ ORDER = (DOWN, DEGRADED, OPERATIONAL, PAUSED)  # what concerns readers comes fir
 
 SILENT = """
 SELECT m.exchange_id, count(*) FROM collectors_pipeline AS p
-JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
+JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected
 WHERE p.gap_open GROUP BY 1
 """
 

@@ -24,7 +24,7 @@ RETIRED = (
     Retired("CANDLE_HOLES_SECONDS", 3600.0, "metrics.candles.HOLES_SECONDS"),
     Retired("CANDLE_SETTLE_SECONDS", 5.0, "metrics.candles.SETTLE_SECONDS"),
     Retired("CONNECTIVITY_BUDGET_SECONDS", 10.0, "operations.onboarding.CHECKS_SECONDS"),
-    Retired("COVERAGE_DAYS", 100, "collectors.history.coverage.KEPT_DAYS"),
+    Retired("COVERAGE_DAYS", 100, "collectors.retention.COVERAGE_DAYS"),
     Retired("DENIED_PAUSE_SECONDS", 900.0, "collectors.rules.breaker.DENIED_PAUSE_SECONDS"),
     Retired("DEPTH_DEADLINE_SECONDS", 5.0, "collectors.market_data.turns.DEADLINE_SECONDS"),
     Retired("FROZEN_LEAST_MOVE_SHARE", 0.001, "collectors.rules.frozen.LEAST_MOVE_SHARE"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -18,6 +18,8 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from collectors import retention
+from collectors.retention import Kept
 from lib import clock, valkey
 from metrics import sources
 from metrics.models import Collection
@@ -31,6 +33,11 @@ WAIT_SECONDS = 30.0  # of a second call for a collection that runs: half of its 
 EXCHANGE_SECONDS = 10.0  # of the budget: one that hangs must leave the others their time
 DASHBOARD_KEY = "marketmon:metrics:newest"
 DATABASE_AWAY = (DatabaseError, InterfaceError)
+KEPT = (
+    Kept(
+        "metrics_collection", "started_at", "METRICS_RETENTION_DAYS", retention.with_dependents(Collection, batch=100)
+    ),
+)
 
 ADD_POINTS = """
 INSERT INTO metrics_marketpoint (collection_id, market_id, last, bid, ask, volume_24h, received_at)
@@ -38,7 +45,7 @@ SELECT %(collection)s, p.market_id, p.last, p.bid, p.ask, p.base_volume, p.recei
 FROM collectors_pipeline AS p
 JOIN exchanges_market AS m ON m.id = p.market_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id
-WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+WHERE m.is_collected AND e.is_collected
   AND p.received_at >= %(now)s - greatest(%(fresh)s, 3 * p.expected_seconds) * interval '1 second'
 """
 
@@ -190,9 +197,5 @@ def _unlock() -> None:
 
 
 def forget(now: datetime) -> int:
-    """Drops what the retention no longer keeps, a few snapshots at a time."""
-    old = Collection.objects.filter(started_at__lt=now - timedelta(days=settings.METRICS_RETENTION_DAYS))
-    deleted = 0
-    for collection in old.order_by("started_at")[:100]:
-        deleted += collection.delete()[0]
-    return deleted
+    """Drops what the retention no longer keeps, a few snapshots at a time; how many rows."""
+    return retention.prune(KEPT, now)["metrics_collection"]

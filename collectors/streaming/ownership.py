@@ -55,7 +55,7 @@ WITH released AS (
 )
 INSERT INTO collectors_switch (exchange_id, happened_at, to_transport, reason)
 SELECT r.exchange_id, r.since,
-       CASE WHEN e.transport = 'stream' OR NOT e.enabled OR e.blacklisted THEN 'none' ELSE 'poll' END, %(reason)s
+       CASE WHEN e.transport = 'stream' OR NOT e.is_collected THEN 'none' ELSE 'poll' END, %(reason)s
 FROM released AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id WHERE r.was_delivering
 """
 LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since

@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import feeds
 from feeds.base import FeedSpec, MarketCache
 from feeds.ccxt import CcxtFeed
+from feeds.table import FEEDS
 from marketmon.celery import app
 
 __all__ = ["app", "members"]
@@ -40,4 +40,4 @@ def _names() -> Iterator[str]:
             yield f"{exchange_id}-{number:02d}"
 
 
-feeds.NATIVE_FEEDS = {**feeds.NATIVE_FEEDS, **dict.fromkeys(members(LARGEST), CloneFeed)}
+FEEDS.update(dict.fromkeys(members(LARGEST), CloneFeed))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import redis
-from celery.exceptions import CeleryError
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
-from kombu.exceptions import KombuError
 
 from collectors.gaps import ledger
 from collectors.models import Backfill
 from collectors.tasks import FILL_SECONDS, fill_gaps
+from lib import queues
 from operations import commands, transitions
 from operations.admin.acting import call
 
@@ -82,8 +80,4 @@ def _send_fill(exchange_id: str) -> bool:
     """Lost, it costs nothing but time: every good poll sends another."""
     if not settings.COLLECTION_ENABLED:
         return False
-    try:
-        fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
-    except (KombuError, CeleryError, redis.RedisError, OSError):
-        return False
-    return True
+    return queues.send(fill_gaps, expires_seconds=FILL_SECONDS, exchange_id=exchange_id)

@@ -12,11 +12,9 @@ from typing import Any
 
 import redis
 import structlog
-from celery.exceptions import CeleryError
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from kombu.exceptions import KombuError
 
 from collectors import lease, tasks
 from collectors.gaps import ledger
@@ -24,6 +22,7 @@ from collectors.models import Worker
 from collectors.polling import schedule
 from exchanges import catalogue
 from exchanges.models import AuditEntry, Exchange
+from lib import queues
 
 log = structlog.get_logger(__name__)
 
@@ -143,8 +142,4 @@ def _announce(exchange_id: str, generation: int) -> None:
 
 
 def _send_poll(exchange_id: str) -> None:
-    try:
-        seconds = settings.POLL_INTERVAL_SECONDS
-        tasks.collect_exchange.apply_async(kwargs={"exchange_id": exchange_id}, expires=seconds, ignore_result=True)
-    except (KombuError, CeleryError, redis.RedisError, OSError) as error:
-        log.warning("poll_not_sent", exchange=exchange_id, error=str(error))
+    queues.send(tasks.collect_exchange, expires_seconds=settings.POLL_INTERVAL_SECONDS, exchange_id=exchange_id)

@@ -1,4 +1,4 @@
-"""The five venues that ccxt's plain classes do not give, as the sandbox plays them."""
+"""The exchanges that ccxt's plain classes do not give, as the sandbox plays them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from collectors.polling import poll as ingest
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from feeds import close_feeds, open_feed
 from feeds.base import Feed, FeedSpec
+from feeds.table import FEEDS
 from lib import clock
 from operations import commands
+from sandbox.venues import VENUES
 from tests.feeds.venue import Venue, open_venue
 from tests.sandbox_client import Sandbox
 
-FIVE = ["chainlink", "kalshi", "polymarket", "quidax", "valr"]
+NATIVE = sorted(FEEDS.keys() & VENUES.keys())
 OpenFeed = Callable[[str], Feed]
 
 
@@ -32,6 +34,7 @@ def collect(transactional_db, sandbox, settings) -> Iterator[Callable[..., str]]
     def poll(exchange_id: str, *, now: datetime | None = None) -> str:
         if not Exchange.objects.filter(pk=exchange_id).exists():
             commands.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
+            Exchange.objects.update(budget_units=1000, budget_seconds=1)  # limits have tests of their own
         Worker.objects.update(cycle_started_at=None)
         return ingest.collect_once(exchange_id, now=now or clock.now())
 

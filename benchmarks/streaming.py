@@ -74,9 +74,9 @@ FULL = Sizes(
 SMOKE = Sizes(
     markets=200,  # fewer frames cost less CPU time than can be read
     rounds=1,
-    at_pace=Order("ticker", True, 5, 0.3),
-    at_once=Order("ticker", True, 20),
-    lighter=Order("bookTicker", True, 5, 0.3),
+    at_pace=Order("ticker", True, 5, 0.3, trickle_share=1),
+    at_once=Order("ticker", True, 20, trickle_share=1),
+    lighter=Order("bookTicker", True, 5, 0.3, trickle_share=1),
     unchanged_looks=5,
 )
 

@@ -6,6 +6,7 @@ With `--smoke` every suite runs at tiny sizes, the whole system among them: no g
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 import traceback
@@ -26,8 +27,7 @@ The whole system takes minutes and is measured on request:
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     failed: list[str] = []
-    with durable_servers() as environ:
-        prepare_django(environ)
+    with _servers_for(options.suites):
         done = list(_run(options.suites, suites.smoke if options.smoke else suites.measure, failed))
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
@@ -53,6 +53,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     options.suites = options.suites or list(known)
     return options
+
+
+@contextlib.contextmanager
+def _servers_for(names: Sequence[str]) -> Iterator[None]:
+    """Durable servers, which this process uses from here on, when a suite needs them."""
+    if suites.WITH_SERVERS_OF_ITS_OWN.issuperset(names):
+        yield
+        return
+    with durable_servers() as environ:
+        prepare_django(environ)
+        yield
 
 
 def _run(names: Sequence[str], run: Callable[[str], Iterator[Comparison]], failed: list[str]) -> Iterator[Comparison]:

@@ -49,7 +49,7 @@ class Sizes:
 
 
 FULL = Sizes(world.PROMISED, boards=50, rounds=5, storm_seconds=6.0, calm_seconds=6.0)
-SMOKE = Sizes(world.TINY, boards=4, rounds=1, storm_seconds=0.3, calm_seconds=2.0, pace_seconds=0.3)
+SMOKE = Sizes(world.TINY, boards=4, rounds=1, storm_seconds=0.3, calm_seconds=1.5, pace_seconds=0.3)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from lib.home import PROJECT_DIR
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0  # tests run this while all other tests run
 LOOK_SECONDS = 0.05
 
 

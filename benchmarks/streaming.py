@@ -72,11 +72,11 @@ FULL = Sizes(
     lighter=Order("bookTicker", True, 15, 1.0),
 )
 SMOKE = Sizes(
-    markets=200,  # fewer frames cost less CPU time than can be read
+    markets=500,  # fewer rows cost PostgreSQL less CPU time than can be read
     rounds=1,
-    at_pace=Order("ticker", True, 5, 0.3),
-    at_once=Order("ticker", True, 20),
-    lighter=Order("bookTicker", True, 5, 0.3),
+    at_pace=Order("ticker", True, 10, 0.3, trickle_share=1),
+    at_once=Order("ticker", True, 10, trickle_share=1),
+    lighter=Order("bookTicker", True, 10, 0.3, trickle_share=1),
     unchanged_looks=5,
 )
 

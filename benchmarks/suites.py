@@ -22,6 +22,7 @@ SUITES: Mapping[str, str] = {
 }
 # These take minutes or hours and have options of their own: `python -m benchmarks.system`, `python -m benchmarks.soak`.
 WHOLE_SYSTEM: Mapping[str, str] = {"system": "benchmarks.system", "soak": "benchmarks.soak"}
+WITH_SERVERS_OF_ITS_OWN = frozenset({"soak"})
 
 
 class Suite(Protocol):

@@ -140,7 +140,7 @@ def _without_detection() -> Iterator[None]:
 def _bare(statement: str) -> str:
     for part, instead in (
         (r",\s+gaps_24h = p\.gaps_24h \+ CASE.*?END,\s+gap_open = false", ""),
-        (r"RETURNING p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
+        (r"RETURNING\s+p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
         (r"\), closed AS \(.*?WHERE collectors_gap\.ended_at IS NULL\s+\)", ")"),
         (r"EXISTS \(SELECT FROM merged WHERE [^()]*\)", "false"),
     ):

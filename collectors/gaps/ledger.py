@@ -13,7 +13,8 @@ Its cause   a first guess where it begins; `record_causes`, from all runs of the
 Filled      `claim`, `note_filled`, `note_nothing`, `put_off`, `release`, `ask_again`, `expire`.
 Forgotten   long after its end, see `collectors/retention.py`.
 
-A pipeline carries a mark (`gap_open`) and a count (`gaps_24h`) of its gaps. The statements here keep both, except that
+A silence counts from the pipeline's newest row, or from its or its worker's `resumed_at` where that is later. Each
+pipeline carries a mark (`gap_open`) and a count (`gaps_24h`) of its gaps. The statements here keep both, except that
 `sweep` takes gaps out of the count when they are a day old.
 """
 

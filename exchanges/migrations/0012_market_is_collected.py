@@ -1,4 +1,4 @@
-"""Whether a market is collected stands in one column. The table is written anew: 50,000 markets take about a second.
+"""Whether a market is collected stands in one column. The table is written anew: 50,000 markets take a few seconds.
 
 A migration of its own, so that no lock on exchanges is held meanwhile.
 """

@@ -23,9 +23,8 @@ from prometheus_client.registry import Collector
 
 from access.models import Tier, UsageDay
 from collectors.gaps.sweep import SWEPT_CURSOR
-from collectors.models import Watermark, Worker, WorkerStatus
+from collectors.models import RunTransport, Watermark, Worker, WorkerStatus
 from collectors.rules import worker_status
-from collectors.rules.gaps import LISTENED
 from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
 from lib import valkey
@@ -54,9 +53,9 @@ JOIN exchanges_exchange AS e ON e.id = m.exchange_id
 WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
 GROUP BY m.exchange_id
 """
-RUNS = """
+RUNS = f"""
 SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored),
-       avg(r.duration_ms) FILTER (WHERE r.correlation_id <> %(listened)s) / 1000.0
+       avg(r.duration_ms) FILTER (WHERE r.transport <> '{RunTransport.STREAM}') / 1000.0
 FROM collectors_run AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id AND e.removed_at IS NULL
 WHERE r.started_at > %(since)s GROUP BY 1, 2
 """
@@ -165,7 +164,7 @@ def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]
     stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
     duration = gauge("run_duration_seconds", "Mean duration of a poll in the last 5 minutes.", "exchange", "outcome")
     rows = {view.exchange: 0 for view in views if view.is_collected}
-    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT, listened=LISTENED):
+    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT):
         runs.add_metric([exchange, outcome], count)
         if seconds is not None:
             duration.add_metric([exchange, outcome], float(seconds))

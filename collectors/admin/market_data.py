@@ -26,7 +26,7 @@ from exchanges.models import Exchange, Market
 from web.admin import MachineAdmin, cut, since, utc, word_filter
 
 LEVELS_SHOWN = 3
-OUTCOMES = ("stored", "throttled", "unreachable", "bad_reply", "denied", "unsupported")
+OUTCOMES = ("stored", "throttled", "unreachable", "bad_reply", "denied", "not_connected", "unsupported")
 STATE_LABELS = {"open": "danger", "filled": "success", "partly filled": "warning", "exchange has none": "info"}
 MATCHES = 500
 

@@ -18,6 +18,7 @@ OUTCOME_LABELS = {
     "unreachable": "danger",
     "bad_reply": "danger",
     "denied": "danger",
+    "not_connected": "danger",
     "failed": "danger",
     "unsupported": "info",
 }

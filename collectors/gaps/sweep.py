@@ -95,7 +95,7 @@ COLLECTED = "e.enabled AND NOT e.blacklisted AND NOT m.blacklisted AND NOT m.exc
 OF_EXCHANGE = "e.id = %(exchange)s AND NOT m.blacklisted AND NOT m.excluded"
 OF_MARKETS = "m.id = ANY(%(markets)s) AND e.enabled AND NOT e.blacklisted"
 
-OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied")
+OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied", "not_connected")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class DepthSeries(models.Model):
     stored_at = models.DateTimeField(null=True, blank=True)
     newest_number = models.BigIntegerField(null=True, blank=True)
     newest_at = models.DateTimeField(null=True, blank=True)
-    last_outcome = models.CharField(max_length=12, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
     last_error = models.TextField(blank=True)
     error_count = models.IntegerField(default=0)
 

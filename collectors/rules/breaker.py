@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 # Outcomes that say the exchange is ill. Throttling is not: it asked us to wait, and we do. Nor is our own restraint.
 COUNTS_AS_STRIKE = frozenset({"unreachable", "bad_reply", "failed"})
+# Outcomes that only a person can end: asking again soon is useless.
+NEEDS_A_PERSON = frozenset({"denied", "not_connected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float
         return max(result.retry_after_seconds or policy.throttle_pause_seconds, interval_seconds)
     if result.outcome == "held_back":
         return result.retry_after_seconds or 0.0
-    if result.outcome == "denied":
+    if result.outcome in NEEDS_A_PERSON:
         return policy.denied_pause_seconds
     if strikes < policy.failures_until_open:
         return 0.0

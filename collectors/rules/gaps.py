@@ -26,13 +26,13 @@ DELISTED = "delisted"
 UNKNOWN = "unknown"
 
 AWAITED = "awaited"  # in the place of an outcome: the poll whose rows ended the silence, until it was answered
-LISTENED = "websocket"  # the correlation id of a stream's runs: their rows came all the while, not at their end
 CAUSE_OF_OUTCOME = {
     "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
     "held_back": (RATE_LIMITED, "we held requests back to stay within the exchange's limit"),
     "unreachable": (EXCHANGE_OUTAGE, "the exchange did not answer"),
     "bad_reply": (EXCHANGE_OUTAGE, "the exchange answered no data"),
-    "denied": (UNKNOWN, "refused until somebody acts: key, region, certificate or address"),
+    "denied": (UNKNOWN, "refused until somebody acts: key, region or certificate"),
+    "not_connected": (UNKNOWN, "not connected: its address leads into a private network"),
     "failed": (OUR_OUTAGE, "our own cycles failed"),
     "unsupported": (UNKNOWN, "the exchange said that it cannot do that"),
 }

@@ -34,6 +34,7 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         ),
         (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own cycles failed"),
         (evidence(100, seconds={"denied": 85}, counts={"denied": 1}), "unknown", "key, region"),
+        (evidence(100, seconds={"not_connected": 85}, counts={"not_connected": 1}), "unknown", "a private network"),
         (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 cycles stored other"),
         (
             evidence(100, seconds={"stored": 85}, counts={"stored": 9}, quarantined_count=9, quarantine_reason="bid"),
@@ -79,6 +80,7 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         "told to wait for the larger part",
         "our own errors",
         "refused",
+        "not connected",
         "others came",
         "others came and its quotes were bad",
         "nobody came before the poll that ended it",

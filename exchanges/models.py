@@ -292,7 +292,7 @@ class AuditEntry(models.Model):
     undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "who did what"
+        verbose_name_plural = "audit log"
         indexes = [
             models.Index(fields=["-happened_at", "-id"], name="audit_newest_first"),
             models.Index(

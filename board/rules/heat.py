@@ -18,14 +18,14 @@ PLANNED, UNKNOWN, BEFORE = "planned", "unknown", "before"
 LEVELS = ((0.99, FULL), (0.9, NEARLY), (0.5, PARTLY))
 WORDS = {
     FULL: "99 % or more stored",
-    FILLED: "filled later",
+    FILLED: "backfilled",
     NEARLY: "90 % or more",
     PARTLY: "half or more",
     LITTLE: "less than half",
     NONE: "nothing stored",
     PLANNED: "not expected (planned stop)",
-    UNKNOWN: "not known",
-    BEFORE: "before it was collected",
+    UNKNOWN: "no data about it",
+    BEFORE: "not collected yet",
 }
 
 

@@ -38,37 +38,37 @@ class Look(StrEnum):
 
 WORDS = {
     "throttled": "rate-limited",
-    "held_back": "held back by us to stay within its limit",
+    "held_back": "waiting for our own rate limit",
     "unreachable": "unreachable",
-    "bad_reply": "answering no usable data",
-    "denied": "denying us access",
-    "not_connected": "refused by us for its private address",
-    "failed": "failing by an error of ours",
-    "unsupported": "lacking what we ask for",
+    "bad_reply": "returning no usable data",
+    "denied": "denying access",
+    "not_connected": "not connected (private address)",
+    "failed": "failing by an internal error",
+    "unsupported": "not supporting what is requested",
 }
 
 SILENT, MISSING = "silent", "missing"  # the causes that are no run's outcome
 
 # What can be done, for somebody who was woken by it; `board/links` leads to the page that is meant.
 ADVICE = {
-    "throttled": ("It asked us to wait, and we do. If that comes back often, raise the interval.", Look.SETTINGS),
-    "held_back": ("The interval asks more than its limit allows: raise it.", Look.SETTINGS),
+    "throttled": ("The exchange asked us to wait. If this happens often, raise the interval.", Look.SETTINGS),
+    "held_back": ("Polls at this interval exceed the exchange's rate limit: raise the interval.", Look.SETTINGS),
     "unreachable": (
-        "Nothing to do while only it fails: it is asked again by itself, with growing pauses.",
+        "Nothing to do while only this exchange fails: it is retried automatically, with growing pauses.",
         Look.RUNS,
     ),
-    "bad_reply": ("What it answered is kept with the run. It is asked again by itself.", Look.RUNS),
+    "bad_reply": ("Its answer is kept with the run. It is retried automatically.", Look.RUNS),
     "not_connected": (
-        "We refuse to connect there. Correct its address or proxy, or what its name resolves to, then restart it.",
+        "We refuse to connect to a private network. Correct its address, its proxy or DNS, then restart it.",
         Look.SETTINGS,
     ),
     "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
-    "failed": ("The error is ours: read the worker's log, then restart it.", Look.RUNS),
-    "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
+    "failed": ("An internal error: read the worker's log, then restart it.", Look.RUNS),
+    "unsupported": ("Remove what it does not offer from its settings.", Look.SETTINGS),
 }
-OF_DEAD = ("Nobody takes its polls: see that a worker and the scheduler live, then restart it.", Look.RUNS)
-OF_LATE = ("See whether its runs end without a row, or do not happen at all.", Look.RUNS)
-OF_MISSING = ("See which markets, and since when.", Look.GAPS)
+OF_DEAD = ("No worker takes its polls: check that a worker and the scheduler run, then restart it.", Look.RUNS)
+OF_LATE = ("Check whether its runs store no row, or do not happen at all.", Look.RUNS)
+OF_MISSING = ("See which markets are silent, and since when.", Look.GAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
     if signs.status == "error":
         return None
     if signs.stored_at is None:
-        return Condition(signs.exchange, SourceState.UNKNOWN, "without a first row", signs.resumed_at)
+        return Condition(signs.exchange, SourceState.UNKNOWN, "without data yet", signs.resumed_at)
     if signs.status == "stopped" or (signs.resumed_at is not None and signs.stored_at < signs.resumed_at):
         return Condition(signs.exchange, SourceState.UNKNOWN, "waiting to start", signs.resumed_at)
     return None
@@ -263,11 +263,11 @@ NOT_READ: dict[str, Elsewhere] = {}
 BY_URGENCY = (Tone.WELL, Tone.UNKNOWN, Tone.WARNING, Tone.DANGER)
 LEAST_TO_COMPARE = 3
 COMMON_CAUSES = {
-    "unreachable": "All are unreachable at once: it is likely our network, proxy or DNS, and not they.",
-    "not_connected": "All lead into a private network: it is likely our proxy or DNS, and not they.",
-    "denied": "All deny us at once: it is likely our proxy, certificates or clock, and not they.",
-    "failed": "All fail by an error of ours: read the worker's log.",
-    SILENT: "All are silent at once: see that a worker, the scheduler and Valkey live.",
+    "unreachable": "All are unreachable at once: the cause is probably our own network, proxy or DNS.",
+    "not_connected": "All lead into a private network: the cause is probably our own proxy or DNS.",
+    "denied": "All deny access at once: the cause is probably our own proxy, certificates or clock.",
+    "failed": "All fail by an internal error: read the worker's log.",
+    SILENT: "All are silent at once: check that a worker, the scheduler and Valkey run.",
 }
 
 
@@ -319,7 +319,7 @@ def _common_cause(wanted: Sequence[Condition]) -> str:
     is_all = all(each.state in (SourceState.DOWN, SourceState.DEGRADED) for each in wanted)
     if len(wanted) < LEAST_TO_COMPARE or not is_all or len(causes) > 1:
         return ""
-    return COMMON_CAUSES.get(causes.pop(), "All fail in the same way: look for what they share before looking at one.")
+    return COMMON_CAUSES.get(causes.pop(), "All fail in the same way: look for a shared cause first.")
 
 
 def _alarmed(verdict: OverallState, alarms: Sequence[Alarm]) -> OverallState:
@@ -337,16 +337,16 @@ def _claim(counts: Counter[SourceState], total: int) -> tuple[Tone, str]:
     if counts[SourceState.DELIVERS] == total:
         return Tone.WELL, f"All {total} sources deliver" if total > 1 else "The only source delivers"
     if unknown == total:
-        return Tone.UNKNOWN, "Unknown: no source has brought a row yet"
+        return Tone.UNKNOWN, "Unknown: no source has stored a row yet"
     if down == total:
         return Tone.DANGER, f"Nothing is collected: {_all_of(total)} down"
     if not down and not degraded:
-        return Tone.UNKNOWN, f"{unknown} of {total} sources not heard of yet"
+        return Tone.UNKNOWN, f"{unknown} of {total} sources without data yet"
     parts = [f"{down} of {total} sources down"] if down else []
     if degraded:
         parts.append(f"{degraded} degraded" if down else f"{degraded} of {total} sources degraded")
     if unknown:
-        parts.append(f"{unknown} not heard of yet")
+        parts.append(f"{unknown} without data yet")
     return (Tone.DANGER if down else Tone.WARNING), ", ".join(parts)
 
 

@@ -104,9 +104,9 @@ class TradeAdmin(HistoryAdmin):
     def traded(self, trade: PublicTrade) -> tuple[str, str]:
         return since(trade.traded_at)
 
-    @display(description="origin", label={"asked for later": "info"})
+    @display(description="source", label={"backfilled": "info"})
     def origin(self, trade: PublicTrade) -> str | None:
-        return "asked for later" if trade.is_filled else None
+        return "backfilled" if trade.is_filled else None
 
 
 @admin.register(FundingSnapshot)
@@ -162,7 +162,7 @@ class TradeHoleAdmin(HistoryAdmin):
 
 @admin.register(DepthSeries)
 class DepthSeriesAdmin(MachineAdmin):
-    """What is asked for besides tickers, and how the last time went."""
+    """What is collected besides tickers, and how the last time went."""
 
     list_display = ("exchange", "kind", "what", "stored", "result", "due", "error_count", "problem")
     list_display_links = None

@@ -43,7 +43,7 @@ class ReportAdmin(MachineAdmin):
     def result(self, report: RunReport) -> str:
         return report.outcome
 
-    @display(description="spent")
+    @display(description="duration")
     def duration(self, report: RunReport) -> str:
         return spent(report)
 

@@ -80,7 +80,7 @@ class Origin(models.IntegerChoices):
 class Worker(models.Model):
     """The collector of one exchange: its lease, its health, and what it last proved.
 
-    `generation` fences: every operator's verb raises it, and a cycle that began under an older one can store nothing.
+    `generation` fences: every operator's verb raises it, and a run that began under an older one can store nothing.
     """
 
     exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="worker")

@@ -1,4 +1,4 @@
-"""The rate ledger's page: how much of each exchange's limit is used now, who waits, and what was held back."""
+"""The rate limiter's page: how much of each exchange's limit is used now, who waits, and what was held back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page(request: HttpRequest) -> HttpResponse:
     shown = request.user.has_perm("collectors.view_worker")
     more = _context() if shown else {"absence": "You may not see workers."}
     return render(
-        request, "admin/collectors/ledger.html", {**admin.site.each_context(request), "title": "Rate ledger", **more}
+        request, "admin/collectors/ledger.html", {**admin.site.each_context(request), "title": "Rate limiter", **more}
     )
 
 

@@ -62,7 +62,7 @@ class WorkerAdmin(MachineAdmin):
     def last_update(self, worker: Worker) -> tuple[str, str]:
         return since(worker.stored_at)
 
-    @display(description="last cycle", header=True)
+    @display(description="last run", header=True)
     def last_cycle(self, worker: Worker) -> tuple[str, str]:
         return since(worker.heartbeat_at)
 

@@ -332,4 +332,4 @@ def test_the_history_costs_the_same_for_any_number_of_drills(kraken: Exchange, d
     with django_assert_max_num_queries(12):
         page = operator.get(reverse("board-drills"))
 
-    assert page.content.decode().count('data-label="outcome"') == 30
+    assert page.content.decode().count('data-label="result"') == 30

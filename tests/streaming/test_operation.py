@@ -43,7 +43,7 @@ def test_runs_say_their_transport_and_those_of_one_connection_share_an_id(site: 
     site.add("kraken")
     site.wait_for_streams("kraken")
     site.wait_until(lambda: _ids("kraken", "stream").count() >= 3, seconds=5, what="runs of the stream")
-    site.sandbox.fault("kraken", "ws_silence", path="stream.kraken")
+    site.sandbox.fault("kraken", "ws_silence")
     ended = Run.objects.filter(exchange_id="kraken", transport="stream").exclude(outcome="stored")
     site.wait_until(ended.exists, seconds=6, what="the stream's end")
     delivered = set(_ids("kraken", "stream").filter(started_at__lt=ended.get().started_at))

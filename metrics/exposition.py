@@ -121,8 +121,8 @@ def gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
 def worker_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
     state = gauge("worker_status", "1 for the status that the exchange's worker has.", "exchange", "status")
     stored = gauge("worker_freshness_seconds", "Since a row was last stored; +Inf when never.", "exchange")
-    heartbeat = gauge("worker_heartbeat_age_seconds", "Since a cycle was finished; +Inf when never.", "exchange")
-    errors = gauge("worker_consecutive_errors", "Failed cycles in a row.", "exchange")
+    heartbeat = gauge("worker_heartbeat_age_seconds", "Since a run was finished; +Inf when never.", "exchange")
+    errors = gauge("worker_consecutive_errors", "Failed runs in a row.", "exchange")
     markets = gauge("worker_markets", "Markets that are collected.", "exchange")
     wanted = gauge("worker_wanted", "1 when operators want the exchange collected.", "exchange")
     for view in views:
@@ -160,7 +160,7 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
 
 
 def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
-    runs = gauge("runs_5m", "Collection cycles of the last 5 minutes.", "exchange", "outcome")
+    runs = gauge("runs_5m", "Runs of the last 5 minutes.", "exchange", "outcome")
     stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
     duration = gauge("run_duration_seconds", "Mean duration of a poll in the last 5 minutes.", "exchange", "outcome")
     rows = {view.exchange: 0 for view in views if view.is_collected}

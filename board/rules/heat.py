@@ -24,7 +24,7 @@ WORDS = {
     LITTLE: "less than half",
     NONE: "nothing stored",
     PLANNED: "not expected (planned stop)",
-    UNKNOWN: "no data about it",
+    UNKNOWN: "not measured",
     BEFORE: "not collected yet",
 }
 
@@ -122,7 +122,7 @@ def percent(stretch: Stretch) -> str:
 def share_words(part: float | None) -> str:
     """Never rounded up to 100 %, because then a gap would read as none."""
     if part is None:
-        return "not known"
+        return "not measured"
     return "100 %" if part >= 1 else f"{min(part, 0.999):.1%}".replace("%", " %")
 
 

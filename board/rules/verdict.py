@@ -156,7 +156,7 @@ def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
     if signs.status == "error":
         return None
     if signs.stored_at is None:
-        return Condition(signs.exchange, SourceState.UNKNOWN, "without data yet", signs.resumed_at)
+        return Condition(signs.exchange, SourceState.UNKNOWN, "waiting for its first row", signs.resumed_at)
     if signs.status == "stopped" or (signs.resumed_at is not None and signs.stored_at < signs.resumed_at):
         return Condition(signs.exchange, SourceState.UNKNOWN, "waiting to start", signs.resumed_at)
     return None

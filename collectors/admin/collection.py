@@ -189,7 +189,6 @@ class RunAdmin(ReportAdmin):
         "exchange",
         "started",
         "result",
-        "transport",
         "duration",
         "rows_answered",
         "rows_stored",

@@ -1,4 +1,4 @@
-"""When may an exchange be asked again? `after` turns a cycle's outcome into the next state; it stores nothing."""
+"""When may an exchange be asked again? `after` turns a run's outcome into the next state; it stores nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """`error_count`: failed cycles in a row, of any kind. `strikes`: those that count for the breaker."""
+    """`error_count`: failed runs in a row, of any kind. `strikes`: those that count for the breaker."""
 
     error_count: int = 0
     strikes: int = 0
@@ -32,7 +32,7 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What the breaker needs to know of a finished cycle; `outcome` is FeedError.kind or `stored`."""
+    """What the breaker needs to know of a finished run; `outcome` is FeedError.kind or `stored`."""
 
     outcome: str
     retry_after_seconds: float | None = None
@@ -47,7 +47,7 @@ def after(
     policy: BreakerPolicy,
     jitter: float,
 ) -> BreakerState:
-    """The state after one more cycle. Once enough strikes have opened the breaker, each pause ends with one probe.
+    """The state after one more run. Once enough strikes have opened the breaker, each pause ends with one probe.
     `jitter` in 0..1 spreads the pauses by up to a fifth."""
     if result.outcome == "stored":
         return BreakerState()

@@ -66,7 +66,7 @@ def good(*names: str) -> list[Condition]:
         ({"status": "error", "stored_at": ago(121)}, SourceState.DOWN, "silent", ago(121)),
         ({"status": "stopped", "resumed_at": ago(3)}, SourceState.UNKNOWN, "waiting to start", ago(3)),
         ({"resumed_at": ago(2)}, SourceState.UNKNOWN, "waiting to start", ago(2)),
-        ({"stored_at": None, "resumed_at": ago(9)}, SourceState.UNKNOWN, "without a first row", ago(9)),
+        ({"stored_at": None, "resumed_at": ago(9)}, SourceState.UNKNOWN, "waiting for its first row", ago(9)),
         ({"stored_at": None, "resumed_at": ago(200), "status": "error"}, SourceState.DOWN, "silent", ago(200)),
         (
             {"is_wanted": False, "off_because": "disabled", "error_count": 9, "status_since": ago(60)},
@@ -159,13 +159,13 @@ def test_the_worst_come_first_and_no_more_than_three_are_named() -> None:
             ],
             "",
             Tone.UNKNOWN,
-            "Unknown: no source has brought a row yet",
+            "Unknown: no source has stored a row yet",
         ),
         (
             [*good("a"), Condition("b", SourceState.UNKNOWN, "waiting to start")],
             "",
             Tone.UNKNOWN,
-            "1 of 2 sources not heard of yet",
+            "1 of 2 sources without data yet",
         ),
         (good("a"), "", Tone.WELL, "The only source delivers"),
     ],
@@ -223,17 +223,17 @@ def test_the_worst_alarm_is_read_first() -> None:
 @pytest.mark.parametrize(
     ("causes", "words"),
     [
-        (["unreachable"] * 3, "our network"),
+        (["unreachable"] * 3, "our own network"),
         (["denied"] * 3, "certificates"),
         (["not_connected"] * 3, "proxy or DNS"),
         (["silent"] * 3, "the scheduler"),
-        (["throttled"] * 3, "what they share"),
+        (["throttled"] * 3, "a shared cause"),
         (["unreachable", "unreachable", "silent"], ""),
         (["unreachable"] * 2, ""),
     ],
     ids=["network", "denied", "private", "silent", "something", "each its own", "two may be chance"],
 )
-def test_when_all_fail_in_the_same_way_it_is_likely_not_they(causes: list[str], words: str) -> None:
+def test_when_all_fail_in_the_same_way_the_cause_is_probably_shared(causes: list[str], words: str) -> None:
     found = judge([Condition(f"e{place}", SourceState.DOWN, cause=cause) for place, cause in enumerate(causes)])
 
     assert words in found.hint
@@ -251,15 +251,15 @@ def test_our_own_refusal_to_connect_is_not_said_of_the_exchange() -> None:
 
     found = condition(refused, NOW)
 
-    assert (found.why, found.state) == ("refused by us for its private address", SourceState.DOWN)
-    assert found.advice.startswith("We refuse to connect there.")
+    assert (found.why, found.state) == ("not connected (private address)", SourceState.DOWN)
+    assert found.advice.startswith("We refuse to connect to a private network.")
 
 
 def test_what_an_exchange_says_is_not_searched_for_our_own_words() -> None:
     said = str(PrivateAddress("10.0.0.7"))
     theirs = replace(HEALTHY, status="error", error_count=1, outcome="denied", last_error=said)
 
-    assert condition(theirs, NOW).why == "denying us access"
+    assert condition(theirs, NOW).why == "denying access"
 
 
 @pytest.mark.parametrize("outcome", sorted({*Outcome} - {Outcome.STORED, Outcome.SUPERSEDED}))

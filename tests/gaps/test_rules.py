@@ -22,20 +22,20 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
 @pytest.mark.parametrize(
     ("found", "cause", "words"),
     [
-        (evidence(100), "our outage", "no cycle was finished"),
+        (evidence(100), "our outage", "no run was finished"),
         (evidence(30), "our outage", "nobody collected for 15 s of 30 s"),
-        (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 cycle"),
-        (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 cycles"),
+        (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 run"),
+        (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 runs"),
         (evidence(100, seconds={"throttled": 90}, counts={"throttled": 1}), "rate limited", "asked us to wait"),
         (
             evidence(100, seconds={"throttled": 60, "unreachable": 20}, counts={"throttled": 1, "unreachable": 2}),
             "rate limited",
-            "1 cycle throttled",
+            "1 run throttled",
         ),
-        (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own cycles failed"),
+        (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own runs failed"),
         (evidence(100, seconds={"denied": 85}, counts={"denied": 1}), "unknown", "key, region"),
         (evidence(100, seconds={"not_connected": 85}, counts={"not_connected": 1}), "unknown", "a private network"),
-        (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 cycles stored other"),
+        (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 runs stored other"),
         (
             evidence(100, seconds={"stored": 85}, counts={"stored": 9}, quarantined_count=9, quarantine_reason="bid"),
             "unknown",
@@ -53,23 +53,23 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         (
             evidence(100, seconds={"unreachable": 15, "awaited": 60}, counts={"unreachable": 1, "awaited": 1}),
             "exchange outage",
-            "1 cycle unreachable",
+            "1 run unreachable",
         ),
         (evidence(100, seconds={"awaited": 90}, counts={"awaited": 1}), "unknown", "took 90.0 s"),
         (evidence(100, delisted_at=NOW), "delisted", "no longer lists"),
-        (evidence(100, seconds={"stored": 40}, counts={"stored": 4}), "our outage", "only 4 cycles"),
+        (evidence(100, seconds={"stored": 40}, counts={"stored": 4}), "our outage", "only 4 runs"),
         (
             evidence(100, seconds={"stored": 40, "unreachable": 40}, counts={"stored": 4, "unreachable": 4}),
             "exchange outage",
-            "4 cycles unreachable",
+            "4 runs unreachable",
         ),
         (
             evidence(100, seconds={"stored": 50, "unreachable": 5}, counts={"stored": 5, "unreachable": 1}),
             "market quiet",
-            "5 cycles stored other",
+            "5 runs stored other",
         ),
         (evidence(100, seconds={"awaited": 75}, counts={"awaited": 1}), "unknown", "took 75.0 s"),
-        (evidence(100, seconds={"awaited": 74.8}, counts={"awaited": 1}), "our outage", "only 1 cycle"),
+        (evidence(100, seconds={"awaited": 74.8}, counts={"awaited": 1}), "our outage", "only 1 run"),
     ],
     ids=[
         "nobody came",
@@ -109,8 +109,8 @@ def test_a_gap_is_longer_than_two_expected_intervals(seconds, is_gap):
 @pytest.mark.parametrize(
     ("outcome", "cause", "words"),
     [
-        ("unreachable", "exchange outage", "the last cycle ended unreachable"),
-        ("held_back", "rate limited", "the last cycle ended held_back"),
+        ("unreachable", "exchange outage", "the last run ended unreachable"),
+        ("held_back", "rate limited", "the last run ended held_back"),
         ("stored", "unknown", "this market was not in them"),
         ("", "unknown", "this market was not in them"),
     ],

@@ -34,6 +34,7 @@ from web.admin import MachineAdmin, ago, cut, since, utc, word_filter
 
 STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
 SEARCHED_MARKETS = 500
+BACKFILL_WORDS = {GapState.OPEN.value: "waiting"}  # beside a gap that is open, or has ended
 YES_NO = (("yes", "Yes"), ("no", "No"))
 
 
@@ -132,7 +133,12 @@ class GapAdmin(MachineAdmin):
             narrow=lambda rows, word: rows.filter(ended_at__isnull=word == "yes"),
         ),
         word_filter("cause", GapCause.choices, parameter="cause", narrow=lambda rows, word: rows.filter(cause=word)),
-        word_filter("backfill", GapState.choices, parameter="state", narrow=lambda rows, word: rows.filter(state=word)),
+        word_filter(
+            "backfill",
+            [(word, BACKFILL_WORDS.get(word, label)) for word, label in GapState.choices],
+            parameter="state",
+            narrow=lambda rows, word: rows.filter(state=word),
+        ),
         ("pipeline__market__exchange", RelatedDropdownFilter),
     )
     search_fields = ("pipeline__market__symbol",)
@@ -167,7 +173,8 @@ class GapAdmin(MachineAdmin):
     def filling(self, gap: Gap) -> str:
         """A bar, and how many rows came of it."""
         share = gap.progress(clock.now())
-        words = f"{gap.state}, {gap.filled_count} rows" if gap.filled_count else gap.state
+        state = BACKFILL_WORDS.get(gap.state, gap.state)
+        words = f"{state}, {gap.filled_count} rows" if gap.filled_count else state
         words += f": {cut(gap.lacking_reason)}" if gap.lacking_reason else ""
         return format_html('<progress max="1" value="{}"></progress> {}', f"{share:.3f}", words)
 

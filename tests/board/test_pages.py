@@ -176,7 +176,7 @@ def test_a_chart_knows_its_gaps_with_cause_and_evidence(day: datetime, now: date
     (gap,) = operator.get(f"/board/chart/{market.pk}?span=6h").json()["gaps"]
 
     assert (gap["cause"], gap["open"]) == ("rate limited", False)
-    assert gap["words"] == "3 runs throttled; open, 4 rows from the exchange's history"
+    assert gap["words"] == "3 runs throttled; backfill waiting, 4 rows from the exchange's history"
     assert gap["end"] - gap["start"] == 1800
 
 

@@ -282,6 +282,12 @@ class Denied(FeedError):
     kind = "denied"
 
 
+class NotConnected(Denied):
+    """A connection that we refused to make: the exchange has no part in it. Needs a human as well."""
+
+    kind = "not_connected"
+
+
 class Unsupported(FeedError):
     """This venue cannot do that, or knows no such market. Not the venue's failure."""
 

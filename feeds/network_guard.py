@@ -13,7 +13,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from aiohttp.client_middlewares import ClientHandlerType
 
-from feeds.base import Denied
+from feeds.base import NotConnected
 
 # Public by Python's table, and still a way into private networks.
 NAT64 = ip_network("64:ff9b::/96")
@@ -34,7 +34,7 @@ NOT_THE_INTERNET = (
 )
 
 
-class PrivateAddress(Denied):
+class PrivateAddress(NotConnected):
     """A connection that was not made; whoever runs this must change an address, a name or a setting."""
 
     def __init__(self, address: str, host: str = "") -> None:

@@ -60,8 +60,8 @@ class OrderBookSnapshot(Received):
 
 
 class PublicTrade(Received):
-    """One trade, stored once. `number` is its id where the venue counts trades one by one; an id that begins with ~
-    is ours, made of the trade itself, where the venue gives none."""
+    """One trade, stored once. `number` is its id where the exchange counts trades one by one; an id that begins with ~
+    is ours, made of the trade itself, where the exchange gives none."""
 
     trade_id = models.TextField()
     number = models.BigIntegerField(null=True)
@@ -125,13 +125,13 @@ class DepthSeries(models.Model):
     stored_at = models.DateTimeField(null=True, blank=True)
     newest_number = models.BigIntegerField(null=True, blank=True)
     newest_at = models.DateTimeField(null=True, blank=True)
-    last_outcome = models.CharField(max_length=12, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
     last_error = models.TextField(blank=True)
     error_count = models.IntegerField(default=0)
 
     class Meta:
         app_label = "collectors"
-        verbose_name_plural = "depth series"
+        verbose_name = verbose_name_plural = "market data series"
         constraints = [
             models.UniqueConstraint(
                 fields=["exchange", "kind", "market"], name="depth_series_once", nulls_distinct=False
@@ -151,6 +151,7 @@ class DepthRun(RunReport):
 
     class Meta:
         app_label = "collectors"
+        verbose_name = "market data run"
         indexes = [models.Index(fields=["-started_at", "-id"], name="depth_run_newest_first")]  # lists and pruning
 
     def __str__(self) -> str:
@@ -164,7 +165,7 @@ class DepthRun(RunReport):
 class TradeHole(models.Model):
     """Trades of one market that happened and were not stored: numbers left out, or two pages that do not touch.
 
-    `first_number` and `last_number` are the missing ones; null where the venue does not count its trades, and then
+    `first_number` and `last_number` are the missing ones; null where the exchange does not count its trades, and then
     nobody knows how many are missing. The hole lies between two stored trades, of `started_at` and `ended_at`.
     """
 

@@ -1,4 +1,4 @@
-"""When may an exchange be asked again? `after` turns a cycle's outcome into the next state; it stores nothing."""
+"""When may an exchange be asked again? `after` turns a run's outcome into the next state; it stores nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 COUNTS_AS_STRIKE = frozenset({"unreachable", "bad_reply", "failed"})
 THROTTLE_PAUSE_SECONDS = 30.0  # after a 429 that names no time: half of the minute that most exchanges count by
 DENIED_PAUSE_SECONDS = 900.0  # key, region or certificate: a human must act, and a retry a minute would look hostile
+# Outcomes that only a person can end: asking again soon is useless.
+NEEDS_A_PERSON = frozenset({"denied", "not_connected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """`error_count`: failed cycles in a row, of any kind. `strikes`: those that count for the breaker."""
+    """`error_count`: failed runs in a row, of any kind. `strikes`: those that count for the breaker."""
 
     error_count: int = 0
     strikes: int = 0
@@ -32,7 +34,7 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What the breaker needs to know of a finished cycle; `outcome` is FeedError.kind or `stored`."""
+    """What the breaker needs to know of a finished run; `outcome` is FeedError.kind or `stored`."""
 
     outcome: str
     retry_after_seconds: float | None = None
@@ -47,7 +49,7 @@ def after(
     policy: BreakerPolicy,
     jitter: float,
 ) -> BreakerState:
-    """The state after one more cycle. Once enough strikes have opened the breaker, each pause ends with one probe.
+    """The state after one more run. Once enough strikes have opened the breaker, each pause ends with one probe.
     `jitter` in 0..1 spreads the pauses by up to a fifth."""
     if result.outcome == "stored":
         return BreakerState()
@@ -64,7 +66,7 @@ def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float
         return max(result.retry_after_seconds or policy.throttle_pause_seconds, interval_seconds)
     if result.outcome == "held_back":
         return result.retry_after_seconds or 0.0
-    if result.outcome == "denied":
+    if result.outcome in NEEDS_A_PERSON:
         return policy.denied_pause_seconds
     if strikes < policy.failures_until_open:
         return 0.0

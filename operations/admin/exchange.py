@@ -140,7 +140,7 @@ class ExchangeAdmin(ModelAdmin):
         worker = getattr(exchange, "worker", None)
         return view_of(worker, clock.now()).status if worker else None
 
-    @display(description="because")
+    @display(description="reason")
     def worker_reason(self, exchange: Exchange) -> str:
         worker = getattr(exchange, "worker", None)
         return (view_of(worker, clock.now()).reason if worker else "it has no worker yet") or "-"

@@ -1,4 +1,4 @@
-"""Who did what, why and from where; and taking it back within ten minutes."""
+"""The audit log: who did what, why and from where; and taking it back within ten minutes."""
 
 from __future__ import annotations
 
@@ -67,15 +67,26 @@ def _note(entry: AuditEntry) -> str:
 
 @admin.register(AuditEntry)
 class AuditAdmin(MachineAdmin):
-    list_display = ("happened", "who", "verb", "place", "why_shown", "origin", "outcome")
-    list_filter = (word_filter("verb", VERBS, parameter="verb", narrow=lambda rows, word: rows.filter(verb=word)),)
+    list_display = ("happened", "who", "act", "place", "why_shown", "source", "result")
+    list_filter = (word_filter("action", VERBS, parameter="verb", narrow=lambda rows, word: rows.filter(verb=word)),)
     search_fields = ("exchange__startswith", "who__startswith")
     search_help_text = "Beginning of an exchange's id or of a user's name"
     ordering = ("-happened_at", "-id")
     actions_row = ("undo",)
     actions_detail = ("undo",)
-    fields = ("moment", "who", "verb", "place", "why", "origin", "correlation_id", "outcome", "was_before", "undone")
-    readonly_fields = ("moment", "place", "outcome", "was_before", "undone")
+    fields = (
+        "moment",
+        "who",
+        "act",
+        "place",
+        "why_shown",
+        "source",
+        "correlation_id",
+        "result",
+        "was_before",
+        "undone",
+    )
+    readonly_fields = ("moment", "act", "place", "why_shown", "source", "result", "was_before", "undone")
 
     @display(description="when", header=True)
     def happened(self, entry: AuditEntry) -> tuple[str, str]:
@@ -94,16 +105,24 @@ class AuditAdmin(MachineAdmin):
         """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
         return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
 
+    @display(description="action")
+    def act(self, entry: AuditEntry) -> str:
+        return entry.verb
+
+    @display(description="source")
+    def source(self, entry: AuditEntry) -> str:
+        return entry.origin or "-"
+
     @display(description="exchange")
     def place(self, entry: AuditEntry) -> str:
         return ":".join(filter(None, (entry.exchange, entry.market))) or "all"
 
-    @display(description="why")
+    @display(description="reason")
     def why_shown(self, entry: AuditEntry) -> str:
         return cut(entry.why) or "-"
 
-    @display(description="outcome", label={"undo": "info", "undone": "info", "no change": "warning"})
-    def outcome(self, entry: AuditEntry) -> str | None:
+    @display(description="result", label={"undo": "info", "undone": "info", "no change": "warning"})
+    def result(self, entry: AuditEntry) -> str | None:
         return _note(entry) or None
 
     def has_undo_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,4 +1,4 @@
-"""What an exchange's page shows under its settings: the checks, who did what, which fields changed, blacklists."""
+"""What an exchange's page shows under its settings: the checks, the audit log, which fields changed, blacklists."""
 
 from __future__ import annotations
 

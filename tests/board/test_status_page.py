@@ -237,7 +237,9 @@ def test_an_outage_of_ours_is_one_incident_of_all_exchanges(client, add, now):
     text = client.get("/status").content.decode()
 
     assert len(client.get("/status.json").json()["incidents"]) == 1
-    assert re.search(r"<h3>All exchanges <span[^>]*>over</span></h3>\s*<p>Our own collection was interrupted.", text)
+    assert re.search(
+        r"<h3>All exchanges <span[^>]*>resolved</span></h3>\s*<p>Our own collection was interrupted.", text
+    )
 
 
 def test_what_happens_after_the_first_reading_is_told_at_once(add, now):

@@ -6,6 +6,7 @@ from collectors.rules.breaker import BreakerPolicy, BreakerState, CycleResult, a
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = BreakerPolicy(failures_until_open=3, pause_max_seconds=60, throttle_pause_seconds=30, denied_pause_seconds=900)
+OTHERS = ("throttled", "held_back", "denied", "not_connected", "unsupported")
 
 
 def run(health: BreakerState, outcome: str, *, retry_after: float | None = None, jitter: float = 0.0) -> BreakerState:
@@ -37,7 +38,7 @@ def test_only_what_says_that_the_exchange_is_ill_is_a_strike():
     before = BreakerState(error_count=2, strikes=2)
 
     strikes = {outcome: run(before, outcome).strikes for outcome in ("unreachable", "bad_reply", "failed")}
-    others = {outcome: run(before, outcome).strikes for outcome in ("throttled", "held_back", "denied", "unsupported")}
+    others = {outcome: run(before, outcome).strikes for outcome in OTHERS}
 
     assert set(strikes.values()) == {3}
     assert set(others.values()) == {2}
@@ -65,8 +66,9 @@ def test_throttling_never_waits_less_than_an_interval():
     assert pause(run(BreakerState(), "throttled", retry_after=1)) == 10
 
 
-def test_a_denied_exchange_waits_long():
-    assert pause(run(BreakerState(), "denied")) == 900
+@pytest.mark.parametrize("outcome", ["denied", "not_connected"])
+def test_what_only_a_person_can_end_is_not_asked_again_soon(outcome):
+    assert pause(run(BreakerState(), outcome)) == 900
 
 
 def test_jitter_only_ever_lengthens_a_pause():

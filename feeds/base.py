@@ -126,19 +126,38 @@ class RejectedRow(NamedTuple):
     excerpt: str
 
 
+class MissingPart(NamedTuple):
+    """Markets of which a poll brought nothing though it brought others: a kind of market or a request of its own.
+
+    `kind` is the word of the FeedError that says why (FeedError.kind), `symbols` are the wanted markets of that part.
+    """
+
+    part: str
+    kind: str
+    reason: str
+    symbols: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Poll:
     """All quotes of one collection cycle, and how many market rows the venue's answers held.
 
     At most one quote per symbol. Values that are numbers but make no sense (negative, non-finite, crossed)
     are in `quotes`: judging them is not the feed's business. Of prediction markets the prices are chances of an
-    outcome, from 0 to 1.
+    outcome, from 0 to 1. `missing` is what could not be had though the rest could. `unknown_count` rows have ids that
+    the market list in hand does not know; `unknown_ids` are the first of them. `cached_seconds` is the largest `Age`
+    header of the answers, `server_time` their newest `Date` header in Unix seconds.
     """
 
     quotes: tuple[Quote, ...]
     answered_count: int
     rejected: tuple[RejectedRow, ...] = ()
     prices_are_chances: bool = False
+    missing: tuple[MissingPart, ...] = ()
+    unknown_count: int = 0
+    unknown_ids: tuple[str, ...] = ()
+    cached_seconds: float | None = None
+    server_time: float | None = None
 
 
 class MarketCache(Protocol):

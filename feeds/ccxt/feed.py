@@ -32,7 +32,7 @@ from feeds.ccxt.lazy import known_classes
 from feeds.ccxt.lean import lean_class
 from feeds.ccxt.quirks import quirk_of, window_seconds
 from feeds.deadlines import DeadlineFeed
-from feeds.loop import Call
+from feeds.loop import Call, current_call
 from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
 
@@ -74,20 +74,27 @@ class CcxtFeed(DeadlineFeed):
         return await self._fetch(call, symbols)
 
     async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
 
     async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
 
     async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
 
     async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
+
+    async def _ask_about(self, symbol: str) -> None:
+        """From here on every answer has to be of this market."""
+        await self._ensure_markets()
+        call = current_call.get()
+        if call is not None:
+            call.asked_market = self._client.markets.get(symbol)
 
     async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]:
         await self._ensure_markets()
@@ -165,7 +172,7 @@ class CcxtFeed(DeadlineFeed):
 
     def _install(self, packed: bytes) -> None:
         markets.install(self._client, packed)
-        self._route.silent_kinds.clear()
+        self._route.forget()
 
     def _any_symbol(self) -> str:
         known = self._client.markets.values()

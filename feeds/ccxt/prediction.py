@@ -19,6 +19,7 @@ from feeds.ccxt import markets
 from feeds.ccxt.feed import CcxtFeed
 from feeds.loop import Call, current_call
 from feeds.shared.field_maps import FieldMap, Row, Values
+from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch, read_rows
 from feeds.shared.rejections import name_of, reject
@@ -76,10 +77,10 @@ class PredictionFeed(CcxtFeed):
     async def _load_packed(self) -> bytes:
         questions = await self._venue.list_questions(self._client)
         largest = sorted(questions, key=lambda question: -question.volume)[:MOST_MARKETS]
-        rows = {row["symbol"]: row for question in largest for row in _rows(question)}
+        rows = {row["id"]: row for question in largest for row in _rows(question)}
         if not rows:
             raise BadReply(f"{self.spec.exchange_id} listed no question about crypto")
-        return markets.pack_rows(list(rows.values()))
+        return markets.pack_rows(tell_apart(list(rows.values())))
 
     def _install(self, packed: bytes) -> None:
         """ccxt finds an outcome under our symbol, and so needs no request to find out what it is."""
@@ -101,7 +102,9 @@ class PredictionFeed(CcxtFeed):
         if not symbols:
             return Poll((), 0)
         known = self._client.markets
-        batch = QuoteBatch(call, {symbol: known[symbol] for symbol in symbols if symbol in known})
+        batch = QuoteBatch(
+            call, {symbol: known[symbol] for symbol in symbols if symbol in known}, self._client.markets_by_id
+        )
         if not batch.wanted:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted outcomes")
         await self._venue.fetch(self._client, batch)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Unsupported
+from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Trade, TradePage, TradeSpan, Unsupported
 from feeds.ccxt import markets
 from feeds.ccxt.feed import CcxtFeed
 from feeds.loop import Call, current_call
@@ -60,11 +60,13 @@ class PredictionMarket:
 
 @dataclass(frozen=True, slots=True)
 class PredictionExchange:
-    """`end_name` is the parameter that ends a span of candles."""
+    """`end_name` is the parameter that ends a span of candles. `is_derived` says of an outcome's id whether the venue
+    gives its history as the other outcome's."""
 
     end_name: str
     list_questions: Callable[[Any], Awaitable[list[PredictionMarket]]]
     fetch: Callable[[Any, QuoteBatch], Awaitable[None]]
+    is_derived: Callable[[str], bool]
 
 
 class PredictionFeed(CcxtFeed):
@@ -89,7 +91,28 @@ class PredictionFeed(CcxtFeed):
         client.outcomes = {symbol: market["outcome"] for symbol, market in client.markets.items()}
         client.outcomes_by_id = {outcome["outcomeId"]: outcome for outcome in client.outcomes.values()}
 
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
+        return self._turned(symbol, await super()._trades(symbol, since, limit))
+
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
+        page = await super()._trade_page(call, symbol, span, limit)
+        return page._replace(trades=self._turned(symbol, page.trades))
+
+    def _turned(self, symbol: str, trades: tuple[Trade, ...]) -> tuple[Trade, ...]:
+        """ccxt gives the price of the Yes whatever was asked for; sides it turns round itself."""
+        if not self._is_derived(symbol):
+            return trades
+        return tuple(trade._replace(price=_rest(trade.price)) for trade in trades)
+
+    def _is_derived(self, symbol: str) -> bool:
+        market = self._client.markets.get(symbol)
+        return market is not None and self._venue.is_derived(market["id"])
+
     async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        bars = await self._yes_bars(symbol, timeframe, since, limit)
+        return [_turned_bar(bar) for bar in bars] if self._is_derived(symbol) else bars
+
+    async def _yes_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
         """ccxt would cut what came to the newest bars, also where the first were asked for."""
         if since is None or limit is None:
             return await super()._fetch_bars(symbol, timeframe, since, limit)
@@ -169,7 +192,18 @@ def _symbols(batch: QuoteBatch) -> dict[str, str]:
 def _complement(price: object) -> float | None:
     """Of a No whose Yes was traded at this price."""
     value = number(price)
-    return round(1 - value, 6) if value else None
+    return _rest(value) if value else None
+
+
+def _rest(chance: float) -> float:
+    return round(1 - chance, 6)
+
+
+def _turned_bar(bar: Sequence[Any]) -> list[Any]:
+    """The lowest price of the one outcome is the highest of the other."""
+    opened_at, first, high, low, last, volume = bar
+    prices = (None if price is None else _rest(price) for price in (first, low, high, last))
+    return [opened_at, *prices, volume]
 
 
 def _offer(price: object) -> float | None:
@@ -327,6 +361,6 @@ def _polymarket_values(row: Any) -> Values:
 POLYMARKET = FieldMap([], _polymarket_values)
 
 VENUES: Mapping[str, PredictionExchange] = {
-    "kalshi": PredictionExchange("end_ts", _kalshi_questions, _kalshi_fetch),
-    "polymarket": PredictionExchange("endTs", _polymarket_questions, _polymarket_fetch),
+    "kalshi": PredictionExchange("end_ts", _kalshi_questions, _kalshi_fetch, lambda id_: id_.endswith("-NO")),
+    "polymarket": PredictionExchange("endTs", _polymarket_questions, _polymarket_fetch, lambda id_: False),
 }

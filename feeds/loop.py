@@ -86,6 +86,13 @@ class Call:
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 
+def note_failed_part(error: FeedError) -> None:
+    """See Call.part_failed."""
+    call = current_call.get()
+    if call is not None:
+        call.part_failed(error)
+
+
 def run(
     work: Callable[[Call], Coroutine[Any, Any, T]], *, deadline_seconds: float, may_call: MayCall | None = None
 ) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -38,8 +39,9 @@ from feeds.shared.session import open_session
 
 T = TypeVar("T")
 
+FUTURE_SHARE = 0.5  # of its period: so far ahead of our clock no running bar begins
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
-MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
+MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
 
 
 def class_names() -> frozenset[str]:
@@ -75,11 +77,16 @@ class CcxtFeed(DeadlineFeed):
 
     async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
         await self._ask_about(symbol)
-        return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
+        period = float(self._client.parse_timeframe(timeframe))
+        if not self._quirk.candles_are_stamped_at_their_end:
+            return _candles(await self._fetch_bars(symbol, timeframe, since, limit), period)
+        ended_since = None if since is None else since + period
+        bars = await self._fetch_bars(symbol, timeframe, ended_since, limit)
+        return _candles([[bar[0] - period * 1000, *bar[1:]] for bar in bars], period)
 
     async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
         await self._ask_about(symbol)
-        return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
+        return await trades.newest(self._client, symbol, _milliseconds(since), limit)
 
     async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
         await self._ask_about(symbol)
@@ -216,8 +223,12 @@ def _are_finite(values: Iterable[Any]) -> bool:
     return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
 
-def _candles(rows: Any) -> tuple[Candle, ...]:
-    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices."""
+def _candles(rows: Any, period: float) -> tuple[Candle, ...]:
+    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices. BadReply for
+    bars of which the newest begins later than a clock can be ahead: they are stamped with their end."""
+    newest = max((row[0] for row in rows if _are_finite(row[:1])), default=0.0) / 1000
+    if newest > time.time() + period * FUTURE_SHARE:
+        raise BadReply(f"the newest candle begins {newest - time.time():.0f} s from now: stamped at its end")
     return tuple(
         Candle(row[0] / 1000, float(row[1]), float(row[2]), float(row[3]), float(row[4]), _optional(row[5]))
         for row in rows

@@ -193,6 +193,10 @@ class Lean(Client):
             reject(call, name_of(contract), error, contract)
             return {"symbol": None, "info": contract}
 
+    def create_ccxt_trade_id(self, *_: Any) -> None:
+        """A trade that the venue gives no id has none."""
+        return
+
     def iso8601(self, timestamp: Any = None) -> Any:
         """A ticker's time as text costs a fifth of parsing it, and nobody reads it."""
         return None if self._is_parsing_ticker else super().iso8601(timestamp)

@@ -41,9 +41,11 @@ def tokens_by_index(answer: Any) -> Any:
     return answer
 
 
+_DERIVES = Quirk(because="ccxt multiplies volume and average price where none was sent", derives_quote_volume=True)
 NO_QUIRK = Quirk(because="nothing known")
 MOST_TOKENS = 100_000
 _READS_INFO = "its public calls read the venue's raw market row"
+_BYBIT = Quirk(because="the interval of funding stands in the raw market row", keeps=frozenset({"fundingInterval"}))
 
 QUIRKS: Mapping[str, Quirk] = {
     "binance": Quirk(
@@ -68,6 +70,22 @@ QUIRKS: Mapping[str, Quirk] = {
     ),
     "prediction:polymarket": Quirk(
         because="a full first page crashes ccxt's paging with UnboundLocalError", options={"eventsPageSize": 500}
+    ),
+    "bybit": _BYBIT,
+    "bybiteu": _BYBIT,
+    "bybitid": _BYBIT,
+    "kraken": Quirk(because="answers for books are at times keyed by this name", keeps=frozenset({"wsname"})),
+    "paradex": Quirk(
+        because="the interval of funding stands in the raw market row", keeps=frozenset({"funding_period_hours"})
+    ),
+    "bitso": _DERIVES,
+    "bitstamp": _DERIVES,
+    "paymium": _DERIVES,
+    "zaif": _DERIVES,
+    "binancecoinm": _DERIVES,
+    "ndax": Quirk(
+        because="candles carry their end first, which ccxt gives as their beginning",
+        candles_are_stamped_at_their_end=True,
     ),
     "backpack": Quirk(because=_READS_INFO, keeps_market_info=True),
     "btse": Quirk(because=_READS_INFO, keeps_market_info=True),

@@ -259,27 +259,34 @@ MayCall = Callable[[], bool]
 class FeedError(Exception):
     """A call that brought no data.
 
-    `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body.
+    `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body. With
+    `retry_after_seconds` the venue has said when it may be asked again (maintenance that ends then, say).
     """
 
     kind = "failed"
 
-    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        excerpt: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.excerpt = excerpt[:500]
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Throttled(FeedError):
-    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say)."""
+    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say). `banned`: this
+    address is shut out, and each further request may prolong that."""
 
     kind = "throttled"
 
-    def __init__(
-        self, message: str, *, retry_after_seconds: float | None = None, banned: bool = False, **facts: Any
-    ) -> None:
+    def __init__(self, message: str, *, banned: bool = False, **facts: Any) -> None:
         super().__init__(message, **facts)
-        self.retry_after_seconds = retry_after_seconds
         self.banned = banned
 
 

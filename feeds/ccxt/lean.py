@@ -109,7 +109,9 @@ class Lean(Client):
 
     def handle_http_status_code(self, code: int, reason: str, url: str, method: str, body: str) -> None:
         if code >= 300:
-            raise self._status_error(code, reason, url, {}, body or "")
+            call = current_call.get()
+            headers = NO_HEADERS if call is None else call.headers
+            raise self._status_error(code, reason, url, headers, body or "")
 
     async def fetch_web_endpoint(self, *arguments: Any, **named: Any) -> Any:
         """A page of the venue's site, which ccxt looks for values in; asked for once."""

@@ -64,7 +64,15 @@ WHOLE_ANSWERS: dict[str, tuple[Answer, type[FeedError]]] = {
     "status 400 with an unknown code": (Answer({"code": -9999, "msg": "?"}, status=400), BadReply),
     "status 404": (Answer({"error": "no such path"}, status=404), BadReply),
     "status 401": (Answer({"code": -2015, "msg": "Invalid API-key"}, status=401), Denied),
-    "status 403 with a firewall's page": (Answer(HTML, status=403), Denied),
+    "status 403 with a firewall's page": (Answer(HTML, status=403), Unreachable),
+    "status 403 with the region's page": (
+        Answer(b"<html>The distribution is configured to block access from your country.</html>", status=403),
+        Denied,
+    ),
+    "status 403 with a page about the rate": (
+        Answer(b"<html>access too frequent. Please try again in 5 minutes</html>", status=403),
+        Throttled,
+    ),
     "status 403 with JSON": (Answer({"message": "Forbidden"}, status=403), Denied),
     "status 451 in this region": (Answer({"code": 0, "msg": "restricted location"}, status=451), Denied),
     "status 407": (Answer(b"", status=407), Denied),
@@ -152,7 +160,7 @@ RETRY_AFTER: dict[str, tuple[Callable[[], str | None], float | None]] = {
     "words": (lambda: "soon", None),
     "minus one": (lambda: "-1", 0.0),
     "infinity": (lambda: "inf", None),
-    "a thousand years": (lambda: "31536000000", 7 * 86400.0),
+    "five minutes from the epoch": (lambda: str(int(time.time()) + 300), 300.0),
 }
 
 

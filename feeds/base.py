@@ -71,13 +71,15 @@ class TradePage(NamedTuple):
 
 
 class OrderBook(NamedTuple):
-    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book."""
+    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book.
+    `repaired` levels had no amount, or the price of another level."""
 
     bids: tuple[tuple[float, float], ...]
     asks: tuple[tuple[float, float], ...]
     exchange_at: float | None
     received_at: float
     sequence: int | None = None
+    repaired: int = 0
 
 
 class FundingRate(NamedTuple):
@@ -109,13 +111,15 @@ class Listing:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average over
-    `rate_window_seconds` (None: the venue says no such window)."""
+    `rate_window_seconds` (None: the venue says no such window). `needs_credentials` are those without which it gives
+    not even public data."""
 
     name: str
     has: Mapping[str, bool]
     timeframes: tuple[str, ...]
     rate_limit_ms: float
     rate_window_seconds: float | None = None
+    needs_credentials: tuple[str, ...] = ()
 
 
 class RejectedRow(NamedTuple):

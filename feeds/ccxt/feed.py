@@ -45,8 +45,8 @@ MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
 
 
 def class_names() -> frozenset[str]:
-    """Ids that ccxt speaks; prediction markets as "prediction:kalshi"."""
-    return frozenset(known_classes())
+    """Ids that ccxt speaks and a route can carry; of its prediction venues those that have an id of ours."""
+    return frozenset(name for name in known_classes() if ":" not in name)
 
 
 class CcxtFeed(DeadlineFeed):
@@ -69,6 +69,7 @@ class CcxtFeed(DeadlineFeed):
             timeframes=tuple(client.timeframes or ()),
             rate_limit_ms=float(client.rateLimit),
             rate_window_seconds=window_seconds(client.id, client.rollingWindowSize),
+            needs_credentials=self._quirk.needs_credentials,
         )
 
     async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:

@@ -167,6 +167,23 @@ def _lives(close_at: object) -> bool:
     return stamp is None or stamp - time.time() > SHORTEST_LIFE_SECONDS
 
 
+def _is_open(row: Mapping[str, Any]) -> bool:
+    """Polymarket's flag goes before its date: what it still takes orders for is open, however long ago it should have
+    ended. A date that is near counts where no flag says so."""
+    if row.get("closed") is True or row.get("acceptingOrders") is False:
+        return False
+    end = row.get("endDate")
+    return _lives(end) or (row.get("acceptingOrders") is True and _is_past(end))
+
+
+def _is_past(moment: object) -> bool:
+    try:
+        stamp = _unix_seconds(moment)
+    except ValueError:
+        return True  # no date to go by
+    return stamp is not None and stamp <= time.time()
+
+
 def _unix_seconds(stamp: object) -> float | None:
     if not stamp:
         return None
@@ -317,7 +334,7 @@ def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[Pr
             continue
         for market in parsed:
             row = market["info"]
-            if market["active"] and row.get("enableOrderBook") is not False and _lives(row.get("endDate")):
+            if market["active"] and row.get("enableOrderBook") is not False and _is_open(row):
                 info = {"conditionId": row.get("conditionId")}
                 outcomes = tuple({**outcome, "info": info} for outcome in market["outcomes"])
                 slug = str(row.get("slug") or market["id"])
@@ -353,9 +370,18 @@ def _polymarket_rows(books: Any, trades: Any) -> Iterator[Row]:
 
 
 def _polymarket_values(row: Any) -> Values:
-    """The best come last in both sides; a token that was never traded has a last price of 0."""
-    best_bid, best_ask = (row[side][-1]["price"] if row.get(side) else None for side in ("bids", "asks"))
+    """The best by price, whatever order they come in; a token that was never traded has a last price of 0."""
+    bids, asks = (
+        [number(level["price"]) for level in row.get(side) or () if _counts(level)] for side in ("bids", "asks")
+    )
+    best_bid = max((price for price in bids if price is not None), default=None)
+    best_ask = min((price for price in asks if price is not None), default=None)
     return number(row["last"]) or None, best_bid, _offer(best_ask), None, None, None, None, row.get("timestamp")
+
+
+def _counts(level: Mapping[str, Any]) -> bool:
+    """One of no size is none."""
+    return number(level.get("size")) != 0
 
 
 POLYMARKET = FieldMap([], _polymarket_values)

@@ -25,6 +25,7 @@ class Quirk:
     keeps: frozenset[str] = frozenset()
     rate_limit_ms: float | None = None
     derives_quote_volume: bool = False
+    needs_credentials: tuple[str, ...] = ()
     candles_are_stamped_at_their_end: bool = False
     repair: Repair | None = None
 
@@ -71,6 +72,8 @@ QUIRKS: Mapping[str, Quirk] = {
     "prediction:polymarket": Quirk(
         because="a full first page crashes ccxt's paging with UnboundLocalError", options={"eventsPageSize": 500}
     ),
+    "alpaca": Quirk(because="its public data need a key", needs_credentials=("apiKey", "secret")),
+    "mudrex": Quirk(because="its public data need a key", needs_credentials=("secret",)),
     "bybit": _BYBIT,
     "bybiteu": _BYBIT,
     "bybitid": _BYBIT,

@@ -30,6 +30,7 @@ from feeds.base import (
 from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.native.http import Headers, Http, Pace
+from feeds.shared.books import repaired
 from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch
@@ -201,10 +202,10 @@ def trade(trade_id: object, traded_at: object, price: object, amount: object, si
 
 
 def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[float, float], ...]:
-    """Best first, whatever order they came in."""
+    """Best first, whatever order they came in, each price once."""
     read = [(number(price), number(amount)) for price, amount in rows]
     whole = [(p, a) for p, a in read if p is not None and a is not None and math.isfinite(p) and math.isfinite(a)]
-    return tuple(sorted(whole, reverse=is_bid)[:depth])
+    return repaired(sorted(whole, reverse=is_bid), depth)[0]
 
 
 def is_name(text: object) -> bool:

@@ -70,7 +70,7 @@ ANSWERS: dict[str, tuple[int, str, dict[str, str], type[FeedError], float | None
     "a page that says too frequent": (
         403, "<html><h1>403</h1>access too frequent. Please try again in 5 minutes</html>", {}, Throttled, 300.0
     ),
-    "a text that does": (403, "403 Forbidden: access too frequent. Please try again in 5 minutes.", {}, Throttled, 300.0),
+    "a text that does": (403, "403: access too frequent. Please try again in 5 minutes.", {}, Throttled, 300.0),
     "JSON that does": (403, '{"retCode":10018,"retMsg":"You have breached the ip rate limit."}', {}, Throttled, None),
     "a firewall's challenge": (403, "<html>Just a moment...</html>", {}, Unreachable, None),
     "a firewall that is told": (403, "<html>You are being rate limited</html>", {}, Throttled, None),

@@ -192,6 +192,30 @@ def test_candles_that_make_no_sense_are_not_stored():
     assert found.points == ()
 
 
+def flat(opened_at: float, volume: float | None = 0.0) -> Candle:
+    return Candle(opened_at, 7.0, 7.0, 7.0, 7.0, volume)
+
+
+def test_prices_that_are_written_on_without_a_trade_fill_nothing():
+    """A halt: the exchange repeats its last price minute by minute."""
+    found = answers.from_candles([flat(60.0 * n) for n in range(-1, 12)], span(30, 630))
+
+    assert (found.points, found.reached, found.lacking) == ((), 630, 10)
+
+
+def test_a_flat_minute_in_which_was_traded_or_that_tells_no_volume_counts():
+    found = answers.from_candles([flat(0, 0.5), flat(60, None), flat(120, 0.0)], span(30, 210))
+
+    assert [point.at for point in found.points] == [60, 120]
+    assert (found.reached, found.lacking) == (210, 1)
+
+
+def test_a_page_of_prices_written_on_is_not_asked_for_again():
+    found = answers.from_candles([flat(60.0 * n) for n in range(300)], span(30, 60 * 1000))
+
+    assert (found.points, found.reached, found.lacking) == ((), 18_000, 300)
+
+
 def trade(at: float, price: float = 5.0) -> Trade:
     return Trade(None, at, price, 1.0, None)
 
@@ -217,6 +241,19 @@ def test_trades_around_a_gap_without_one_inside_say_that_it_was_quiet():
 
     assert (found.points, found.lacking) == ((), 0)
     assert ledger.final_state(0, 0) == "exchange has none"
+
+
+def test_fewer_trades_than_were_asked_for_are_no_proof_of_the_end():
+    """The exchange caps its pages at a hundred, oldest first."""
+    found = answers.from_trades([trade(101.0 + n) for n in range(100)], span(100, 700))
+
+    assert (len(found.points), found.reached, found.lacking) == (11, 200.0, 0)
+
+
+def test_an_answer_that_has_nothing_more_is_the_end():
+    found = answers.from_trades([trade(200.0)], span(200, 700))
+
+    assert (found.points, found.reached, found.lacking) == ((), 700, 0)
 
 
 def test_a_full_page_of_trades_leaves_the_rest_open():
@@ -360,9 +397,9 @@ def test_a_trade_counts_between_the_ends_and_with_a_price(at: float, price: floa
 
 
 @pytest.mark.parametrize(
-    ("count", "last", "is_all"), [(answers.PAGE - 1, 150, True), (answers.PAGE, 150, False), (answers.PAGE, 160, True)]
+    ("count", "last", "is_all"), [(answers.PAGE - 1, 150, False), (answers.PAGE, 150, False), (answers.PAGE, 160, True)]
 )
-def test_a_full_page_that_ends_inside_the_gap_has_more_behind_it(count: int, last: float, is_all: bool) -> None:
+def test_a_page_that_ends_inside_the_gap_may_have_more_behind_it(count: int, last: float, is_all: bool) -> None:
     found = answers.from_trades([*[trade(110.0)] * (count - 1), trade(last)], span(100, 160))
 
     assert found.reached == (160 if is_all else last)

@@ -28,11 +28,11 @@ WRONG_KEYS = {"per_minute": 5, "per_hour": None}  # from one address; nobody mis
 KEY_HEADERS = ("X-Admin-Key", "X-API-Key")
 BEARER = re.compile(r"bearer\s+(\S+)\s*\Z", re.IGNORECASE)
 # Keys that stand in guides and sample files, and what people type instead of one. Compared without case and signs.
-EXAMPLE = re.compile(
-    r"(?:your|my|the|a|an|some|test|example|sample|dummy|demo|dev|local|secret|super|admin|api|key|token|change|me|this|"
-    r"in|production|prod|please|replace|with|random|value|here|insert|set|default|password|placeholder|todo|fixme|"
-    r"x+|0+|1+|a+|1234567890|123456789|12345678|0123456789|abcdef|abcdefghijklmnopqrstuvwxyz|abc|123|qwerty)+"
-)
+EXAMPLE_WORDS = (
+    "your my the a an some test example sample dummy demo dev local secret super admin api key token change me this "
+    "in production prod please replace with random value here insert set default password placeholder todo fixme "
+    "x 0 1 1234567890 123456789 12345678 0123456789 abcdef abcdefghijklmnopqrstuvwxyz abc 123 qwerty"
+).split()
 
 log: Any = structlog.get_logger(__name__)
 
@@ -169,9 +169,18 @@ def find_fault(key: str) -> str:
     if len(key.strip()) < LEAST_CHARACTERS:
         return f"ADMIN_API_KEY has less than {LEAST_CHARACTERS} characters"
     letters = re.sub(r"[^a-z0-9]", "", key.lower())
-    if len(set(letters)) < 8 or EXAMPLE.fullmatch(letters):
+    if len(set(letters)) < 8 or _is_made_of_examples(letters):
         return "ADMIN_API_KEY is a well-known example"
     return ""
+
+
+def _is_made_of_examples(letters: str) -> bool:
+    """Each place is looked at once: of words that begin alike a pattern would try every combination."""
+    reached = {0}
+    for place in range(len(letters)):
+        if place in reached:
+            reached |= {place + len(word) for word in EXAMPLE_WORDS if letters.startswith(word, place)}
+    return len(letters) in reached
 
 
 def check_admin_key(**_: Any) -> list[checks.CheckMessage]:

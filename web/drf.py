@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # DRF's settings name this module, so its views cannot be imp
 
 BODY_BYTES = 64 * 1024  # our longest documented body is under 1 KB
 BODY_DEPTH = 32
-_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string without an end goes to the end of the text: nothing in it is looked at twice.
+_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class PayloadTooLarge(exceptions.APIException):

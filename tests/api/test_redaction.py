@@ -127,7 +127,7 @@ def test_structured_events_are_cleaned_before_they_are_written() -> None:
     )
     record._logger, record._name = None, "info"
 
-    assert formatted(record)["url"] == f"http://u:{HIDDEN}@h/"
+    assert formatted(record)["url"] == f"http://{HIDDEN}@h/"
 
 
 def test_a_broken_format_string_loses_no_line() -> None:

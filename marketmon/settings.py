@@ -245,7 +245,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
             "ca_file",
         ],
         "mask_fields": ["proxy"],
-        "mask_callable": "web.redaction.hide_secrets",  # keeps the address, hides the password
+        "mask_callable": "web.redaction.hide_login",  # keeps the address, hides who may use it
     },
     {
         "model": "auth.User",

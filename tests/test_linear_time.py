@@ -156,6 +156,7 @@ WORST: dict[str, list[Text]] = {
     "feeds.ccxt.prediction: '[^A-Z0-9]+'": [Text("", "a", "A"), Text("", "aA")],
     "feeds.ccxt.prediction: '[^A-Za-z0-9._-]'": [Text("", "!"), Text("", "!a")],
     "feeds.errors._SECRET_PARAMETER": [Text("token", " "), Text("", "token "), Text("", "token="), Text("", "api-")],
+    "feeds.errors._URL_LOGIN": [Text("", "a."), Text("://", "a"), Text("", "://a@"), Text("", "://:"), Text("://", "a@")],
     "lib.encoding.GZIP": [Text("", ",gzip;q=0."), Text(",gzip", " "), Text(",gzip;q=0.", "0"), Text("", " gzip ")],
     "metrics.models.GRID_ID": [Text("", "a", "!")],
     "metrics.schemas.GRID_ID_PATTERN": [Text("", "a", "!")],

@@ -87,6 +87,11 @@ def hide_secrets(text: str) -> str:
     return _BEARER.sub(rf"\1 {HIDDEN}", text)
 
 
+def hide_named(name: str, text: str) -> str:
+    """The value of an exchange's setting as it may be shown."""
+    return hide_login(text) if name == "proxy" else hide_secrets(text)
+
+
 def hide_login(address: str) -> str:
     """The address of a proxy without user and password, however they are written: all before its last @."""
     login, at, host = address.rpartition("@")

@@ -23,7 +23,7 @@ from operations.admin.acting import call, carry_out_all, send
 from operations.admin.dialogs import ConfirmForm, WhyForm, consequences, details
 from operations.admin.forms import CREDENTIAL_FIELDS, FILTER_FIELDS, ExchangeForm
 from web.admin import STATUS_LABELS, back_to_page, since
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 REFUSED = "marketmon.refused"
 STATE = (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")})
@@ -187,7 +187,7 @@ class ExchangeAdmin(ModelAdmin):
 
     @display(description="proxy")
     def proxy_shown(self, exchange: Exchange) -> str:
-        return hide_secrets(exchange.proxy) or "-"
+        return hide_login(exchange.proxy) or "-"
 
     @display(description="collects")
     def collects(self, exchange: Exchange) -> str:

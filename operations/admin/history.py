@@ -18,7 +18,7 @@ from operations.admin.acting import call
 from operations.admin.dialogs import ConfirmForm
 from operations.undo import OPPOSITES, UNDO_WITHIN, find_lost
 from web.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_filter
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
 VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back")]
@@ -92,7 +92,7 @@ class AuditAdmin(MachineAdmin):
     @display(description="before")
     def was_before(self, entry: AuditEntry) -> str:
         """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
-        return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
+        return ", ".join(f"{name}: {hide_named(name, str(value))}" for name, value in entry.before.items()) or "-"
 
     @display(description="exchange")
     def place(self, entry: AuditEntry) -> str:

@@ -247,7 +247,7 @@ def test_a_refusal_by_the_hour_takes_nothing_from_the_minute(client: Client, key
 
 
 def _reread(key: str) -> str:
-    keys.lookup.forget()
+    keys.key_cache.forget()
     return key
 
 

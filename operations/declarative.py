@@ -107,7 +107,9 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
     changes = {key: value for key, value in wanted.settings.items() if getattr(exchange, key) != value}
     steps = []
     if changes:
-        shown = ", ".join(f"{key}: {_said(key, getattr(exchange, key))} -> {_said(key, new)}" for key, new in changes.items())
+        shown = ", ".join(
+            f"{key}: {_said(key, getattr(exchange, key))} -> {_said(key, new)}" for key, new in changes.items()
+        )
         steps.append(Step(f"~ {name}: {shown}", "configure", name, {"wanted": changes}))
     if wanted.enabled != exchange.enabled:
         verb = "enable" if wanted.enabled else "disable"

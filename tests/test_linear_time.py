@@ -129,7 +129,6 @@ def _urls(found: Any) -> Iterator[tuple[str, Pattern]]:
 # --- the worst texts ------------------------------------------------------------------------------------------------
 
 WORST: dict[str, list[Text]] = {
-    "access.admin: '[0-9]{1,18}'": [Text("", "0", "x")],
     "access.admin_key.BEARER": [Text("bearer", " "), Text("bearer x", " ", "y"), Text("bearer ", "x", " y")],
     "access.admin_key: '[^a-z0-9]'": [Text("", "-"), Text("", "a-")],
     "access.keys.PRESENTED": [Text("mm_aaaaaaaa_", "a", "!"), Text("", "mm_aaaaaaaa_")],
@@ -156,7 +155,14 @@ WORST: dict[str, list[Text]] = {
     "feeds.ccxt.prediction: '[^A-Z0-9]+'": [Text("", "a", "A"), Text("", "aA")],
     "feeds.ccxt.prediction: '[^A-Za-z0-9._-]'": [Text("", "!"), Text("", "!a")],
     "feeds.errors._SECRET_PARAMETER": [Text("token", " "), Text("", "token "), Text("", "token="), Text("", "api-")],
-    "feeds.errors._URL_LOGIN": [Text("", "a."), Text("://", "a"), Text("", "://a@"), Text("", "://:"), Text("://", "a@")],
+    "feeds.errors._URL_LOGIN": [
+        Text("", "a."),
+        Text("://", "a"),
+        Text("", "://a@"),
+        Text("", "://:"),
+        Text("://", "a@"),
+    ],
+    "lib.admin_pages.ROW_ID": [Text("", "0", "x")],
     "lib.encoding.GZIP": [Text("", ",gzip;q=0."), Text(",gzip", " "), Text(",gzip;q=0.", "0"), Text("", " gzip ")],
     "metrics.models.GRID_ID": [Text("", "a", "!")],
     "metrics.schemas.GRID_ID_PATTERN": [Text("", "a", "!")],
@@ -170,7 +176,13 @@ WORST: dict[str, list[Text]] = {
     "sandbox.target.SCHEME": [Text("", "http"), Text("", "wss:/")],
     "sandbox.venues.base: '\\\\{(\\\\w+)\\\\}'": [Text("", "{a"), Text("{", "a"), Text("", "{")],
     "web.compression.PACKABLE": [Text("text/", "css"), Text("", "text/css")],
-    "web.drf._BRACKETS_OUTSIDE_STRINGS": [Text('"', '\\"'), Text("", '"'), Text('"', "a"), Text("", '"\\'), Text("", "[")],
+    "web.drf._BRACKETS_OUTSIDE_STRINGS": [
+        Text('"', '\\"'),
+        Text("", '"'),
+        Text('"', "a"),
+        Text("", '"\\'),
+        Text("", "["),
+    ],
     "web.drf: '[0-9]{1,4}'": [Text("", "1", "x")],
     "web.middleware.API_PATH": [Text("/api", "/"), Text("", "/api")],
     "web.middleware.BROKEN_BYTE": [Text("", "%"), Text("", "%8")],
@@ -181,9 +193,20 @@ WORST: dict[str, list[Text]] = {
     "web.redaction._NAMED_SECRET": [
         *(Text("", "a-"), Text("", "api-"), Text("", "a_"), Text("", "token "), Text("token", " "), Text("", "token=")),
         *(Text("", 'token="'), Text('token="', '\\"'), Text("", 'token=\\"'), Text("", "token=b'\\"), Text("", "%2d")),
-        *(Text("token=", "bearer "), Text("token= bearer", " "), Text("", "token',"), Text("token',", " "), Text("", "api%")),
+        *(
+            Text("token=", "bearer "),
+            Text("token= bearer", " "),
+            Text("", "token',"),
+            Text("token',", " "),
+            Text("", "api%"),
+        ),
     ],
     "web.redaction._OUR_KEY": [Text("", "mm_aaaaaaaa_"), Text("mm_aaaaaaaa_", "a"), Text("", "mm_aaaaaaaa_- ")],
+    "web.redaction._REFUSED_ROW": [
+        Text("", "row contains ("),
+        Text("row contains (", ")"),
+        Text("row contains (", "a)"),
+    ],
     "web.redaction._SECRET_KEY": [Text("", "a-"), Text("", "api-"), Text("", "token_"), Text("", "token", "!")],
     "web.redaction._URL_LOGIN": [
         *(Text("", "a."), Text("://", "a"), Text("", "a://"), Text("", "://a@"), Text("", "://:"), Text("://", "a@")),
@@ -205,18 +228,29 @@ READERS: dict[str, tuple[Callable[[str], object], list[Text]]] = {
         redaction.hide_secrets,
         [Text("", "a-"), Text("", "api-"), Text("", "a."), Text("", "token="), Text("", "://a@"), Text('x="', '\\"')],
     ),
-    "clean_text": (lambda text: redaction.clean_text(text, limit=10**6, keep_lines=True), [Text("", "\n"), Text("", "a-")]),
+    "clean_text": (
+        lambda text: redaction.clean_text(text, limit=10**6, keep_lines=True),
+        [Text("", "\n"), Text("", "a-")],
+    ),
     "clean": (lambda text: redaction.clean({text: text}), [Text("", "a-"), Text("", "token_")]),
     "hide_login": (redaction.hide_login, [Text("http://", "@"), Text("", "://"), Text("", "a@")]),
-    "find_fault": (admin_key.find_fault, [Text("bcdefghij", "1234567890"), Text("", "1234567890", "bcdefghij"), Text("", "x")]),
+    "find_fault": (
+        admin_key.find_fault,
+        [Text("bcdefghij", "1234567890"), Text("", "1234567890", "bcdefghij"), Text("", "x")],
+    ),
     "parse of a key": (keys.parse, [Text("mm_aaaaaaaa_", "a"), Text("", "mm_")]),
-    "caller_address": (lambda text: caller_address("127.0.0.1", text), [Text("", "127.0.0.1,"), Text("", ","), Text("", "1")]),
+    "caller_address": (
+        lambda text: caller_address("127.0.0.1", text),
+        [Text("", "127.0.0.1,"), Text("", ","), Text("", "1")],
+    ),
     "accepts_gzip": (accepts_gzip, [Text("", ",gzip;q=0."), Text("gzip", " ")]),
     "_query_problem": (middleware._query_problem, [Text("", "a=%00&"), Text("a=", "%00"), Text("", "&")]),
 }
 
 # Tried on every pattern behind what it begins with.
-USUAL = [Text("", again, "!\n") for again in (*"a0/.-_ \"\\,:=@%", "a-", "a/", "/a", "0/", " ,", "a.", "aA", "=\"", "\\\"")]
+USUAL = [
+    Text("", again, "!\n") for again in (*'a0/.-_ "\\,:=@%', "a-", "a/", "/a", "0/", " ,", "a.", "aA", '="', '\\"')
+]
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
@@ -274,7 +308,12 @@ def test_no_strangers_text_becomes_a_pattern() -> None:
     found = set()
     for name in module_names():
         tree = ast.parse(Path(str(importlib.import_module(name).__file__)).read_text())
-        inside = [node for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for node in _calls_of_re(each)]
+        inside = [
+            node
+            for each in ast.walk(tree)
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            for node in _calls_of_re(each)
+        ]
         found |= {name for _, argument in inside if not isinstance(argument, ast.Constant)}
     # The sandbox's routes are its own words.
     assert found - {"sandbox.venues.base"} == FROM_ELSEWHERE.keys()

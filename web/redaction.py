@@ -17,8 +17,8 @@ DEPTH = 6
 LONG_KEYS = frozenset({"exception", "stack", "stack_info"})
 WIRING = frozenset({"_record", "_from_structlog", "_logger", "_name", "exc_info"})
 
-# No pattern here may take more than linear time over any text (tests/test_linear_time.py): a name is looked for where it
-# begins and not with the words before it, and what is repeated is never given back (`*+`).
+# No pattern here may take more than linear time over any text (tests/test_linear_time.py): a name is looked for where
+# it begins and not with the words before it, and what is repeated is never given back (`*+`).
 _SEPARATOR = r"(?:[-_ ]|%2d|%5f)?"
 _NAME = (
     rf"(?:api{_SEPARATOR}key|admin{_SEPARATOR}key|private{_SEPARATOR}key|access{_SEPARATOR}key"
@@ -34,8 +34,10 @@ _SECRET_KEY = re.compile(rf"{_NAME_BEGINS}{_NAME}\Z", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s++[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
 # A key of ours wherever it turns up; its public id tells which one.
 _OUR_KEY = re.compile(r"\b(mm_[a-z0-9]{8}_)[A-Za-z0-9_-]{16,}+")
-# Everything before the last @ of what names the host: passwords hold signs that they should not, and a token may be all.
+# All before the last @ of what names the host: passwords hold signs that they should not, and a token may be all.
 _URL_LOGIN = re.compile(r'(://)[^\s/?#"<>]*@')
+# PostgreSQL quotes the row that it refuses: hashes of keys, sealed credentials. To the line's end that closes it.
+_REFUSED_ROW = re.compile(r"(row contains \()(?:[^)]++|\)(?!\.?(?:\n|\Z)))*+", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -81,6 +83,7 @@ def hide_secrets(text: str) -> str:
     for secret in (settings.ADMIN_API_KEY, settings.SECRET_KEY):
         if len(secret) >= 8:
             text = text.replace(secret, HIDDEN)
+    text = _REFUSED_ROW.sub(rf"\1{HIDDEN}", text)
     text = _OUR_KEY.sub(rf"\1{HIDDEN}", text)
     text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
     text = _NAMED_SECRET.sub(rf"\1{HIDDEN}", text)

@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
@@ -17,6 +16,7 @@ from collectors.api.workers import view_of
 from exchanges import catalogue, secrets
 from exchanges.models import Exchange
 from lib import clock
+from lib.admin_pages import PageAdmin
 from operations import commands, tasks
 from operations.admin import adding, buttons, panels
 from operations.admin.acting import call, carry_out_all, send
@@ -34,7 +34,7 @@ ABILITIES = (
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(ModelAdmin):
+class ExchangeAdmin(PageAdmin):
     form = ExchangeForm
     list_display = (
         "exchange",

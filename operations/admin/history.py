@@ -13,6 +13,7 @@ from unfold.decorators import action, display
 
 from exchanges.models import AuditEntry
 from lib import clock
+from lib.admin_pages import find_row_id
 from operations import commands
 from operations.admin.acting import call
 from operations.admin.dialogs import ConfirmForm
@@ -111,7 +112,7 @@ class AuditAdmin(MachineAdmin):
         return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id)).first()
         shown = super().get_actions_detail(request, object_id)
         return shown if entry and may_undo(entry, request, clock.now()) else []
 
@@ -128,7 +129,7 @@ class AuditAdmin(MachineAdmin):
         },
     )
     def undo(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id)).first()
         if entry is not None and not request.user.has_perm(_permission(entry)):
             raise PermissionDenied
         try:

@@ -231,8 +231,8 @@ def _site(static: Path, **more: str) -> Iterator[int]:
     """One web process as `make run` starts it."""
     port = _free_port()
     command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "8", "--log-level", "error", "--no-ws", "marketmon.wsgi:application",
+        sys.executable, "-m", "granian", "--interface", "rsgi", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--http", "1", "--log-level", "error", "--no-ws", "marketmon.rsgi:application",
     ]  # fmt: skip
     with _running(command, STATIC_ROOT=str(static), LOG_LEVEL=os.environ.get("LOG_LEVEL", "INFO"), **more) as server:
         _wait(port, server)

@@ -55,9 +55,9 @@ def comparisons() -> Iterator[Comparison]:
         free_key, metered_key = _keys()
         stack.enter_context(_running([sys.executable, "-m", "benchmarks.reading_ingestion"]))
         sites = Sites(
-            cached=stack.enter_context(_site("wsgi", "benchmarks.reading_site:application", static)),
+            cached=stack.enter_context(_site("rsgi", "benchmarks.reading_site:application", static)),
             uncached=stack.enter_context(
-                _site("wsgi", "benchmarks.reading_site:application", static, STATUS_BODY_MAX_AGE_SECONDS="0")
+                _site("rsgi", "benchmarks.reading_site:application", static, STATUS_BODY_MAX_AGE_SECONDS="0")
             ),
             by_hand=_by_hand(stack, static),
             free_key=free_key,
@@ -182,10 +182,9 @@ def _wait_for_bodies() -> None:
 @contextlib.contextmanager
 def _site(interface: str, application: str, static: Path, **more: str) -> Iterator[int]:
     port = _free_port()
-    threads = ["--blocking-threads", "8"] if interface == "wsgi" else []
     command = [
         sys.executable, "-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", *threads, "--log-level", "error", "--no-ws", application,
+        "--workers", "1", "--http", "1", "--log-level", "error", "--no-ws", application,
     ]  # fmt: skip
     with _running(command, STATIC_ROOT=str(static), LOG_LEVEL="INFO", **more) as server:
         _wait(port, server)

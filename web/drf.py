@@ -45,6 +45,10 @@ class GuardedJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        request = (parser_context or {}).get("request")
+        announced = request.META.get("CONTENT_LENGTH") or "0" if request is not None else "0"
+        if not announced.isdecimal() or int(announced) > BODY_BYTES:
+            raise PayloadTooLarge
         body = stream.read(BODY_BYTES + 1)
         if len(body) > BODY_BYTES:
             raise PayloadTooLarge

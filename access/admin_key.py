@@ -28,7 +28,7 @@ WRONG_KEYS = {"per_minute": 5, "per_hour": None}  # from one address; nobody mis
 KEY_HEADERS = ("X-Admin-Key", "X-API-Key")
 BEARER = re.compile(r"bearer\s+(\S+)\s*\Z", re.IGNORECASE)
 # Keys that stand in guides and sample files, and what people type instead of one. Compared without case and signs.
-EXAMPLE_WORDS = (
+EXAMPLE_WORDS = (  # noqa: SIM905 - forty words read better so
     "your my the a an some test example sample dummy demo dev local secret super admin api key token change me this "
     "in production prod please replace with random value here insert set default password placeholder todo fixme "
     "x 0 1 1234567890 123456789 12345678 0123456789 abcdef abcdefghijklmnopqrstuvwxyz abc 123 qwerty"
@@ -139,9 +139,9 @@ def _require_right(sent: Iterable[bytes], request: HttpRequest) -> None:
     """Raises AdminKeyRefused or TooManyWrongKeys.
 
     The right key passes whatever was sent before from the same address: a key of 32 random characters is not guessed
-    at any speed, and to refuse it would give every stranger a switch. What a caller of the data APIs sends is no guess.
+    at any speed, and to refuse it would give every stranger a switch. A key for the data APIs is no guess.
     """
-    if any([is_admin_key(key) for key in sent]):  # all of them, in equal time
+    if True in [is_admin_key(key) for key in sent]:  # all of them, in equal time
         return
     customer = customer_of(request)
     for _ in {key for key in sent if keys.parse(key.decode("latin-1")) is None}:

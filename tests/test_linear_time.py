@@ -1,7 +1,7 @@
 """No pattern of ours, and no reader of strangers' texts, takes more than linear time over any text.
 
-The patterns are found by looking: what modules and classes hold, what is given to `re` as a text, what URLs are made of.
-A new one without its worst texts in WORST fails here. Sixteen times the text may cost forty times the CPU time.
+The patterns are found by looking: what modules and classes hold, what is given to `re` as a text, what URLs are made
+of. A new one without its worst texts in WORST fails here. Sixteen times the text may cost forty times the CPU time.
 """
 
 from __future__ import annotations
@@ -107,9 +107,11 @@ def _patterns_of(name: str, value: object) -> Iterator[tuple[str, Pattern]]:
 
 def _calls_of_re(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            if isinstance(node.func.value, ast.Name) and node.func.value.id == "re" and node.func.attr != "escape":
-                yield node.func.attr, node.args[0]
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+            continue
+        of = node.func.value
+        if isinstance(of, ast.Name) and of.id == "re" and node.func.attr != "escape":
+            yield node.func.attr, node.args[0]
 
 
 @cache

@@ -75,10 +75,10 @@ class PageAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CarefulChangeList
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Django allows every column of the model, hashes of keys included."""
-        declared = list(self.get_list_filter(request) if request else self.list_filter)
-        return any(self._declares(each, lookup) for each in [*declared, *filter(None, [self.date_hierarchy])])
+        declared = [*self.get_list_filter(request), *filter(None, [self.date_hierarchy])]
+        return any(self._declares(each, lookup) for each in declared)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         """Chosen rows are keys. Raises SuspiciousOperation, which is answered 400."""
@@ -107,5 +107,5 @@ class PageAdmin(ModelAdmin):
 
     def _key_of(self, path: str) -> str:
         """Of a filter by a relation: the related row's key, by which Django's and Unfold's filters look it up."""
-        field = get_fields_from_path(self.model, path)[-1]
+        field: Any = get_fields_from_path(self.model, path)[-1]
         return str(field.target_field.name) if field.is_relation else "exact"

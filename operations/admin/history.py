@@ -112,7 +112,7 @@ class AuditAdmin(MachineAdmin):
         return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        entry = AuditEntry.objects.filter(pk=find_row_id(object_id)).first()
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         shown = super().get_actions_detail(request, object_id)
         return shown if entry and may_undo(entry, request, clock.now()) else []
 
@@ -129,7 +129,7 @@ class AuditAdmin(MachineAdmin):
         },
     )
     def undo(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = AuditEntry.objects.filter(pk=find_row_id(object_id)).first()
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         if entry is not None and not request.user.has_perm(_permission(entry)):
             raise PermissionDenied
         try:

@@ -83,6 +83,8 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)((?:api[-_]?key|access[-_]?key|secret|signature|sign|passphrase|password|token)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s&\"',;}]+"
 )
+# A proxy's login: everything before the last @ of what names the host, for a token may be all there is.
+_URL_LOGIN = re.compile(r'(://)[^\s/?#"<>]*@')
 
 
 def class_for_status(status: int) -> type[FeedError] | None:
@@ -174,7 +176,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    return _SECRET_PARAMETER.sub(r"\1***", text)
+    return _SECRET_PARAMETER.sub(r"\1***", _URL_LOGIN.sub(r"\1***@", text))
 
 
 def shorten(text: str, limit: int = MESSAGE_CHARACTERS) -> str:

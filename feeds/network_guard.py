@@ -30,6 +30,9 @@ NOT_THE_INTERNET = (
     ip_network("192.0.0.0/24"),
     ip_network("192.88.99.0/24"),
     ip_network("64:ff9b:1::/48"),  # NAT64 of one's own network
+    ip_network("100:0:0:1::/64"),  # this and the next two are younger than Python's table
+    ip_network("3fff::/20"),  # for examples in documents
+    ip_network("5f00::/16"),  # segment routing within one network
     ip_network("fec0::/10"),  # private until 2004, and still routed by some
 )
 

@@ -6,7 +6,7 @@ import exchanges.models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("exchanges", "0010_names")]
+    dependencies = [("exchanges", "0012_market_is_collected")]
 
     operations = [
         migrations.AlterModelOptions(name="auditentry", options={"verbose_name_plural": "audit log"}),

@@ -13,12 +13,13 @@ from unfold.decorators import action, display
 
 from exchanges.models import AuditEntry
 from lib import clock
+from lib.admin_pages import find_row_id
 from operations import commands
 from operations.admin.acting import call
 from operations.admin.dialogs import ConfirmForm
 from operations.undo import OPPOSITES, UNDO_WITHIN, find_lost
 from web.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_filter
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
 VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back")]
@@ -103,7 +104,7 @@ class AuditAdmin(MachineAdmin):
     @display(description="before")
     def was_before(self, entry: AuditEntry) -> str:
         """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
-        return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
+        return ", ".join(f"{name}: {hide_named(name, str(value))}" for name, value in entry.before.items()) or "-"
 
     @display(description="action")
     def act(self, entry: AuditEntry) -> str:
@@ -130,7 +131,7 @@ class AuditAdmin(MachineAdmin):
         return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         shown = super().get_actions_detail(request, object_id)
         return shown if entry and may_undo(entry, request, clock.now()) else []
 
@@ -147,7 +148,7 @@ class AuditAdmin(MachineAdmin):
         },
     )
     def undo(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         if entry is not None and not request.user.has_perm(_permission(entry)):
             raise PermissionDenied
         try:

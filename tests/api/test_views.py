@@ -245,7 +245,7 @@ def test_a_staff_member_without_the_permission_is_a_stranger(client: Client, wor
 def test_a_proxys_password_is_shown_to_nobody(operator: Client, world: Fill) -> None:
     Exchange.objects.filter(pk="kraken").update(proxy="http://us:hunter2@proxy:3128")
 
-    assert operator.get("/api/v1/exchanges/kraken").json()["proxy"] == "http://us:***@proxy:3128"
+    assert operator.get("/api/v1/exchanges/kraken").json()["proxy"] == "http://***@proxy:3128"
 
 
 # --- history ----------------------------------------------------------------------------------------------------

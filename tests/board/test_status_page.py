@@ -309,6 +309,21 @@ def test_the_page_needs_no_login_no_cookie_and_no_script(client, add):
     assert re.findall(r"<h[1-6]", text)[0] == "<h1"
 
 
+@pytest.mark.parametrize("path", ["/status", "/status.json", "/badge/exchange/kraken.svg"])
+@pytest.mark.parametrize("cookie", ["x", "0" * 32, ""], ids=["none of ours", "an old one", "empty"])
+def test_what_anybody_may_keep_sets_no_cookie(client, add, path, cookie):
+    """A stale session's cookie was answered with its deletion, in an answer that caches hand on."""
+    add("kraken")
+    client.cookies["sessionid"] = cookie
+
+    response = client.get(path)
+
+    assert response.status_code == 200
+    assert "public" in response["Cache-Control"]
+    assert not response.cookies
+    assert "Cookie" not in response.get("Vary", "")
+
+
 def test_nothing_of_the_operators_is_told(client, add, now):
     fail(add("kraken", markets=1))
     Exchange.objects.update(proxy="http://u:p@10.9.9.9:1", base_url="https://inside.example")

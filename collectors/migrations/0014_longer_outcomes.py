@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("collectors", "0014_transport_of_stored_runs")]
+    dependencies = [("collectors", "0013_transport_of_stored_runs")]
 
     operations = [
         migrations.AlterField("run", "outcome", models.CharField(max_length=20)),

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("collectors", "0015_longer_outcomes")]
+    dependencies = [("collectors", "0014_longer_outcomes")]
 
     operations = [
         migrations.AlterModelOptions(

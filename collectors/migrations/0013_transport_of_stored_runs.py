@@ -22,7 +22,7 @@ def mark(apps, schema_editor):
 class Migration(migrations.Migration):
     atomic = False  # each batch is committed on its own
 
-    dependencies = [("collectors", "0013_run_transport")]
+    dependencies = [("collectors", "0012_run_transport")]
 
     # The old mark is left in place, so the way back has nothing to do.
     operations = [migrations.RunPython(mark, migrations.RunPython.noop)]

@@ -17,7 +17,8 @@ from collectors.gaps import invariants, sweep
 from collectors.models import Pipeline
 from collectors.polling import store
 from operations import commands
-from tests.gaps.conftest import INTERVAL, Field, _cycle
+from tests.gaps.conftest import INTERVAL, Field
+from tests.world import cycle
 
 SECONDS = 6.0
 CLOCK_RUNS = 60.0  # so many times as fast
@@ -51,9 +52,9 @@ def test_a_crowd_leaves_every_gap_once_and_every_count_right(field_: Field) -> N
             if permit is not None:
                 at = now()
                 without = [number for number in field_.pipelines[exchange_id] if chance.random() < 0.4]
-                quotes = field_._quotes(exchange_id, at, without)
+                quotes = field_.quotes(exchange_id, at, without)
                 time.sleep(chance.random() * 0.1)
-                if quotes and store.finish(permit, _cycle(at, "stored", accepted=quotes)) is None:
+                if quotes and store.finish(permit, cycle(at, accepted=quotes)) is None:
                     lease.release(permit)
             time.sleep(chance.random() * 2 * INTERVAL / CLOCK_RUNS)
 

@@ -40,10 +40,6 @@ class TimeLine(TransactionTestCase):
             story.play(kind, slots)
         story.check()
 
-    def tearDown(self):
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
-
 
 class Story:
     """One market of one exchange, beside another that always comes."""

@@ -43,7 +43,7 @@ class TierAdmin(ModelAdmin):
         key_cache.forget()
 
 
-class ConfirmForm(BaseDialogForm):
+class KeyConfirmForm(BaseDialogForm):
     """Nothing to fill in: its hidden field proves that the dialog was confirmed."""
 
 
@@ -161,11 +161,11 @@ class ApiKeyAdmin(ModelAdmin):
         dialog={
             "title": "Pause this key",
             "description": "Its calls are refused until it is resumed.",
-            "form_class": ConfirmForm,
+            "form_class": KeyConfirmForm,
             "form_submit_text": "Pause",
         },
     )
-    def pause(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
+    def pause(self, request: HttpRequest, form: KeyConfirmForm, object_id: str) -> HttpResponse:
         return self._done(request, object_id, "Paused.", keys.pause, now=clock.now())
 
     @action(
@@ -175,11 +175,11 @@ class ApiKeyAdmin(ModelAdmin):
         dialog={
             "title": "Resume this key",
             "description": "Its calls are answered again.",
-            "form_class": ConfirmForm,
+            "form_class": KeyConfirmForm,
             "form_submit_text": "Resume",
         },
     )
-    def resume(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
+    def resume(self, request: HttpRequest, form: KeyConfirmForm, object_id: str) -> HttpResponse:
         return self._done(request, object_id, "Resumed.", keys.resume)
 
     @action(
@@ -189,11 +189,11 @@ class ApiKeyAdmin(ModelAdmin):
         dialog={
             "title": "Revoke this key for good",
             "description": "Its calls are refused from now on, and nothing brings it back.",
-            "form_class": ConfirmForm,
+            "form_class": KeyConfirmForm,
             "form_submit_text": "Revoke",
         },
     )
-    def revoke(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
+    def revoke(self, request: HttpRequest, form: KeyConfirmForm, object_id: str) -> HttpResponse:
         return self._done(request, object_id, "Revoked.", keys.revoke, now=clock.now())
 
     def _done(self, request: HttpRequest, object_id: str, what: str, verb: Any, **details: Any) -> HttpResponse:

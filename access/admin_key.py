@@ -151,7 +151,7 @@ def _require_right(sent: Iterable[bytes], request: HttpRequest) -> None:
     raise AdminKeyRefused
 
 
-def _refuse_if_full(customer: str | None, window: meter.Window | None) -> None:
+def _refuse_if_full(customer: str | None, window: meter.LimitWindow | None) -> None:
     if window is not None:
         log.warning("admin_key_throttled", origin=customer)
         raise TooManyWrongKeys(window.left_seconds)

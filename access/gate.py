@@ -16,8 +16,8 @@ from django.http import HttpRequest
 
 from access import authentication, meter, refusals
 from access.authentication import Caller
-from access.meter import Balance, Windows
-from access.refusals import Dialect, Refused
+from access.meter import CreditBalance, Windows
+from access.refusals import CallRefused, Dialect
 from lib.clock import seconds_z
 
 Parsed = TypeVar("Parsed")
@@ -26,7 +26,7 @@ UNLIMITED = Windows(())
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CallTerms:
     """What one endpoint is called in tiers and scopes, and what a call of it costs."""
 
     endpoint: str
@@ -39,11 +39,11 @@ class Visit:
     """One call on its way through the gate; headers are made of how far it came."""
 
     dialect: Dialect
-    terms: Terms
+    terms: CallTerms
     now: datetime
     caller: Caller | None = None
     windows: Windows = UNLIMITED
-    balance: Balance | None = None
+    balance: CreditBalance | None = None
     charged: int = 0
 
 
@@ -54,7 +54,7 @@ def presented_key(request: HttpRequest) -> str:
 
 
 def enter(visit: Visit, request: HttpRequest) -> Caller:
-    """401, 403, 429. Raises Refused."""
+    """401, 403, 429. Raises CallRefused."""
     caller = authentication.identify(presented_key(request), visit.now)
     if caller is None:
         raise refusals.unauthorized(visit.dialect)
@@ -63,7 +63,7 @@ def enter(visit: Visit, request: HttpRequest) -> Caller:
     rates = {"per_minute": caller.requests_per_minute, "per_hour": caller.requests_per_hour}
     try:
         _require_right(caller, visit.terms.endpoint, request)
-    except Refused:
+    except CallRefused:
         visit.windows = meter.look(caller.public_id, **rates)  # for the headers
         raise
     visit.windows = meter.take(caller.public_id, **rates)
@@ -85,10 +85,10 @@ def _require_right(caller: Caller, endpoint: str, request: HttpRequest) -> None:
 
 
 def parsed(visit: Visit, parse: Callable[[], Parsed]) -> Parsed:
-    """402 comes before 400: a bad request of a caller without credits hears of the credits. Raises Refused."""
+    """402 comes before 400: a bad request of a caller without credits hears of the credits. Raises CallRefused."""
     try:
         return parse()
-    except Refused:
+    except CallRefused:
         caller = _caller(visit)
         visit.balance = meter.balance(caller.key_id, visit.now)
         if caller.is_metered and not _is_covered(visit, caller, visit.balance):
@@ -97,8 +97,8 @@ def parsed(visit: Visit, parse: Callable[[], Parsed]) -> Parsed:
 
 
 def settle(visit: Visit) -> None:
-    """Takes the price. Raises Refused (402, or 429 for document 3's month), and then nothing was consumed; 401 when the
-    key was revoked meanwhile."""
+    """Takes the price. Raises CallRefused, and then nothing was consumed: 402, 429 for the pairs API's month, 401 when
+    the key was revoked meanwhile."""
     caller, terms = _caller(visit), visit.terms
     if not caller.is_metered:
         return
@@ -110,14 +110,14 @@ def settle(visit: Visit) -> None:
     visit.charged = terms.credits
 
 
-def _is_covered(visit: Visit, caller: Caller, balance: Balance) -> bool:
+def _is_covered(visit: Visit, caller: Caller, balance: CreditBalance) -> bool:
     terms = visit.terms
     credits_left = caller.monthly_credits is None or balance.credits_used + terms.credits <= caller.monthly_credits
     requests_left = caller.monthly_requests is None or balance.requests_used + terms.requests <= caller.monthly_requests
     return (credits_left or not terms.credits) and (requests_left or not terms.requests)
 
 
-def _unpaid(visit: Visit) -> Refused:
+def _unpaid(visit: Visit) -> CallRefused:
     caller = _caller(visit)
     meter.give_back(
         caller.public_id, visit.windows, per_minute=caller.requests_per_minute, per_hour=caller.requests_per_hour

@@ -74,7 +74,7 @@ class WindowStorage(RedisStorage):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LimitWindow:
     """One window of a key after this call. `is_refusing` says that it was full before."""
 
     unit: str
@@ -95,20 +95,20 @@ class Windows:
     `is_local`: counted by this process alone, for want of Valkey.
     """
 
-    all: tuple[Window, ...]
+    all: tuple[LimitWindow, ...]
     is_local: bool = False
 
     @property
-    def refusing(self) -> Window | None:
+    def refusing(self) -> LimitWindow | None:
         return next((window for window in self.all if window.is_refusing), None)
 
     @property
-    def full(self) -> Window | None:
+    def full(self) -> LimitWindow | None:
         """The first that would refuse the next call."""
         return next((window for window in self.all if not window.remaining), None)
 
     @property
-    def tightest(self) -> Window | None:
+    def tightest(self) -> LimitWindow | None:
         """The one that headers speak of: what refuses, else what will refuse first."""
         return self.refusing or min(self.all, key=lambda window: window.remaining, default=None)
 
@@ -176,7 +176,7 @@ def _items(per_minute: int | None, per_hour: int | None) -> list[RateLimitItem]:
 def _windows(items: Sequence[RateLimitItem], refused: int, state: Sequence[int]) -> Windows:
     return Windows(
         tuple(
-            Window(_unit(item), item.amount, state[2 * n], state[2 * n + 1] / 1000, is_refusing=refused == n + 1)
+            LimitWindow(_unit(item), item.amount, state[2 * n], state[2 * n + 1] / 1000, is_refusing=refused == n + 1)
             for n, item in enumerate(items)
         )
     )
@@ -240,7 +240,7 @@ def _seen(limiter: FixedWindowRateLimiter, items: Sequence[RateLimitItem], publi
     stats = [limiter.get_window_stats(item, public_id) for item in items]
     return Windows(
         tuple(
-            Window(_unit(item), item.amount, item.amount - stat.remaining, max(0.0, stat.reset_time - time.time()))
+            LimitWindow(_unit(item), item.amount, item.amount - stat.remaining, max(0.0, stat.reset_time - time.time()))
             for item, stat in zip(items, stats, strict=True)
         )
     )
@@ -282,14 +282,14 @@ BALANCE = f"SELECT {USED_CREDITS}, {USED_REQUESTS} FROM access_allowance AS a WH
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class CreditBalance:
     """What a key has used in the running month."""
 
     credits_used: int
     requests_used: int
 
 
-def charge(key_id: int, *, endpoint: str, credits: int, requests: int, now: datetime) -> Balance | None:
+def charge(key_id: int, *, endpoint: str, credits: int, requests: int, now: datetime) -> CreditBalance | None:
     """Takes credits or requests out of the month. None when there are not enough: nothing is taken then."""
     parameters: dict[str, Any] = {
         "key": key_id,
@@ -304,14 +304,14 @@ def charge(key_id: int, *, endpoint: str, credits: int, requests: int, now: date
     with connection.cursor() as cursor:
         cursor.execute(CHARGE, parameters)
         row = cursor.fetchone()
-    return Balance(*row) if row else None
+    return CreditBalance(*row) if row else None
 
 
-def balance(key_id: int, now: datetime) -> Balance:
+def balance(key_id: int, now: datetime) -> CreditBalance:
     with connection.cursor() as cursor:
         cursor.execute(BALANCE, {"key": key_id, "month": month_of(now)})
         row = cursor.fetchone()
-    return Balance(*row) if row else Balance(0, 0)
+    return CreditBalance(*row) if row else CreditBalance(0, 0)
 
 
 def month_of(now: datetime) -> date:

@@ -33,10 +33,10 @@ class Tier(models.Model):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     requests_per_hour = models.PositiveIntegerField(null=True, blank=True)
     monthly_requests = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Calls of document 3's routes in a calendar month (UTC)."
+        null=True, blank=True, help_text="Calls of the pairs API's routes in a calendar month (UTC)."
     )
     monthly_credits = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="For document 4's routes, in a calendar month (UTC)."
+        null=True, blank=True, help_text="For the pipelines API's routes, in a calendar month (UTC)."
     )
     max_rows = models.PositiveIntegerField(help_text="Rows in one answer.")
     endpoints = models.JSONField(default=list, validators=[validate_endpoints])

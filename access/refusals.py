@@ -19,8 +19,8 @@ class Dialect(Enum):
 
 
 @dataclass(eq=False)
-class Refused(Exception):
-    """Ends a call. `facts` are extra fields of document 3's body."""
+class CallRefused(Exception):
+    """Ends a call. `facts` are extra fields of the pairs API's body."""
 
     status: int
     code: str
@@ -35,24 +35,24 @@ UNAUTHORIZED = {
 }
 
 
-def unauthorized(dialect: Dialect) -> Refused:
-    return Refused(401, "unauthorized", UNAUTHORIZED[dialect])
+def unauthorized(dialect: Dialect) -> CallRefused:
+    return CallRefused(401, "unauthorized", UNAUTHORIZED[dialect])
 
 
-def tier_locked(required_tier: str | None) -> Refused:
+def tier_locked(required_tier: str | None) -> CallRefused:
     facts = {"required_tier": required_tier} if required_tier else {}
-    return Refused(403, "tier_locked", "Your plan does not have access to this endpoint.", facts=facts)
+    return CallRefused(403, "tier_locked", "Your plan does not have access to this endpoint.", facts=facts)
 
 
-def out_of_scope() -> Refused:
-    return Refused(403, "forbidden", "This key may not be used for this endpoint.")
+def out_of_scope() -> CallRefused:
+    return CallRefused(403, "forbidden", "This key may not be used for this endpoint.")
 
 
-def address_not_allowed() -> Refused:
-    return Refused(403, "forbidden", "This key may not be used from this address.")
+def address_not_allowed() -> CallRefused:
+    return CallRefused(403, "forbidden", "This key may not be used from this address.")
 
 
-def rate_limited(*, tier: str, limit: int, unit: str, used: int, seconds: float) -> Refused:
+def rate_limited(*, tier: str, limit: int, unit: str, used: int, seconds: float) -> CallRefused:
     wait = max(1, math.ceil(seconds))
     facts = {
         "detail": f"You have used {used}/{limit} requests this {unit}",
@@ -60,11 +60,11 @@ def rate_limited(*, tier: str, limit: int, unit: str, used: int, seconds: float)
         "tier": tier,
         "tier_limit": f"{limit} req/{'min' if unit == 'minute' else unit}",
     }
-    return Refused(429, "rate_limit_exceeded", f"Rate limit exceeded. Retry after {wait} seconds.", wait, facts)
+    return CallRefused(429, "rate_limit_exceeded", f"Rate limit exceeded. Retry after {wait} seconds.", wait, facts)
 
 
-def quota_used_up(*, tier: str, limit: int, now: datetime) -> Refused:
-    """Document 3's month is over its requests."""
+def quota_used_up(*, tier: str, limit: int, now: datetime) -> CallRefused:
+    """The pairs API's month is over its requests."""
     wait = max(1, math.ceil((next_month(now) - now).total_seconds()))
     facts = {
         "detail": f"You have used {limit}/{limit} requests this month",
@@ -72,42 +72,44 @@ def quota_used_up(*, tier: str, limit: int, now: datetime) -> Refused:
         "tier": tier,
         "tier_limit": f"{limit} req/month",
     }
-    return Refused(429, "monthly_quota_exceeded", "Monthly request quota exceeded.", wait, facts)
+    return CallRefused(429, "monthly_quota_exceeded", "Monthly request quota exceeded.", wait, facts)
 
 
-def credits_exhausted(*, cost: int, remaining: int, now: datetime) -> Refused:
+def credits_exhausted(*, cost: int, remaining: int, now: datetime) -> CallRefused:
     message = (
         f"This request costs {cost} credits and {remaining} are left. They are renewed at {seconds_z(next_month(now))}."
     )
-    return Refused(402, "credits_exhausted", message)
+    return CallRefused(402, "credits_exhausted", message)
 
 
-def bad_request(code: str, message: str) -> Refused:
-    return Refused(400, code, message)
+def bad_request(code: str, message: str) -> CallRefused:
+    return CallRefused(400, code, message)
 
 
-def not_found() -> Refused:
-    return Refused(404, "not_found", "There is no such route.")
+def not_found() -> CallRefused:
+    return CallRefused(404, "not_found", "There is no such route.")
 
 
-def method_not_allowed(method: str) -> Refused:
-    return Refused(405, "method_not_allowed", f"{method} is not allowed here; use GET.")
+def method_not_allowed(method: str) -> CallRefused:
+    return CallRefused(405, "method_not_allowed", f"{method} is not allowed here; use GET.")
 
 
-def too_large() -> Refused:
-    return Refused(413, "payload_too_large", "The request body is too large; these routes take none.")
+def too_large() -> CallRefused:
+    return CallRefused(413, "payload_too_large", "The request body is too large; these routes take none.")
 
 
-def unavailable(message: str = "Status cannot be read now. Try again in some seconds.") -> Refused:
-    return Refused(503, "service_unavailable", message, 5)
+def unavailable(message: str = "Status cannot be read now. Try again in some seconds.") -> CallRefused:
+    return CallRefused(503, "service_unavailable", message, 5)
 
 
-def failed(correlation_id: str) -> Refused:
-    return Refused(500, "internal_error", f"Unexpected failure; the log has it under correlation id {correlation_id}.")
+def failed(correlation_id: str) -> CallRefused:
+    return CallRefused(
+        500, "internal_error", f"Unexpected failure; the log has it under correlation id {correlation_id}."
+    )
 
 
-def body(refused: Refused, dialect: Dialect) -> dict[str, Any]:
-    """Document 3's errors carry the status and details, document 4's are flat."""
+def body(refused: CallRefused, dialect: Dialect) -> dict[str, Any]:
+    """The pairs API's errors carry the status and details, the pipelines API's are flat."""
     if dialect is Dialect.PAIRS:
         return {"error": refused.code, "message": refused.message, "status": refused.status, **refused.facts}
     plan = {name: value for name, value in refused.facts.items() if name == "required_tier"}

@@ -19,7 +19,7 @@ from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
 from benchmarks.ingest import _cycle, _rows
 from collectors import lease
 from collectors.gaps import causes, sweep
-from collectors.models import Cursor, Gap, Pipeline
+from collectors.models import Gap, Pipeline, Watermark
 from collectors.polling import store
 from collectors.status import pipelines
 from lib import clock
@@ -161,7 +161,7 @@ def _in_place(name: str) -> Iterator[None]:
 def _milliseconds(cycles: Cycles, number: int) -> dict[str, float]:
     now = cycles.moment
     since = now - sweep.GAP_WINDOW + timedelta(minutes=number)
-    Cursor.objects.update_or_create(name=sweep.GAP_CURSOR, defaults={"reached_at": since})
+    Watermark.objects.update_or_create(name=sweep.GAP_CURSOR, defaults={"reached_at": since})
     cycles.seconds(number)  # the statement is planned anew for this ledger
     works: dict[str, Callable[[], object]] = {
         "status": lambda: pipelines.read_all(now),

@@ -19,7 +19,7 @@ from benchmarks.comparison import ROUNDS, Comparison, alternate, seconds_of
 from collectors import lease
 from collectors.models import Gap, Pipeline, Tick
 from collectors.polling import copy_format, store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from feeds.base import Quote
 from lib import clock
 
@@ -104,10 +104,10 @@ class Cycles:
         return self._start + timedelta(seconds=cycle * world.INTERVAL_SECONDS + side)
 
 
-def _rows(numbers: Sequence[int], at: datetime, cycle: int) -> tuple[Row, ...]:
+def _rows(numbers: Sequence[int], at: datetime, cycle: int) -> tuple[QuoteRow, ...]:
     moment, drift = at.timestamp(), 1 + cycle / 1000
     return tuple(
-        Row(
+        QuoteRow(
             number,
             Quote("", *(value * drift for value in _prices(number)), 12_345.678, 801_234.56, moment - 0.4, moment),
         )
@@ -120,7 +120,7 @@ def _prices(number: int) -> tuple[float, float, float, float, float]:
     return last, last * 0.9999, last * 1.0001, last * 1.02, last * 0.97
 
 
-def _cycle(at: datetime, accepted: Sequence[Row]) -> store.Cycle:
+def _cycle(at: datetime, accepted: Sequence[QuoteRow]) -> store.Cycle:
     return store.Cycle(
         started_at=at, finished_at=at, outcome="stored", error_count=0, strikes=0, retry_at=None, status="running",
         accepted=accepted, rows_answered=len(accepted),
@@ -136,7 +136,7 @@ def _make_bare_table() -> None:
         )
 
 
-def _text(row: Row) -> str:
+def _text(row: QuoteRow) -> str:
     quote = row.quote
     numbers = (quote.last, quote.bid, quote.ask, quote.high, quote.low, quote.base_volume, quote.quote_volume)
     return "\t".join([str(row.pipeline_id), str(_time(quote.received_at)), *map(str, numbers), _stamp(quote)]) + "\n"
@@ -150,7 +150,7 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _bulk_create(quotes: Sequence[Row]) -> None:
+def _bulk_create(quotes: Sequence[QuoteRow]) -> None:
     ticks = [Tick(pipeline_id=row.pipeline_id, **_values(row.quote)) for row in quotes]
     states = [Pipeline(market_id=row.pipeline_id, expected_seconds=10, **_values(row.quote)) for row in quotes]
     with transaction.atomic():
@@ -158,7 +158,7 @@ def _bulk_create(quotes: Sequence[Row]) -> None:
         Pipeline.objects.bulk_create(states, update_conflicts=True, unique_fields=["market"], update_fields=STATE)
 
 
-def _create_one(row: Row) -> None:
+def _create_one(row: QuoteRow) -> None:
     values = _values(row.quote)
     Tick.objects.create(pipeline_id=row.pipeline_id, **values)
     Pipeline.objects.update_or_create(

@@ -19,7 +19,7 @@ from feeds.base import FeedSpec, Poll, Quote
 from feeds.ccxt.feed import build_client
 from feeds.ccxt.fields import FIELD_MAPS
 from feeds.ccxt.lazy import known_classes
-from feeds.ccxt.quotes import Route, fetch
+from feeds.ccxt.quotes import QuoteRoute, fetch
 from feeds.loop import Call, current_call
 from feeds.shared.session import open_session
 
@@ -92,7 +92,7 @@ def _recorded(fetch_over_http: Callable[..., Awaitable[Any]], answers: dict[tupl
 
 
 def _lean(exchange_id: str, client: Any, symbols: tuple[str, ...]) -> Asking:
-    route = Route(FIELD_MAPS.get(exchange_id))
+    route = QuoteRoute(FIELD_MAPS.get(exchange_id))
 
     async def ask() -> Poll:
         call = Call(None, queue.SimpleQueue(), time.monotonic() + 10, answered_at=time.time())

@@ -15,7 +15,7 @@ django.setup()
 from collectors import lease
 from collectors.models import Worker
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Market
 from feeds.base import Quote
 from lib import clock
@@ -44,7 +44,9 @@ def _poll(exchange: str, markets: list[tuple[int, str]]) -> None:
     seconds = at.timestamp()
     price = 100 + seconds % 10
     rows = [
-        Row(number, Quote(symbol, price, price - 1, price + 1, price + 9, price - 9, 5.0, 500.0, seconds - 1, seconds))
+        QuoteRow(
+            number, Quote(symbol, price, price - 1, price + 1, price + 9, price - 9, 5.0, 500.0, seconds - 1, seconds)
+        )
         for number, symbol in markets
     ]
     store.finish(

@@ -33,7 +33,7 @@ def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
         return _said(VERBS[verb](request, exchange_id))
     except commands.NotFound:
         return _said(f"There is no exchange {exchange_id}.", is_done=False, status=404)
-    except commands.Refused as refusal:
+    except commands.CommandRefused as refusal:
         return _said(str(refusal), is_done=False, status=409)
 
 
@@ -70,7 +70,7 @@ def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> 
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
         if not exchange.is_collected:
-            raise commands.Refused(f"{exchange_id} is stopped on purpose, and no request is made to it")
+            raise commands.CommandRefused(f"{exchange_id} is stopped on purpose, and no request is made to it")
         mine = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, state__in=TO_FILL)
         paused = Q(next_try_at__gt=now + CLAIMED_FOR) | Q(next_try_at__gt=now, attempts__gt=0)
         mine.filter(paused).update(next_try_at=None, attempts=0)

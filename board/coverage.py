@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 
 from board.rules import heat
-from board.rules.heat import Cell, Silence
+from board.rules.heat import Cell, HeatGap
 from collectors.models import Gap
 from exchanges.models import Exchange
 
@@ -48,7 +48,7 @@ WHERE pipeline_id = ANY(%(pipelines)s) AND minute_at >= %(start)s AND minute_at 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HeatRow:
     """One row of the map; `key` is an exchange's id, or a market's number."""
 
     key: str
@@ -58,8 +58,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    lines: tuple[Line, ...]
+class HeatPage:
+    lines: tuple[HeatRow, ...]
     number: int
     found: int
 
@@ -68,7 +68,7 @@ class Page:
         return max(1, -(-self.found // PER_PAGE))
 
 
-def of_exchanges(now: datetime) -> list[Line]:
+def of_exchanges(now: datetime) -> list[HeatRow]:
     """Every exchange, those with the largest share of lost minutes first. Two queries."""
     quarters = heat.window(now)
     known = _counted(quarters[0])
@@ -77,12 +77,12 @@ def of_exchanges(now: datetime) -> list[Line]:
     return sorted(lines, key=_urgency)
 
 
-def _begun(line: Line, quarters: Sequence[datetime], began_at: datetime) -> Line:
+def _begun(line: HeatRow, quarters: Sequence[datetime], began_at: datetime) -> HeatRow:
     return replace(line, cells=heat.with_beginning(line.cells, quarters, began_at), began_at=began_at)
 
 
-def _line(key: str, name: str, cells: dict[int, Cell], quarters: Sequence[datetime]) -> Line:
-    return Line(key, name, tuple(cells.get(int(quarter.timestamp()), UNKNOWN) for quarter in quarters))
+def _line(key: str, name: str, cells: dict[int, Cell], quarters: Sequence[datetime]) -> HeatRow:
+    return HeatRow(key, name, tuple(cells.get(int(quarter.timestamp()), UNKNOWN) for quarter in quarters))
 
 
 def _counted(start: datetime, exchange_id: str = "") -> dict[str, dict[int, Cell]]:
@@ -96,19 +96,19 @@ def _counted(start: datetime, exchange_id: str = "") -> dict[str, dict[int, Cell
     }
 
 
-def _urgency(line: Line) -> tuple[float, str]:
+def _urgency(line: HeatRow) -> tuple[float, str]:
     """In whole percents, so that rows do not change places for a minute."""
     part = heat.share(line.cells)
     return (1.0 if part is None else round(part, 2), line.name)
 
 
-def of_exchange(exchange_id: str, now: datetime) -> Line:
+def of_exchange(exchange_id: str, now: datetime) -> HeatRow:
     """One exchange's own row. One query."""
     quarters = heat.window(now)
     return _line(exchange_id, exchange_id, _counted(quarters[0], exchange_id).get(exchange_id, {}), quarters)
 
 
-def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> Page:
+def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> HeatPage:
     """A page of one exchange's pipelines, worst first. Four queries."""
     quarters = heat.window(now)
     rows = _worst(exchange_id, now, start=quarters[0], number=number)
@@ -131,8 +131,8 @@ def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> Page:
             )
             for quarter, whole in zip(quarters, counted, strict=True)
         )
-        lines.append(_begun(Line(str(pipeline), symbol, cells), quarters, listed_at))
-    return Page(tuple(lines), number, rows[0][5] if rows else 0)
+        lines.append(_begun(HeatRow(str(pipeline), symbol, cells), quarters, listed_at))
+    return HeatPage(tuple(lines), number, rows[0][5] if rows else 0)
 
 
 def _worst(exchange_id: str, now: datetime, *, start: datetime, number: int) -> list[tuple[Any, ...]]:
@@ -154,11 +154,11 @@ def _stored(pipelines: Sequence[int], start: datetime, end: datetime) -> dict[tu
         return {(pipeline, quarter): count for pipeline, quarter, count in cursor.fetchall()}
 
 
-def _silences(pipelines: Sequence[int], start: datetime) -> dict[int, list[Silence]]:
+def _silences(pipelines: Sequence[int], start: datetime) -> dict[int, list[HeatGap]]:
     gaps = Gap.objects.filter(pipeline_id__in=pipelines).exclude(ended_at__lte=start)
-    found: dict[int, list[Silence]] = defaultdict(list)
+    found: dict[int, list[HeatGap]] = defaultdict(list)
     for pipeline, started_at, ended_at, filled in gaps.values_list(
         "pipeline_id", "started_at", "ended_at", "filled_count"
     ):
-        found[pipeline].append(Silence(started_at, ended_at, is_filled=filled > 0))
+        found[pipeline].append(HeatGap(started_at, ended_at, is_filled=filled > 0))
     return found

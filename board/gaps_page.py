@@ -42,7 +42,7 @@ GROUP BY 1 ORDER BY 2 DESC, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GapFilter:
     """What the page is narrowed to; an unknown word narrows nothing."""
 
     state: str = ""
@@ -51,7 +51,7 @@ class Wanted:
     lasting: str = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Wanted:
+    def of(cls, given: Mapping[str, str]) -> GapFilter:
         return cls(
             state=given.get("state", "") if given.get("state") in GapState.values else "",
             cause=given.get("cause", "") if given.get("cause") in GapCause.values else "",
@@ -77,7 +77,7 @@ class Wanted:
 
 def show(request: HttpRequest) -> HttpResponse:
     """Two queries."""
-    now, wanted = clock.now(), Wanted.of(request.GET.dict())
+    now, wanted = clock.now(), GapFilter.of(request.GET.dict())
     skip = skipped(request.GET.get("skip", ""))
     known = Gap.objects.filter(pipeline__market__exchange__removed_at__isnull=True)
     found = wanted.narrow(known).select_related("pipeline__market").order_by("-started_at", "-id")

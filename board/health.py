@@ -14,7 +14,7 @@ from board.activity import LastHour
 from board.rules.verdict import OLD, Alarm, Tone
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
-from collectors.models import Cursor, Worker
+from collectors.models import Watermark, Worker
 from collectors.streaming.ownership import PRESENCE
 from lib import valkey
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
@@ -30,7 +30,7 @@ ROLLUPS_LATE_SECONDS = 900  # they follow by a minute and a half; after an outag
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class SystemHealth:
     """Proof of work. `None` is what could not be asked."""
 
     cycles: int
@@ -63,7 +63,7 @@ def ask_processes() -> tuple[Seen, float]:
     """And how long the database took to say so."""
     asked_at = time.perf_counter()
     marks = dict(
-        Cursor.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP)).values_list("name", "reached_at")
+        Watermark.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP)).values_list("name", "reached_at")
     )
     seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR), marks.get(ROLLED_UP))
     return seen, (time.perf_counter() - asked_at) * 1000
@@ -80,10 +80,10 @@ def newest(workers: Sequence[Worker], seen: Seen) -> dict[str, int]:
     return found
 
 
-def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: int, now: datetime) -> Health:
+def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: int, now: datetime) -> SystemHealth:
     beat_lag, pulse_lag = _lag(seen.beat_at, now), _lag(seen.pulse_at, now)
     queues, processes = _queues(now)
-    return Health(
+    return SystemHealth(
         cycles=last_hour.cycles_last_minute,
         rows=last_hour.rows_last_minute,
         queues=queues,
@@ -98,7 +98,7 @@ def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: i
     )
 
 
-def alarms(health: Health, seen: Seen, now: datetime) -> list[Alarm]:
+def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
     """What stops the collecting, or the noticing, wherever no source can show it yet."""
     found = []
     if health.is_pulse_dead:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from board import coverage, links
-from board.coverage import Line
+from board.coverage import HeatRow
 from board.rules import heat
 from board.rules.heat import Stretch
 from exchanges.models import Exchange
@@ -46,7 +46,7 @@ def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
     return _render(request, context, now)
 
 
-def _began_at(lines: Sequence[Line], now: datetime) -> datetime | None:
+def _began_at(lines: Sequence[HeatRow], now: datetime) -> datetime | None:
     """When the first of them began to be collected, if that is a part of this day."""
     moments = [line.began_at for line in lines if line.began_at]
     return min(moments) if moments and min(moments) > heat.window(now)[0] + heat.QUARTER else None
@@ -77,7 +77,7 @@ def _render(request: HttpRequest, context: dict[str, Any], now: datetime) -> Htt
     )
 
 
-def _rows(lines: Sequence[Line], urls: dict[str, str], now: datetime) -> list[dict[str, Any]]:
+def _rows(lines: Sequence[HeatRow], urls: dict[str, str], now: datetime) -> list[dict[str, Any]]:
     quarters = heat.window(now)
     return [_row(line, urls[line.key], quarters) for line in lines]
 
@@ -93,7 +93,7 @@ def _drawing(found: Sequence[Stretch], quarters: Sequence[datetime]) -> SafeStri
     )
 
 
-def _row(line: Line, url: str, quarters: Sequence[datetime]) -> dict[str, Any]:
+def _row(line: HeatRow, url: str, quarters: Sequence[datetime]) -> dict[str, Any]:
     found = heat.stretches(line.cells)
     lost = [stretch for stretch in found if stretch.level in (heat.NONE, heat.LITTLE, heat.PARTLY, heat.NEARLY)]
     share = heat.share(line.cells)

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from board import links, pages, series
 from board.rules import comparison
-from board.rules.comparison import Judged, Source
+from board.rules.comparison import ComparedSource, Judged
 from collectors.models import Pipeline
 from exchanges.models import Market
 from lib import clock
@@ -55,7 +55,7 @@ def data(request: HttpRequest, market: str) -> HttpResponse:
     return JsonResponse(series.read_side_by_side(lines, span_of(request), now=clock.now(), not_before=listed_at))
 
 
-def span_of(request: HttpRequest) -> series.Span:
+def span_of(request: HttpRequest) -> series.ChartSpan:
     return series.SPANS.get(request.GET.get("span", ""), series.SPANS[series.DEFAULT_SPAN])
 
 
@@ -87,9 +87,9 @@ def _ordered(pipelines: QuerySet[Pipeline]) -> QuerySet[Pipeline]:
     ]
 
 
-def _source(pipeline: Pipeline) -> Source:
+def _source(pipeline: Pipeline) -> ComparedSource:
     market = pipeline.market
-    return Source(
+    return ComparedSource(
         kind=market.kind,
         price=comparison.price_of(pipeline.last, pipeline.bid, pipeline.ask),
         bid=pipeline.bid,
@@ -100,7 +100,7 @@ def _source(pipeline: Pipeline) -> Source:
     )
 
 
-def _row(pipeline: Pipeline, source: Source, judged: Judged) -> dict[str, Any]:
+def _row(pipeline: Pipeline, source: ComparedSource, judged: Judged) -> dict[str, Any]:
     market = pipeline.market
     return {
         "number": market.pk,

@@ -51,7 +51,7 @@ class ExchangeState:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PublicReport:
     """Everything that the page says, for one moment."""
 
     taken_at: datetime
@@ -93,7 +93,7 @@ def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
     return state, f"{len(troubled)} of {len(wanted)} exchanges {have} problems: {names}."
 
 
-def read(now: datetime) -> Report:
+def read(now: datetime) -> PublicReport:
     """Nine queries at first, six then, however many exchanges there are. Raises CollectorAbsent, DatabaseError."""
     workers = status.read(now).workers
     known = {each.id: each for each in Exchange.objects.known()}
@@ -112,7 +112,7 @@ def read(now: datetime) -> Report:
         if worker.exchange in known
     ]
     exchanges.sort(key=lambda each: (ORDER.index(each.state), each.id))
-    return Report(now, days, tuple(exchanges), incidents.read(now))
+    return PublicReport(now, days, tuple(exchanges), incidents.read(now))
 
 
 def _exchange(
@@ -131,11 +131,11 @@ def _silent() -> Mapping[str, int]:
 
 # --- the copy that everybody gets ---------------------------------------------------------------------------------
 
-_held: tuple[float, Report] | None = None
+_held: tuple[float, PublicReport] | None = None
 _lock = threading.Lock()
 
 
-def current() -> Report:
+def current() -> PublicReport:
     """At most COPY_SECONDS old; whoever comes while it is read waits for it. Raises CollectorAbsent, DatabaseError."""
     global _held
     with _lock:

@@ -16,7 +16,7 @@ LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """Places as (name, address); `only` is the one to go to at once."""
 
     exchanges: list[tuple[str, str]]
@@ -33,10 +33,10 @@ def show(request: HttpRequest) -> HttpResponse:
     return pages.show(request, "board/pages_search.html", {"title": "Search", "words": words, "found": found})
 
 
-def find(words: str) -> Found:
+def find(words: str) -> SearchResult:
     """At most two queries."""
     if not words:
-        return Found([], [], [])
+        return SearchResult([], [], [])
     exchanges = list(Exchange.objects.known().filter(pk__startswith=words.lower()).order_by("pk")[:MOST_FOUND])
     markets = list(_markets(words))
     pairs = {(m.base, m.quote): links.pair(m.base, m.quote, number=m.pk) for m in markets}
@@ -44,7 +44,7 @@ def find(words: str) -> Found:
     pipelines = [(str(m), links.pipeline(m.exchange_id, m.symbol, number=m.pk)) for m in markets[:MOST_FOUND]]
     whole = {name.upper(): url for name, url in pipelines}
     only = next((exchange.pk for exchange in exchanges if exchange.pk == words.lower()), "")
-    return Found(
+    return SearchResult(
         [(exchange.pk, links.exchange(exchange.pk)) for exchange in exchanges],
         [(f"{base}/{quote}", url) for (base, quote), url in pairs.items()][:MOST_FOUND],
         pipelines,

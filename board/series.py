@@ -20,7 +20,7 @@ LONGEST_TAIL = timedelta(hours=1)  # ticks stand in for minutes that are not rol
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ChartSpan:
     """`step_seconds` is the width of a point; below a minute it is made of ticks."""
 
     name: str
@@ -35,10 +35,10 @@ class Span:
 SPANS = {
     span.name: span
     for span in (
-        Span("1h", timedelta(hours=1), 3),
-        Span("6h", timedelta(hours=6), 15),
-        Span("24h", timedelta(hours=24), 60),
-        Span("7d", timedelta(days=7), 600),
+        ChartSpan("1h", timedelta(hours=1), 3),
+        ChartSpan("6h", timedelta(hours=6), 15),
+        ChartSpan("24h", timedelta(hours=24), 60),
+        ChartSpan("7d", timedelta(days=7), 600),
     )
 }
 DEFAULT_SPAN = "6h"
@@ -76,7 +76,7 @@ class Shade:
     filled_until: float | None
 
 
-def read(pipeline_id: int, span: Span, *, now: datetime, not_before: datetime) -> dict[str, Any]:
+def read(pipeline_id: int, span: ChartSpan, *, now: datetime, not_before: datetime) -> dict[str, Any]:
     """Columns for the chart, and the gaps. Two queries, a third for the newest minutes."""
     start = max(now - span.length, not_before - LEAST_ROOM)
     shades = _shades(pipeline_id, start, now)
@@ -85,7 +85,7 @@ def read(pipeline_id: int, span: Span, *, now: datetime, not_before: datetime) -
             "gaps": [_shade_body(shade) for shade in shades]}  # fmt: skip
 
 
-def _rows(pipeline_id: int, span: Span, *, start: datetime, end: datetime) -> list[Point]:
+def _rows(pipeline_id: int, span: ChartSpan, *, start: datetime, end: datetime) -> list[Point]:
     given = {"pipeline": pipeline_id, "start": start, "end": end, "step": span.step_seconds}
     if span.of_ticks:
         return _fetch(OF_TICKS, given)
@@ -167,7 +167,7 @@ GROUP BY 1, 2 ORDER BY 2
 SIDE_STEPS = {"1h": 60, "6h": 60, "24h": 240, "7d": 1800}
 
 
-def read_side_by_side(names: dict[int, str], span: Span, *, now: datetime, not_before: datetime) -> dict[str, Any]:
+def read_side_by_side(names: dict[int, str], span: ChartSpan, *, now: datetime, not_before: datetime) -> dict[str, Any]:
     """The closes of several pipelines on one grid of time; null where one has none. One query."""
     start = max(now - span.length, not_before - LEAST_ROOM)
     given: dict[str, Any] = {"pipelines": list(names), "start": start, "end": now, "step": SIDE_STEPS[span.name]}

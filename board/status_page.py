@@ -22,7 +22,7 @@ from django.views.decorators.http import require_safe
 
 from board import incidents, public, uptime
 from board.incidents import Incident
-from board.public import ExchangeState, Report
+from board.public import ExchangeState, PublicReport
 from board.uptime import Count
 from collectors.status.published import compressed
 from collectors.status.workers import CollectorAbsent
@@ -42,7 +42,7 @@ View = Callable[..., HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class RenderedPage:
     """A rendering with its fingerprint, plain and compressed."""
 
     content: bytes
@@ -50,7 +50,7 @@ class Document:
     etag: str
 
     @classmethod
-    def of(cls, text: bytes) -> Document:
+    def of(cls, text: bytes) -> RenderedPage:
         return cls(text, compressed(text), f'W/"{hashlib.blake2b(text, digest_size=12).hexdigest()}"')
 
 
@@ -93,7 +93,7 @@ def data(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def answer(request: HttpRequest, document: Document, kind: str) -> HttpResponseBase:
+def answer(request: HttpRequest, document: RenderedPage, kind: str) -> HttpResponseBase:
     """The document, compressed where that is accepted, or 304 to those who have it."""
     is_packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
     response = HttpResponse(document.packed if is_packed else document.content, content_type=kind)
@@ -108,22 +108,22 @@ def answer(request: HttpRequest, document: Document, kind: str) -> HttpResponseB
 class Renderings:
     """One rendering of the newest report, made once for all who ask."""
 
-    def __init__(self, render: Callable[[Report], bytes]) -> None:
+    def __init__(self, render: Callable[[PublicReport], bytes]) -> None:
         self._render = render
-        self._held: tuple[Report, Document] | None = None
+        self._held: tuple[PublicReport, RenderedPage] | None = None
         self._lock = threading.Lock()
 
-    def get(self, report: Report) -> Document:
+    def get(self, report: PublicReport) -> RenderedPage:
         with self._lock:
             if self._held is None or self._held[0] is not report:
-                self._held = (report, Document.of(self._render(report)))
+                self._held = (report, RenderedPage.of(self._render(report)))
             return self._held[1]
 
 
 # --- as a page ------------------------------------------------------------------------------------------------------
 
 
-def render_page(report: Report) -> bytes:
+def render_page(report: PublicReport) -> bytes:
     state, sentence = public.overall(report.exchanges)
     context = {
         "state": state,
@@ -167,7 +167,7 @@ def bars(counts: Sequence[Count], days: Sequence[date]) -> SafeString:
     return mark_safe("".join(cells))  # noqa: S308
 
 
-def _incident_context(incident: Incident, report: Report) -> dict[str, Any]:
+def _incident_context(incident: Incident, report: PublicReport) -> dict[str, Any]:
     return {
         "exchanges": _names(incident.exchanges, report),
         "words": incident.words,
@@ -180,7 +180,7 @@ def _incident_context(incident: Incident, report: Report) -> dict[str, Any]:
     }
 
 
-def _names(exchange_ids: Sequence[str], report: Report) -> str:
+def _names(exchange_ids: Sequence[str], report: PublicReport) -> str:
     names = {each.id: each.name for each in report.exchanges}
     if len(names) > 1 and names.keys() <= set(exchange_ids):
         return "All exchanges"
@@ -205,7 +205,7 @@ def in_time_words(span: timedelta) -> str:
 # --- as JSON --------------------------------------------------------------------------------------------------------
 
 
-def render_data(report: Report) -> bytes:
+def render_data(report: PublicReport) -> bytes:
     state, sentence = public.overall(report.exchanges)
     return orjson.dumps(
         {

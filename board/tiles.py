@@ -13,11 +13,11 @@ from django.db import connection
 
 from board import activity, health
 from board.activity import NO_ACTIVITY, LastHour
-from board.health import Health
+from board.health import SystemHealth
 from board.rules import verdict
-from board.rules.verdict import Condition, Elsewhere, Signs, State
+from board.rules.verdict import Condition, Elsewhere, Signs, SourceState
 from collectors.history import names
-from collectors.history.names import Listing
+from collectors.history.names import NameIndex
 from collectors.models import Worker
 from collectors.polling import transports
 from collectors.rules import worker_status
@@ -25,7 +25,7 @@ from collectors.status import workers as status
 from exchanges.models import BlacklistEntry, Transport
 from feeds.streams import can_stream
 
-FRESH_SECONDS = 60  # as document 4 calls a pipeline healthy, or two of its own intervals where it is slower
+FRESH_SECONDS = 60  # as the pipelines API calls a pipeline healthy, or two of its own intervals where it is slower
 SHOWN_EVENTS = 15
 SHOWN_GAP_ROWS = 12
 ERROR_CHARACTERS = 300
@@ -90,7 +90,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class GapRow:
+class GapGroup:
     """The gaps of one exchange that have one cause: those that last, and those that wait to be filled."""
 
     exchange: str
@@ -106,7 +106,7 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    rows: tuple[GapRow, ...]
+    rows: tuple[GapGroup, ...]
     lasting: int
     to_fill: int
     hidden: int
@@ -131,9 +131,9 @@ class Board:
     and of beat's last sign of life; kept apart because they change every second and nothing else does."""
 
     taken_at: datetime
-    verdict: verdict.Verdict
+    verdict: verdict.OverallState
     newest: Mapping[str, int]
-    health: Health
+    health: SystemHealth
     tiles: tuple[Tile, ...]
     gaps: Gaps
     events: tuple[Event, ...]
@@ -218,11 +218,11 @@ def _entries() -> dict[str, BlacklistEntry]:
     return {entry.exchange_id: entry for entry in BlacklistEntry.objects.running()}
 
 
-def _gaps(now: datetime) -> list[GapRow]:
+def _gaps(now: datetime) -> list[GapGroup]:
     with connection.cursor() as cursor:
         cursor.execute(GAPS, {"now": now})
         rows = [
-            GapRow(
+            GapGroup(
                 exchange, cause, lasting, to_fill, lasting_since or since, lasting_since,
                 (evidence or "")[:ERROR_CHARACTERS], int(filled), int(20 * share) * 5,
             )
@@ -231,14 +231,14 @@ def _gaps(now: datetime) -> list[GapRow]:
     return sorted(rows, key=lambda row: (not row.lasting, row.since, row.exchange, row.cause))
 
 
-def _open_gaps(gaps: Sequence[GapRow]) -> dict[str, int]:
+def _open_gaps(gaps: Sequence[GapGroup]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for row in gaps:
         counts[row.exchange] = counts.get(row.exchange, 0) + row.lasting
     return counts
 
 
-def _shown(gaps: Sequence[GapRow]) -> Gaps:
+def _shown(gaps: Sequence[GapGroup]) -> Gaps:
     return Gaps(
         rows=tuple(gaps[:SHOWN_GAP_ROWS]),
         lasting=sum(row.lasting for row in gaps),
@@ -257,10 +257,10 @@ def _events(now: datetime) -> tuple[Event, ...]:
 
 
 # The markets of a listing by exchange: made once for each listing, which lives until a market changes.
-_markets: tuple[Listing | None, dict[str, frozenset[int]]] = (None, {})
+_markets: tuple[NameIndex | None, dict[str, frozenset[int]]] = (None, {})
 
 
-def _markets_by_exchange(known: Listing) -> dict[str, frozenset[int]]:
+def _markets_by_exchange(known: NameIndex) -> dict[str, frozenset[int]]:
     global _markets
     held, markets = _markets
     if held is not known:
@@ -281,7 +281,7 @@ def _tile(worker: Worker, facts: _Facts) -> Tile:
     fresh = len(markets & facts.fresh)
     condition = verdict.condition(_signs(worker, facts, len(markets), fresh), facts.now)
     done = facts.last_hour.exchanges.get(exchange.id, NO_ACTIVITY)
-    is_bad = condition.state in (State.DOWN, State.DEGRADED)
+    is_bad = condition.state in (SourceState.DOWN, SourceState.DEGRADED)
     transport, note = _transport(worker, facts.now)
     return Tile(
         exchange=exchange.id,
@@ -301,7 +301,7 @@ def _tile(worker: Worker, facts: _Facts) -> Tile:
 
 
 def _urgency(tile: Tile) -> tuple[int, str]:
-    return list(State).index(tile.condition.state), tile.exchange
+    return list(SourceState).index(tile.condition.state), tile.exchange
 
 
 def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
@@ -351,10 +351,10 @@ def _is_listened_to(worker: Worker) -> bool:
 
 
 def _elsewhere(
-    conditions: Sequence[Condition], known: Listing, fresh: frozenset[int], markets: Mapping[str, frozenset[int]]
+    conditions: Sequence[Condition], known: NameIndex, fresh: frozenset[int], markets: Mapping[str, frozenset[int]]
 ) -> dict[str, Elsewhere]:
     """For the sources that the verdict names. Costs nothing while all is well."""
-    bad = {each.exchange for each in conditions if each.state != State.DELIVERS}
+    bad = {each.exchange for each in conditions if each.state != SourceState.DELIVERS}
     wanted = [each.exchange for each in verdict.named(conditions)]
     if not wanted:
         return {}
@@ -374,10 +374,10 @@ def _others(numbers: frozenset[int], rows: Mapping[int, int], fresh_pairs: Mappi
 
 
 # The row of each market's pair in a listing.
-_rows: tuple[Listing | None, dict[int, int]] = (None, {})
+_rows: tuple[NameIndex | None, dict[int, int]] = (None, {})
 
 
-def _pair_rows(known: Listing) -> dict[int, int]:
+def _pair_rows(known: NameIndex) -> dict[int, int]:
     global _rows
     held, rows = _rows
     if held is not known:

@@ -15,7 +15,7 @@ from datetime import datetime
 import redis
 from django.db import connection
 
-from collectors.rules.breaker import Health
+from collectors.rules.breaker import BreakerState
 from exchanges.models import Exchange
 from lib import valkey
 
@@ -51,7 +51,7 @@ class Permit:
     exchange: Exchange
     token: uuid.UUID
     generation: int
-    health: Health
+    health: BreakerState
     resumed_at: datetime
     last_outcome: str
     usual_count: int
@@ -84,7 +84,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
         generation=generation,
-        health=Health(error_count, strikes, retry_at),
+        health=BreakerState(error_count, strikes, retry_at),
         resumed_at=resumed_at,
         last_outcome=outcome,
         usual_count=usual,

@@ -62,8 +62,8 @@ def plan_backfill(**_: Any) -> None:
     backfill.plan(clock.now())
 
 
-@shared_task
-def learn_habits(**_: Any) -> None:
+@shared_task(name="collectors.tasks.learn_habits")
+def learn_cadence(**_: Any) -> None:
     """Learns cadences, finds frozen values. Twice is harmless: only differences are written."""
     now = clock.now()
     learning.learn(now)
@@ -76,8 +76,8 @@ def refresh_markets(*, exchange_id: str, **_: Any) -> str:
     return poll.refresh_markets(exchange_id, now=clock.now())
 
 
-@shared_task
-def keep_up(**_: Any) -> None:
+@shared_task(name="collectors.tasks.keep_up")
+def run_maintenance(**_: Any) -> None:
     """Partitions, rollups, gap counters, pruning. Twice is harmless: cursors move in the work's transaction."""
     now = clock.now()
     failures = [error for part in retention.PARTS if (error := _tried(part, now)) is not None]

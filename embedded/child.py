@@ -145,7 +145,7 @@ class Child:
 
 
 @dataclass(slots=True)
-class Farewell:
+class StopSequence:
     """One child being stopped: each signal once, when its turn has come; after the last, SIGKILL for its group."""
 
     child: Child

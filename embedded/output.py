@@ -128,7 +128,7 @@ def _print(stream: TextIO, text: str) -> None:
         stream.flush()
 
 
-class Journal:
+class SupervisorLog:
     """The supervisor's own log: one JSON object a line."""
 
     def __init__(self, file: LogFile) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from embedded.child import Child, Farewell, Spec
-from embedded.output import Journal, LogFile, Terminal
+from embedded.child import Child, Spec, StopSequence
+from embedded.output import LogFile, SupervisorLog, Terminal
 from embedded.process import reason_of
 
 TURN_SECONDS = 0.5
@@ -22,7 +22,7 @@ ONE_WISH_SECONDS = 0.3
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Nursery:
+class ProcessGroup:
     """`turn()` is one round of its loop; everything that waits does so by turning."""
 
     def __init__(self, logs: Path, terminal: Terminal) -> None:
@@ -32,7 +32,7 @@ class Nursery:
         self._stop_requested_at = float("-inf")
         self._former_handlers: dict[signal.Signals, Any] = {}
         self._logs = logs
-        self._journal = Journal(LogFile(logs / "supervisor.log"))
+        self._journal = SupervisorLog(LogFile(logs / "supervisor.log"))
         self._selector = selectors.DefaultSelector()
         self._wake_receiver, self._wake_sender = socket.socketpair()
 
@@ -115,12 +115,12 @@ class Nursery:
                 self.forget(child.name)
 
     def _stop_stage(self, stage: Sequence[Child], asked: int) -> None:
-        farewells = [Farewell(child, child.spec.stop, time.monotonic()) for child in stage]
+        farewells = [StopSequence(child, child.spec.stop, time.monotonic()) for child in stage]
         in_hurry = False
         while any(child.popen for child in stage):
             if not in_hurry and self.stop_requests > max(asked, 1):
                 in_hurry = True
-                farewells = [Farewell(child, child.spec.hurry, time.monotonic()) for child in stage]
+                farewells = [StopSequence(child, child.spec.hurry, time.monotonic()) for child in stage]
             for farewell in farewells:
                 farewell.press(time.monotonic())
             self.turn(0.05)

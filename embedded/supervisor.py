@@ -12,7 +12,7 @@ from embedded import postgres, screen, site, valkey
 from embedded.child import Child, Spec
 from embedded.lock import UNCLEAN_STOP_PATIENCE_SECONDS, HomeLock, require_free_port
 from embedded.output import Terminal, notice
-from embedded.process_group import Nursery
+from embedded.process_group import ProcessGroup
 from embedded.settings import PROGRESS_MARK, Settings, application_specs, childrens_environment
 from lib import home as home_files
 
@@ -54,7 +54,7 @@ class Supervisor:
         logs = home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         (home / "static").mkdir(mode=0o755, exist_ok=True)  # whitenoise looks for it at every start
-        with Nursery(logs, self._terminal) as nursery:
+        with ProcessGroup(logs, self._terminal) as nursery:
             try:
                 self._bring_up(nursery, secrets_are_new=secrets_are_new)
                 while not nursery.stop_requests:
@@ -67,13 +67,13 @@ class Supervisor:
             self._take_down(nursery)
         return 0
 
-    def _take_down(self, nursery: Nursery) -> None:
+    def _take_down(self, nursery: ProcessGroup) -> None:
         self._terminal.show("")
         self._terminal.progress("stopping ... (Ctrl-C again: at once)")
         nursery.stop(*STOP_STAGES)
         self._terminal.progress("stopped; everything collected so far is kept")
 
-    def _bring_up(self, nursery: Nursery, *, secrets_are_new: bool) -> None:
+    def _bring_up(self, nursery: ProcessGroup, *, secrets_are_new: bool) -> None:
         self._terminal.progress(f"starting marketmon in {self._settings.home}")
         self._start_servers(nursery)
         first_run = bool(self._settings.sandbox_port) and not (self._settings.home / PREPARED_FILE).exists()
@@ -98,7 +98,7 @@ class Supervisor:
             )
         )
 
-    def _start_servers(self, nursery: Nursery) -> None:
+    def _start_servers(self, nursery: ProcessGroup) -> None:
         """Embedded ones, unless the caller named servers of their own."""
         given = self._settings.servers
         if len(given) == 2:
@@ -111,25 +111,25 @@ class Supervisor:
         if self._site.postgres:
             self._start_postgres(nursery, postgres.Postgres(self._site, self._site.postgres.binary, postgres.LAPTOP))
 
-    def _start_valkey(self, nursery: Nursery, server: valkey.Valkey) -> None:
+    def _start_valkey(self, nursery: ProcessGroup, server: valkey.Valkey) -> None:
         server.prepare()
         child = nursery.start(valkey_spec(server))
         self._await_server(nursery, child, lambda: server.is_ready(), "Valkey")
         self._terminal.progress("Valkey is up (queues and cached answers)")
         self._urls["REDIS_URL"] = server.url
 
-    def _start_postgres(self, nursery: Nursery, server: postgres.Postgres) -> None:
+    def _start_postgres(self, nursery: ProcessGroup, server: postgres.Postgres) -> None:
         is_new = server.prepare()
         child = nursery.start(postgres_spec(server))
         self._await_server(nursery, child, lambda: server.is_ready(child.pid or 0), "PostgreSQL")
         self._terminal.progress(f"PostgreSQL is up ({'new database' if is_new else 'existing database'})")
         self._urls["DATABASE_URL"] = server.url
 
-    def _await_server(self, nursery: Nursery, child: Child, is_ready: Callable[[], bool], title: str) -> None:
+    def _await_server(self, nursery: ProcessGroup, child: Child, is_ready: Callable[[], bool], title: str) -> None:
         if not nursery.turn_until(is_ready, seconds=SERVER_PATIENCE_SECONDS):
             raise StartError(f"{title} did not come up: {_last_complaint(child)}\nsee {child.log.path}")
 
-    def _prepare(self, nursery: Nursery, spec: Spec) -> None:
+    def _prepare(self, nursery: ProcessGroup, spec: Spec) -> None:
         """Tables, schedule, first-run data, first administrator; its plain lines are progress."""
         child = nursery.start(spec, on_line=self._show_progress)
         code = nursery.finish(child)
@@ -145,7 +145,7 @@ class Supervisor:
         else:
             self._terminal.child_line("prepare", line)
 
-    def _await_web(self, nursery: Nursery) -> None:
+    def _await_web(self, nursery: ProcessGroup) -> None:
         if nursery.turn_until(self._is_ready, seconds=WEB_PATIENCE_SECONDS, every=0.2):
             return
         if nursery.stop_requests:

@@ -43,14 +43,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConnectivityReport:
     """What the exchange's client can do, and what the checks say."""
 
     capabilities: Capabilities | None
     findings: tuple[Finding, ...]
 
-    def with_worker(self, finding: Finding) -> Report:
-        return Report(self.capabilities, (*self.findings, finding))
+    def with_worker(self, finding: Finding) -> ConnectivityReport:
+        return ConnectivityReport(self.capabilities, (*self.findings, finding))
 
     def finding(self, name: str) -> Finding:
         return next(finding for finding in self.findings if finding.name == name)
@@ -67,7 +67,7 @@ def check(
     budget_seconds: float,
     health: Finding | None = None,
     gate: OpenGate | None = None,
-) -> Report:
+) -> ConnectivityReport:
     """Health, capabilities and rate limit. Raises CannotOpen; never a FeedError, and takes no longer than its budget.
 
     With a `health` that is known already the exchange is not called.
@@ -80,7 +80,7 @@ def check(
         raise CannotOpen(f"{exchange.id} cannot be opened: {type(error).__name__}: {error}"[:300]) from error
     opened_ms = _milliseconds_since(started)
     interval = exchange.poll_interval_seconds
-    return Report(
+    return ConnectivityReport(
         able,
         (
             health
@@ -135,7 +135,7 @@ def judge_worker(exchange: Exchange, *, is_scheduled: bool) -> Finding:
     return Finding("worker", STARTED)
 
 
-def store(exchange_id: str, report: Report, *, occasion: str, now: datetime) -> None:
+def store(exchange_id: str, report: ConnectivityReport, *, occasion: str, now: datetime) -> None:
     """Keeps the findings for the exchange's page, and drops those that are a month old."""
     with transaction.atomic():
         ConnectivityCheck.objects.bulk_create(
@@ -161,12 +161,12 @@ def latest(exchange_id: str) -> Sequence[ConnectivityCheck]:
     return list(ConnectivityCheck.objects.filter(exchange_id=exchange_id, checked_at=newest.checked_at).order_by("pk"))
 
 
-def fresh(exchange_id: str, *, now: datetime) -> Report | None:
+def fresh(exchange_id: str, *, now: datetime) -> ConnectivityReport | None:
     """The newest report, if it is fresh and everything in it was well."""
     rows = latest(exchange_id)
     if not rows or rows[0].checked_at < now - FRESH or any(row.result == FAILED for row in rows):
         return None
-    return Report(None, tuple(Finding(row.name, row.result, row.reason, row.duration_ms) for row in rows))
+    return ConnectivityReport(None, tuple(Finding(row.name, row.result, row.reason, row.duration_ms) for row in rows))
 
 
 def _health(feed: Any, seconds: float, *, may_call: MayCall | None) -> Finding:

@@ -29,7 +29,7 @@ LEAST_SECONDS, MOST_SECONDS = 1.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedData:
     """One kind as an operator wants it. Markets: those named, and the `top` largest. Of funding rates, without any
     named, all perpetuals."""
 
@@ -40,7 +40,7 @@ class Wanted:
     levels: int
 
 
-def parse(settings: Mapping[str, Any]) -> tuple[Wanted, ...]:
+def parse(settings: Mapping[str, Any]) -> tuple[WantedData, ...]:
     """The kinds that are switched on."""
     return tuple(_wanted(kind, settings[kind]) for kind in KINDS if settings.get(kind) is not None)
 
@@ -57,8 +57,8 @@ def validate(settings: Any) -> None:
             _validate(kind, wanted)
 
 
-def _wanted(kind: str, given: Mapping[str, Any]) -> Wanted:
-    return Wanted(
+def _wanted(kind: str, given: Mapping[str, Any]) -> WantedData:
+    return WantedData(
         kind,
         frozenset(given.get("markets") or ()),
         given.get("top") or 0,

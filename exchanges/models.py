@@ -178,8 +178,8 @@ class Market(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["exchange", "symbol"], name="market_once_per_exchange")]
         indexes = [
-            models.Index(fields=["source", "base"], name="market_by_source"),  # document 4's rows and filters
-            models.Index(fields=["base", "quote"], name="market_by_pair"),  # document 3's pairs
+            models.Index(fields=["source", "base"], name="market_by_source"),  # the pipelines API's rows and filters
+            models.Index(fields=["base", "quote"], name="market_by_pair"),  # the pairs API's pairs
         ]
 
     def __str__(self) -> str:

@@ -1,11 +1,11 @@
-"""Document 4's names for where data comes from: a pure rule over an exchange and the kinds of market it lists."""
+"""Names of sources in the pipelines API: a pure rule over an exchange and the kinds of market it lists."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
 SUFFIX_BY_KIND = {"spot": "_spot", "swap": "_futures", "future": "_futures", "option": "_options"}
-# ccxt splits some venues into several ids that document 4 names as one.
+# ccxt splits some venues into several ids that the pipelines API names as one.
 STEM = {"binanceusdm": "binance", "binancecoinm": "binance"}
 ALWAYS_SUFFIXED = frozenset({"binance", "binanceusdm", "binancecoinm"})
 NEVER_SUFFIXED = frozenset({"hyperliquid", "polymarket", "kalshi", "chainlink"})

@@ -34,7 +34,7 @@ MARKETS_SECONDS = 3600
 CLOSE_SECONDS = 2.0
 
 
-class BoundedFeed(ABC):
+class DeadlineFeed(ABC):
     """The Feed protocol over coroutines. Safe to call from several threads; not shared across fork (open_feed sees to
     that). A kind of feed says how it reads: the methods with an underscore, all of which run in this process's loop."""
 

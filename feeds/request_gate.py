@@ -44,7 +44,7 @@ class Gate(Protocol):
         ...
 
 
-class DialGate(Gate, Protocol):
+class ConnectGate(Gate, Protocol):
     """A stream's, before every handshake."""
 
     @property

@@ -10,14 +10,14 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from feeds import errors
 from feeds.base import Throttled
-from feeds.request_gate import DialGate, request_cost
+from feeds.request_gate import ConnectGate, request_cost
 
 PATIENCE_SECONDS = 8.0  # ccxt gives a handshake ten seconds, with the wait
 LONGEST_SLEEP_SECONDS = 0.5
 REFUSALS = frozenset({418, 429})
 
 
-def gatekeeper(dials: DialGate) -> ClientMiddlewareType:
+def gatekeeper(dials: ConnectGate) -> ClientMiddlewareType:
     """For an aiohttp session all of whose requests are counted. A gate blocks, so that it is asked in a thread."""
 
     async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:

@@ -12,10 +12,10 @@ from feeds.ccxt import stream
 from feeds.ccxt.feed import market_cache_key as ccxt_key
 from feeds.native.feed import market_cache_key as native_key
 from feeds.native.valr_stream import ValrStream
-from feeds.request_gate import DialGate
-from feeds.shared.pushed_trades import Taken
+from feeds.request_gate import ConnectGate
+from feeds.shared.pushed_trades import TakenTrades
 
-__all__ = ["DepthStream", "QuoteStream", "Taken", "can_stream", "depth_of", "market_cache_key", "open_stream"]
+__all__ = ["DepthStream", "QuoteStream", "TakenTrades", "can_stream", "depth_of", "market_cache_key", "open_stream"]
 
 
 class QuoteStream(Protocol):
@@ -87,7 +87,7 @@ class DepthStream(Protocol):
         """The newest book of each of them that has one, received when it last changed."""
         ...
 
-    def take_trades(self) -> dict[str, Taken]:
+    def take_trades(self) -> dict[str, TakenTrades]:
         """What came since the last call, by market."""
         ...
 
@@ -106,7 +106,7 @@ def can_stream(exchange_id: str) -> bool:
     return stream.can_stream(exchange_id)
 
 
-def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> QuoteStream:
+def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> QuoteStream:
     """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
     return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
 

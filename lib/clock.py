@@ -13,6 +13,6 @@ def seconds_z(moment: datetime) -> str:
 
 
 def milliseconds_z(moment: datetime) -> str:
-    """`2026-01-06T10:00:00.000Z`: document 5's form."""
+    """`2026-01-06T10:00:00.000Z`: the metrics webhook API's form."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

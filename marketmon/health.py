@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from collectors.models import Cursor
+from collectors.models import Watermark
 from lib import clock, valkey
 from marketmon.celery import app
 
@@ -53,7 +53,7 @@ class Probe(APIView):
     permission_classes = [AllowAny]
 
 
-class Health(Probe):
+class HealthView(Probe):
     """Can the database and Valkey be used? Nothing external is asked."""
 
     @extend_schema(operation_id="health", tags=["probes"], auth=[], responses={200: WELL, 500: WELL})
@@ -124,7 +124,7 @@ def check_broker() -> None:
 
 def check_beat() -> None:
     try:
-        reached_at = Cursor.objects.values_list("reached_at", flat=True).get(name="beat")
+        reached_at = Watermark.objects.values_list("reached_at", flat=True).get(name="beat")
     finally:
         connection.close()
     if clock.now() - reached_at > BEAT_SILENCE:

@@ -34,15 +34,15 @@ def run_forever() -> None:
     signal.signal(signal.SIGINT, stop)
     while not stopping.is_set():
         started = time.monotonic()
-        beat()
+        tick()
         liveness.note()
         stopping.wait(max(0.0, settings.PULSE_SECONDS - (time.monotonic() - started)))
 
 
-def beat() -> None:
+def tick() -> None:
     """One pulse. Readers are sent what is known though the sweep failed; its mark grows old, and the board says so."""
     now = clock.now()
-    for part in (lift, look):
+    for part in (lift_expired, run_sweep):
         close_old_connections()  # what the part before has broken
         try:
             part(now)
@@ -55,12 +55,12 @@ def beat() -> None:
     look_at_drills(now)
 
 
-def lift(now: datetime) -> None:
+def lift_expired(now: datetime) -> None:
     """What was blacklisted for a time."""
     commands.lift_expired(now)
 
 
-def look(now: datetime) -> None:
+def run_sweep(now: datetime) -> None:
     """For what only time brings about."""
     swept = sweep.run(now)
     if swept.gaps_opened or swept.workers_turned:

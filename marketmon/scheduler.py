@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
-from collectors.models import Cursor
+from collectors.models import Watermark
 from lib import clock, liveness, valkey
 from lib.queues import POLL_QUEUE
 
@@ -175,6 +175,6 @@ class LeaderScheduler(DatabaseScheduler):
         self._heartbeat_at = self._checked_at
         now: datetime = clock.now()
         try:
-            Cursor.objects.update_or_create(name=BEAT_CURSOR, defaults={"reached_at": now})
+            Watermark.objects.update_or_create(name=BEAT_CURSOR, defaults={"reached_at": now})
         except (DatabaseError, InterfaceError):
             log.warning("beat_heartbeat_not_stored")

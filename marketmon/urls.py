@@ -58,19 +58,19 @@ START_PAGE = {
 }
 
 urlpatterns = [
-    # Documents 1 and 2: workers and exchanges. Fixed words come before `exchanges/{id}`.
+    # Worker status and exchange management. Fixed words come before `exchanges/{id}`.
     route("api/v1/market/workers/status", workers_status.MarketWorkersStatus.as_view(), "market-workers-status"),
     route(
         "api/v1/exchanges/workers/status", workers_status.ExchangesWorkersStatus.as_view(), "exchanges-workers-status"
     ),
-    # Documents 3 and 4: pairs, pipelines, rates, limits and sources, under /v1.
+    # The pairs and pipelines APIs: pairs, pipelines, rates, limits and sources, under /v1.
     *urls.urlpatterns,
     *operators.urlpatterns,
-    # Document 5: probes.
-    route("health", health.Health.as_view(http_method_names=READ_ONLY), "health"),
+    # Probes.
+    route("health", health.HealthView.as_view(http_method_names=READ_ONLY), "health"),
     route("live", health.Live.as_view(http_method_names=READ_ONLY), "live"),
     route("ready", health.Ready.as_view(http_method_names=READ_ONLY), "ready"),
-    # Document 5: the webhook, its history, regimes and grids; Prometheus.
+    # The metrics webhook, its history, regimes and grids; Prometheus.
     *metrics.urlpatterns,
     # For people: the board and its pages, the public status page.
     *board.urlpatterns,

@@ -296,7 +296,7 @@ class GridAdmin(ModelAdmin):
         return grid.paper or 0  # type: ignore[attr-defined]  # annotated
 
     @staticmethod
-    def _standing(grid: Any) -> grids.Standing:
+    def _standing(grid: Any) -> grids.GridStatus:
         """By the pipeline that the list's one query brought along."""
         known = grid.now_expected_seconds is not None
         values = {name: getattr(grid, f"now_{name}") for name in ("received_at", "last", "expected_seconds")}

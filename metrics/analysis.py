@@ -13,7 +13,7 @@ from exchanges.models import Market
 from metrics import candles
 from metrics.models import Collection, ExitTransition, Notice, Series, Verdict
 from metrics.rules import regime
-from metrics.rules.policy import Policy, changes_of, with_changes
+from metrics.rules.policy import RegimePolicy, changes_of, with_changes
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ DEFAULT_LOOKBACK = 200
 STALE_PERIODS = 2  # a verdict on a bar that closed longer ago says nothing of now
 
 
-def policy() -> Policy:
+def policy() -> RegimePolicy:
     return with_changes(settings.REGIME_POLICY)
 
 
@@ -108,7 +108,7 @@ def keep(verdict: Verdict, *, now: datetime) -> None:
     _notify(series, verdict, now=now)
 
 
-def notice_spans(rules: Policy) -> dict[str, timedelta]:
+def notice_spans(rules: RegimePolicy) -> dict[str, timedelta]:
     """How long the same word is not said again."""
     return {
         regime.WARNING: timedelta(hours=rules.notice_hours_warning),

@@ -1,4 +1,4 @@
-"""Document 5's routes: parse, one call, render. Errors have the document's shapes; nothing here places an order."""
+"""Routes of the metrics webhook API: parse, one call, render. Errors have the documented shapes; no order is placed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rest_framework.views import APIView
 from exchanges.models import Exchange, Market
 from lib import clock
 from metrics import analysis, collection, dialect, exposition, grids, history, schemas, sources
-from metrics.collection import Budget
-from metrics.fields import Fields, Invalid
+from metrics.collection import TimeBudget
+from metrics.fields import Fields, InvalidFields
 from metrics.models import PERIOD_SECONDS, Grid, Series, Verdict
 from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger
 from web.middleware import correlation_id
@@ -45,7 +45,7 @@ class Refusal(Exception):
 
 
 class DocumentView(APIView):
-    """A route of document 5: open, or behind METRICS_WEBHOOK_TOKEN."""
+    """A route of the metrics webhook API: open, or behind METRICS_WEBHOOK_TOKEN."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
@@ -56,7 +56,7 @@ class DocumentView(APIView):
             raise Refusal(401, "Valid webhook token required for this endpoint")
 
     def handle_exception(self, error: Exception) -> Response:
-        if isinstance(error, Invalid):
+        if isinstance(error, InvalidFields):
             return Response({"detail": error.problems}, status=422, headers=NO_STORE)
         if isinstance(error, exceptions.APIException):  # a method that the route does not have
             error = Refusal(error.status_code, str(error.detail))
@@ -93,13 +93,13 @@ class Collect(DocumentView):
         return Response(dialect.outcome(outcome), headers=NO_STORE)
 
     def handle_failure(self, error: Exception) -> Response:
-        if not isinstance(error, collection.Busy):
+        if not isinstance(error, collection.CollectionBusy):
             log.exception("metrics_collection_failed")
         body = dialect.failed(self.trigger_source, in_words(error), now=clock.now())
         return Response(body, status=500, headers=NO_STORE)
 
 
-class History(DocumentView):
+class CollectionHistory(DocumentView):
     """What was collected, newest first."""
 
     @extend_schema(
@@ -231,7 +231,7 @@ class GridsCreate(DocumentView):
         chosen = find_market(str(market), str(exchange))
         try:
             grid = grids.create(chosen, wanted, now=now)
-        except grids.Taken as error:
+        except grids.GridConflict as error:
             raise Refusal(409, str(error)) from error
         standing = grids.standings([grid], now=now)[0]
         body = {
@@ -253,7 +253,7 @@ class Exposition(DocumentView):
         return HttpResponse(body, content_type=content_type, headers=NO_STORE)
 
 
-class Unknown(DocumentView):
+class UnknownMetricsPath(DocumentView):
     """Below this document's roots a wrong path is refused in its words. Its route gives it no method."""
 
     schema = None
@@ -319,7 +319,7 @@ def newest_of(chosen: Sequence[Series]) -> list[Verdict]:
 
 
 def analyze(chosen: Sequence[Series], *, now: datetime, lookback: int, source: str) -> list[dialect.Body]:
-    budget = Budget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
     errors = sources.fetch_candles(chosen, now=now, budget=budget, lookback=lookback)
     entries = []
     for series in chosen:
@@ -334,7 +334,7 @@ def in_words(error: Exception) -> str:
     if isinstance(error, DatabaseError | InterfaceError):
         cause = type(error.__cause__ or error).__name__
         return f"The database cannot store or answer now ({cause})"
-    if isinstance(error, collection.Busy):
+    if isinstance(error, collection.CollectionBusy):
         return str(error)
     return f"Unexpected failure ({type(error).__name__}); the log has it under correlation id {correlation_id()}"
 

@@ -14,7 +14,7 @@ from feeds.base import FeedError
 from metrics.exchange_calls import NotNow, open_line
 from metrics.models import PERIOD_SECONDS, Candle, Series
 from metrics.rules.indicators import Bar
-from metrics.rules.regime import Window
+from metrics.rules.regime import CandleWindow
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ def newest_closed(now: datetime, period_seconds: int) -> float:
 
 def load_window(
     market_id: int, timeframe: str, *, newest_at: float, lookback: int, known_at: datetime | None = None
-) -> Window:
+) -> CandleWindow:
     """The stored candles of `lookback` periods; with `known_at`, as they were known then."""
     period = PERIOD_SECONDS[timeframe]
     span = (_moment(newest_at - (lookback - 1) * period), _moment(newest_at))
@@ -39,10 +39,10 @@ def load_window(
         candles = candles.filter(fetched_at__lte=known_at)
     rows = candles.order_by("opened_at").values_list("opened_at", "open", "high", "low", "close", "is_backfilled")
     bars = tuple(Bar(row[0].timestamp(), *row[1:]) for row in rows)
-    return Window(bars, newest_at, period, lookback)
+    return CandleWindow(bars, newest_at, period, lookback)
 
 
-def missing_since(window: Window) -> float | None:
+def missing_since(window: CandleWindow) -> float | None:
     """Where the oldest missing candle of the window begins; None when all are there."""
     present = {bar.opened_at for bar in window.bars}
     start = window.newest_at - (window.lookback - 1) * window.period_seconds
@@ -50,7 +50,7 @@ def missing_since(window: Window) -> float | None:
     return next((opened_at for opened_at in wanted if opened_at not in present), None)
 
 
-def is_due(series: Series, window: Window, now: datetime) -> bool:
+def is_due(series: Series, window: CandleWindow, now: datetime) -> bool:
     """Is there something to ask for? The newest candle as soon as it is closed, older holes once an hour."""
     since = missing_since(window)
     if since is None:
@@ -115,7 +115,7 @@ def is_sane(bar: FeedCandle) -> bool:
     return 0 < bar.low <= min(bar.open, bar.close) and max(bar.open, bar.close) <= bar.high < float("inf")
 
 
-def _ask_from(series: Series, window: Window, now: datetime) -> float:
+def _ask_from(series: Series, window: CandleWindow, now: datetime) -> float:
     """From the oldest hole when holes are due, else only behind the newest candle."""
     oldest = missing_since(window)
     assert oldest is not None
@@ -127,7 +127,7 @@ def _ask_from(series: Series, window: Window, now: datetime) -> float:
 
 
 def _fetch(
-    series: Series, *, since: float, window: Window, deadline_seconds: float, now: datetime
+    series: Series, *, since: float, window: CandleWindow, deadline_seconds: float, now: datetime
 ) -> Sequence[FeedCandle]:
     line = open_line(series.market.exchange, now=now)
     wanted = round((window.newest_at - since) / window.period_seconds) + 2

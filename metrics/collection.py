@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from lib import clock, valkey
 from metrics import sources
 from metrics.models import Collection
-from metrics.sources import Failure, Found, Source
+from metrics.sources import CollectedData, Failure, MetricsSource
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.
 """
 
 
-class Busy(Exception):
+class CollectionBusy(Exception):
     """Another collection has been running for as long as this one was willing to wait."""
 
 
@@ -55,7 +55,7 @@ class Trigger:
 
 
 @dataclass(slots=True)
-class Budget:
+class TimeBudget:
     """Seconds that are left of a run; `exchange_seconds` of them for one exchange."""
 
     seconds: float
@@ -68,7 +68,7 @@ class Budget:
 
 
 def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Collection:
-    """The outcome of this id: stored earlier, or by this very call. Raises Busy or Failed.
+    """The outcome of this id: stored earlier, or by this very call. Raises CollectionBusy or Failed.
 
     Twenty calls with one id at a time make one run: the others wait for the lock and then find its row.
     """
@@ -85,8 +85,8 @@ def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Col
 
 def run(collection_id: str, trigger: Trigger, *, now: datetime, correlation_id: str) -> Collection:
     """Asks every source, then stores all in one transaction. A source that fails is counted and costs only itself."""
-    budget = Budget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
-    found, failures = Found(), []
+    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    found, failures = CollectedData(), []
     for name, source in sources.SOURCES.items():
         failures += _ask(name, source, found, now=now, budget=budget)
     collection = Collection(
@@ -129,11 +129,11 @@ def show(collection: Collection) -> bool:
 
 @contextmanager
 def turn(wait_seconds: float) -> Iterator[None]:
-    """Holds the lock that lets one run through at a time. Raises Busy."""
+    """Holds the lock that lets one run through at a time. Raises CollectionBusy."""
     give_up_at = time.monotonic() + wait_seconds
     while not _try_lock():
         if time.monotonic() >= give_up_at:
-            raise Busy(f"another collection is running; it did not end within {wait_seconds:.0f} s")
+            raise CollectionBusy(f"another collection is running; it did not end within {wait_seconds:.0f} s")
         time.sleep(LOOK_SECONDS)
     try:
         yield
@@ -141,7 +141,7 @@ def turn(wait_seconds: float) -> Iterator[None]:
         _unlock()
 
 
-def _ask(name: str, source: Source, found: Found, *, now: datetime, budget: Budget) -> list[Failure]:
+def _ask(name: str, source: MetricsSource, found: CollectedData, *, now: datetime, budget: TimeBudget) -> list[Failure]:
     try:
         failures = source(found, now=now, budget=budget)
     except DATABASE_AWAY:
@@ -155,7 +155,7 @@ def _ask(name: str, source: Source, found: Found, *, now: datetime, budget: Budg
 
 
 @transaction.atomic
-def _store(collection: Collection, found: Found, *, now: datetime) -> None:
+def _store(collection: Collection, found: CollectedData, *, now: datetime) -> None:
     collection.save(force_insert=True)
     collection.data_points_collected = _add_points(collection, now) + sources.store(found, collection, now=now)
     collection.save(update_fields=["data_points_collected"])

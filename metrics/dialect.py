@@ -1,4 +1,4 @@
-"""Document 5's bodies, key by key. Pure: rows in, dicts out; numbers are JSON numbers, unknown is null."""
+"""The metrics webhook API's bodies, key by key. Pure: rows in, dicts out; numbers are JSON numbers, unknown is null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.clock import milliseconds_z
 from metrics import analysis
-from metrics.grids import Standing
+from metrics.grids import GridStatus
 from metrics.models import Balance, Collection, Series, Verdict
 from metrics.rules.regime import METRIC_NAMES
 
@@ -127,7 +127,7 @@ def regime_failure(series: Series, error: str) -> Body:
     }
 
 
-def grid_entry(standing: Standing) -> Body:
+def grid_entry(standing: GridStatus) -> Body:
     grid, verdict = standing.grid, standing.verdict
     lowest, highest = standing.ladder.profits_pct
     body = {
@@ -163,7 +163,7 @@ def grid_entry(standing: Standing) -> Body:
     return {**body, "error": standing.error} if standing.error else body
 
 
-def grid_entries(standings: Iterable[Standing]) -> list[Body]:
+def grid_entries(standings: Iterable[GridStatus]) -> list[Body]:
     return [grid_entry(standing) for standing in standings]
 
 

@@ -17,20 +17,20 @@ class NotNow(Exception):
     """This exchange may not be called: stopped, blacklisted, or told to wait."""
 
 
-class Line(NamedTuple):
+class ExchangeHandle(NamedTuple):
     """A feed, and what it must ask before each request."""
 
     feed: Feed
     may_call: MayCall
 
 
-def open_line(exchange: Exchange, *, now: datetime) -> Line:
+def open_line(exchange: Exchange, *, now: datetime) -> ExchangeHandle:
     """Raises NotNow, or KeyError for an exchange that no feed speaks."""
     worker = callable_worker(exchange, now=now)
     feed = open_feed(exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     priority = rate_limits.Priority.CHECK
     gate = rate_limits.open_gate(exchange, feed.capabilities, priority=priority, generation=worker.generation)
-    return Line(feed, gate)
+    return ExchangeHandle(feed, gate)
 
 
 def callable_worker(exchange: Exchange, *, now: datetime) -> Worker:

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from access.models import Tier, UsageDay
 from collectors.gaps.sweep import SWEPT_CURSOR
-from collectors.models import Cursor, Worker, WorkerStatus
+from collectors.models import Watermark, Worker, WorkerStatus
 from collectors.rules import worker_status
 from collectors.rules.gaps import LISTENED
 from collectors.rules.snapshot import WorkerView
@@ -66,11 +66,11 @@ def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
     """The exposition in the format that the scraper accepts."""
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry()
-    registry.register(State(now))
+    registry.register(ExpositionFacts(now))
     return encode(registry), content_type
 
 
-class State(Collector):
+class ExpositionFacts(Collector):
     """Everything at one moment; a part that cannot be read is left out and reported down."""
 
     def __init__(self, now: datetime) -> None:
@@ -178,7 +178,7 @@ def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]
 def process_families(now: datetime) -> Iterator[Metric]:
     beat = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
     pulse = gauge("pulse_lag_seconds", "Since silences were last looked for, which opens gaps; +Inf when never.")
-    marks = dict(Cursor.objects.filter(name__in=("beat", SWEPT_CURSOR)).values_list("name", "reached_at"))
+    marks = dict(Watermark.objects.filter(name__in=("beat", SWEPT_CURSOR)).values_list("name", "reached_at"))
     beat.add_metric([], age(marks.get("beat"), now))
     pulse.add_metric([], age(marks.get(SWEPT_CURSOR), now))
     yield from (beat, pulse)

@@ -1,4 +1,4 @@
-"""Reads request fields as document 5's service did: wrong ones become its 422 body, all at once."""
+"""Reads request fields as the metrics webhook API's service did: wrong ones become its 422 body, all at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 TEXT_CHARACTERS = 200
 
 
-class Invalid(Exception):
+class InvalidFields(Exception):
     """`problems` is the list that stands under `detail`."""
 
     def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
@@ -36,7 +36,7 @@ class Fields:
 
     def check(self) -> None:
         if self.problems:
-            raise Invalid(self.problems)
+            raise InvalidFields(self.problems)
 
     def note(self, name: str, kind: str, message: str) -> None:
         place = [*self.place, name]

@@ -20,12 +20,12 @@ from metrics.rules import regime
 TICKS_AT_A_TIME = 20_000
 
 
-class Taken(Exception):
+class GridConflict(Exception):
     """The id exists, or the range overlaps an enabled grid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredGrid:
     """A grid as somebody asked for it; its fields have been checked."""
 
     grid_id: str | None
@@ -40,11 +40,11 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GridStatus:
     """A grid at one moment. None is what the stored price cannot tell; `error` says why."""
 
     grid: Grid
-    ladder: ladder.Ladder
+    ladder: ladder.GridLevels
     state: str | None
     last_price: float | None
     last_update: datetime | None
@@ -57,16 +57,16 @@ class Standing:
     error: str = ""
 
 
-def create(market: Market, wanted: Wanted, *, now: datetime) -> Grid:
-    """Raises Taken. Two creations on one market are put in order by the market's row lock."""
+def create(market: Market, wanted: DesiredGrid, *, now: datetime) -> Grid:
+    """Raises GridConflict. Two creations on one market are put in order by the market's row lock."""
     with transaction.atomic():
         Market.objects.select_for_update(of=("self",), no_key=True).get(pk=market.pk)
         grid_id = wanted.grid_id or f"grid_{now:%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
         if Grid.objects.filter(pk=grid_id).exists():
-            raise Taken(f"grid {grid_id} exists already")
+            raise GridConflict(f"grid {grid_id} exists already")
         other = overlapping(market, wanted.lower, wanted.upper)
         if other is not None:
-            raise Taken(
+            raise GridConflict(
                 f"it overlaps the enabled grid {other.pk} ({plain(other.lower_bound)} to {plain(other.upper_bound)})"
             )
         try:
@@ -84,7 +84,7 @@ def create(market: Market, wanted: Wanted, *, now: datetime) -> Grid:
                 followed_until=now,
             )
         except IntegrityError as error:  # the same id on another market, at the same moment
-            raise Taken(f"grid {grid_id} exists already") from error
+            raise GridConflict(f"grid {grid_id} exists already") from error
 
 
 def plain(price: Decimal) -> str:
@@ -97,7 +97,7 @@ def overlapping(market: Market, lower: Decimal, upper: Decimal) -> Grid | None:
     return Grid.objects.filter(market=market, enabled=True, lower_bound__lte=upper, upper_bound__gte=lower).first()
 
 
-def warnings_of(standing: Standing) -> list[str]:
+def warnings_of(standing: GridStatus) -> list[str]:
     """What makes the grid a doubtful one; it is made all the same."""
     fee, smallest = standing.grid.market.taker_fee, standing.ladder.profits_pct[0]
     found = []
@@ -112,7 +112,7 @@ def warnings_of(standing: Standing) -> list[str]:
     return found
 
 
-def standings(grids: Iterable[Grid], *, now: datetime) -> list[Standing]:
+def standings(grids: Iterable[Grid], *, now: datetime) -> list[GridStatus]:
     """How these grids stand at `now`. Two queries."""
     chosen = list(grids)
     market_ids = {grid.market_id for grid in chosen}
@@ -127,14 +127,14 @@ def newest_verdicts(market_ids: Iterable[int], timeframe: str = "1h") -> dict[in
     return {verdict.series.market_id: verdict for verdict in newest}
 
 
-def stand(grid: Grid, pipeline: Pipeline | None, verdict: Verdict | None, *, now: datetime) -> Standing:
+def stand(grid: Grid, pipeline: Pipeline | None, verdict: Verdict | None, *, now: datetime) -> GridStatus:
     """Pure: a price that is too old says where it was, and nothing of where the grid is."""
     steps = ladder.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing)
     price = pipeline.last if pipeline else None
     error = price_error(pipeline, now)
     known = price if not error else None
     state, reasons = exit_of(grid, known, verdict)
-    return Standing(
+    return GridStatus(
         grid=grid,
         ladder=steps,
         state=state_of(grid, known),

@@ -33,13 +33,13 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CollectionPage:
     entries: Sequence[Body]
     next_cursor: str | None
 
 
 def read_query(fields: Fields) -> Query:
-    """Raises Invalid."""
+    """Raises InvalidFields."""
     query = Query(
         start=fields.moment("from"),
         end=fields.moment("to"),
@@ -54,7 +54,7 @@ def read_query(fields: Fields) -> Query:
     return query
 
 
-def read(query: Query) -> Page:
+def read(query: Query) -> CollectionPage:
     """One query, and four more for snapshots."""
     rows = list(_chosen(query)[: query.limit + 1])
     page = rows[: query.limit]
@@ -64,7 +64,7 @@ def read(query: Query) -> Page:
     if query.with_snapshot:
         snapshots = _snapshots(page, query.market)
         entries = [{**entry, "snapshot": snapshots[row.pk]} for entry, row in zip(entries, page, strict=True)]
-    return Page(entries, _cursor_of(page[-1]) if len(rows) > len(page) else None)
+    return CollectionPage(entries, _cursor_of(page[-1]) if len(rows) > len(page) else None)
 
 
 def _chosen(query: Query) -> QuerySet[Collection]:

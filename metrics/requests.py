@@ -1,4 +1,4 @@
-"""What callers of document 5 send: the token, the body, and its fields. Wrong ones raise Invalid, all at once."""
+"""What callers of the metrics webhook API send: token, body, fields. Wrong ones raise InvalidFields, all at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from metrics import grids, schemas
 from metrics.collection import Trigger
-from metrics.fields import Fields, Invalid
+from metrics.fields import Fields, InvalidFields
 from metrics.models import Spacing
 from web.drf import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
 
@@ -32,7 +32,7 @@ def has_token(headers: Mapping[str, str]) -> bool:
 
 
 def body_of(request: Request) -> object:
-    """The body as document 5's service read it: none is an empty object, without a type it is JSON, others are none."""
+    """Returns the body as the replaced service read it: none is an empty object, without a type it is JSON."""
     try:
         raw = request._request.body[: BODY_BYTES + 1]
     except RequestDataTooBig as error:
@@ -47,9 +47,9 @@ def body_of(request: Request) -> object:
         raise _no_json(str(error.detail)) from error
 
 
-def _no_json(reason: str) -> Invalid:
+def _no_json(reason: str) -> InvalidFields:
     problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
-    return Invalid([{**problem, "ctx": {"error": reason}}])
+    return InvalidFields([{**problem, "ctx": {"error": reason}}])
 
 
 def read_trigger(fields: Fields) -> Trigger:
@@ -65,7 +65,7 @@ def read_trigger(fields: Fields) -> Trigger:
     return trigger
 
 
-def read_grid(fields: Fields) -> grids.Wanted:
+def read_grid(fields: Fields) -> grids.DesiredGrid:
     prices, structure = fields.part("price_range"), fields.part("grid_structure")
     lower, upper = prices.amount("lower_bound"), prices.amount("upper_bound")
     if lower is not None and upper is not None and upper <= lower:
@@ -84,7 +84,7 @@ def read_grid(fields: Fields) -> grids.Wanted:
         "amount": structure.amount("amount_per_grid"),
     }
     enabled, source = fields.flag("enabled", default=False), fields.text("source")
-    return grids.Wanted(
+    return grids.DesiredGrid(
         grid_id=grid_id,
         lower=lower,  # type: ignore[arg-type]  # a missing one has been noted, and `check` raises
         upper=upper,  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from metrics import analysis, sources
-from metrics.collection import Budget
+from metrics.collection import TimeBudget
 from metrics.models import Series, Verdict
 
 log = structlog.get_logger(__name__)
@@ -20,7 +20,7 @@ def collect_candles(*, now: datetime) -> int:
     """Gives the number of verdicts. An exchange that fails is logged and asked again in the next round."""
     analysis.watch_configured()
     watched = list(Series.objects.watched().select_related("market__exchange"))
-    failures = sources.fetch_candles(watched, now=now, budget=Budget(ROUND_SECONDS, EXCHANGE_SECONDS))
+    failures = sources.fetch_candles(watched, now=now, budget=TimeBudget(ROUND_SECONDS, EXCHANGE_SECONDS))
     for exchange, reason in failures.items():
         log.warning("candles_not_fetched", exchange=exchange, cause=reason)
     return sum(judge_new_bar(series, now=now) is not None for series in watched)

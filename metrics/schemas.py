@@ -1,4 +1,4 @@
-"""Document 5's bodies as the OpenAPI schema describes them; `fields` reads requests and `dialect` renders answers."""
+"""Bodies of the metrics webhook API for OpenAPI; `fields` reads requests and `dialect` renders answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Error(serializers.Serializer[Any]):
     error = serializers.CharField()
 
 
-class Snapshot(serializers.Serializer[Any]):
+class SnapshotSerializer(serializers.Serializer[Any]):
     account_balance = serializers.ListField(child=serializers.DictField())
     market_data = serializers.ListField(child=serializers.DictField())
     grids = serializers.ListField(child=serializers.DictField())
@@ -66,7 +66,7 @@ class HistoryEntry(serializers.Serializer[Any]):
     dashboard_updated = serializers.BooleanField()
     duration_ms = serializers.IntegerField()
     error = serializers.CharField(allow_null=True)
-    snapshot = Snapshot(required=False)
+    snapshot = SnapshotSerializer(required=False)
 
 
 class HistoryResponse(serializers.Serializer[Any]):
@@ -166,7 +166,7 @@ class Profit(serializers.Serializer[Any]):
     max = serializers.FloatField()
 
 
-class Position(serializers.Serializer[Any]):
+class PositionSerializer(serializers.Serializer[Any]):
     last_price = serializers.FloatField(allow_null=True)
     in_range = serializers.BooleanField(allow_null=True)
     distance_to_lower_pct = serializers.FloatField(allow_null=True)
@@ -179,7 +179,7 @@ class GridRegime(serializers.Serializer[Any]):
     confidence = serializers.FloatField(allow_null=True)
 
 
-class Grid(serializers.Serializer[Any]):
+class GridSerializer(serializers.Serializer[Any]):
     grid_id = serializers.CharField()
     market = serializers.CharField()
     exchange = serializers.CharField()
@@ -189,7 +189,7 @@ class Grid(serializers.Serializer[Any]):
     grid_structure = ShownStructure()
     stop_loss = serializers.FloatField(allow_null=True)
     profit_per_grid_pct = Profit(help_text="Before fees.")
-    position = Position()
+    position = PositionSerializer()
     regime = GridRegime()
     exit_state = serializers.CharField(allow_null=True)
     exit_reasons = serializers.ListField(child=serializers.CharField())
@@ -201,7 +201,7 @@ class GridsResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
     timestamp = serializers.DateTimeField()
     count = serializers.IntegerField()
-    grids = Grid(many=True)
+    grids = GridSerializer(many=True)
 
 
 class GridRequest(serializers.Serializer[Any]):
@@ -222,5 +222,5 @@ class GridResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
     grid_id = serializers.CharField()
     timestamp = serializers.DateTimeField()
-    grid = Grid()
+    grid = GridSerializer()
     warnings = serializers.ListField(child=serializers.CharField())

@@ -40,7 +40,7 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Found:
+class CollectedData:
     """What a run found, not stored yet. Market data goes from table to table and is not here."""
 
     balances: list[Balance] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Seconds(Protocol):
     def left(self) -> float: ...
 
 
-class Source(Protocol):
-    def __call__(self, found: Found, *, now: datetime, budget: Seconds) -> list[Failure]: ...
+class MetricsSource(Protocol):
+    def __call__(self, found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]: ...
 
 
-def market_data(found: Found, *, now: datetime, budget: Seconds) -> list[Failure]:
+def market_data(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
     """Exchanges whose pipelines are stale are polled once, through the one write path; the rest is stored already."""
     answers = per_exchange(stale_exchanges(now), lambda exchange: _poll(exchange, now), budget)
     return [Failure("market_data", exchange, reason) for exchange, (_, reason) in answers.items() if reason]
@@ -72,7 +72,7 @@ def stale_exchanges(now: datetime) -> list[Exchange]:
     return list(Exchange.objects.collected().exclude(pk__in=fresh))
 
 
-def account_balances(found: Found, *, now: datetime, budget: Seconds) -> list[Failure]:
+def account_balances(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
     """Of every exchange that we have credentials for."""
     exchanges = [each for each in Exchange.objects.collected() if each.feed_spec().credentials]
     seconds = min(budget.exchange_seconds, budget.left)
@@ -82,7 +82,7 @@ def account_balances(found: Found, *, now: datetime, budget: Seconds) -> list[Fa
     return [Failure("account_balances", exchange, reason) for exchange, (_, reason) in answers.items() if reason]
 
 
-def regime_analysis(found: Found, *, now: datetime, budget: Seconds) -> list[Failure]:
+def regime_analysis(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
     """Of every series that is watched: missing candles are asked for first."""
     analysis.watch_configured()
     watched = list(Series.objects.watched().select_related("market__exchange"))
@@ -91,7 +91,7 @@ def regime_analysis(found: Found, *, now: datetime, budget: Seconds) -> list[Fai
     return [Failure("regime_analysis", exchange, reason) for exchange, reason in failures.items()]
 
 
-def grid_status(found: Found, *, now: datetime, budget: Seconds) -> list[Failure]:
+def grid_status(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
     """Of every grid, as GET /grids/status says it."""
     standings = grids.standings(Grid.objects.select_related("market").order_by("pk"), now=now)
     found.readings += [
@@ -100,7 +100,7 @@ def grid_status(found: Found, *, now: datetime, budget: Seconds) -> list[Failure
     return [Failure("grid_status", each.grid.market.exchange_id, each.error) for each in standings if each.error]
 
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, MetricsSource] = {
     "market_data": market_data,
     "account_balances": account_balances,
     "regime_analysis": regime_analysis,
@@ -108,7 +108,7 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def store(found: Found, collection: Collection, *, now: datetime) -> int:
+def store(found: CollectedData, collection: Collection, *, now: datetime) -> int:
     """In the caller's transaction; gives the number of rows."""
     for balance in found.balances:
         balance.collection = collection

@@ -17,9 +17,9 @@ from operations.exchange_commands import (
 from operations.expiry import lift_expired
 from operations.market_commands import blacklist_bad_markets, blacklist_market, blacklisted_markets, lift_market
 from operations.onboarding import (
-    Invalid,
+    InvalidSettings,
     Refreshed,
-    Unknown,
+    UnknownExchange,
     Unsuitable,
     add,
     check,
@@ -28,17 +28,17 @@ from operations.onboarding import (
     require_known,
 )
 from operations.preview import Preview, preview_stop, preview_stop_of
-from operations.transitions import NotFound, Refused, Stopped
+from operations.transitions import CommandRefused, NotFound, Stopped
 from operations.undo import can_undo, undo
 
 __all__ = [
-    "Invalid",
+    "CommandRefused",
+    "InvalidSettings",
     "NotFound",
     "Preview",
     "Refreshed",
-    "Refused",
     "Stopped",
-    "Unknown",
+    "UnknownExchange",
     "Unsuitable",
     "add",
     "blacklist",

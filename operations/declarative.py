@@ -29,7 +29,7 @@ class BadPlan(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredExchange:
     """One exchange as the file has it."""
 
     exchange_id: str
@@ -47,7 +47,7 @@ class Step:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def read(text: str) -> tuple[list[Wanted], str]:
+def read(text: str) -> tuple[list[DesiredExchange], str]:
     """The file's exchanges, and what it says of the others. Raises BadPlan."""
     if len(text) > BYTES:
         raise BadPlan("a plan has at most a million characters")
@@ -66,7 +66,7 @@ def read(text: str) -> tuple[list[Wanted], str]:
     return [_wanted(str(name), values) for name, values in exchanges.items()], others
 
 
-def differences(wanted: list[Wanted], others: str) -> list[Step]:
+def differences(wanted: list[DesiredExchange], others: str) -> list[Step]:
     """What has to be done, in the order of the file. Empty when everything is as it should be. Changes nothing."""
     there = {exchange.id: exchange for exchange in Exchange.objects.known()}
     steps = [step for each in wanted for step in _steps(each, there.get(each.exchange_id))]
@@ -82,7 +82,7 @@ def carry_out(step: Step, *, by: str, now: datetime, origin: str = "") -> None:
     VERBS[step.verb](step.exchange_id, by=by, now=now, origin=origin, **step.details)
 
 
-def _wanted(exchange_id: str, values: Any) -> Wanted:
+def _wanted(exchange_id: str, values: Any) -> DesiredExchange:
     if exchange_id not in known_exchange_ids():
         raise BadPlan(f"{exchange_id[:64]}: no feed speaks to an exchange of that name")
     values = dict(values or {}) if isinstance(values or {}, dict) else None
@@ -96,10 +96,10 @@ def _wanted(exchange_id: str, values: Any) -> Wanted:
     strangers = sorted(set(map(str, values)) - set(onboarding.SETTINGS))
     if strangers:
         raise BadPlan(f"{exchange_id}: there is no setting {strangers[0][:50]!r}")
-    return Wanted(exchange_id, enabled, values)
+    return DesiredExchange(exchange_id, enabled, values)
 
 
-def _steps(wanted: Wanted, exchange: Exchange | None) -> list[Step]:
+def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
     name = wanted.exchange_id
     if exchange is None:
         steps = [Step(f"+ {name}: add {_listed(wanted.settings)}".rstrip(), "add", name, {"wanted": wanted.settings})]

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from collectors.models import Worker
 from exchanges.models import BlacklistEntry, Exchange
 from operations import transitions
-from operations.transitions import Refused, Stopped
+from operations.transitions import CommandRefused, Stopped
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ def create(
     """Makes an exchange and its worker, or brings a removed one back. Refused when it is there already."""
     exchange = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
     if exchange is not None and exchange.removed_at is None:
-        raise Refused(f"{exchange_id} exists already; change it instead")
+        raise CommandRefused(f"{exchange_id} exists already; change it instead")
     is_new = exchange is None
     exchange = exchange or Exchange(id=exchange_id)
     values = {"name": name or exchange.name or exchange_id, "base_url": base_url, "enabled": True, **fields}
@@ -36,7 +36,7 @@ def create(
         with transaction.atomic():
             exchange.save(force_insert=is_new)
     except IntegrityError:
-        raise Refused(f"{exchange_id} exists already; somebody has just added it") from None
+        raise CommandRefused(f"{exchange_id} exists already; somebody has just added it") from None
     Worker.objects.get_or_create(exchange=exchange, defaults={"resumed_at": now, "status_since": now})
     transitions.record("add", by=by, now=now, exchange=exchange_id, origin=origin, before={"is_new": True})
     transitions.resume(exchange_id, now)
@@ -74,7 +74,7 @@ def blacklist_ahead(
 ) -> Stopped:
     """Blacklists an exchange whether it was added or not; one that was not is noted, so that nobody adds it."""
     if not Exchange.objects.known().filter(pk=exchange_id).exists():
-        with suppress(Refused):  # somebody else has just done this
+        with suppress(CommandRefused):  # somebody else has just done this
             create(exchange_id, by=by, now=now, origin=origin, enabled=False)
     return blacklist(exchange_id, by=by, now=now, reason=reason, expires_at=expires_at, origin=origin)
 
@@ -146,9 +146,9 @@ def restart(exchange_id: str, *, by: str, now: datetime, origin: str = "", reaso
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
         if exchange.blacklisted:
-            raise Refused(f"worker for exchange {exchange_id} is blacklisted; lift the blacklist first")
+            raise CommandRefused(f"worker for exchange {exchange_id} is blacklisted; lift the blacklist first")
         if not exchange.enabled:
-            raise Refused(f"worker for exchange {exchange_id} is disabled; enable it first")
+            raise CommandRefused(f"worker for exchange {exchange_id} is disabled; enable it first")
         is_needed = Worker.objects.get(pk=exchange_id).error_count > 0 or not transitions.was_done_lately(
             "restart", exchange_id, now
         )
@@ -181,7 +181,7 @@ def bring_back(exchange_id: str, *, enabled: bool, by: str, now: datetime, origi
             removed_at=None, enabled=enabled
         )
         if not changed:
-            raise Refused(f"{exchange_id} is not removed")
+            raise CommandRefused(f"{exchange_id} is not removed")
         transitions.resume(exchange_id, now)
         transitions.record("bring back", by=by, now=now, exchange=exchange_id, origin=origin)
 

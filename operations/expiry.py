@@ -31,6 +31,6 @@ def lift_expired(now: datetime) -> int:
     for lift, entry_id in due:
         try:
             lifted += lift(entry_id, now=now)
-        except (transitions.Refused, DatabaseError) as error:
+        except (transitions.CommandRefused, DatabaseError) as error:
             log.warning("entry_not_lifted", entry=entry_id, error=str(error))
     return lifted

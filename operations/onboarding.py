@@ -24,12 +24,12 @@ from collectors import lease, rate_limits
 from collectors.models import Worker
 from collectors.polling import market_list, poll, schedule
 from exchanges import addresses, catalogue, connectivity, secrets
-from exchanges.connectivity import FAILED, OK, SKIPPED, Finding, Report
+from exchanges.connectivity import FAILED, OK, SKIPPED, ConnectivityReport, Finding
 from exchanges.models import Exchange, Market
 from feeds import known_exchange_ids
 from feeds.base import Capabilities, FeedError
 from operations import exchange_commands, transitions
-from operations.transitions import Refused
+from operations.transitions import CommandRefused
 from web.redaction import hide_secrets
 
 log = structlog.get_logger(__name__)
@@ -54,19 +54,19 @@ LEAST_LOAD_SECONDS = 3.0  # of a market list; the rest of the time may go by in 
 RELOADS_AT_ONCE = 6
 
 
-class Unknown(Refused):
+class UnknownExchange(CommandRefused):
     """No feed of ours speaks to an exchange of that name."""
 
 
-class Unsuitable(Refused):
+class Unsuitable(CommandRefused):
     """The exchange lacks what collecting needs."""
 
-    def __init__(self, message: str, report: Report) -> None:
+    def __init__(self, message: str, report: ConnectivityReport) -> None:
         super().__init__(message)
         self.report = report
 
 
-class Invalid(Refused):
+class InvalidSettings(CommandRefused):
     """A setting cannot be what was asked for; `faults` says which and why."""
 
     def __init__(self, faults: Mapping[str, Sequence[str]]) -> None:
@@ -79,28 +79,28 @@ class Refreshed:
     """What refreshing one exchange came to; `error` is empty when all went well."""
 
     exchange_id: str
-    report: Report
+    report: ConnectivityReport
     error: str
 
 
 def require_known(exchange_id: str) -> None:
     if exchange_id not in known_exchange_ids():
-        raise Unknown(f"Unknown exchange: {exchange_id[:64]}")
+        raise UnknownExchange(f"Unknown exchange: {exchange_id[:64]}")
 
 
 def add(
     exchange_id: str, *, by: str, now: datetime, origin: str = "", wanted: Mapping[str, Any] | None = None
-) -> Report:
+) -> ConnectivityReport:
     """Checks an exchange, makes it and starts its worker, and no other's. One that is active already stays as it is,
     but for the settings that are named.
 
-    Raises Refused (unknown, blacklisted, unsuitable, invalid settings) and connectivity.CannotOpen.
+    Raises CommandRefused (unknown, blacklisted, unsuitable, invalid settings) and connectivity.CannotOpen.
     """
     require_known(exchange_id)
     wanted = dict(wanted or {})
     exchange = Exchange.objects.filter(pk=exchange_id).first()
     if exchange is not None and exchange.blacklisted:
-        raise Refused(f"Exchange {exchange_id} is blacklisted. Remove from blacklist first.")
+        raise CommandRefused(f"Exchange {exchange_id} is blacklisted. Remove from blacklist first.")
     if exchange is not None and exchange.removed_at is None:
         return _add_again(exchange, wanted, by=by, now=now, origin=origin)
     return _add_new(exchange_id, wanted, by=by, now=now, origin=origin)
@@ -129,7 +129,7 @@ def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: date
     return differing
 
 
-def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: float | None = None) -> Report:
+def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: float | None = None) -> ConnectivityReport:
     """The four checks, asked of the exchange unless they were well half a minute ago, and stored."""
     fresh = connectivity.fresh(exchange_id, now=now)
     if fresh is not None:
@@ -149,7 +149,7 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
             health=None if permit else Finding("health", SKIPPED, "it may not be called now, or a poll is running"),
         )
     except connectivity.CannotOpen as fault:
-        report = Report(None, (Finding("health", FAILED, str(fault)),))
+        report = ConnectivityReport(None, (Finding("health", FAILED, str(fault)),))
     finally:
         if permit is not None:
             lease.release(permit)
@@ -176,7 +176,7 @@ def refresh(*, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[
     return results
 
 
-def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> Report:
+def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> ConnectivityReport:
     fields = _cleaned(wanted)
     exchange = Exchange(id=exchange_id, **fields)
     _check_values(exchange, list(fields))
@@ -195,12 +195,14 @@ def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime
     }
     try:
         exchange = exchange_commands.create(exchange_id, by=by, now=now, origin=origin, **fields, **known)
-    except Refused:  # somebody else has added it while we asked
+    except CommandRefused:  # somebody else has added it while we asked
         return _add_again(_get(exchange_id), wanted, by=by, now=now, origin=origin)
     return _completed(exchange, report, occasion="add", now=now)
 
 
-def _add_again(exchange: Exchange, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> Report:
+def _add_again(
+    exchange: Exchange, wanted: dict[str, Any], *, by: str, now: datetime, origin: str
+) -> ConnectivityReport:
     if wanted:
         configure(exchange.id, wanted, by=by, now=now, origin=origin)
     if not exchange.enabled:
@@ -210,7 +212,7 @@ def _add_again(exchange: Exchange, wanted: dict[str, Any], *, by: str, now: date
     return check(exchange.id, occasion="add", now=now)
 
 
-def _completed(exchange: Exchange, report: Report, *, occasion: str, now: datetime) -> Report:
+def _completed(exchange: Exchange, report: ConnectivityReport, *, occasion: str, now: datetime) -> ConnectivityReport:
     is_scheduled = PeriodicTask.objects.filter(name=f"poll:{exchange.id}", enabled=True).exists()
     report = report.with_worker(connectivity.judge_worker(exchange, is_scheduled=is_scheduled))
     connectivity.store(exchange.id, report, occasion=occasion, now=now)
@@ -220,10 +222,10 @@ def _completed(exchange: Exchange, report: Report, *, occasion: str, now: dateti
 def _refresh_in_thread(exchange_id: str, now: datetime) -> Refreshed:
     try:
         return _refresh(exchange_id, now)
-    except (Refused, DatabaseError) as error:  # it was removed meanwhile, or is being changed: the others go on
+    except (CommandRefused, DatabaseError) as error:  # it was removed meanwhile, or is being changed: the others go on
         log.warning("exchange_not_refreshed", exchange=exchange_id, error=str(error).strip())
-        words = str(error) if isinstance(error, Refused) else "its row could not be changed in time"
-        return Refreshed(exchange_id, Report(None, ()), words)
+        words = str(error) if isinstance(error, CommandRefused) else "its row could not be changed in time"
+        return Refreshed(exchange_id, ConnectivityReport(None, ()), words)
     finally:
         connection.close()
 
@@ -245,7 +247,7 @@ def _refresh(exchange_id: str, now: datetime) -> Refreshed:
             exchange, market_count=_market_count(exchange_id), budget_seconds=budget_seconds, health=health
         )
     except connectivity.CannotOpen as fault:
-        error, report = str(fault), Report(None, (health,))
+        error, report = str(fault), ConnectivityReport(None, (health,))
     return Refreshed(exchange_id, _completed(exchange, report, occasion="refresh", now=now), error)
 
 
@@ -258,7 +260,7 @@ def _reload(exchange_id: str, now: datetime, *, seconds: float) -> str:
             patience_seconds=seconds - LEAST_LOAD_SECONDS - connectivity.OVERRUN_SECONDS,
             deadline_seconds=seconds - connectivity.OVERRUN_SECONDS,
         )
-    except poll.Busy:
+    except poll.ExchangeBusy:
         return "it may not be called now, or a poll is running"
     except FeedError as error:
         return f"{error.kind}: {error}"[:500]
@@ -275,16 +277,16 @@ def _was_loaded_lately(exchange_id: str, now: datetime) -> bool:
 
 
 def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the model; credentials sealed. Raises Invalid for names that are no setting."""
+    """Fields of the model; credentials sealed. Raises InvalidSettings for names that are no setting."""
     strangers = sorted(set(wanted) - {*SETTINGS, "credentials"})
     if strangers:
-        raise Invalid({name[:50]: ["There is no such setting."] for name in strangers})
+        raise InvalidSettings({name[:50]: ["There is no such setting."] for name in strangers})
     cleaned = dict(wanted)
     if "credentials" in cleaned:
         try:
             cleaned["credentials"] = secrets.seal(cleaned["credentials"] or {})
         except ValueError as fault:
-            raise Invalid({"credentials": [str(fault)]}) from fault
+            raise InvalidSettings({"credentials": [str(fault)]}) from fault
     return cleaned
 
 
@@ -295,23 +297,23 @@ def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(exchange: Exchange, names: Sequence[str]) -> None:
-    """Raises Invalid. Only what was named is judged: an older row may be stricter than it was made."""
+    """Raises InvalidSettings. Only what was named is judged: an older row may be stricter than it was made."""
     others = {field.name for field in Exchange._meta.fields} - set(names)
     try:
         exchange.clean_fields(exclude=others)
         exchange.full_clean(exclude=others, validate_unique=False, validate_constraints=False)
     except ValidationError as error:
-        raise Invalid(error.message_dict) from error
+        raise InvalidSettings(error.message_dict) from error
     for name in names:  # not a number is neither under the least nor over the most
         value = getattr(exchange, name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise Invalid({name: ["This is no number."]})
+            raise InvalidSettings({name: ["This is no number."]})
     if "poll_interval_seconds" in names:
         _check_interval(exchange)
 
 
 def _check_new_addresses(exchange_id: str, changes: Mapping[str, Any]) -> None:
-    """Before the exchange is locked: names are looked up, and a name server may take its time. Raises Invalid."""
+    """Looks names up before the exchange is locked: a name server may take its time. Raises InvalidSettings."""
     stored = Exchange.objects.known().filter(pk=exchange_id).values(*ADDRESS_RULES).first() or {}
     _check_addresses({name: value for name, value in changes.items() if stored.get(name) != value})
 
@@ -321,7 +323,7 @@ def _check_addresses(wanted: Mapping[str, Any]) -> None:
         try:
             ADDRESS_RULES[name](str(wanted[name] or ""))
         except addresses.Unsafe as fault:
-            raise Invalid({name: [str(fault)]}) from fault
+            raise InvalidSettings({name: [str(fault)]}) from fault
 
 
 def _check_interval(exchange: Exchange) -> None:
@@ -332,7 +334,9 @@ def _check_interval(exchange: Exchange) -> None:
         exchange.rate_limit_ms, exchange.capabilities, market_count=_market_count(exchange.id)
     )
     if exchange.poll_interval_seconds < least:
-        raise Invalid({"poll_interval_seconds": [f"The rate limit of {exchange.id} allows {least:g} s and more."]})
+        raise InvalidSettings(
+            {"poll_interval_seconds": [f"The rate limit of {exchange.id} allows {least:g} s and more."]}
+        )
 
 
 def _carry_through(exchange: Exchange, names: set[str], now: datetime) -> None:

@@ -46,7 +46,7 @@ def add_exchange(
         first = _first_look(exchange_id, wanted or {})
         progress.note(progress_key, exchange_id, progress.RUNNING, findings=first)
         report = commands.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)
-    except (commands.Refused, connectivity.CannotOpen) as refusal:
+    except (commands.CommandRefused, connectivity.CannotOpen) as refusal:
         found = refusal.report.findings if isinstance(refusal, commands.Unsuitable) else ()
         progress.note(progress_key, exchange_id, progress.FAILED, findings=found, message=str(refusal))
         log.info("exchange_not_added", exchange=exchange_id, by=by, reason=str(refusal))

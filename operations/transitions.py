@@ -45,11 +45,11 @@ WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at <
 """
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The verb cannot be carried out; the message says why and what to do."""
 
 
-class NotFound(Refused):
+class NotFound(CommandRefused):
     """There is no such exchange or market here."""
 
 

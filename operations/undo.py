@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from exchanges.models import AuditEntry
 from operations import exchange_commands, market_commands, onboarding
-from operations.transitions import NotFound, Refused
+from operations.transitions import CommandRefused, NotFound
 from web.redaction import HIDDEN
 
 UNDO_WITHIN = timedelta(minutes=10)
@@ -53,10 +53,10 @@ def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEnt
         raise NotFound(f"there is no audit entry {entry_id}")
     obstacle = find_obstacle(entry, now=now)
     if obstacle:
-        raise Refused(f"{entry.verb} of {entry.exchange} cannot be undone: {obstacle}")
+        raise CommandRefused(f"{entry.verb} of {entry.exchange} cannot be undone: {obstacle}")
     # One winner: two clicks at once must not carry out the opposite twice.
     if not AuditEntry.objects.filter(pk=entry_id, undone_at__isnull=True).update(undone_at=now):
-        raise Refused(f"{entry.verb} of {entry.exchange} was undone already")
+        raise CommandRefused(f"{entry.verb} of {entry.exchange} was undone already")
     try:
         OPPOSITES[entry.verb](entry, {"by": by, "now": now, "origin": origin})
     except BaseException:  # a stopped process too: what was not carried out must not look undone

@@ -42,7 +42,7 @@ class Quote(NamedTuple):
     change_percent: Any
 
 
-class Bar(NamedTuple):
+class PriceBar(NamedTuple):
     start: int
     open: str
     high: str

@@ -9,7 +9,7 @@ from typing import Any
 from sandbox import prices
 from sandbox.assets import unit
 from sandbox.lies import HONEST, Lies
-from sandbox.market import Bar, Book, Market, Quote, Trade
+from sandbox.market import Book, Market, PriceBar, Quote, Trade
 
 LEVEL_STEP = 0.0001  # between two levels of a book, as a share of the price
 ORDER_DOLLARS = 400.0
@@ -89,7 +89,7 @@ class View:
         lower, upper = ([quote.bid, *bids[1:]], [quote.ask, *asks[1:]])
         return Book(list(zip(lower, amounts, strict=False)), list(zip(upper, amounts, strict=False)))
 
-    def bars(self, market: Market, period: int, *, starts: Iterable[int]) -> Iterator[Bar]:
+    def bars(self, market: Market, period: int, *, starts: Iterable[int]) -> Iterator[PriceBar]:
         """Only periods that have begun; the last one may still run."""
         digits = self.digits(market)
         for start in starts:
@@ -98,7 +98,7 @@ class View:
                 dollars = DOLLARS_A_SECOND * period * (0.5 + unit("bar", self.exchange, market.symbol, period, start))
                 volume = dollars / prices.unit_dollars(market.symbol)
                 opened, high, low, close = (f"{value:.{digits}f}" for value in bar[1:])
-                yield Bar(start, opened, high, low, close, f"{volume:.8f}", f"{volume * bar.close:.8f}")
+                yield PriceBar(start, opened, high, low, close, f"{volume:.8f}", f"{volume * bar.close:.8f}")
 
     def trades(
         self, market: Market, count: int, *, first: int = 0, last: int | None = None, oldest_first: bool = False

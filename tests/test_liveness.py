@@ -45,7 +45,7 @@ def test_the_pulse_shows_it_with_the_first_beat(alive: Path, monkeypatch: pytest
         if alive.exists():
             raise StopNow
 
-    monkeypatch.setattr(pulse, "beat", beat_once)
+    monkeypatch.setattr(pulse, "tick", beat_once)
     monkeypatch.setattr(pulse.signal, "signal", lambda *_: None)
     monkeypatch.setattr(pulse.settings, "PULSE_SECONDS", 0.0)
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from board import health, live, tiles
 from collectors.gaps import sweep
-from collectors.models import Cursor
+from collectors.models import Watermark
 from lib import clock, valkey
 from marketmon import pulse
 from tests.gaps.conftest import Field, field_
@@ -44,7 +44,7 @@ def taken_at() -> float:
 def test_the_board_is_published_though_the_sweep_failed(failing_sweep: None) -> None:
     began = clock.now()
 
-    pulse.beat()
+    pulse.tick()
 
     assert taken_at() >= began.timestamp()
 
@@ -53,9 +53,9 @@ def test_a_sweep_that_fails_is_soon_said_on_the_board(failing_sweep: None) -> No
     now = clock.now()
     sweep.note_sweep(now - timedelta(seconds=health.PULSE_DEAD_SECONDS + 1))
 
-    pulse.beat()
+    pulse.tick()
 
-    assert Cursor.objects.get(pk=sweep.SWEPT_CURSOR).reached_at < now
+    assert Watermark.objects.get(pk=sweep.SWEPT_CURSOR).reached_at < now
     said = [alarm.what for alarm in tiles.read(clock.now()).verdict.alarms]
     assert any(what.startswith("Nobody looks for silences") for what in said)
 
@@ -67,6 +67,6 @@ def test_an_error_of_ours_in_the_sweep_stops_no_picture(field_: Field, monkeypat
     monkeypatch.setattr(sweep, "run", fail)
     valkey.client().delete(live.KEY)
 
-    pulse.beat()
+    pulse.tick()
 
     assert taken_at() > 0

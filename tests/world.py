@@ -13,7 +13,7 @@ from collectors import lease
 from collectors.models import Pipeline, Worker
 from collectors.polling import poll as polling
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from feeds.base import Quote
 from lib import clock
@@ -68,9 +68,9 @@ def quote(symbol: str = "BTC/USD", *, received_at: float = 1_795_000_000.0, **fi
     return sound._replace(**fields)  # type: ignore[arg-type]
 
 
-def quotes(market_ids: Sequence[int], *, at: datetime, price: float = 100.0) -> list[Row]:
+def quotes(market_ids: Sequence[int], *, at: datetime, price: float = 100.0) -> list[QuoteRow]:
     """A sound quote for each market, received at `at`."""
-    return [Row(number, quote(received_at=at.timestamp(), last=price)) for number in market_ids]
+    return [QuoteRow(number, quote(received_at=at.timestamp(), last=price)) for number in market_ids]
 
 
 def permit(exchange_id: str, *, lease_seconds: float = 60) -> lease.Permit:
@@ -82,7 +82,7 @@ def permit(exchange_id: str, *, lease_seconds: float = 60) -> lease.Permit:
 
 
 def cycle(
-    at: datetime, outcome: str = "stored", *, accepted: Sequence[Row] = (), error_count: int = 0, **fields: Any
+    at: datetime, outcome: str = "stored", *, accepted: Sequence[QuoteRow] = (), error_count: int = 0, **fields: Any
 ) -> store.Cycle:
     """What one poll came to, with the named fields replaced."""
     usual: dict[str, Any] = {
@@ -99,7 +99,7 @@ def cycle(
     return store.Cycle(**{**usual, **fields})
 
 
-def store_quotes(exchange_id: str, rows: Sequence[Row], *, at: datetime) -> int | None:
+def store_quotes(exchange_id: str, rows: Sequence[QuoteRow], *, at: datetime) -> int | None:
     """One stored poll; how many rows were stored, None where somebody else has the permit by now."""
     return store.finish(permit(exchange_id), cycle(at, accepted=rows))
 

@@ -69,7 +69,7 @@ def _caller(request: HttpRequest) -> str | None:
     return getattr(request, "key_prefix", None)
 
 
-# Documents 3 to 5 refuse parameters in their own words, and after the key where there is one.
+# The APIs that we stand in for refuse parameters in their own words, and after the key where there is one.
 OWN_WORDS = ("/v1/", "/metrics", "/regime", "/grids")
 
 

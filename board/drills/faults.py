@@ -22,7 +22,7 @@ class Hits(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DrillFault:
     """`intervals` between polls are how long it must last at the least, or nobody would notice."""
 
     does: str
@@ -33,7 +33,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class CollectionPace:
     """How quickly an exchange is looked at: what a fault's least time depends on."""
 
     interval_seconds: float
@@ -41,23 +41,23 @@ class Pace:
     stream_silence_seconds: float
 
 
-FAULTS: Mapping[str, Fault] = {
-    "silent-stream": Fault("the websocket stays open and says nothing", "ws_silence", Hits.STREAMS),
-    "closed-stream": Fault("the websocket is closed, again and again", "ws_close", Hits.STREAMS),
-    "cut-stream": Fault("the websocket's connection is reset without a word", "ws_reset", Hits.STREAMS),
-    "hang": Fault("requests are taken and never answered", "hang"),
-    "cut": Fault("connections are reset without a word", "reset"),
-    "html": Fault("a friendly page with status 200 comes instead of data", "html"),
-    "empty": Fault("answers are empty, with status 200", "empty"),
-    "truncated": Fault("answers end in the middle", "truncated"),
-    "rate-limited": Fault("status 429 with Retry-After", "status", params={"code": 429, "retry_after": 5}),
-    "server-error": Fault("status 503", "status", params={"code": 503}),
-    "nonsense": Fault("every price is NaN", "override", params={"field": "last", "raw": '"NaN"'}),
-    "missing": Fault("one market is left out of the answers", "drop_symbols", intervals=GAP_INTERVALS + 1),
+FAULTS: Mapping[str, DrillFault] = {
+    "silent-stream": DrillFault("the websocket stays open and says nothing", "ws_silence", Hits.STREAMS),
+    "closed-stream": DrillFault("the websocket is closed, again and again", "ws_close", Hits.STREAMS),
+    "cut-stream": DrillFault("the websocket's connection is reset without a word", "ws_reset", Hits.STREAMS),
+    "hang": DrillFault("requests are taken and never answered", "hang"),
+    "cut": DrillFault("connections are reset without a word", "reset"),
+    "html": DrillFault("a friendly page with status 200 comes instead of data", "html"),
+    "empty": DrillFault("answers are empty, with status 200", "empty"),
+    "truncated": DrillFault("answers end in the middle", "truncated"),
+    "rate-limited": DrillFault("status 429 with Retry-After", "status", params={"code": 429, "retry_after": 5}),
+    "server-error": DrillFault("status 503", "status", params={"code": 503}),
+    "nonsense": DrillFault("every price is NaN", "override", params={"field": "last", "raw": '"NaN"'}),
+    "missing": DrillFault("one market is left out of the answers", "drop_symbols", intervals=GAP_INTERVALS + 1),
 }
 
 
-def least_seconds(name: str, pace: Pace) -> float:
+def least_seconds(name: str, pace: CollectionPace) -> float:
     """How long the fault must last so that it is noticed for sure."""
     fault = FAULTS[name]
     if fault.hits is Hits.STREAMS:

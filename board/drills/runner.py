@@ -16,11 +16,11 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 
 from board.drills import faults, observations, sandbox_client
-from board.drills.faults import FAULTS, USUAL_SECONDS, Hits, Pace
+from board.drills.faults import FAULTS, USUAL_SECONDS, CollectionPace, Hits
 from board.models import Drill, DrillState
 from collectors.models import Pipeline, Stream, Worker, WorkerStatus
 from exchanges.models import Exchange, is_exchange_id
-from operations.transitions import Refused, record
+from operations.transitions import CommandRefused, record
 
 log = structlog.get_logger(__name__)
 
@@ -42,13 +42,13 @@ def start(
     by: Any = None,
     origin: str = "",
 ) -> Drill:
-    """Breaks something in the sandbox. `by` is a user, or None for a command. Raises Refused, with nothing broken."""
+    """Breaks something in the sandbox. `by` is None for a command. Raises CommandRefused, with nothing broken."""
     exchange = _simulated(exchange_id)
     least = _check_fault(fault, exchange)
     symbol = _canary(exchange, symbol)
     seconds = max(USUAL_SECONDS, least) if seconds is None else seconds
     if not least <= seconds <= faults.LONGEST_SECONDS:
-        raise Refused(
+        raise CommandRefused(
             f"{fault} on {exchange_id} must last {least:g} to {faults.LONGEST_SECONDS:g} s: shorter, nobody "
             f"would notice for sure; {seconds:g} s were asked for"
         )
@@ -58,7 +58,7 @@ def start(
         drill.fault_number = sandbox_client.put(order)
     except sandbox_client.NoSandbox as error:
         drill.delete()
-        raise Refused(f"Nothing was broken: {error}") from error
+        raise CommandRefused(f"Nothing was broken: {error}") from error
     drill.save(update_fields=["fault_number"])
     _note(drill, origin)
     log.info("drill_started", drill=drill.pk, exchange=exchange_id, fault=fault, seconds=seconds)
@@ -66,14 +66,14 @@ def start(
 
 
 def stop(drill: Drill, *, now: datetime, by: str) -> None:
-    """Takes the fault back and ends the drill. Raises Refused when it is over, or the sandbox cannot be told."""
+    """Takes the fault back and ends the drill. Raises CommandRefused when it is over, or the sandbox cannot be told."""
     if drill.state != DrillState.RUNNING:  # its fault's number may be another fault's by now
-        raise Refused("This drill is over already.")
+        raise CommandRefused("This drill is over already.")
     try:
         if drill.fault_number is not None:
             sandbox_client.lift(drill.fault_number)
     except sandbox_client.NoSandbox as error:
-        raise Refused(f"The fault ends by itself after {drill.seconds:g} s: {error}") from error
+        raise CommandRefused(f"The fault ends by itself after {drill.seconds:g} s: {error}") from error
     ended = {"state": DrillState.FAILED, "verdict": f"Stopped by {by}.", "lifted_at": drill.lifted_at or now}
     Drill.objects.filter(pk=drill.pk, state=DrillState.RUNNING).update(**ended)
 
@@ -85,32 +85,36 @@ def faults_for(exchange: Exchange) -> dict[str, str]:
     return {name: fault.does for name, fault in FAULTS.items() if fault.hits is hits}
 
 
-def pace(exchange: Exchange) -> Pace:
-    return Pace(exchange.poll_interval_seconds, settings.POLL_DEADLINE_SECONDS, settings.STREAM_SILENCE_SECONDS)
+def pace(exchange: Exchange) -> CollectionPace:
+    return CollectionPace(
+        exchange.poll_interval_seconds, settings.POLL_DEADLINE_SECONDS, settings.STREAM_SILENCE_SECONDS
+    )
 
 
 def _simulated(exchange_id: str) -> Exchange:
     exchange = Exchange.objects.known().filter(pk=exchange_id).first() if is_exchange_id(exchange_id) else None
     if exchange is None:
-        raise Refused(f"There is no exchange {exchange_id[:64]}.")
+        raise CommandRefused(f"There is no exchange {exchange_id[:64]}.")
     if not exchange.is_simulated:
-        raise Refused(f"{exchange_id} is a real exchange: only what the sandbox simulates can be broken on purpose.")
+        raise CommandRefused(
+            f"{exchange_id} is a real exchange: only what the sandbox simulates can be broken on purpose."
+        )
     worker = Worker.objects.filter(pk=exchange_id).first()
     if worker is None or worker.status != WorkerStatus.RUNNING or worker.error_count:
         state = f"{worker.status}, with {worker.error_count} errors" if worker else "without a worker"
-        raise Refused(f"{exchange_id} is not well now ({state}): a drill would prove nothing.")
+        raise CommandRefused(f"{exchange_id} is not well now ({state}): a drill would prove nothing.")
     return exchange
 
 
 def _check_fault(name: str, exchange: Exchange) -> float:
     """How long it must last at the least."""
     if name not in FAULTS:
-        raise Refused(f"There is no fault {name[:32]}; there are {', '.join(FAULTS)}.")
+        raise CommandRefused(f"There is no fault {name[:32]}; there are {', '.join(FAULTS)}.")
     if name in faults_for(exchange):
         return faults.least_seconds(name, pace(exchange))
     if FAULTS[name].hits is Hits.STREAMS:
-        raise Refused(f"{exchange.pk} is polled: there is no stream to break. Set its transport to auto first.")
-    raise Refused(f"{exchange.pk} is listened to, and would not notice {name}. Set its transport to poll first.")
+        raise CommandRefused(f"{exchange.pk} is polled: there is no stream to break. Set its transport to auto first.")
+    raise CommandRefused(f"{exchange.pk} is listened to, and would not notice {name}. Set its transport to poll first.")
 
 
 def _is_listened_to(exchange: Exchange) -> bool:
@@ -123,12 +127,12 @@ def _canary(exchange: Exchange, symbol: str) -> str:
         market__exchange=exchange, received_at__isnull=False, gap_open=False, frozen=False
     )
     if not symbol.isprintable():
-        raise Refused("A market's name has no control characters.")
+        raise CommandRefused("A market's name has no control characters.")
     if symbol:
         pipelines = pipelines.filter(market__symbol=symbol)
     newest = pipelines.order_by("-quote_volume", "market_id").select_related("market").first()
     if newest is None:
-        raise Refused(f"{exchange.pk} has no {symbol or 'market'} that is collected and has no gap now.")
+        raise CommandRefused(f"{exchange.pk} has no {symbol or 'market'} that is collected and has no gap now.")
     return newest.market.symbol
 
 
@@ -137,7 +141,7 @@ def _claim(exchange: Exchange, **fields: Any) -> Drill:
         with transaction.atomic():
             return Drill.objects.create(exchange=exchange, **fields)
     except IntegrityError as error:
-        raise Refused(f"A drill is running on {exchange.pk} already; wait for its end, or stop it.") from error
+        raise CommandRefused(f"A drill is running on {exchange.pk} already; wait for its end, or stop it.") from error
 
 
 def _note(drill: Drill, origin: str) -> None:
@@ -212,27 +216,27 @@ def _patience_seconds(drill: Drill) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DrillOutcome:
     state: DrillState
     verdict: str
 
 
-def judge(drill: Drill, now: datetime, *, patience: timedelta) -> Outcome | None:
+def judge(drill: Drill, now: datetime, *, patience: timedelta) -> DrillOutcome | None:
     """How it went; None while it is too early to say."""
     ends_at = drill.started_at + timedelta(seconds=drill.seconds)
     if drill.healed_at is not None and drill.shown_at is not None:
         return _whole(drill)
     if now < ends_at + patience:
         return None
-    return Outcome(DrillState.FAILED, _missing(drill, (now - ends_at).total_seconds()))
+    return DrillOutcome(DrillState.FAILED, _missing(drill, (now - ends_at).total_seconds()))
 
 
-def _whole(drill: Drill) -> Outcome:
+def _whole(drill: Drill) -> DrillOutcome:
     shown = after(drill.detected_at, drill.shown_at) or 0.0
     if shown > SHOWN_WITHIN_SECONDS:
         late = f"Shown only {shown:.1f} s after it was detected; {SHOWN_WITHIN_SECONDS:g} s are allowed."
-        return Outcome(DrillState.FAILED, late)
-    return Outcome(
+        return DrillOutcome(DrillState.FAILED, late)
+    return DrillOutcome(
         DrillState.PASSED,
         f"Detected after {after(drill.started_at, drill.detected_at):.1f} s, shown {shown:.1f} s later, "
         f"well again {after(drill.lifted_at, drill.healed_at):.1f} s after the fault's end.",

@@ -22,7 +22,7 @@ from collectors.models import Stream
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from lib import clock
 from operations.admin.acting import call
-from operations.commands import Refused
+from operations.commands import CommandRefused
 
 MAY_SEE, MAY_ACT = "board.view_drill", "board.add_drill"
 SHOWN_DRILLS = 100
@@ -137,7 +137,7 @@ def start(request: HttpRequest) -> HttpResponse:
             by=request.user,
             origin=call(request)["origin"],
         )
-    except Refused as refusal:
+    except CommandRefused as refusal:
         return _answer(request, refused=str(refusal))
     return _answer(request)
 
@@ -147,7 +147,7 @@ def stop(request: HttpRequest, number: str) -> HttpResponse:
     drill = get_object_or_404(Drill, pk=int(number))
     try:
         runner.stop(drill, now=clock.now(), by=request.user.get_username())
-    except Refused as refusal:
+    except CommandRefused as refusal:
         return _answer(request, refused=str(refusal))
     return _answer(request)
 
@@ -158,13 +158,13 @@ def _require(request: HttpRequest) -> None:
 
 
 def _seconds(text: str) -> float | None:
-    """Nothing is the usual time. Raises Refused."""
+    """Nothing is the usual time. Raises CommandRefused."""
     if not text.strip():
         return None
     try:
         return float(text)
     except ValueError as error:
-        raise Refused(f"{text[:20]!r} is no number of seconds.") from error
+        raise CommandRefused(f"{text[:20]!r} is no number of seconds.") from error
 
 
 def _answer(request: HttpRequest, *, refused: str = "") -> HttpResponse:

@@ -15,7 +15,7 @@ COMPARED_KINDS = ("spot", "swap")  # a future or an option has a price of its ow
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ComparedSource:
     """The newest quote of one market, as stored."""
 
     kind: str
@@ -38,14 +38,16 @@ class Judged:
     reason: str
 
 
-def compare(sources: Sequence[Source], *, now: datetime, outlier_share: float) -> tuple[float | None, list[Judged]]:
+def compare(
+    sources: Sequence[ComparedSource], *, now: datetime, outlier_share: float
+) -> tuple[float | None, list[Judged]]:
     """The median of the fresh sources, None when fewer than three are, and each source judged by it."""
     prices = [source.price for source in sources if not _why_not(source, now) and source.price is not None]
     middle = median(prices) if len(prices) >= FEWEST_TO_JUDGE else None
     return middle, [_judge(source, middle, len(prices), now=now, outlier_share=outlier_share) for source in sources]
 
 
-def _judge(source: Source, middle: float | None, fresh: int, *, now: datetime, outlier_share: float) -> Judged:
+def _judge(source: ComparedSource, middle: float | None, fresh: int, *, now: datetime, outlier_share: float) -> Judged:
     reason, spread = _why_not(source, now), spread_share(source.bid, source.ask)
     if not reason and middle is None:
         reason = f"only {fresh} fresh source{'' if fresh == 1 else 's'}: {FEWEST_TO_JUDGE} are needed to judge"
@@ -55,7 +57,7 @@ def _judge(source: Source, middle: float | None, fresh: int, *, now: datetime, o
     return Judged(True, spread, source.price / middle - 1, apart, "")
 
 
-def _why_not(source: Source, now: datetime) -> str:
+def _why_not(source: ComparedSource, now: datetime) -> str:
     """Why a source takes no part in the comparison; empty when it does."""
     if not source.is_collected:
         return "not collected"
@@ -66,7 +68,7 @@ def _why_not(source: Source, now: datetime) -> str:
     return "" if is_fresh(source, now) else "silent: older than two expected intervals"
 
 
-def is_fresh(source: Source, now: datetime) -> bool:
+def is_fresh(source: ComparedSource, now: datetime) -> bool:
     return source.received_at is not None and not is_gap(source.received_at, now, source.expected_seconds)
 
 

@@ -67,7 +67,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class HeatGap:
     """A gap of one pipeline, as far as it touches the map."""
 
     started_at: datetime
@@ -134,7 +134,7 @@ def pipeline_cell(
     expected_seconds: float,
     listed_at: datetime,
     is_planned: bool | None,
-    silences: Sequence[Silence],
+    silences: Sequence[HeatGap],
     has_rows: bool,
 ) -> Cell:
     """A quarter of one pipeline. `is_planned` is the exchange's, None when nobody counted it.
@@ -159,7 +159,7 @@ def with_beginning(cells: Sequence[Cell], quarters: Sequence[datetime], began_at
     )
 
 
-def _touches(gap: Silence, quarter: datetime, now: datetime) -> bool:
+def _touches(gap: HeatGap, quarter: datetime, now: datetime) -> bool:
     return gap.started_at < quarter + QUARTER and (gap.ended_at or now) > quarter
 
 

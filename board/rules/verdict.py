@@ -18,7 +18,7 @@ OLD = timedelta(hours=18)  # an hour alone would be taken for today's
 NAMED_SOURCES = 3  # more names than that nobody reads in one sentence
 
 
-class State(StrEnum):
+class SourceState(StrEnum):
     """From worst to best, but for `off`, which operators chose."""
 
     DOWN = "down"
@@ -102,7 +102,7 @@ class Condition:
     """
 
     exchange: str
-    state: State
+    state: SourceState
     why: str = ""
     since: datetime | None = None
     detail: str = ""
@@ -117,19 +117,19 @@ def condition(signs: Signs, now: datetime) -> Condition:
         found = rule(signs, now)
         if found is not None:
             return replace(found, is_old=found.since is not None and now - found.since > OLD)
-    return Condition(signs.exchange, State.DELIVERS)
+    return Condition(signs.exchange, SourceState.DELIVERS)
 
 
 def _off(signs: Signs, now: datetime) -> Condition | None:
     if signs.is_wanted:
         return None
-    return Condition(signs.exchange, State.OFF, signs.off_because, signs.status_since)
+    return Condition(signs.exchange, SourceState.OFF, signs.off_because, signs.status_since)
 
 
 def _failing(signs: Signs, now: datetime) -> Condition | None:
     if not signs.error_count:
         return None
-    state = State.DOWN if signs.status == "error" else State.DEGRADED
+    state = SourceState.DOWN if signs.status == "error" else SourceState.DEGRADED
     cause = _cause(signs)
     since = signs.failing_since or signs.status_since
     found = Condition(signs.exchange, state, WORDS.get(cause, "failing"), since, signs.last_error)
@@ -151,7 +151,7 @@ def _told_to_wait(signs: Signs, now: datetime) -> Condition | None:
     """By an answer to something else than a poll, such as a backfill."""
     if signs.outcome != "throttled" or signs.retry_at is None or signs.retry_at <= now:
         return None
-    found = Condition(signs.exchange, State.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
+    found = Condition(signs.exchange, SourceState.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
     return _advised(found, ADVICE["throttled"])
 
 
@@ -159,9 +159,9 @@ def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
     if signs.status == "error":
         return None
     if signs.stored_at is None:
-        return Condition(signs.exchange, State.UNKNOWN, "without a first row", signs.resumed_at)
+        return Condition(signs.exchange, SourceState.UNKNOWN, "without a first row", signs.resumed_at)
     if signs.status == "stopped" or (signs.resumed_at is not None and signs.stored_at < signs.resumed_at):
-        return Condition(signs.exchange, State.UNKNOWN, "waiting to start", signs.resumed_at)
+        return Condition(signs.exchange, SourceState.UNKNOWN, "waiting to start", signs.resumed_at)
     return None
 
 
@@ -169,14 +169,14 @@ def _dead(signs: Signs, now: datetime) -> Condition | None:
     if signs.status != "error":
         return None
     since = signs.stored_at or signs.resumed_at
-    return _advised(Condition(signs.exchange, State.DOWN, "silent", since, signs.reason), OF_DEAD)
+    return _advised(Condition(signs.exchange, SourceState.DOWN, "silent", since, signs.reason), OF_DEAD)
 
 
 def _late(signs: Signs, now: datetime) -> Condition | None:
     limit = timedelta(seconds=max(LATE_INTERVALS * signs.interval_seconds, LATE_FLOOR_SECONDS))
     if signs.stored_at is None or now - signs.stored_at <= limit:
         return None
-    found = Condition(signs.exchange, State.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
+    found = Condition(signs.exchange, SourceState.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
     return _advised(found, OF_LATE)
 
 
@@ -184,7 +184,7 @@ def _partly_silent(signs: Signs, now: datetime) -> Condition | None:
     if signs.fresh >= LEAST_FRESH_SHARE * signs.markets:
         return None
     why = f"missing {signs.markets - signs.fresh} of {signs.markets} markets"
-    return _advised(Condition(signs.exchange, State.DEGRADED, why, signs.silent_since), OF_MISSING)
+    return _advised(Condition(signs.exchange, SourceState.DEGRADED, why, signs.silent_since), OF_MISSING)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OverallState:
     """The sentence at the top: a claim, the worst sources, how many more, and who was stopped on purpose."""
 
     tone: Tone
@@ -274,13 +274,13 @@ COMMON_CAUSES = {
 
 def named(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
     """Those that the sentence will name: worst first, then those that have been bad for longest."""
-    bad = [each for each in conditions if each.state in (State.DOWN, State.DEGRADED, State.UNKNOWN)]
+    bad = [each for each in conditions if each.state in (SourceState.DOWN, SourceState.DEGRADED, SourceState.UNKNOWN)]
     return tuple(sorted(bad, key=_urgency)[:NAMED_SOURCES])
 
 
 def _urgency(condition: Condition) -> tuple[int, float, str]:
     since = condition.since.timestamp() if condition.since else float("inf")
-    return list(State).index(condition.state), since, condition.exchange
+    return list(SourceState).index(condition.state), since, condition.exchange
 
 
 def judge(
@@ -289,39 +289,41 @@ def judge(
     absence: str = "",
     elsewhere: dict[str, Elsewhere] = NOT_READ,
     alarms: Sequence[Alarm] = (),
-) -> Verdict:
+) -> OverallState:
     """The verdict on all sources, and on the machine. `absence` says why nothing can be collected at all."""
     return _alarmed(_of_sources(conditions, absence, elsewhere), alarms)
 
 
-def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[str, Elsewhere]) -> Verdict:
-    wanted = [each for each in conditions if each.state != State.OFF]
+def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[str, Elsewhere]) -> OverallState:
+    wanted = [each for each in conditions if each.state != SourceState.OFF]
     on_purpose = len(conditions) - len(wanted)
     if absence:
-        return Verdict(Tone.DANGER, f"Nothing is collected: {absence}", on_purpose=on_purpose)
+        return OverallState(Tone.DANGER, f"Nothing is collected: {absence}", on_purpose=on_purpose)
     if not conditions:
-        return Verdict(Tone.UNKNOWN, "Nothing is collected: no exchange has been added yet")
+        return OverallState(Tone.UNKNOWN, "Nothing is collected: no exchange has been added yet")
     if not wanted:
-        return Verdict(Tone.DANGER, "Nothing is collected: every source was stopped on purpose", on_purpose=on_purpose)
+        return OverallState(
+            Tone.DANGER, "Nothing is collected: every source was stopped on purpose", on_purpose=on_purpose
+        )
     counts = Counter(each.state for each in wanted)
     clauses = tuple(
         Clause(each.exchange, each.why, each.since, elsewhere.get(each.exchange), each.is_old) for each in named(wanted)
     )
-    more = len(wanted) - counts[State.DELIVERS] - len(clauses)
+    more = len(wanted) - counts[SourceState.DELIVERS] - len(clauses)
     tone, claim = _claim(counts, len(wanted))
-    return Verdict(tone, claim, clauses, more, on_purpose, hint=_common_cause(wanted))
+    return OverallState(tone, claim, clauses, more, on_purpose, hint=_common_cause(wanted))
 
 
 def _common_cause(wanted: Sequence[Condition]) -> str:
     """Exchanges do not fail together: when all do in the same way, it is something that they share."""
-    reasons = {each.why for each in wanted if each.state in (State.DOWN, State.DEGRADED)}
-    is_all = all(each.state in (State.DOWN, State.DEGRADED) for each in wanted)
+    reasons = {each.why for each in wanted if each.state in (SourceState.DOWN, SourceState.DEGRADED)}
+    is_all = all(each.state in (SourceState.DOWN, SourceState.DEGRADED) for each in wanted)
     if len(wanted) < LEAST_TO_COMPARE or not is_all or len(reasons) > 1:
         return ""
     return COMMON_CAUSES.get(reasons.pop(), "All fail in the same way: look for what they share before looking at one.")
 
 
-def _alarmed(verdict: Verdict, alarms: Sequence[Alarm]) -> Verdict:
+def _alarmed(verdict: OverallState, alarms: Sequence[Alarm]) -> OverallState:
     """A board may not be green while nobody would notice that it should not be."""
     if not alarms:
         return verdict
@@ -331,9 +333,9 @@ def _alarmed(verdict: Verdict, alarms: Sequence[Alarm]) -> Verdict:
     return replace(verdict, tone=tone, claim=f"{verdict.claim}, {join} marketmon itself needs help", alarms=worst_first)
 
 
-def _claim(counts: Counter[State], total: int) -> tuple[Tone, str]:
-    down, degraded, unknown = counts[State.DOWN], counts[State.DEGRADED], counts[State.UNKNOWN]
-    if counts[State.DELIVERS] == total:
+def _claim(counts: Counter[SourceState], total: int) -> tuple[Tone, str]:
+    down, degraded, unknown = counts[SourceState.DOWN], counts[SourceState.DEGRADED], counts[SourceState.UNKNOWN]
+    if counts[SourceState.DELIVERS] == total:
         return Tone.WELL, f"All {total} sources deliver" if total > 1 else "The only source delivers"
     if unknown == total:
         return Tone.UNKNOWN, "Unknown: no source has brought a row yet"

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from unfold.decorators import display
 
-from collectors.models.reports import Report
+from collectors.models.reports import RunReport
 from web.admin import MachineAdmin, cut, since
 
 OUTCOME_LABELS = {
@@ -35,27 +35,27 @@ class ReportAdmin(MachineAdmin):
         return ["duration" if name == "duration_ms" else name for name in found]
 
     @display(description="started", header=True)
-    def started(self, report: Report) -> tuple[str, str]:
+    def started(self, report: RunReport) -> tuple[str, str]:
         return since(report.started_at)
 
     @display(description="outcome", label=OUTCOME_LABELS)
-    def result(self, report: Report) -> str:
+    def result(self, report: RunReport) -> str:
         return report.outcome
 
     @display(description="spent")
-    def duration(self, report: Report) -> str:
+    def duration(self, report: RunReport) -> str:
         return spent(report)
 
     @display(description="quarantined", label="warning")
-    def quarantined(self, report: Report) -> str | None:
+    def quarantined(self, report: RunReport) -> str | None:
         return str(report.rows_quarantined) if report.rows_quarantined else None
 
     @display(description="problem")
-    def problem(self, report: Report) -> str:
+    def problem(self, report: RunReport) -> str:
         return cut(report.error)
 
 
-def spent(report: Report) -> str:
+def spent(report: RunReport) -> str:
     """`243 ms` of a call, or `listened 5.2 s` where nobody was asked; `heard nothing for 6.1 s` when a stream ends."""
     if not report.is_listened:
         return span(report.duration_ms)

@@ -1,1 +1,1 @@
-"""What the collectors tell over HTTP: document 1's worker status, and read-only views of our own state."""
+"""What the collectors tell over HTTP: the worker status API's worker status, and read-only views of our own state."""

@@ -1,4 +1,4 @@
-"""Worker status in the words of documents 1 and 2."""
+"""Worker status in the words of the worker status and exchange management APIs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _described(operation_id: str, absent_example: dict[str, str]) -> Any:
 
 
 class MarketWorkersStatus(APIView):
-    """The collectors of all exchanges (document 1)."""
+    """The collectors of all exchanges."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
@@ -82,7 +82,7 @@ class MarketWorkersStatus(APIView):
 
 
 class ExchangesWorkersStatus(APIView):
-    """The collectors of all exchanges (document 2)."""
+    """The collectors of all exchanges."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]

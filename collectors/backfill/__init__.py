@@ -7,7 +7,7 @@ request must have ended, one at a time and so many a minute. Nothing here moves 
 `filling` calls them in this order.
 """
 
-from collectors.backfill.choice import Wanted, due, is_wanted, plan, requests_left
+from collectors.backfill.choice import GapSelection, due, is_wanted, plan, requests_left
 from collectors.backfill.filling import fill
 
-__all__ = ["Wanted", "due", "fill", "is_wanted", "plan", "requests_left"]
+__all__ = ["GapSelection", "due", "fill", "is_wanted", "plan", "requests_left"]

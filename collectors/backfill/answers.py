@@ -16,7 +16,7 @@ PAGE = 300  # rows a request; coinbase gives no more
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class GapSpan:
     """What is still to be asked of one gap, in Unix seconds; both ends are rows that we have, or moments of no row."""
 
     gap_id: int
@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AnswerRows:
     """What an answer says of a span: the rows, how far it reaches, and how many rows are missing up to there."""
 
     points: tuple[Point, ...]
@@ -51,7 +51,7 @@ def minutes_between(start: float, end: float) -> int:
     return max(0, ceil(end / MINUTE) - 1 - floor(start / MINUTE))
 
 
-def from_candles(candles: Iterable[Candle], span: Span) -> Found:
+def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
     """Each closed minute gives its close at the moment it closed. Its high and low are a minute's, not a day's."""
     closes: dict[float, float] = {}
     newest = 0.0
@@ -68,10 +68,10 @@ def from_candles(candles: Iterable[Candle], span: Span) -> Found:
         reached = max(closes, default=last_asked)
     due = minutes_between(span.start, reached) + (reached < span.end)
     points = tuple(Point(at, closes[at]) for at in sorted(closes))
-    return Found(points, reached, max(0, due - len(points)), Origin.CANDLE)
+    return AnswerRows(points, reached, max(0, due - len(points)), Origin.CANDLE)
 
 
-def from_trades(trades: Sequence[Trade], span: Span) -> Found:
+def from_trades(trades: Sequence[Trade], span: GapSpan) -> AnswerRows:
     """The newest trade of each expected interval. A list that reaches over both ends leaves nothing to be missed."""
     inside = sorted((t for t in trades if span.start < t.traded_at < span.end and t.price > 0), key=_traded_at)
     newest_by_interval = {_interval(span, trade.traded_at): trade for trade in inside}
@@ -83,12 +83,12 @@ def from_trades(trades: Sequence[Trade], span: Span) -> Found:
     if oldest > span.start:  # before the oldest it was perhaps quiet, and perhaps the exchange does not keep so much
         lacking = max(_interval(span, min(oldest, reached)), int(not inside))
     points = tuple(Point(trade.traded_at, trade.price) for trade in newest_by_interval.values())
-    return Found(points, reached, lacking, Origin.TRADE)
+    return AnswerRows(points, reached, lacking, Origin.TRADE)
 
 
 def _traded_at(trade: Trade) -> float:
     return trade.traded_at
 
 
-def _interval(span: Span, at: float) -> int:
+def _interval(span: GapSpan, at: float) -> int:
     return int((at - span.start) / span.expected_seconds)

@@ -7,14 +7,14 @@ from math import floor
 
 from collectors import rate_limits
 from collectors.backfill import answers, refused_history
-from collectors.backfill.answers import MINUTE, Found, Span, minutes_between
+from collectors.backfill.answers import MINUTE, AnswerRows, GapSpan, minutes_between
 from collectors.polling import market_list
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from feeds import open_feed
 from feeds.base import Capabilities, Feed, MayCall, Unsupported
 
 
-def ask(turn: Turn, span: Span, now: datetime) -> Found:
+def ask(turn: RequestSlot, span: GapSpan, now: datetime) -> AnswerRows:
     """One request. Raises FeedError: Closed when we are refused this kind of history, Unsupported when the exchange has
     none of the kind that is needed."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
@@ -28,12 +28,12 @@ def ask(turn: Turn, span: Span, now: datetime) -> Found:
     return _ask_for_trades(feed, turn, span, may_call)
 
 
-def _candles_fit(span: Span, capabilities: Capabilities) -> bool:
+def _candles_fit(span: GapSpan, capabilities: Capabilities) -> bool:
     has_minutes = not capabilities.timeframes or "1m" in capabilities.timeframes
     return bool(capabilities.has.get("fetchOHLCV") and has_minutes and minutes_between(span.start, span.end))
 
 
-def _ask_for_candles(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
+def _ask_for_candles(feed: Feed, turn: RequestSlot, span: GapSpan, may_call: MayCall) -> AnswerRows:
     since = floor(span.start / MINUTE) * MINUTE
     with refused_history.asking_for(refused_history.CANDLES):
         candles = feed.fetch_candles(
@@ -43,11 +43,11 @@ def _ask_for_candles(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> F
     return answers.from_candles(candles, span)
 
 
-def _limit(span: Span) -> int:
+def _limit(span: GapSpan) -> int:
     return min(answers.PAGE, minutes_between(span.start, span.end) + 2)
 
 
-def _ask_for_trades(feed: Feed, turn: Turn, span: Span, may_call: MayCall) -> Found:
+def _ask_for_trades(feed: Feed, turn: RequestSlot, span: GapSpan, may_call: MayCall) -> AnswerRows:
     with refused_history.asking_for(refused_history.TRADES):
         trades = feed.fetch_trades(
             span.symbol, since=span.start, limit=answers.PAGE, deadline_seconds=turn.deadline_seconds, may_call=may_call

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from collectors.backfill import answers
-from collectors.backfill.answers import Span
+from collectors.backfill.answers import GapSpan
 from collectors.models import TO_FILL, Backfill, Gap, GapState
 from exchanges.models import Exchange
 
@@ -20,7 +20,7 @@ CLAIM_MARGIN_SECONDS = 30  # a claim outlasts the request that it is for
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GapSelection:
     """Which gaps are to be filled; everything by default."""
 
     market: str = ""
@@ -28,10 +28,10 @@ class Wanted:
     until: datetime | None = None
 
 
-EVERYTHING = Wanted()
+EVERYTHING = GapSelection()
 
 
-def due(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> QuerySet[Gap]:
+def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> QuerySet[Gap]:
     """Gaps of one exchange that may be asked about now, the newest first: exchanges forget the oldest first."""
     found = Gap.objects.filter(
         pipeline__market__exchange_id=exchange_id,
@@ -50,7 +50,7 @@ def due(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> QuerySe
     return found.order_by("-started_at", "-id")
 
 
-def claim(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> Span | None:
+def claim(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> GapSpan | None:
     """The next span to ask for, taken from all others for as long as a request may take."""
     until = now + timedelta(seconds=settings.BACKFILL_DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
     with transaction.atomic():
@@ -62,8 +62,8 @@ def claim(exchange_id: str, now: datetime, wanted: Wanted = EVERYTHING) -> Span 
     return _span(gap, now, until)
 
 
-def _span(gap: Gap, now: datetime, claimed_until: datetime) -> Span:
-    return Span(
+def _span(gap: Gap, now: datetime, claimed_until: datetime) -> GapSpan:
+    return GapSpan(
         gap_id=gap.pk,
         pipeline_id=gap.pipeline_id,
         symbol=gap.pipeline.market.symbol,

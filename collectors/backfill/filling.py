@@ -9,10 +9,10 @@ from datetime import datetime
 import structlog
 
 from collectors.backfill import asking, outcome, refused_history
-from collectors.backfill.choice import EVERYTHING, Wanted, claim, due
+from collectors.backfill.choice import EVERYTHING, GapSelection, claim, due
 from collectors.backfill.turns import end_turn, take_turn
 from collectors.models import Backfill
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import FeedError, Superseded, Unsupported
 from feeds.request_gate import HeldBack
@@ -26,7 +26,7 @@ def fill(
     exchange_id: str,
     *,
     clock: Callable[[], datetime],
-    wanted: Wanted = EVERYTHING,
+    wanted: GapSelection = EVERYTHING,
     seconds: float,
     patiently: bool = False,
 ) -> int:
@@ -51,7 +51,7 @@ def fill(
     return stored
 
 
-def _take_step(turn: Turn, now: datetime, wanted: Wanted) -> int:
+def _take_step(turn: RequestSlot, now: datetime, wanted: GapSelection) -> int:
     """One request and what follows of it."""
     exchange_id, changes = turn.exchange.id, {}
     try:

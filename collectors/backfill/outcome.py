@@ -9,10 +9,10 @@ import structlog
 from django.db import connection, transaction
 
 from collectors.backfill import refused_history
-from collectors.backfill.answers import Found, Span
+from collectors.backfill.answers import AnswerRows, GapSpan
 from collectors.history import partitions, rollups
 from collectors.models import Gap, GapState, Worker
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import FeedError, Throttled
 from feeds.request_gate import HeldBack
@@ -36,7 +36,7 @@ FILLED_FIELDS = (
 )  # fmt: skip
 
 
-def save(turn: Turn, span: Span, found: Found, now: datetime) -> int:
+def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> int:
     """Stores the rows and how far the gap is filled, if the gap and the exchange's generation are still the same."""
     partitions.ensure_since(_moment(span.start), now)
     with transaction.atomic():
@@ -58,14 +58,14 @@ def save(turn: Turn, span: Span, found: Found, now: datetime) -> int:
     return stored
 
 
-def _still_ours(turn: Turn, span: Span) -> Gap | None:
+def _still_ours(turn: RequestSlot, span: GapSpan) -> Gap | None:
     """The locked gap, or None when it was withdrawn or claimed anew, or an operator has stopped the exchange."""
     gap = Gap.objects.select_for_update().filter(pk=span.gap_id, next_try_at=span.claimed_until).first()
     is_current = Exchange.objects.collected().filter(pk=turn.exchange.id, worker__generation=turn.generation).exists()
     return gap if is_current else None
 
 
-def _store(span: Span, found: Found) -> int:
+def _store(span: GapSpan, found: AnswerRows) -> int:
     if not found.points:
         return 0
     with connection.cursor() as cursor:
@@ -96,7 +96,7 @@ def final_state(filled_count: int, lacking_count: int) -> str:
     return GapState.PARTLY_FILLED if lacking_count else GapState.FILLED
 
 
-def remember_nothing(turn: Turn, span: Span, why: str) -> None:
+def remember_nothing(turn: RequestSlot, span: GapSpan, why: str) -> None:
     """It cannot be had here: never asked again. What was filled before stays."""
     with transaction.atomic():
         gap = _still_ours(turn, span)
@@ -111,7 +111,7 @@ def remember_nothing(turn: Turn, span: Span, why: str) -> None:
         gap.save(update_fields=["lacking_count", "lacking_reason", "filled_until", "next_try_at", "state"])
 
 
-def pause(turn: Turn, span: Span, error: FeedError, now: datetime) -> dict[str, Any]:
+def pause(turn: RequestSlot, span: GapSpan, error: FeedError, now: datetime) -> dict[str, Any]:
     """What the exchange's refusal means for this gap, for its backfill, and for live polling, too, if it must wait."""
     gap = Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).first()
     if gap is not None:
@@ -137,11 +137,11 @@ def _hold_polls(exchange_id: str, *, until: datetime) -> None:
     worker.exclude(retry_at__gte=until).update(retry_at=until, last_outcome="throttled")
 
 
-def release(span: Span) -> None:
+def release(span: GapSpan) -> None:
     Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).update(next_try_at=None)
 
 
-def step_back(span: Span, error: HeldBack, now: datetime) -> dict[str, Any]:
+def step_back(span: GapSpan, error: HeldBack, now: datetime) -> dict[str, Any]:
     """Nothing was asked: the gap stays due, and its exchange is left to others for a while."""
     release(span)
     return {"paused_until": now + timedelta(seconds=max(1.0, error.wait_seconds))}

@@ -9,7 +9,7 @@ from django.db import connection
 
 from collectors.models import Backfill
 from collectors.rate_limits import idle_window
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 
 TAKE_TURN = f"""
@@ -27,7 +27,7 @@ RETURNING t.generation, t.seconds
 """
 
 
-def take_turn(exchange: Exchange) -> Turn | None:
+def take_turn(exchange: Exchange) -> RequestSlot | None:
     """None when live polling needs the exchange, the minute's budget is used up, or somebody else is filling."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -36,7 +36,7 @@ def take_turn(exchange: Exchange) -> Turn | None:
             | {"budget": settings.BACKFILL_REQUESTS_PER_MINUTE},
         )
         row = cursor.fetchone()
-    return None if row is None else Turn(exchange, int(row[0]), float(row[1]))
+    return None if row is None else RequestSlot(exchange, int(row[0]), float(row[1]))
 
 
 def end_turn(exchange_id: str, **changes: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from collectors.models import Cursor
+from collectors.models import Watermark
 from collectors.rules.gaps import AWAITED, GAP_INTERVALS, LISTENED, MISSED_BY_NOW, Evidence, is_looked_at_again, judge
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
@@ -105,13 +105,13 @@ def judge_new(now: datetime) -> int:
     """Gives gaps that were opened or have ended since they were judged their cause. Twice finds the same."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
-        return _judge(_affordable([Silence(*row) for row in cursor.fetchall()], MOST_JUDGED), now)
+        return _judge(_affordable([SilentSpan(*row) for row in cursor.fetchall()], MOST_JUDGED), now)
 
 
 def judge_again(now: datetime) -> int:
     """Judges gaps anew that last: once a minute round all of them, in as many sweeps as it takes. Only rows whose words
     have changed are written."""
-    marks = dict(Cursor.objects.filter(name__in=(ROUND_CURSOR, WALK_CURSOR)).values_list("name", "reached_at"))
+    marks = dict(Watermark.objects.filter(name__in=(ROUND_CURSOR, WALK_CURSOR)).values_list("name", "reached_at"))
     minute, reached = marks.get(ROUND_CURSOR, EPOCH), marks.get(WALK_CURSOR, EPOCH)
     if reached >= minute:  # that round is over
         if minute == now.replace(second=0, microsecond=0):
@@ -120,15 +120,15 @@ def judge_again(now: datetime) -> int:
     silences, reached = _next_of_round(minute, reached, now)
     written = _judge(silences, now)
     for name, moment in ((ROUND_CURSOR, minute), (WALK_CURSOR, reached)):
-        Cursor.objects.update_or_create(name=name, defaults={"reached_at": moment})
+        Watermark.objects.update_or_create(name=name, defaults={"reached_at": moment})
     return written
 
 
-def _next_of_round(minute: datetime, reached: datetime, now: datetime) -> tuple[list[Silence], datetime]:
+def _next_of_round(minute: datetime, reached: datetime, now: datetime) -> tuple[list[SilentSpan], datetime]:
     """What one sweep looks at, and how far the round has come with it: to its end, which is its own minute."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE_AGAIN, {"now": now, "minute": minute, "reached": reached, "most": MOST_SILENCES})
-        found = [Silence(*row) for row in cursor.fetchall()]
+        found = [SilentSpan(*row) for row in cursor.fetchall()]
     due = [silence for silence in found if is_looked_at_again(silence.started_at, minute)]
     chosen = _affordable(due, MOST_JUDGED_AGAIN, most_gaps=MOST_GAPS_AGAIN)
     if len(chosen) < len(due):
@@ -137,7 +137,7 @@ def _next_of_round(minute: datetime, reached: datetime, now: datetime) -> tuple[
     return chosen, minute if len(found) < MOST_SILENCES else found[-1].started_at
 
 
-def _judge(silences: Sequence[Silence], now: datetime) -> int:
+def _judge(silences: Sequence[SilentSpan], now: datetime) -> int:
     if not silences:
         return 0
     spans = {
@@ -150,14 +150,14 @@ def _judge(silences: Sequence[Silence], now: datetime) -> int:
         covered = _covered(cursor, spans, [silence.expected_seconds for silence in silences])
         particular = _particular(cursor, spans, silences)
     verdicts = [
-        Verdict(gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at)
+        JudgedCause(gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at)
         for number, silence in enumerate(silences)
         for gap in silence.gaps
     ]
     return _record(verdicts, now)
 
 
-class Silence(NamedTuple):
+class SilentSpan(NamedTuple):
     """What TO_JUDGE gives: the time in which some markets of an exchange sent nothing, and their gaps."""
 
     exchange_id: str
@@ -172,7 +172,7 @@ class Silence(NamedTuple):
         return self.seen_until - self.started_at
 
 
-class Verdict(NamedTuple):
+class JudgedCause(NamedTuple):
     """One gap's cause, why, and the end that it was judged by."""
 
     gap: int
@@ -181,7 +181,9 @@ class Verdict(NamedTuple):
     ended_at: datetime | None
 
 
-def _affordable(silences: Sequence[Silence], most: timedelta, *, most_gaps: int = 200 * MOST_SILENCES) -> list[Silence]:
+def _affordable(
+    silences: Sequence[SilentSpan], most: timedelta, *, most_gaps: int = 200 * MOST_SILENCES
+) -> list[SilentSpan]:
     """The first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
     lengths = accumulate(silence.length for silence in silences)
     gaps = accumulate(len(silence.gaps) for silence in silences)
@@ -200,7 +202,7 @@ def _covered(
     return found
 
 
-def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silence]) -> dict[int, Sequence[Any]]:
+def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[SilentSpan]) -> dict[int, Sequence[Any]]:
     of_gaps = [(gap, number) for number, silence in enumerate(silences) for gap in silence.gaps]
     gaps, numbers = map(list, zip(*of_gaps, strict=True))
     cursor.execute(DELISTED_AND_QUARANTINED, {**spans, "gaps": gaps, "silences": numbers})
@@ -208,7 +210,7 @@ def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silenc
 
 
 def _evidence(
-    silence: Silence, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
+    silence: SilentSpan, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
 ) -> Evidence:
     delisted_at, times, reason = particular or (None, 0, "")
     was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
@@ -223,7 +225,7 @@ def _evidence(
     )
 
 
-def _record(verdicts: Sequence[Verdict], now: datetime) -> int:
+def _record(verdicts: Sequence[JudgedCause], now: datetime) -> int:
     """In the order of keys, and past gaps that a poll has ended meanwhile: they are judged by the next sweep."""
     gaps, causes, evidences, ends = map(list, zip(*sorted(verdicts), strict=True))
     values: dict[str, Any] = {"gaps": gaps, "causes": causes, "evidences": evidences, "ends": ends, "now": now}

@@ -94,7 +94,7 @@ PROMISES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PromiseResult:
     """One promise, the number of offences against it, and the first few of them in words."""
 
     promise: str
@@ -102,7 +102,7 @@ class Finding:
     examples: tuple[str, ...] = ()
 
 
-def check(*, since: datetime) -> Iterator[Finding]:
+def check(*, since: datetime) -> Iterator[PromiseResult]:
     """Each promise as it is judged, slowest last. Looks at what happened after `since`, and at all that is open."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -110,14 +110,14 @@ def check(*, since: datetime) -> Iterator[Finding]:
             yield _judge(cursor, promise, query, since)
 
 
-def _judge(cursor: Any, promise: str, query: str, since: datetime) -> Finding:
+def _judge(cursor: Any, promise: str, query: str, since: datetime) -> PromiseResult:
     cursor.execute(
         f"SELECT count(*) OVER (), * FROM ({query}) AS offence (exchange, symbol, moment, words) "
         f"ORDER BY moment LIMIT {EXAMPLES}",
         {"since": since, "gap_cursor": GAP_CURSOR, "rollup_cursor": ROLLED_UP},
     )
     found = cursor.fetchall()
-    return Finding(promise, found[0][0] if found else 0, tuple(_say(*row[1:]) for row in found))
+    return PromiseResult(promise, found[0][0] if found else 0, tuple(_say(*row[1:]) for row in found))
 
 
 def _say(exchange: str, symbol: str | None, moment: datetime | None, words: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from collectors.gaps import causes as judging
-from collectors.models import Cursor, Transition, Worker
+from collectors.models import Transition, Watermark, Worker
 from collectors.rules import worker_status
 from collectors.rules.gaps import GAP_INTERVALS, MISSED, cause_of
 from collectors.status.workers import facts
@@ -159,7 +159,7 @@ def forget_old_gaps(now: datetime) -> int:
     """Takes gaps that ended more than 24 h ago out of the pipelines' counters; each once, by a stored cursor."""
     until = now - GAP_WINDOW
     with transaction.atomic():
-        cursor_row, _ = Cursor.objects.select_for_update().get_or_create(
+        cursor_row, _ = Watermark.objects.select_for_update().get_or_create(
             name=GAP_CURSOR, defaults={"reached_at": until}
         )
         if until <= cursor_row.reached_at:
@@ -167,7 +167,7 @@ def forget_old_gaps(now: datetime) -> int:
         with connection.cursor() as cursor:
             cursor.execute(FORGET_OLD_GAPS, {"reached": cursor_row.reached_at, "until": until})
             count = int(cursor.rowcount)
-        Cursor.objects.filter(pk=GAP_CURSOR).update(reached_at=until)
+        Watermark.objects.filter(pk=GAP_CURSOR).update(reached_at=until)
     return count
 
 

@@ -20,7 +20,7 @@ SELECT count(*), sum(xmin::text::bigint), sum(cmin::text::bigint), max(id),
        (SELECT sum(xmin::text::bigint) + sum(cmin::text::bigint) FROM exchanges_exchange)
 FROM exchanges_market
 """
-# Document 4 names these whether we collect them or not: asked for, they are empty, not unknown.
+# The pipelines API names these whether we collect them or not: asked for, they are empty, not unknown.
 DOCUMENTED_SOURCES = ("binance_spot", "binance_futures", "hyperliquid", "polymarket", "kalshi", "chainlink")
 
 
@@ -34,7 +34,7 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class NameIndex:
     """Groups of collected markets; `exchanges` tells each market's; the sets hold all names ever listed."""
 
     pipelines: Groups
@@ -57,11 +57,11 @@ class Listing:
 
 
 _lock = threading.Lock()
-_current: tuple[tuple[Any, ...], Listing] | None = None
+_current: tuple[tuple[Any, ...], NameIndex] | None = None
 _by_source: dict[str, tuple[str | None, Groups]] = {}
 
 
-def current() -> Listing:
+def current() -> NameIndex:
     """The listing as of now; one quick query when nothing has changed."""
     global _current
     with connection.cursor() as cursor:
@@ -87,18 +87,18 @@ def of_source(source: str, fingerprint: str | None) -> Groups:
     return known[1]
 
 
-def recent() -> Listing:
+def recent() -> NameIndex:
     """The listing that this process has, however old: good enough to recognise a name, not to reject one."""
     known = _current
     return known[1] if known else current()
 
 
-def _load() -> Listing:
+def _load() -> NameIndex:
     collected = list(_collected().values_list("id", "source", "base", "quote", "exchange_id"))
     known = Market.objects.order_by().values_list("source", "base").distinct()
     pairs = _grouped(((base + quote,), market) for market, _, base, quote, _ in collected)
     several = dict(pairs.several)
-    return Listing(
+    return NameIndex(
         pipelines=_grouped(((source, base), market) for market, source, base, _, _ in collected),
         pairs=pairs,
         exchanges={market: exchange for market, _, _, _, exchange in collected},

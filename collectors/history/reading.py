@@ -29,7 +29,7 @@ RAW_SPAN = timedelta(hours=6)  # longer spans are wanted as a curve, not as ever
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class PipelineHistory:
     """Rows of one grain, oldest first; `is_cut` when `limit` left some out."""
 
     grain: str
@@ -46,16 +46,16 @@ def pick_grain(start: datetime, end: datetime, now: datetime) -> str:
 
 def read(
     pipeline_id: int, *, start: datetime, end: datetime, limit: int, now: datetime, grain: str = "auto"
-) -> History:
+) -> PipelineHistory:
     """History of one pipeline in [start, end). `grain` is auto, raw or minute."""
     chosen = pick_grain(start, end, now) if grain == "auto" else grain
     if chosen == "raw":
         ticks = Tick.objects.filter(pipeline_id=pipeline_id, received_at__gte=start, received_at__lt=end)
         rows = list(ticks.order_by("received_at").values_list(*RAW_COLUMNS)[: limit + 1])
-        return History("raw", RAW_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
+        return PipelineHistory("raw", RAW_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
     minutes = Rollup.objects.filter(pipeline_id=pipeline_id, minute_at__gte=start, minute_at__lt=end)
     rows = list(minutes.order_by("minute_at").values_list(*MINUTE_COLUMNS)[: limit + 1])
-    return History("minute", MINUTE_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
+    return PipelineHistory("minute", MINUTE_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
 
 
 # In the list's own query, for the rows of the page only: a few hundred index entries for each.

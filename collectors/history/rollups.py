@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from collectors.history import coverage
-from collectors.models import Cursor
+from collectors.models import Watermark
 
 CURSOR = "rollups"
 SETTLE = timedelta(seconds=30)  # a poll that began in a minute is committed by then
@@ -51,7 +51,9 @@ def run(now: datetime) -> int:
     A transaction for each: after an outage no statement is longer than usual, and what is done stays done.
     """
     until = (now - SETTLE).replace(second=0, microsecond=0)
-    Cursor.objects.get_or_create(name=CURSOR, defaults={"reached_at": until - MINUTE})  # kept though the work may fail
+    Watermark.objects.get_or_create(
+        name=CURSOR, defaults={"reached_at": until - MINUTE}
+    )  # kept though the work may fail
     give_up_at = time.monotonic() + MOST_SECONDS
     written = 0
     for _ in range(MOST_MINUTES):
@@ -65,20 +67,20 @@ def run(now: datetime) -> int:
 def _next_minute(until: datetime) -> int | None:
     """The rows of the minute at the cursor, or None when it is not over."""
     with transaction.atomic():
-        cursor_row = Cursor.objects.select_for_update().get(name=CURSOR)
+        cursor_row = Watermark.objects.select_for_update().get(name=CURSOR)
         start, end = cursor_row.reached_at, cursor_row.reached_at + MINUTE
         if end > until:
             return None
         with connection.cursor() as cursor:
             cursor.execute(ROLL_UP, {"start": start, "end": end})
             written = int(cursor.rowcount)
-        Cursor.objects.filter(pk=CURSOR).update(reached_at=end)
+        Watermark.objects.filter(pk=CURSOR).update(reached_at=end)
     return written
 
 
 def reached() -> datetime | None:
     """Up to when all minutes are rolled up; None when none ever was."""
-    return Cursor.objects.filter(name=CURSOR).values_list("reached_at", flat=True).first()
+    return Watermark.objects.filter(name=CURSOR).values_list("reached_at", flat=True).first()
 
 
 def again(pipeline_id: int, *, start: datetime, end: datetime) -> None:

@@ -19,9 +19,9 @@ from collectors.market_data import filling, series, store, turns
 from collectors.models import reports
 from collectors.models.market_data import DepthRun, DepthSeries
 from collectors.polling import market_list
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from collectors.rules import market_data
-from exchanges.depth_settings import BOOKS, FUNDING, TRADES, Wanted
+from exchanges.depth_settings import BOOKS, FUNDING, TRADES, WantedData
 from exchanges.models import Exchange
 from feeds import open_feed
 from feeds.base import BadReply, Feed, FeedError, RejectedRow, Superseded, Throttled, Unsupported
@@ -34,7 +34,7 @@ ABILITY = {BOOKS: ("fetchOrderBook",), TRADES: ("fetchTrades",), FUNDING: ("fetc
 
 
 @dataclass(slots=True)
-class Tally:
+class RoundTally:
     """One kind's part of a round, as it will be written down. The first failure says how it went."""
 
     started_at: datetime
@@ -52,7 +52,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RequestOutcome:
     """What one request came to."""
 
     answered: int
@@ -69,15 +69,15 @@ def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) 
         return {}
     wanted = series.sync(exchange, clock())
     round_seconds = min((each.seconds for each in wanted.values()), default=0.0)
-    give_up_at, tallies = time.monotonic() + seconds, dict[str, Tally]()
+    give_up_at, tallies = time.monotonic() + seconds, dict[str, RoundTally]()
     try:
         for one in series.due(exchange_id, clock(), round_seconds=round_seconds):
-            tally = tallies.setdefault(one.kind, Tally(clock()))
+            tally = tallies.setdefault(one.kind, RoundTally(clock()))
             if time.monotonic() > give_up_at or not _ask_in_turn(exchange, one, wanted[one.kind], tally, clock):
                 break
         else:
             if TRADES in wanted:
-                tally = tallies.setdefault(TRADES, Tally(clock()))
+                tally = tallies.setdefault(TRADES, RoundTally(clock()))
                 tally.stored += filling.fill(exchange, clock=clock, until=give_up_at)
     finally:
         _write_down(exchange_id, tallies)
@@ -85,7 +85,7 @@ def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) 
 
 
 def _ask_in_turn(
-    exchange: Exchange, one: DepthSeries, wanted: Wanted, tally: Tally, clock: Callable[[], datetime]
+    exchange: Exchange, one: DepthSeries, wanted: WantedData, tally: RoundTally, clock: Callable[[], datetime]
 ) -> bool:
     """False when the rest of the round would fare no better."""
     turn = turns.wait_for(exchange)
@@ -99,7 +99,9 @@ def _ask_in_turn(
         turns.give_back(turn)
 
 
-def _ask(turn: Turn, one: DepthSeries, wanted: Wanted, tally: Tally, clock: Callable[[], datetime]) -> bool:
+def _ask(
+    turn: RequestSlot, one: DepthSeries, wanted: WantedData, tally: RoundTally, clock: Callable[[], datetime]
+) -> bool:
     began = time.monotonic()
     try:
         answer = KINDS[one.kind](turn, one, wanted, clock)
@@ -126,7 +128,7 @@ def _ask(turn: Turn, one: DepthSeries, wanted: Wanted, tally: Tally, clock: Call
     return True
 
 
-def _remember_failure(turn: Turn, one: DepthSeries, wanted: Wanted, error: FeedError, now: datetime) -> None:
+def _remember_failure(turn: RequestSlot, one: DepthSeries, wanted: WantedData, error: FeedError, now: datetime) -> None:
     series.note(one, error.kind, error=str(error), seconds=wanted.seconds, now=now)
     if isinstance(error, Throttled):
         turns.heed(turn.exchange.id, error, now=now)
@@ -136,20 +138,24 @@ def _remember_failure(turn: Turn, one: DepthSeries, wanted: Wanted, error: FeedE
 # --- the three kinds ------------------------------------------------------------------------------------------------
 
 
-def _collect_book(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
+def _collect_book(
+    turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
+) -> RequestOutcome:
     """Raises FeedError; BadReply for a book that is not sound."""
     feed = _feed(turn, BOOKS)
     symbol = _symbol(one, wanted)
     book = feed.fetch_order_book(symbol, depth=wanted.levels, **_bounds(turn, feed))
     fault = market_data.fault_of(book, now=clock().timestamp())
     if not fault:
-        return Answer(1, 1, store.save_book(turn, one, book))
+        return RequestOutcome(1, 1, store.save_book(turn, one, book))
     if not book.bids and not book.asks:
         raise BadReply(f"{turn.exchange.id} answered an empty book of {symbol}; treated as a bad reply")
-    return Answer(1, 0, 0, (market_data.put_aside(symbol, book, fault),))
+    return RequestOutcome(1, 0, 0, (market_data.put_aside(symbol, book, fault),))
 
 
-def _collect_trades(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
+def _collect_trades(
+    turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
+) -> RequestOutcome:
     """Raises FeedError; BadReply for an answer without a single trade."""
     feed = _feed(turn, TRADES)
     symbol = _symbol(one, wanted)
@@ -162,10 +168,12 @@ def _collect_trades(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callabl
     saved = store.save_trades(turn, one, found.rows, received_at=page.received_at, now=now)
     if saved.holes:
         log.info("trades_missing", exchange=turn.exchange.id, symbol=symbol, holes=saved.holes)
-    return Answer(len(page.trades) + len(page.rejected), sound, saved.count, found.rejected)
+    return RequestOutcome(len(page.trades) + len(page.rejected), sound, saved.count, found.rejected)
 
 
-def _collect_funding(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callable[[], datetime]) -> Answer:
+def _collect_funding(
+    turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
+) -> RequestOutcome:
     """Raises FeedError; Unsupported without a request where nothing is funded."""
     pipelines = series.perpetuals(turn.exchange, wanted)
     if not pipelines:
@@ -177,17 +185,17 @@ def _collect_funding(turn: Turn, one: DepthSeries, wanted: Wanted, clock: Callab
     rejected = tuple(RejectedRow(rate.symbol, faults[rate.symbol], repr(rate)[:200]) for rate in rates
                      if faults[rate.symbol])  # fmt: skip
     sound = [rate for rate in rates if not faults[rate.symbol]]
-    return Answer(len(rates), len(sound), store.save_funding(turn, sound, pipelines), rejected)
+    return RequestOutcome(len(rates), len(sound), store.save_funding(turn, sound, pipelines), rejected)
 
 
-KINDS: dict[str, Callable[[Turn, DepthSeries, Wanted, Callable[[], datetime]], Answer]] = {
+KINDS: dict[str, Callable[[RequestSlot, DepthSeries, WantedData, Callable[[], datetime]], RequestOutcome]] = {
     BOOKS: _collect_book,
     TRADES: _collect_trades,
     FUNDING: _collect_funding,
 }
 
 
-def _feed(turn: Turn, kind: str) -> Feed:
+def _feed(turn: RequestSlot, kind: str) -> Feed:
     """Raises Unsupported before any request where the client says that the venue cannot."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     if not any(feed.capabilities.has.get(name) for name in ABILITY[kind]):
@@ -195,14 +203,14 @@ def _feed(turn: Turn, kind: str) -> Feed:
     return feed
 
 
-def _bounds(turn: Turn, feed: Feed) -> dict[str, Any]:
+def _bounds(turn: RequestSlot, feed: Feed) -> dict[str, Any]:
     gate = rate_limits.open_gate(
         turn.exchange, feed.capabilities, priority=rate_limits.Priority.SHADOW, generation=turn.generation
     )
     return {"deadline_seconds": turn.deadline_seconds, "may_call": gate}
 
 
-def _symbol(one: DepthSeries, wanted: Wanted) -> str:
+def _symbol(one: DepthSeries, wanted: WantedData) -> str:
     if one.market is None:
         raise Unsupported(
             f"{one.exchange_id} tells no volumes, so that its {wanted.top} largest markets are not known: "
@@ -211,7 +219,7 @@ def _symbol(one: DepthSeries, wanted: Wanted) -> str:
     return one.market.symbol
 
 
-def _write_down(exchange_id: str, tallies: dict[str, Tally]) -> None:
+def _write_down(exchange_id: str, tallies: dict[str, RoundTally]) -> None:
     DepthRun.objects.bulk_create(
         DepthRun(
             exchange_id=exchange_id,

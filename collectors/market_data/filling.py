@@ -15,7 +15,7 @@ from collectors import rate_limits
 from collectors.market_data import store, turns
 from collectors.models.market_data import DepthKind, HoleState, TradeHole
 from collectors.polling import market_list
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from collectors.rules import market_data
 from exchanges.models import Exchange
 from feeds import open_feed
@@ -74,7 +74,7 @@ def _claim(exchange_id: str, now: datetime) -> TradeHole | None:
     return hole
 
 
-def _take_step(turn: Turn, clock: Callable[[], datetime]) -> int:
+def _take_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
     """One request and what follows of it."""
     hole = _claim(turn.exchange.id, clock())
     if hole is None:
@@ -97,7 +97,7 @@ def _take_step(turn: Turn, clock: Callable[[], datetime]) -> int:
     return 0
 
 
-def _ask(turn: Turn, hole: TradeHole, symbol: str) -> TradePage:
+def _ask(turn: RequestSlot, hole: TradeHole, symbol: str) -> TradePage:
     """Raises FeedError; Unsupported where the venue cannot be asked for trades of before."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     gate = rate_limits.open_gate(
@@ -108,7 +108,7 @@ def _ask(turn: Turn, hole: TradeHole, symbol: str) -> TradePage:
     return feed.fetch_trade_page(symbol, span=span, limit=PAGE, deadline_seconds=turn.deadline_seconds, may_call=gate)
 
 
-def _try_later(turn: Turn, hole: TradeHole, error: FeedError, now: datetime) -> None:
+def _try_later(turn: RequestSlot, hole: TradeHole, error: FeedError, now: datetime) -> None:
     pause = min(LONGEST_RETRY, FIRST_RETRY * float(2 ** min(hole.attempts, 10)))
     _settle(hole, attempts=min(hole.attempts + 1, 1000), next_try_at=now + pause)
     if isinstance(error, Throttled):

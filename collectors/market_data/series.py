@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from collectors.models.market_data import DepthSeries
 from exchanges import depth_settings
-from exchanges.depth_settings import FUNDING, Wanted
+from exchanges.depth_settings import FUNDING, WantedData
 from exchanges.models import Exchange, Market
 
 PERPETUALS = ("swap", "future")
@@ -23,7 +23,7 @@ LONGEST_PAUSE = timedelta(minutes=10)
 PAUSES: Mapping[str, timedelta] = {"unsupported": timedelta(days=1), "denied": timedelta(hours=1)}
 
 
-def sync(exchange: Exchange, now: datetime) -> dict[str, Wanted]:
+def sync(exchange: Exchange, now: datetime) -> dict[str, WantedData]:
     """Makes the series that are wanted and deletes the others; what is wanted by kind. Twice is harmless."""
     wanted = {each.kind: each for each in depth_settings.parse(exchange.depth)}
     keys = {(kind, market) for kind, each in wanted.items() for market in _markets(exchange, each)}
@@ -70,7 +70,7 @@ def delivered(series: DepthSeries, *, seconds: float, now: datetime) -> None:
     DepthSeries.objects.filter(pk=series.pk).update(**changes)
 
 
-def perpetuals(exchange: Exchange, wanted: Wanted) -> dict[str, int]:
+def perpetuals(exchange: Exchange, wanted: WantedData) -> dict[str, int]:
     """Symbol to pipeline of those whose funding is wanted."""
     found = Market.objects.collected().filter(exchange=exchange, kind__in=PERPETUALS)
     if wanted.markets:
@@ -78,7 +78,7 @@ def perpetuals(exchange: Exchange, wanted: Wanted) -> dict[str, int]:
     return dict(found.values_list("symbol", "id"))
 
 
-def _markets(exchange: Exchange, wanted: Wanted) -> set[int | None]:
+def _markets(exchange: Exchange, wanted: WantedData) -> set[int | None]:
     """Numbers of the markets that have a series each; of funding there is one for all. None also stands for the largest
     where the exchange has told nothing to know them by: that series says why there are none."""
     if wanted.kind == FUNDING:

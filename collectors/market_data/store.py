@@ -14,7 +14,7 @@ from django.db.models import Max
 
 from collectors.history import partitions
 from collectors.models.market_data import DepthKind, DepthSeries, PublicTrade, TradeHole
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from collectors.rules import market_data
 from feeds.base import FundingRate, OrderBook, Superseded
 
@@ -74,7 +74,7 @@ SELECT number, traded_at, following_number, following_at FROM (
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTrades:
     """What came of a page of trades."""
 
     count: int
@@ -95,7 +95,7 @@ def moment_if(seconds: float | None) -> datetime | None:
 
 
 @transaction.atomic
-def save_book(turn: Turn, series: DepthSeries, book: OrderBook) -> int:
+def save_book(turn: RequestSlot, series: DepthSeries, book: OrderBook) -> int:
     """Raises Superseded, as the others do."""
     _fence(turn)
     with connection.cursor() as cursor:
@@ -116,14 +116,14 @@ def save_book(turn: Turn, series: DepthSeries, book: OrderBook) -> int:
 
 
 def save_trades(
-    turn: Turn,
+    turn: RequestSlot,
     series: DepthSeries,
-    rows: Sequence[market_data.Row],
+    rows: Sequence[market_data.TradeRow],
     *,
     received_at: float,
     now: datetime,
     follows: bool = False,
-) -> Stored:
+) -> StoredTrades:
     """Stores what is new of a page, and writes down what is missing before and inside of it. `follows`: whoever brings
     it has missed nothing since the page before, so that only numbers can say that something is missing."""
     _make_partitions(rows, now)
@@ -142,11 +142,11 @@ def save_trades(
             locked.newest_number, locked.newest_at = after.number, moment(after.at)
         locked.stored_at = now
         locked.save(update_fields=["newest_number", "newest_at", "stored_at"])
-    return Stored(count, len(missing))
+    return StoredTrades(count, len(missing))
 
 
 @transaction.atomic
-def save_funding(turn: Turn, rates: Sequence[FundingRate], pipelines: dict[str, int]) -> int:
+def save_funding(turn: RequestSlot, rates: Sequence[FundingRate], pipelines: dict[str, int]) -> int:
     _fence(turn)
     known = [rate for rate in rates if rate.symbol in pipelines]
     if not known:
@@ -169,10 +169,10 @@ def save_funding(turn: Turn, rates: Sequence[FundingRate], pipelines: dict[str, 
 
 
 def fill_hole(
-    turn: Turn,
+    turn: RequestSlot,
     hole_id: int,
     claimed_until: datetime,
-    rows: Sequence[market_data.Row],
+    rows: Sequence[market_data.TradeRow],
     *,
     received_at: float,
     now: datetime,
@@ -218,7 +218,7 @@ def as_rule(hole: TradeHole) -> market_data.Hole:
     return market_data.Hole(hole.first_number, hole.last_number, hole.started_at.timestamp(), hole.ended_at.timestamp())
 
 
-def _fence(turn: Turn) -> datetime:
+def _fence(turn: RequestSlot) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(FENCE, {"exchange": turn.exchange.id, "generation": turn.generation})
         row = cursor.fetchone()
@@ -228,14 +228,14 @@ def _fence(turn: Turn) -> datetime:
     return resumed_at
 
 
-def _position(series: DepthSeries, resumed_at: datetime) -> market_data.Position | None:
+def _position(series: DepthSeries, resumed_at: datetime) -> market_data.TradePosition | None:
     """None at the beginning and after a planned stop: what was not asked for then is not missing."""
     if series.newest_at is None or series.stored_at is None or series.stored_at < resumed_at:
         return None
-    return market_data.Position(series.newest_number, series.newest_at.timestamp())
+    return market_data.TradePosition(series.newest_number, series.newest_at.timestamp())
 
 
-def _insert(pipeline_id: int, rows: Sequence[market_data.Row], *, received_at: float, is_filled: bool) -> int:
+def _insert(pipeline_id: int, rows: Sequence[market_data.TradeRow], *, received_at: float, is_filled: bool) -> int:
     if not rows:
         return 0
     parameters: dict[str, Any] = {
@@ -254,7 +254,7 @@ def _insert(pipeline_id: int, rows: Sequence[market_data.Row], *, received_at: f
         return int(cursor.rowcount)
 
 
-def _make_partitions(rows: Sequence[market_data.Row], now: datetime) -> None:
+def _make_partitions(rows: Sequence[market_data.TradeRow], now: datetime) -> None:
     """A quiet market's newest trades may be days old."""
     oldest = moment(min((row.at for row in rows), default=now.timestamp()))
     if oldest.date() < (now - timedelta(days=1)).date():

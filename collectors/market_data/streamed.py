@@ -16,12 +16,12 @@ from django.db import transaction
 from collectors.market_data import series, store
 from collectors.models import reports
 from collectors.models.market_data import DepthRun, DepthSeries
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from collectors.rules import market_data
-from exchanges.depth_settings import BOOKS, TRADES, Wanted
+from exchanges.depth_settings import BOOKS, TRADES, WantedData
 from exchanges.models import Exchange
 from feeds.base import OrderBook, RejectedRow
-from feeds.streams import Taken
+from feeds.streams import TakenTrades
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +30,14 @@ log = structlog.get_logger(__name__)
 class Plan:
     """What is wanted of one exchange by symbol, as it stood at one moment."""
 
-    turn: Turn
-    wanted: Mapping[str, Wanted]
+    turn: RequestSlot
+    wanted: Mapping[str, WantedData]
     books: Mapping[str, DepthSeries]
     trades: Mapping[str, DepthSeries]
 
 
 @dataclass(slots=True)
-class Tally:
+class StreamTally:
     """One kind's rows since the last run was written down."""
 
     started_at: datetime
@@ -67,7 +67,7 @@ def plan(exchange_id: str, generation: int, *, now: datetime) -> Plan | None:
     for row in rows:
         if row.market is not None and row.kind in by_kind:
             by_kind[row.kind][row.market.symbol] = row
-    return Plan(Turn(exchange, generation, 0.0), wanted, by_kind[BOOKS], by_kind[TRADES])
+    return Plan(RequestSlot(exchange, generation, 0.0), wanted, by_kind[BOOKS], by_kind[TRADES])
 
 
 def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> Saved:
@@ -87,7 +87,7 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
     return Saved(len(books), stored, tuple(rejected), tuple(unsound))
 
 
-def save_trades(plan: Plan, symbol: str, taken: Taken, *, now: datetime) -> Saved:
+def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -> Saved:
     """One market's, in one transaction. Raises Superseded."""
     one, page = plan.trades[symbol], taken.page
     found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
@@ -105,7 +105,7 @@ def save_trades(plan: Plan, symbol: str, taken: Taken, *, now: datetime) -> Save
     return Saved(answered, saved.count, found.rejected)
 
 
-def write_down(exchange_id: str, kind: str, tally: Tally, *, now: datetime) -> None:
+def write_down(exchange_id: str, kind: str, tally: StreamTally, *, now: datetime) -> None:
     """A run without a request."""
     DepthRun.objects.create(
         exchange_id=exchange_id,

@@ -12,7 +12,7 @@ from django.db import connection
 from collectors.models import Worker
 from collectors.models.market_data import DepthTurn
 from collectors.rate_limits import idle_window
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import Throttled
 
@@ -43,7 +43,7 @@ def is_well(exchange_id: str) -> bool:
         return cursor.fetchone() is not None
 
 
-def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) -> Turn | None:
+def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) -> RequestSlot | None:
     """A turn as soon as polling leaves time; None in the end."""
     give_up_at = time.monotonic() + patience_seconds
     while True:
@@ -53,15 +53,15 @@ def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) 
         time.sleep(LOOK_AGAIN_SECONDS)
 
 
-def take(exchange: Exchange) -> Turn | None:
+def take(exchange: Exchange) -> RequestSlot | None:
     DepthTurn.objects.get_or_create(exchange=exchange)
     with connection.cursor() as cursor:
         cursor.execute(TAKE, idle_window.parameters(exchange, deadline_seconds=settings.DEPTH_DEADLINE_SECONDS))
         row = cursor.fetchone()
-    return None if row is None else Turn(exchange, int(row[0]), float(row[1]))
+    return None if row is None else RequestSlot(exchange, int(row[0]), float(row[1]))
 
 
-def give_back(turn: Turn) -> None:
+def give_back(turn: RequestSlot) -> None:
     DepthTurn.objects.filter(pk=turn.exchange.id).update(busy_until=None)
 
 

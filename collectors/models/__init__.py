@@ -11,7 +11,7 @@ from typing import Self
 from django.db import models
 
 from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
-from collectors.models.reports import Report
+from collectors.models.reports import RunReport
 from collectors.rules import gaps
 from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange, Market
@@ -272,7 +272,7 @@ class Gap(models.Model):
         return min(1.0, asked / whole) if whole > 0 else 0.0
 
 
-class Run(Report):
+class Run(RunReport):
     """One collection cycle."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
@@ -294,7 +294,7 @@ class Run(Report):
 
 
 class Transition(models.Model):
-    """A change of a worker's status: history for people, outbox for alerts."""
+    """A change of a worker's status, with the reason."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="transitions")
     happened_at = models.DateTimeField()
@@ -303,6 +303,7 @@ class Transition(models.Model):
     reason = models.TextField(blank=True)
 
     class Meta:
+        verbose_name = "status change"
         indexes = [models.Index(fields=["-happened_at", "-id"], name="transition_newest_first")]
 
     def __str__(self) -> str:
@@ -332,7 +333,7 @@ class Switch(models.Model):
     reason = models.TextField(blank=True)
 
     class Meta:
-        verbose_name_plural = "switches"
+        verbose_name = "transport change"
         indexes = [models.Index(fields=["-happened_at", "-id"], name="switch_newest_first")]
 
     def __str__(self) -> str:
@@ -356,11 +357,14 @@ class Backfill(models.Model):
         return f"backfill of {self.exchange_id}"
 
 
-class Cursor(models.Model):
+class Watermark(models.Model):
     """How far a job that walks through time has come, moved in the transaction of the work itself."""
 
     name = models.CharField(primary_key=True, max_length=40)
     reached_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "collectors_cursor"  # the name of before: processes of the release before it still run beside ours
 
     def __str__(self) -> str:
         return f"{self.name} {self.reached_at:%Y-%m-%d %H:%M:%S}"

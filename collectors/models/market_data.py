@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from collectors.models.reports import Report
+from collectors.models.reports import RunReport
 from exchanges.models import Exchange, Market
 
 
@@ -142,7 +142,7 @@ class DepthSeries(models.Model):
         return f"{self.kind} of {self.market or self.exchange_id}"
 
 
-class DepthRun(Report):
+class DepthRun(RunReport):
     """One round of one kind at one exchange."""
 
     exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="depth_runs", db_index=False)

@@ -13,7 +13,7 @@ MOST_SAMPLES = 20
 MOST_CHARACTERS = 2000
 
 
-class Report(models.Model):
+class RunReport(models.Model):
     """What was asked, what came, what was stored, and why not more."""
 
     started_at = models.DateTimeField()

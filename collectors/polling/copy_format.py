@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 END = struct.pack(">h", -1)
@@ -16,7 +16,7 @@ FIELDS = 10
 COLUMNS = "pipeline_id, received_at, last, bid, ask, high, low, base_volume, quote_volume, exchange_at"
 
 
-def pack(rows: Iterable[Row]) -> io.BytesIO:
+def pack(rows: Iterable[QuoteRow]) -> io.BytesIO:
     """The rows as one COPY stream, in the order of COLUMNS."""
     parts = [SIGNATURE]
     moment, received = 0.0, 0

@@ -16,7 +16,7 @@ from collectors.lease import Permit
 from collectors.polling import market_list, store
 from collectors.rate_limits import Priority
 from collectors.rules import breaker, gaps, quote_checks, worker_status
-from collectors.rules.breaker import CycleResult, Health, Policy
+from collectors.rules.breaker import BreakerPolicy, BreakerState, CycleResult
 from collectors.rules.snapshot import WorkerFacts
 from exchanges.models import Transport
 from feeds import open_feed
@@ -63,7 +63,7 @@ def _is_for_streams_only(permit: Permit) -> bool:
     return wanted and can_stream(exchange.id)
 
 
-class Busy(Exception):
+class ExchangeBusy(Exception):
     """The exchange may not be called now: stopped, told to wait, or another cycle is calling it."""
 
 
@@ -76,7 +76,7 @@ def refresh_markets(exchange_id: str, *, now: datetime) -> str:
             patience_seconds=settings.POLL_DEADLINE_SECONDS,
             deadline_seconds=settings.MARKETS_DEADLINE_SECONDS,
         )
-    except Busy:
+    except ExchangeBusy:
         return SKIPPED
     except FeedError as error:
         log.warning("markets_not_refreshed", exchange=exchange_id, outcome=error.kind, error=str(error))
@@ -87,13 +87,13 @@ def refresh_markets(exchange_id: str, *, now: datetime) -> str:
 def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, deadline_seconds: float) -> None:
     """Reloads one exchange's market list under the same lease as polls, so that the two never call at once.
 
-    `deadline_seconds` are for all of it, `patience_seconds` of them for a poll that is just running. Raises Busy when
+    `deadline_seconds` are for all of it; `patience_seconds` of them wait for a running poll. Raises ExchangeBusy when
     the lease is not to be had in time, FeedError for what the exchange does.
     """
     give_up_at = time.monotonic() + deadline_seconds
     permit = lease.wait_for(exchange_id, patience_seconds=patience_seconds, lease_seconds=deadline_seconds)
     if permit is None:
-        raise Busy(f"{exchange_id} may not be called now")
+        raise ExchangeBusy(f"{exchange_id} may not be called now")
     try:
         reload_markets(permit, now=now, deadline_seconds=give_up_at - time.monotonic())
     finally:
@@ -106,8 +106,8 @@ def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | N
     return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds, priority=priority)
 
 
-def policy() -> Policy:
-    return Policy(
+def policy() -> BreakerPolicy:
+    return BreakerPolicy(
         failures_until_open=settings.BREAKER_FAILURES,
         pause_max_seconds=settings.BREAKER_PAUSE_MAX_SECONDS,
         throttle_pause_seconds=settings.THROTTLE_PAUSE_SECONDS,
@@ -115,14 +115,14 @@ def policy() -> Policy:
     )
 
 
-def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quote_checks.Verdict]:
+def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quote_checks.JudgedQuotes]:
     feed = _feed(permit)
     version = _markets_version(permit, feed, now=now)
     pipelines = market_list.pipelines_of(permit.exchange.id, version)
     fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
     judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
-    verdict = quote_checks.Verdict(judged.accepted, judged.rejected + poll.rejected)
+    verdict = quote_checks.JudgedQuotes(judged.accepted, judged.rejected + poll.rejected)
     _check_share(permit, verdict, poll)
     return poll, verdict
 
@@ -180,7 +180,7 @@ def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> 
         return fetch(left)
 
 
-def _check_share(permit: Permit, verdict: quote_checks.Verdict, poll: Poll) -> None:
+def _check_share(permit: Permit, verdict: quote_checks.JudgedQuotes, poll: Poll) -> None:
     """Far too few rows are a broken answer; storing them would make a hole look like a choice."""
     exchange, accepted = permit.exchange.id, len(verdict.accepted)
     if not accepted:
@@ -197,7 +197,7 @@ def _check_share(permit: Permit, verdict: quote_checks.Verdict, poll: Poll) -> N
 def _finish_stored(
     permit: Permit,
     poll: Poll,
-    verdict: quote_checks.Verdict,
+    verdict: quote_checks.JudgedQuotes,
     *,
     started_at: datetime,
     finished_at: datetime,
@@ -261,7 +261,7 @@ def _superseded(permit: Permit) -> str:
     return "superseded"
 
 
-def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:
+def _health_after(permit: Permit, error: FeedError, now: datetime) -> BreakerState:
     retry_after = None
     if isinstance(error, Throttled):
         retry_after = error.retry_after_seconds
@@ -277,7 +277,7 @@ def _health_after(permit: Permit, error: FeedError, now: datetime) -> Health:
     )
 
 
-def _status_after(permit: Permit, error: FeedError, health: Health, now: datetime) -> str:
+def _status_after(permit: Permit, error: FeedError, health: BreakerState, now: datetime) -> str:
     facts = WorkerFacts(
         exchange=permit.exchange.id,
         is_collected=True,

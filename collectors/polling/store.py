@@ -20,7 +20,7 @@ from collectors.lease import Permit
 from collectors.models import reports
 from collectors.polling import copy_format
 from collectors.rules.gaps import GAP_INTERVALS, MISSED
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
 
 STAGE = """
@@ -206,7 +206,7 @@ class Cycle:
     strikes: int
     retry_at: datetime | None
     status: str
-    accepted: Sequence[Row] = ()
+    accepted: Sequence[QuoteRow] = ()
     rejected: Sequence[RejectedRow] = ()
     rows_answered: int = 0
     http_status: int | None = None

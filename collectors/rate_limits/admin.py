@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET
 
 from collectors.rate_limits import view
-from collectors.rate_limits.view import Standing
+from collectors.rate_limits.view import RateUsage
 from collectors.rules.rate_limits import Priority
 from exchanges.models import Exchange
 from web.admin import polled
@@ -52,7 +52,7 @@ def _context() -> dict[str, Any]:
     return {"rows": [_row(one) for one in standings], "priorities": [priority.value for priority in Priority]}
 
 
-def _row(one: Standing) -> dict[str, Any]:
+def _row(one: RateUsage) -> dict[str, Any]:
     return {
         "exchange": one.exchange_id,
         "address": one.address,

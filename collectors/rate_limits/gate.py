@@ -20,8 +20,8 @@ from collectors import lease
 from collectors.models import Worker
 from collectors.rate_limits import shared
 from collectors.rate_limits.memory import Memory
-from collectors.rate_limits.shared import Answer, Line
-from collectors.rules.rate_limits import Budget, Grant, Priority, budget_of, wait_alone
+from collectors.rate_limits.shared import RateAccount, RequestPermission
+from collectors.rules.rate_limits import Grant, Priority, RateBudget, budget_of, wait_alone
 from exchanges.models import Exchange
 from feeds.base import Capabilities, Superseded, Throttled
 from feeds.request_gate import HeldBack
@@ -47,7 +47,7 @@ def open_dial_gate(exchange: Exchange, capabilities: Capabilities, *, generation
     return RequestGate(line_of(exchange), budget_for(exchange, capabilities), Priority.LIVE, generation, is_dial=True)
 
 
-def budget_for(exchange: Exchange, capabilities: Capabilities) -> Budget:
+def budget_for(exchange: Exchange, capabilities: Capabilities) -> RateBudget:
     return budget_of(
         set_units=exchange.budget_units,
         set_seconds=exchange.budget_seconds,
@@ -56,18 +56,18 @@ def budget_for(exchange: Exchange, capabilities: Capabilities) -> Budget:
     )
 
 
-def line_of(exchange: Exchange) -> Line:
+def line_of(exchange: Exchange) -> RateAccount:
     """Exchanges count by the address that requests come from: the proxy's, or this host's."""
     proxy = urlsplit(exchange.proxy)
-    return Line(exchange.id, f"{proxy.hostname}:{proxy.port}" if proxy.hostname else settings.OUTGOING_ADDRESS)
+    return RateAccount(exchange.id, f"{proxy.hostname}:{proxy.port}" if proxy.hostname else settings.OUTGOING_ADDRESS)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestGate:
     """What `feeds.request_gate.Gate` wants. Cheap to make, holds nothing open."""
 
-    line: Line
-    budget: Budget
+    line: RateAccount
+    budget: RateBudget
     priority: Priority
     generation: int | None = None
     is_dial: bool = False
@@ -117,7 +117,7 @@ class RequestGate:
         except (DatabaseError, InterfaceError) as error:
             log.warning("pause_not_stored", exchange=self.line.exchange_id, error=str(error).strip())
 
-    def _held_back(self, answer: Answer) -> HeldBack:
+    def _held_back(self, answer: RequestPermission) -> HeldBack:
         where, wait = f"{self.line.exchange_id} over {self.line.address}", answer.wait_seconds
         if answer.is_pause:
             message = f"held back by us: {where} has asked for {wait:.1f} s more without requests"
@@ -130,7 +130,7 @@ class RequestGate:
 
     # --- the shared books, or this process's own -----------------------------------------------------------------
 
-    def _ask_all(self, cost: float, seconds_left: float) -> Answer:
+    def _ask_all(self, cost: float, seconds_left: float) -> RequestPermission:
         memory = _memory()
         if memory.is_worth_a_try():
             try:
@@ -139,7 +139,7 @@ class RequestGate:
                 self._lost(error)
         return self._ask_alone(memory, cost)
 
-    def _ask_shared(self, memory: Memory, cost: float, seconds_left: float) -> Answer:
+    def _ask_shared(self, memory: Memory, cost: float, seconds_left: float) -> RequestPermission:
         page = memory.page(self.line.key)
         with memory.lock:
             remembered, owed = self._debts(memory)
@@ -184,10 +184,10 @@ class RequestGate:
         was_away = memory.began_at is not None or bool(page.grants)
         return (page.seen_units if was_away and page.seen_at > since else 0.0), owed
 
-    def _ask_alone(self, memory: Memory, cost: float) -> Answer:
+    def _ask_alone(self, memory: Memory, cost: float) -> RequestPermission:
         pause = self._pause_alone(memory)
         if pause > 0:
-            return Answer(pause, True, 0.0)
+            return RequestPermission(pause, True, 0.0)
         with memory.lock:
             page, now = memory.page(self.line.key), time.monotonic()
             while page.grants and page.grants[0].at <= now - 2 * self.budget.span_seconds:
@@ -198,7 +198,7 @@ class RequestGate:
             )
             if wait <= 0:
                 page.grants.append(Grant(now, cost))
-        return Answer(max(0.0, wait), False, 0.0)
+        return RequestPermission(max(0.0, wait), False, 0.0)
 
     def _pause_alone(self, memory: Memory) -> float:
         """What this process has heard itself, and what any other has written down."""

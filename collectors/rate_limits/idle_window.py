@@ -31,7 +31,7 @@ WINDOW = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RequestSlot:
     """The right to make one request to an exchange."""
 
     exchange: Exchange

@@ -10,13 +10,13 @@ import zlib
 from collections import deque
 from dataclasses import dataclass, field
 
-from collectors.rules.rate_limits import Budget, Grant, Outage
+from collectors.rules.rate_limits import Grant, Outage, RateBudget
 
 RETRY_SECONDS = 1.0  # meanwhile no request waits for a server that is away
 
 
 @dataclass(slots=True)
-class Page:
+class RememberedUsage:
     """One exchange and address: own requests of an outage, what was used at the last answer, the exchange's pause."""
 
     grants: deque[Grant] = field(default_factory=deque)
@@ -31,7 +31,7 @@ class Memory:
     """Of one process. Times are monotonic where nothing else is said."""
 
     least_processes: int
-    pages: dict[str, Page] = field(default_factory=dict)
+    pages: dict[str, RememberedUsage] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     began_at: float | None = None  # of the outage
     ask_again_at: float = 0.0
@@ -39,8 +39,8 @@ class Memory:
     rank: int | None = None
     said_at: float = -1e9
 
-    def page(self, key: str) -> Page:
-        return self.pages.setdefault(key, Page())
+    def page(self, key: str) -> RememberedUsage:
+        return self.pages.setdefault(key, RememberedUsage())
 
     def is_worth_a_try(self) -> bool:
         return time.monotonic() >= self.ask_again_at
@@ -56,7 +56,7 @@ class Memory:
     def found(self) -> None:
         self.began_at = None
 
-    def outage(self, key: str, budget: Budget) -> Outage:
+    def outage(self, key: str, budget: RateBudget) -> Outage:
         began_at = time.monotonic() if self.began_at is None else self.began_at
         page, processes = self.page(key), max(self.processes, self.least_processes)
         is_young = began_at - page.seen_at < budget.span_seconds

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from collectors.rate_limits.memory import process_name
-from collectors.rules.rate_limits import Budget, Priority
+from collectors.rules.rate_limits import Priority, RateBudget
 from lib import valkey
 
 PREFIX = "marketmon:ledger"
@@ -100,7 +100,7 @@ if ends > tonumber(redis.call('GET', KEYS[1]) or '0') then redis.call('SET', KEY
 """
 
 
-class Line(NamedTuple):
+class RateAccount(NamedTuple):
     """One exchange over one outgoing address."""
 
     exchange_id: str
@@ -123,7 +123,7 @@ class Line(NamedTuple):
         return f"{self.key}:held"
 
 
-class Answer(NamedTuple):
+class RequestPermission(NamedTuple):
     """0 seconds: it was counted, and may leave. `is_pause`: the exchange's own wish makes it wait."""
 
     wait_seconds: float
@@ -132,8 +132,8 @@ class Answer(NamedTuple):
 
 
 def take(
-    line: Line,
-    budget: Budget,
+    line: RateAccount,
+    budget: RateBudget,
     *,
     priority: Priority,
     cost: float,
@@ -141,7 +141,7 @@ def take(
     is_dial: bool,
     remembered_units: float = 0.0,
     owed_units: float = 0.0,
-) -> Answer:
+) -> RequestPermission:
     """Counts one request if there is room for it. Raises redis.RedisError."""
     keys = [line.key, line.pause_key, line.dial_pause_key if is_dial else line.pause_key, line.held_key]
     granted, wait_ms, is_pause, used = _scripts().take(
@@ -159,10 +159,10 @@ def take(
             owed_units,
         ],
     )
-    return Answer(0.0 if granted else wait_ms / 1000, bool(is_pause), used / 1000)
+    return RequestPermission(0.0 if granted else wait_ms / 1000, bool(is_pause), used / 1000)
 
 
-def pause(line: Line, seconds: float, *, is_dial: bool) -> None:
+def pause(line: RateAccount, seconds: float, *, is_dial: bool) -> None:
     """Nobody asks this exchange for so long. Raises redis.RedisError."""
     _scripts().pause([line.dial_pause_key if is_dial else line.pause_key], [int(seconds * 1000)])
 
@@ -178,7 +178,7 @@ def say_present() -> tuple[int, int]:
     return len(names), names.index(name)
 
 
-def say_budget(line: Line, budget: Budget) -> None:
+def say_budget(line: RateAccount, budget: RateBudget) -> None:
     """For the page. Raises redis.RedisError."""
     said = f"{budget.units} {budget.seconds} {time.time()}"
     valkey.client().hset(BUDGETS, f"{line.exchange_id} {line.address}", said)

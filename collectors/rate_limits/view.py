@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from collectors.rate_limits import shared
-from collectors.rate_limits.shared import Line
-from collectors.rules.rate_limits import Budget, Priority
+from collectors.rate_limits.shared import RateAccount
+from collectors.rules.rate_limits import Priority, RateBudget
 from lib import valkey
 
 HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateUsage:
     """One exchange over one address. Seconds are what is left of a pause; `held_back` is of the last hour."""
 
     exchange_id: str
     address: str
-    budget: Budget
+    budget: RateBudget
     used: Mapping[str, float]
     pause_seconds: float
     dial_pause_seconds: float
@@ -36,7 +36,7 @@ class Standing:
         return min(1.0, self.used_units / self.budget.units)
 
 
-def standings(exchange_ids: Collection[str]) -> list[Standing]:
+def standings(exchange_ids: Collection[str]) -> list[RateUsage]:
     """Of those that were asked within the last hour. Raises redis.RedisError."""
     client: Any = valkey.client()
     seconds, microseconds = client.time()
@@ -57,23 +57,23 @@ def standings(exchange_ids: Collection[str]) -> list[Standing]:
     ]
 
 
-def _budgets(said: Mapping[bytes, bytes], now: float) -> Iterator[tuple[Line, Budget]]:
+def _budgets(said: Mapping[bytes, bytes], now: float) -> Iterator[tuple[RateAccount, RateBudget]]:
     for name, value in sorted(said.items()):
         exchange_id, address = name.decode().split(" ", 1)
         units, seconds, said_at = (float(part) for part in value.split())
         if said_at > now - HOUR_SECONDS:
-            yield Line(exchange_id, address), Budget(units, seconds)
+            yield RateAccount(exchange_id, address), RateBudget(units, seconds)
 
 
-def _standing(line: Line, budget: Budget, found: Sequence[Any], now: float) -> Standing:
+def _standing(line: RateAccount, budget: RateBudget, found: Sequence[Any], now: float) -> RateUsage:
     window, pauses, held = found
     pause, dial_pause = (max(0.0, int(until) / 1000 - now) if until else 0.0 for until in pauses)
-    return Standing(
+    return RateUsage(
         line.exchange_id, line.address, budget, _used(window, budget, now), pause, dial_pause, _of_last_hour(held, now)
     )
 
 
-def _used(window: Mapping[bytes, bytes], budget: Budget, now: float) -> dict[str, float]:
+def _used(window: Mapping[bytes, bytes], budget: RateBudget, now: float) -> dict[str, float]:
     """By priority; what a process remembered after an outage is nobody's in particular."""
     used: dict[str, float] = {}
     for field, units in window.items():

@@ -10,7 +10,7 @@ COUNTS_AS_STRIKE = frozenset({"unreachable", "bad_reply", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class BreakerPolicy:
     """All pauses in seconds. The first `failures_until_open` failures cost nothing but their own slot."""
 
     failures_until_open: int
@@ -20,7 +20,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class BreakerState:
     """`error_count`: failed cycles in a row, of any kind. `strikes`: those that count for the breaker."""
 
     error_count: int = 0
@@ -37,21 +37,27 @@ class CycleResult:
 
 
 def after(
-    health: Health, result: CycleResult, now: datetime, *, interval_seconds: float, policy: Policy, jitter: float
-) -> Health:
+    health: BreakerState,
+    result: CycleResult,
+    now: datetime,
+    *,
+    interval_seconds: float,
+    policy: BreakerPolicy,
+    jitter: float,
+) -> BreakerState:
     """The state after one more cycle. Once enough strikes have opened the breaker, each pause ends with one probe.
     `jitter` in 0..1 spreads the pauses by up to a fifth."""
     if result.outcome == "stored":
-        return Health()
+        return BreakerState()
     if result.outcome == "superseded":
         return health
     strikes = health.strikes + (result.outcome in COUNTS_AS_STRIKE)
     pause = _pause_seconds(result, strikes, interval_seconds=interval_seconds, policy=policy)
     retry_at = now + timedelta(seconds=pause * (1 + 0.2 * jitter)) if pause else None
-    return Health(error_count=health.error_count + 1, strikes=strikes, retry_at=retry_at)
+    return BreakerState(error_count=health.error_count + 1, strikes=strikes, retry_at=retry_at)
 
 
-def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float, policy: Policy) -> float:
+def _pause_seconds(result: CycleResult, strikes: int, *, interval_seconds: float, policy: BreakerPolicy) -> float:
     if result.outcome == "throttled":
         return max(result.retry_after_seconds or policy.throttle_pause_seconds, interval_seconds)
     if result.outcome == "held_back":

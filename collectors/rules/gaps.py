@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import log2
 
-# Document 4, made exact: a distance between stored points of more than two expected intervals.
+# The pipelines API, made exact: a distance between stored points of more than two expected intervals.
 GAP_INTERVALS = 2.0
 # In SQL: how many points should have been stored between two moments, at least one. As `missed` says in Python.
 MISSED = "greatest(1, round(extract(epoch FROM {end} - {start}) / {expected}) - 1)::int"

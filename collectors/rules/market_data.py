@@ -51,7 +51,7 @@ def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: 
 # --- trades ---------------------------------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
+class TradeRow(NamedTuple):
     """One trade to store."""
 
     trade_id: str
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     side: str | None
 
 
-class Position(NamedTuple):
+class TradePosition(NamedTuple):
     """The newest stored trade of a market."""
 
     number: int | None
@@ -88,13 +88,13 @@ class Hole(NamedTuple):
 class Sorted:
     """A page of trades: those that can be stored, oldest first and each once, and those that cannot."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TradeRow, ...]
     rejected: tuple[RejectedRow, ...]
 
 
 def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> Sorted:
     """Older ones than are kept are neither stored nor rejected."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, TradeRow] = {}
     rejected = list(page.rejected)
     repeats: dict[str, int] = {}
     for trade in page.trades:
@@ -103,7 +103,7 @@ def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> 
         elif trade.traded_at >= kept_since:
             id_ = trade.trade_id or _own_id(trade, repeats)
             number = _number(id_) if page.is_numbered else None
-            rows.setdefault(id_, Row(id_, number, trade.traded_at, trade.price, trade.amount, trade.side))
+            rows.setdefault(id_, TradeRow(id_, number, trade.traded_at, trade.price, trade.amount, trade.side))
     ordered = sorted(rows.values(), key=lambda row: (row.number or 0, row.at))
     return Sorted(tuple(ordered), tuple(rejected))
 
@@ -130,7 +130,7 @@ def _number(trade_id: str) -> int | None:
     return number if number <= LARGEST_NUMBER else None
 
 
-def newer(rows: Sequence[Row], position: Position | None) -> tuple[Row, ...]:
+def newer(rows: Sequence[TradeRow], position: TradePosition | None) -> tuple[TradeRow, ...]:
     """Without those that were stored before, where numbers tell; what is older lies in a hole or was stored."""
     if position is None or position.number is None or begins_anew(rows, position):
         return tuple(rows)
@@ -138,7 +138,7 @@ def newer(rows: Sequence[Row], position: Position | None) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.number is None or row.number > known)
 
 
-def begins_anew(rows: Sequence[Row], position: Position) -> bool:
+def begins_anew(rows: Sequence[TradeRow], position: TradePosition) -> bool:
     """The venue counts from a smaller number again: all are lower, and yet later."""
     numbers = [row.number for row in rows if row.number is not None]
     if not numbers or position.number is None:
@@ -146,7 +146,7 @@ def begins_anew(rows: Sequence[Row], position: Position) -> bool:
     return max(numbers) < position.number and min(row.at for row in rows) > position.at
 
 
-def position_after(rows: Sequence[Row], position: Position | None) -> Position | None:
+def position_after(rows: Sequence[TradeRow], position: TradePosition | None) -> TradePosition | None:
     """Never back, unless the venue counts anew."""
     if not rows:
         return position
@@ -155,12 +155,12 @@ def position_after(rows: Sequence[Row], position: Position | None) -> Position |
     newest_at = max(row.at for row in rows)
     numbers = [row.number for row in rows if row.number is not None]
     if position is None:
-        return Position(max(numbers, default=None), newest_at)
+        return TradePosition(max(numbers, default=None), newest_at)
     known = [] if position.number is None else [position.number]
-    return Position(max([*known, *numbers], default=None), max(position.at, newest_at))
+    return TradePosition(max([*known, *numbers], default=None), max(position.at, newest_at))
 
 
-def holes(rows: Sequence[Row], position: Position | None) -> list[Hole]:
+def holes(rows: Sequence[TradeRow], position: TradePosition | None) -> list[Hole]:
     """What is missing between the newest trade that we had and this page, and inside of it.
 
     Without numbers only the first can be told: a page whose oldest trade is later than our newest does not touch it.
@@ -176,7 +176,7 @@ def holes(rows: Sequence[Row], position: Position | None) -> list[Hole]:
     return [Hole(None, None, position.at, oldest)] if oldest > position.at else []
 
 
-def _holes_in_numbers(rows: Iterable[Row], position: Position | None) -> list[Hole]:
+def _holes_in_numbers(rows: Iterable[TradeRow], position: TradePosition | None) -> list[Hole]:
     found = []
     before = position if position is not None and position.number is not None else None
     for row in rows:
@@ -187,11 +187,11 @@ def _holes_in_numbers(rows: Iterable[Row], position: Position | None) -> list[Ho
             if row.number > before.number + 1:
                 started_at, ended_at = sorted((before.at, row.at))
                 found.append(Hole(before.number + 1, row.number - 1, started_at, ended_at))
-        before = Position(row.number, row.at)
+        before = TradePosition(row.number, row.at)
     return found
 
 
-def inside(rows: Sequence[Row], hole: Hole) -> tuple[Row, ...]:
+def inside(rows: Sequence[TradeRow], hole: Hole) -> tuple[TradeRow, ...]:
     """Those of an answer that belong into a hole."""
     if hole.first_number is None or hole.last_number is None:
         return tuple(row for row in rows if hole.started_at <= row.at <= hole.ended_at)
@@ -199,7 +199,7 @@ def inside(rows: Sequence[Row], hole: Hole) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.number is not None and first <= row.number <= last)
 
 
-def state_of(hole: Hole, rows: Sequence[Row], *, filled_count: int, stored: int) -> str:
+def state_of(hole: Hole, rows: Sequence[TradeRow], *, filled_count: int, stored: int) -> str:
     """A hole after an answer. One that brought nothing new is the last: the venue has no more."""
     if hole.missing_count is not None and filled_count >= hole.missing_count:
         return "filled"

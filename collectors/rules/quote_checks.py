@@ -15,7 +15,7 @@ RANGE_TOLERANCE = 1.5  # a last price half beyond its own 24 h range is a spike 
 MID_TOLERANCE = 5.0  # thin books are wide, but not by a factor of five
 
 
-class Row(NamedTuple):
+class QuoteRow(NamedTuple):
     """A quote that may be stored, with its pipeline's number."""
 
     pipeline_id: int
@@ -23,15 +23,15 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    accepted: tuple[Row, ...]
+class JudgedQuotes:
+    accepted: tuple[QuoteRow, ...]
     rejected: tuple[RejectedRow, ...]
 
 
-def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances: bool = False) -> Verdict:
+def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances: bool = False) -> JudgedQuotes:
     """Sorts quotes into rows by pipeline number and rejections. Of two quotes of one market the later one counts."""
     find_fault = chance_fault if are_chances else fault
-    accepted: dict[int, Row] = {}
+    accepted: dict[int, QuoteRow] = {}
     rejected: list[RejectedRow] = []
     for quote in quotes:
         pipeline_id = pipelines.get(quote.symbol)
@@ -41,8 +41,8 @@ def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances:
         if reason:
             rejected.append(RejectedRow(quote.symbol[:100], reason, _excerpt(quote)))
         else:
-            accepted[pipeline_id] = Row(pipeline_id, quote)
-    return Verdict(tuple(accepted[key] for key in sorted(accepted)), tuple(rejected))
+            accepted[pipeline_id] = QuoteRow(pipeline_id, quote)
+    return JudgedQuotes(tuple(accepted[key] for key in sorted(accepted)), tuple(rejected))
 
 
 def fault(quote: Quote) -> str:

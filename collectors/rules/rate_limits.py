@@ -36,7 +36,7 @@ USUAL_RATE_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class RateBudget:
     """The exchange allows `units` in any `seconds`. Most requests cost one unit."""
 
     units: float
@@ -66,13 +66,13 @@ class Budget:
 
 def budget_of(
     *, set_units: float | None, set_seconds: float, rate_limit_ms: float, window_seconds: float | None
-) -> Budget:
+) -> RateBudget:
     """What an operator has set; else what the exchange documents, which without a window holds in every second."""
     if set_units is not None:
-        return Budget(set_units, set_seconds)
+        return RateBudget(set_units, set_seconds)
     rate_ms = rate_limit_ms if 0 < rate_limit_ms < 3_600_000 else USUAL_RATE_MS
     seconds = window_seconds or max(1.0, rate_ms / 1000)
-    return Budget(max(1.0, seconds * 1000 / rate_ms), seconds)
+    return RateBudget(max(1.0, seconds * 1000 / rate_ms), seconds)
 
 
 # --- alone: while the shared books are out of reach -------------------------------------------------------------
@@ -99,7 +99,14 @@ class Outage:
 
 
 def wait_alone(
-    budget: Budget, outage: Outage, grants: Sequence[Grant], *, priority: Priority, cost: float, now: float, wall: float
+    budget: RateBudget,
+    outage: Outage,
+    grants: Sequence[Grant],
+    *,
+    priority: Priority,
+    cost: float,
+    now: float,
+    wall: float,
 ) -> float:
     """Seconds until this process may send, infinite for never. All processes together stay within the budget.
 
@@ -113,7 +120,7 @@ def wait_alone(
     return min(wait, unknown_for) if unknown_for > 0 else wait
 
 
-def _units_for_all(budget: Budget, outage: Outage, *, is_unknown: bool) -> float:
+def _units_for_all(budget: RateBudget, outage: Outage, *, is_unknown: bool) -> float:
     if not is_unknown:
         return budget.usable
     if outage.seen_units is None:
@@ -121,7 +128,7 @@ def _units_for_all(budget: Budget, outage: Outage, *, is_unknown: bool) -> float
     return max(0.0, budget.usable - outage.seen_units)
 
 
-def _until_room(budget: Budget, grants: Sequence[Grant], units: float, cost: float, now: float) -> float:
+def _until_room(budget: RateBudget, grants: Sequence[Grant], units: float, cost: float, now: float) -> float:
     if cost > units:
         return math.inf
     counted = [grant for grant in grants if grant.at > now - budget.span_seconds]
@@ -137,7 +144,7 @@ def _until_room(budget: Budget, grants: Sequence[Grant], units: float, cost: flo
 
 
 def _until_turn(
-    budget: Budget,
+    budget: RateBudget,
     outage: Outage,
     grants: Sequence[Grant],
     priority: Priority,

@@ -58,7 +58,7 @@ class RowNames:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRows:
-    """Document 4's rows (source, symbol): the newest stored second (Unix, None if never) and the gaps of each."""
+    """The pipelines API's rows (source, symbol): newest stored second (Unix, None if never) and gaps of each."""
 
     taken_at: datetime
     names: RowNames
@@ -68,7 +68,7 @@ class PipelineRows:
 
 @dataclass(frozen=True, slots=True)
 class PairRows:
-    """Document 3's rows (pair): the newest stored second over the exchanges that are collected.
+    """The pairs API's rows (pair): the newest stored second over the exchanges that are collected.
 
     A pair of which every source was stopped on purpose is not `watched`: it shows its true age and degrades nothing.
     """

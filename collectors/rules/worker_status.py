@@ -1,4 +1,4 @@
-"""When is a worker alive? Pure readings of stored timestamps at a given moment (documents 1, 3 and 4)."""
+"""When is a worker alive? Pure readings of stored timestamps at a given moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from collectors.rules.snapshot import WorkerFacts, WorkerView
 
 ERRORS_UNTIL_ERROR = 3
-SILENCE_FLOOR_SECONDS = 120.0  # document 1 calls data older than 2 minutes stale
+SILENCE_FLOOR_SECONDS = 120.0  # the worker status API calls data older than 2 minutes stale
 SILENCE_INTERVALS = 3
 
 

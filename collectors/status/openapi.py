@@ -1,4 +1,4 @@
-"""How the OpenAPI schema describes documents 3 and 4: fields, errors and the documents' own examples."""
+"""How the OpenAPI schema describes the pairs and pipelines APIs: fields, errors and their documented examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _parameter(name: str, description: str, kind: Any = str) -> OpenApiParameter
 
 # --- errors -----------------------------------------------------------------------------------------------------
 
-ERROR_3 = inline_serializer(
+PAIRS_ERROR = inline_serializer(
     "Document3Error",
     {
         "error": fields.CharField(),
@@ -39,7 +39,7 @@ ERROR_3 = inline_serializer(
         "required_tier": fields.CharField(required=False),
     },
 )
-ERROR_4 = inline_serializer(
+PIPELINES_ERROR = inline_serializer(
     "Document4Error",
     {
         "error": fields.CharField(),
@@ -47,12 +47,12 @@ ERROR_4 = inline_serializer(
         "required_tier": fields.CharField(required=False, help_text="The lowest plan that would do."),
     },
 )
-BAD_KEY_3 = {
+PAIRS_BAD_KEY = {
     "error": "unauthorized",
     "message": "Invalid or missing API key. Include a valid key in the X-API-Key header.",
     "status": 401,
 }
-LIMITED_3 = {
+PAIRS_LIMITED = {
     "error": "rate_limit_exceeded",
     "message": "Rate limit exceeded. Retry after 42 seconds.",
     "status": 429,
@@ -61,18 +61,18 @@ LIMITED_3 = {
     "tier": "free",
     "tier_limit": "10 req/min",
 }
-BAD_KEY_4 = {"error": "unauthorized", "message": "Missing or invalid api-key."}
-LOCKED_4 = {
+PIPELINES_BAD_KEY = {"error": "unauthorized", "message": "Missing or invalid api-key."}
+PIPELINES_LOCKED = {
     "error": "tier_locked",
     "message": "Your plan does not have access to this endpoint.",
     "required_tier": "pro",
 }
-LIMITED_4 = {"error": "rate_limit_exceeded", "message": "Rate limit exceeded. Retry after 12 seconds."}
-UNPAID_4 = {
+PIPELINES_LIMITED = {"error": "rate_limit_exceeded", "message": "Rate limit exceeded. Retry after 12 seconds."}
+PIPELINES_UNPAID = {
     "error": "credits_exhausted",
     "message": "This request costs 25 credits and 10 are left. They are renewed at 2026-04-01T00:00:00Z.",
 }
-BAD_SOURCE_4 = {"error": "invalid_source", "message": "The source value is not recognized."}
+PIPELINES_BAD_SOURCE = {"error": "invalid_source", "message": "The source value is not recognized."}
 
 
 def _response(shape: Any, description: str, example: dict[str, Any] | None = None) -> OpenApiResponse:
@@ -81,22 +81,22 @@ def _response(shape: Any, description: str, example: dict[str, Any] | None = Non
 
 def _errors_3() -> dict[int, Any]:
     return {
-        400: _response(ERROR_3, "A parameter is wrong"),
-        401: _response(ERROR_3, "No valid key", BAD_KEY_3),
-        403: _response(ERROR_3, "The key may not be used for this"),
-        429: _response(ERROR_3, "Rate limit or monthly quota", LIMITED_3),
-        503: _response(ERROR_3, "The status cannot be read now"),
+        400: _response(PAIRS_ERROR, "A parameter is wrong"),
+        401: _response(PAIRS_ERROR, "No valid key", PAIRS_BAD_KEY),
+        403: _response(PAIRS_ERROR, "The key may not be used for this"),
+        429: _response(PAIRS_ERROR, "Rate limit or monthly quota", PAIRS_LIMITED),
+        503: _response(PAIRS_ERROR, "The status cannot be read now"),
     }
 
 
 def _errors_4() -> dict[int, Any]:
     return {
-        400: _response(ERROR_4, "A parameter is wrong", BAD_SOURCE_4),
-        401: _response(ERROR_4, "No valid key", BAD_KEY_4),
-        402: _response(ERROR_4, "No credits left", UNPAID_4),
-        403: _response(ERROR_4, "The plan does not open this", LOCKED_4),
-        429: _response(ERROR_4, "Rate limit", LIMITED_4),
-        503: _response(ERROR_4, "The status cannot be read now"),
+        400: _response(PIPELINES_ERROR, "A parameter is wrong", PIPELINES_BAD_SOURCE),
+        401: _response(PIPELINES_ERROR, "No valid key", PIPELINES_BAD_KEY),
+        402: _response(PIPELINES_ERROR, "No credits left", PIPELINES_UNPAID),
+        403: _response(PIPELINES_ERROR, "The plan does not open this", PIPELINES_LOCKED),
+        429: _response(PIPELINES_ERROR, "Rate limit", PIPELINES_LIMITED),
+        503: _response(PIPELINES_ERROR, "The status cannot be read now"),
     }
 
 
@@ -327,14 +327,14 @@ sources = _described(
 )
 
 _EITHER = PolymorphicProxySerializer("StatusOfEitherDocument", [PAIRS, PIPELINES], resource_type_field_name=None)
-_EITHER_ERROR = PolymorphicProxySerializer("EitherError", [ERROR_3, ERROR_4], resource_type_field_name=None)
+_EITHER_ERROR = PolymorphicProxySerializer("EitherError", [PAIRS_ERROR, PIPELINES_ERROR], resource_type_field_name=None)
 status = extend_schema_view(
     get=extend_schema(
         operation_id="v1_status",
         auth=[],
         tags=["pair freshness", "pipelines"],
-        description="Pairs (document 3); with any of api-key, source, symbol, limit or after in the query, pipelines "
-        "(document 4).",
+        description="Pairs; with any of api-key, source, symbol, limit or after in the query, pipelines "
+        "(the pipelines API).",
         parameters=[KEY_HEADER, KEY_QUERY, *FILTERS],
         responses={
             200: OpenApiResponse(

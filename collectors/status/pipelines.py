@@ -1,4 +1,4 @@
-"""Reads the rows of documents 3 and 4: the newest of each (source, symbol), and of each pair.
+"""Reads the rows of the pairs and pipelines APIs: the newest of each (source, symbol), and of each pair.
 
 50,000 pipelines come in few groups and stay in columns: no object is made for a row.
 """
@@ -52,7 +52,7 @@ FILTERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class NewestRows:
     """The newest second (Unix; NEVER) of each market, and the gaps of those that have any."""
 
     seconds: dict[int, int]
@@ -68,7 +68,7 @@ def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
 
 
 def read_pipelines(now: datetime) -> PipelineRows:
-    """All rows of document 4. Two queries. Raises CollectorAbsent."""
+    """All rows of the pipelines API. Two queries. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
         known, stored = names.current(), load()
@@ -85,25 +85,25 @@ def read_source(source: str, now: datetime) -> PipelineRows:
 
 
 def read_pairs(now: datetime) -> PairRows:
-    """All rows of document 3. Three queries. Raises CollectorAbsent."""
+    """All rows of the pairs API. Three queries. Raises CollectorAbsent."""
     return read_all(now)[1]
 
 
-def load() -> Stored:
+def load() -> NewestRows:
     with connection.cursor() as cursor:
         cursor.execute(STORED)
         return _unpacked(cursor.fetchall())
 
 
-def _load_source(source: str) -> tuple[Stored, str | None]:
+def _load_source(source: str) -> tuple[NewestRows, str | None]:
     with connection.cursor() as cursor:
         cursor.execute(STORED_OF_SOURCE, {"source": source})
         groups = cursor.fetchall()
     return _unpacked(group[:3] for group in groups), groups[0][3] if groups else None
 
 
-def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> Stored:
-    stored = Stored({}, {})
+def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> NewestRows:
+    stored = NewestRows({}, {})
     for stored_at, gaps, packed in groups:
         markets = array("i", bytes(packed))
         if sys.byteorder == "little":
@@ -114,7 +114,7 @@ def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> Stor
     return stored
 
 
-def _pipelines(groups: Groups, stored: Stored, now: datetime) -> PipelineRows:
+def _pipelines(groups: Groups, stored: NewestRows, now: datetime) -> PipelineRows:
     seconds = _newest(groups, stored.seconds)
     gaps = [stored.gaps.get(market, 0) for market in groups.firsts]
     for row, markets in groups.several:
@@ -122,7 +122,7 @@ def _pipelines(groups: Groups, stored: Stored, now: datetime) -> PipelineRows:
     return PipelineRows(now, groups.names, _unix(seconds), gaps)
 
 
-def _pairs(known: names.Listing, stored: Stored, workers: tuple[WorkerView, ...], now: datetime) -> PairRows:
+def _pairs(known: names.NameIndex, stored: NewestRows, workers: tuple[WorkerView, ...], now: datetime) -> PairRows:
     groups, exchanges = known.pairs, known.exchanges
     wanted = {worker.exchange for worker in workers if worker.is_collected}
     seconds = _newest(groups, stored.seconds)
@@ -150,8 +150,8 @@ def _unix(seconds: Iterable[int]) -> list[int | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A page of document 4's rows, and whether more follow."""
+class PipelinePage:
+    """A page of the pipelines API's rows, and whether more follow."""
 
     rows: PipelineRows
     has_more: bool
@@ -164,7 +164,7 @@ def read_page(
     symbols: Sequence[str] | None = None,
     after: tuple[str, str] | None = None,
     limit: int,
-) -> Page:
+) -> PipelinePage:
     """At most `limit` rows of these sources and symbols after a row. One query. Raises CollectorAbsent."""
     status.require_collection()
     given = {"sources": sources, "symbols": symbols, "after": after}
@@ -179,7 +179,7 @@ def read_page(
     with status.reading(), connection.cursor() as cursor:
         cursor.execute(PAGE.format(filters=filters), {**parameters, "limit": limit + 1})
         found = cursor.fetchall()
-    return Page(_of(found[:limit], now), has_more=len(found) > limit)
+    return PipelinePage(_of(found[:limit], now), has_more=len(found) > limit)
 
 
 def _of(found: Sequence[tuple[str, str, int | None, int]], now: datetime) -> PipelineRows:

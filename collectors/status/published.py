@@ -98,12 +98,12 @@ def compressed(body: bytes) -> bytes:
 
 
 def all_pipelines(now: datetime, *, accepts_gzip: bool) -> Body:
-    """All rows of document 4. Raises CollectorAbsent."""
+    """All rows of the pipelines API. Raises CollectorAbsent."""
     return _ready(PIPELINES, now, accepts_gzip) or _rendered(PIPELINES, _render_pipelines, accepts_gzip)
 
 
 def all_pairs(now: datetime, *, accepts_gzip: bool) -> Body:
-    """Document 3. Raises CollectorAbsent."""
+    """The pairs API. Raises CollectorAbsent."""
     return _ready(PAIRS, now, accepts_gzip) or _rendered(PAIRS, _render_pairs, accepts_gzip)
 
 

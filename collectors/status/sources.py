@@ -1,4 +1,4 @@
-"""Document 4's small answers: which sources there are, and what is left of a caller's plan."""
+"""The pipelines API's small answers: which sources there are, and what is left of a caller's plan."""
 
 from __future__ import annotations
 

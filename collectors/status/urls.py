@@ -1,4 +1,4 @@
-"""Documents 3 and 4. Every path works with and without a trailing slash."""
+"""The routes of the pairs and pipelines APIs. Every path works with and without a trailing slash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.urls import URLPattern, re_path
 from collectors.status import views
 
 
-def route(place: str, view: type[views.Document], name: str) -> URLPattern:
+def route(place: str, view: type[views.MeteredView], name: str) -> URLPattern:
     return re_path(rf"^{place}/?$", view.as_view(), name=name)
 
 
@@ -16,7 +16,7 @@ urlpatterns = [
     route("v1/status/pairs", views.PairsStatus, "v1-status-pairs"),
     route("v1/status/pipelines", views.PipelinesStatus, "v1-status-pipelines"),
     route("v1/rates/live", views.LiveRates, "v1-rates-live"),
-    route("v1/limits", views.Limits, "v1-limits"),
+    route("v1/limits", views.LimitsView, "v1-limits"),
     route("v1/sources", views.Sources, "v1-sources"),
-    re_path(r"^v1(/.*)?$", views.Unknown.as_view(), name="v1-unknown"),
+    re_path(r"^v1(/.*)?$", views.UnknownApiPath.as_view(), name="v1-unknown"),
 ]

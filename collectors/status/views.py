@@ -1,4 +1,4 @@
-"""Documents 3 and 4 over HTTP: pairs, pipelines, live rates, limits and sources, each in its caller's dialect.
+"""The pairs and pipelines APIs over HTTP, each in its caller's dialect; live rates, limits and sources, too.
 
 JSON is answered as bytes, past DRF; only people's browsers and the schema see the DRF side of a view.
 """
@@ -23,9 +23,9 @@ from rest_framework.views import APIView
 
 from access import gate, refusals
 from access.authentication import Caller
-from access.gate import Terms, Visit
+from access.gate import CallTerms, Visit
 from access.models import Endpoint
-from access.refusals import Dialect, Refused
+from access.refusals import CallRefused, Dialect
 from collectors.history import names as listing
 from collectors.status import openapi, published, rates
 from collectors.status import pipelines as pipelines_status
@@ -39,8 +39,8 @@ from lib.encoding import accepts_gzip
 METHODS = ("GET", "HEAD")
 BODY_MAX_BYTES = 64 * 1024
 CREDITS = 25
-# Any of these in the query of /v1/status, and it is document 4 that the caller has read.
-DOCUMENT_4_NAMES = frozenset({"api-key", "api_key", "source", "symbol", "limit", "after"})
+# Any of these in the query of /v1/status, and it is the pipelines API that the caller has read.
+PIPELINES_PARAMETERS = frozenset({"api-key", "api_key", "source", "symbol", "limit", "after"})
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 PAIRS_MAX = 200
 MAX_AGE_DEFAULT, MAX_AGE_LIMIT = 60, 1800
@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AdmittedCall:
     """A call that has passed the gate."""
 
     request: HttpRequest
@@ -63,23 +63,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiAnswer:
     content: bytes
     is_gzip: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def ready(body: Body) -> Answer:
-    return Answer(body.content, body.is_gzip)
+def ready(body: Body) -> ApiAnswer:
+    return ApiAnswer(body.content, body.is_gzip)
 
 
-class Document(APIView):
+class MeteredView(APIView):
     """One endpoint: who may call it at what price, how its parameters are read, and its answer."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
     dialect: ClassVar[Dialect] = Dialect.PIPELINES
-    terms: ClassVar[Terms]
+    terms: ClassVar[CallTerms]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if _is_browser(request) and request.method in METHODS:
@@ -98,7 +98,7 @@ class Document(APIView):
         try:
             answer = _admitted(view, request, visit)
             return _response(answer.content, 200, visit, answer.headers, is_gzip=answer.is_gzip)
-        except Refused as refused:
+        except CallRefused as refused:
             return refusal_response(refused, visit)
         except (CollectorAbsent, DatabaseFault) as error:
             log.warning("status_unavailable", path=request.path, cause=str(error).strip())
@@ -107,26 +107,26 @@ class Document(APIView):
             log.exception("status_failed", path=request.path)
             return refusal_response(refusals.failed(_correlation_id()), visit)
 
-    def chosen(self, request: HttpRequest) -> Document:
+    def chosen(self, request: HttpRequest) -> MeteredView:
         """The view that speaks the caller's document."""
         return self
 
     def parse(self, request: HttpRequest) -> Any:
-        """The parameters. Raises Refused (400)."""
+        """The parameters. Raises CallRefused (400)."""
         return None
 
-    def answer(self, call: Call, wanted: Any) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
         raise NotImplementedError
 
 
-def _admitted(view: Document, request: HttpRequest, visit: Visit) -> Answer:
+def _admitted(view: MeteredView, request: HttpRequest, visit: Visit) -> ApiAnswer:
     if request.method not in METHODS:
         raise refusals.method_not_allowed(str(request.method)[:20])
     if _announced_bytes(request) > BODY_MAX_BYTES:
         raise refusals.too_large()
     caller = gate.enter(visit, request)
     wanted = gate.parsed(visit, lambda: view.parse(request))
-    call = Call(request, caller, visit, _accepts_gzip(request))
+    call = AdmittedCall(request, caller, visit, _accepts_gzip(request))
     answer = view.answer(call, wanted)
     gate.settle(visit)
     return answer
@@ -149,7 +149,7 @@ def _correlation_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
 
 
-def refusal_response(refused: Refused, visit: Visit) -> HttpResponse:
+def refusal_response(refused: CallRefused, visit: Visit) -> HttpResponse:
     more = {}
     if refused.retry_after_seconds is not None:
         more["Retry-After"] = str(refused.retry_after_seconds)
@@ -181,17 +181,17 @@ def _headers(visit: Visit) -> dict[str, str]:
         return {}
 
 
-# --- document 3 -------------------------------------------------------------------------------------------------
+# --- pairs ------------------------------------------------------------------------------------------
 
 
 @openapi.pairs
-class PairsStatus(Document):
-    """Collectors and the freshness of every pair (document 3)."""
+class PairsStatus(MeteredView):
+    """Collectors and the freshness of every pair."""
 
     dialect = Dialect.PAIRS
-    terms = Terms(Endpoint.PAIRS, requests=1)
+    terms = CallTerms(Endpoint.PAIRS, requests=1)
 
-    def answer(self, call: Call, wanted: Any) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
         return ready(published.all_pairs(call.now, accepts_gzip=call.accepts_gzip))
 
 
@@ -202,11 +202,11 @@ class WantedRates:
 
 
 @openapi.rates
-class LiveRates(Document):
+class LiveRates(MeteredView):
     """The volume-weighted price of each pair over its fresh sources; all pairs when none is named."""
 
     dialect = Dialect.PAIRS
-    terms = Terms(Endpoint.RATES, requests=1)
+    terms = CallTerms(Endpoint.RATES, requests=1)
 
     def parse(self, request: HttpRequest) -> WantedRates:
         texts = [text.strip() for text in request.GET.get("pairs", "").split(",") if text.strip()]
@@ -217,7 +217,7 @@ class LiveRates(Document):
             raise refusals.bad_request("invalid_max_age", f"max_age is a whole number from 1 to {MAX_AGE_LIMIT}.")
         return WantedRates(_markets_of(texts), int(max_age))
 
-    def answer(self, call: Call, wanted: WantedRates) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: WantedRates) -> ApiAnswer:
         require_collection()
         asked = dict(list(wanted.markets_of_pairs.items())[: call.caller.max_rows])
         found = rates.read(asked, call.now)
@@ -242,18 +242,18 @@ def _markets_of(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _packed(body: bytes, call: Call, headers: dict[str, str] | None = None) -> Answer:
+def _packed(body: bytes, call: AdmittedCall, headers: dict[str, str] | None = None) -> ApiAnswer:
     if not call.accepts_gzip or len(body) < published.WORTH_COMPRESSING_BYTES:
-        return Answer(body, headers=headers or {})
-    return Answer(published.compressed(body), is_gzip=True, headers=headers or {})
+        return ApiAnswer(body, headers=headers or {})
+    return ApiAnswer(published.compressed(body), is_gzip=True, headers=headers or {})
 
 
-# --- document 4 -------------------------------------------------------------------------------------------------
+# --- pipelines --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class WantedPipelines:
-    """Document 4's query, recognised. None is no filter."""
+    """The pipelines API's query, recognised. None is no filter."""
 
     sources: tuple[str, ...] | None
     symbols: tuple[str, ...] | None
@@ -268,10 +268,10 @@ class WantedPipelines:
 
 
 @openapi.pipelines
-class PipelinesStatus(Document):
-    """The health of each data ingestion pipeline, with its gaps (document 4)."""
+class PipelinesStatus(MeteredView):
+    """The health of each data ingestion pipeline, with its gaps."""
 
-    terms = Terms(Endpoint.PIPELINES, credits=CREDITS)
+    terms = CallTerms(Endpoint.PIPELINES, credits=CREDITS)
 
     def parse(self, request: HttpRequest) -> WantedPipelines:
         query = request.GET
@@ -287,7 +287,7 @@ class PipelinesStatus(Document):
             symbol_text=symbol if not symbols or len(symbols) > 1 else symbols[0],
         )
 
-    def answer(self, call: Call, wanted: WantedPipelines) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: WantedPipelines) -> ApiAnswer:
         cap = min(call.caller.max_rows, wanted.limit or call.caller.max_rows)
         return _everything(call, wanted, cap) or _one_source(call, wanted, cap) or _page(call, wanted, cap)
 
@@ -327,7 +327,7 @@ def _after(text: str | None) -> tuple[str, str] | None:
     return source, symbol
 
 
-def _everything(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
+def _everything(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer | None:
     """What the pulse has rendered, when the caller may have all of it."""
     if not wanted.is_everything or cap < len(listing.recent().pipelines.names.names):
         return None
@@ -335,7 +335,7 @@ def _everything(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
     return ready(body) if body.count <= cap else None
 
 
-def _one_source(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
+def _one_source(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer | None:
     if not wanted.sources or len(wanted.sources) > 1 or wanted.symbols is not None or wanted.after is not None:
         return None
     rows = published.one_source(wanted.sources[0], call.now)
@@ -344,7 +344,7 @@ def _one_source(call: Call, wanted: WantedPipelines, cap: int) -> Answer | None:
     return _packed(pipelines.body([rows.content], count=rows.count, source=wanted.source_text), call)
 
 
-def _page(call: Call, wanted: WantedPipelines, cap: int) -> Answer:
+def _page(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer:
     page = pipelines_status.read_page(
         call.now, sources=wanted.sources, symbols=wanted.symbols, after=wanted.after, limit=cap
     )
@@ -364,39 +364,39 @@ def _page(call: Call, wanted: WantedPipelines, cap: int) -> Answer:
 class Status(PairsStatus):
     """One path, two documents: which one is told by the names in the query."""
 
-    def chosen(self, request: HttpRequest) -> Document:
-        return PipelinesStatus() if DOCUMENT_4_NAMES & request.GET.keys() else PairsStatus()
+    def chosen(self, request: HttpRequest) -> MeteredView:
+        return PipelinesStatus() if PIPELINES_PARAMETERS & request.GET.keys() else PairsStatus()
 
 
 @openapi.limits
-class Limits(Document):
+class LimitsView(MeteredView):
     """The caller's plan and what is left of it. Costs no credits."""
 
-    terms = Terms(Endpoint.LIMITS)
+    terms = CallTerms(Endpoint.LIMITS)
 
-    def answer(self, call: Call, wanted: Any) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
         return _packed(orjson.dumps(sources_list.limits(call.caller, call.visit)), call)
 
 
 @openapi.sources
-class Sources(Document):
+class Sources(MeteredView):
     """Every source with its symbols and candle intervals."""
 
-    terms = Terms(Endpoint.SOURCES, credits=CREDITS)
+    terms = CallTerms(Endpoint.SOURCES, credits=CREDITS)
 
-    def answer(self, call: Call, wanted: Any) -> Answer:
+    def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
         require_collection()
         return _packed(orjson.dumps({"data": sources_list.read()}), call)
 
 
-class Unknown(Document):
+class UnknownApiPath(MeteredView):
     """Below /v1 a wrong path is refused in the words of the document that the caller seems to have read."""
 
     schema = None
-    terms = Terms("")
+    terms = CallTerms("")
 
     def respond(self, request: HttpRequest) -> HttpResponse:
-        dialect = Dialect.PIPELINES if DOCUMENT_4_NAMES & request.GET.keys() else Dialect.PAIRS
+        dialect = Dialect.PIPELINES if PIPELINES_PARAMETERS & request.GET.keys() else Dialect.PAIRS
         return refusal_response(refusals.not_found(), Visit(dialect, self.terms, clock.now()))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

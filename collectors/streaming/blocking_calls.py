@@ -18,8 +18,8 @@ from collectors.models import Pipeline, Stream, Switch, Worker
 from collectors.polling import market_list, store
 from collectors.polling import poll as ingest
 from collectors.rules import gaps, quote_checks
-from collectors.rules.breaker import Health
-from collectors.streaming.ownership import Wish
+from collectors.rules.breaker import BreakerState
+from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Transport
 from feeds import open_feed
 from feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
@@ -52,7 +52,7 @@ class Written(NamedTuple):
     is_asked_for: bool
 
 
-class Turn(NamedTuple):
+class TransportChange(NamedTuple):
     """From when on a stream delivers, or no longer does, and why."""
 
     is_delivering: bool
@@ -75,7 +75,7 @@ class Batch:
         return f": {self.rejected[-1].reason}" if self.rejected else ""
 
 
-def load_markets(wish: Wish) -> Markets:
+def load_markets(wish: StreamTarget) -> Markets:
     """From the cache that polls share; downloaded, as a poll would, when it is empty."""
     cache, key = market_list.ValkeyMarketCache(), market_cache_key(wish.spec)
     packed = cache.load(key)
@@ -98,7 +98,7 @@ def _download(exchange_id: str) -> int:
         lease.release(permit)
 
 
-def known_markets(wish: Wish) -> Markets:
+def known_markets(wish: StreamTarget) -> Markets:
     """The same without asking the venue."""
     packed = market_list.ValkeyMarketCache().load(market_cache_key(wish.spec))
     return Markets(wish.markets_version, market_list.pipelines_of(wish.exchange_id, wish.markets_version), packed)
@@ -145,18 +145,18 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         return None
     if writes_run:
         batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
-    health = Health(0, 0, retry_at)
+    health = BreakerState(0, 0, retry_at)
     permit = replace(permit, health=health, last_outcome="stored")
     return Written(permit, stored, is_asked_for)
 
 
-def open_dial_gate(wish: Wish) -> rate_limits.RequestGate:
+def open_dial_gate(wish: StreamTarget) -> rate_limits.RequestGate:
     """What each handshake asks before it leaves."""
     exchange = Exchange.objects.get(pk=wish.exchange_id)
     return rate_limits.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
 
 
-def compare(wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
+def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
     """A poll beside the stream, under the stream's lease. What it tells of the volumes of `unmeasured` pipelines, of
     which the stream tells none, is kept. Raises FeedError."""
     feed = open_feed(wish.spec, market_cache=market_list.ValkeyMarketCache())
@@ -193,7 +193,7 @@ def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
     ]
 
 
-def poll(wish: Wish) -> str:
+def poll(wish: StreamTarget) -> str:
     """One ordinary poll, as Celery's would be; skipped when that came within an interval, so that the two together
     ask no oftener than one."""
     now = clock.now()
@@ -215,7 +215,7 @@ def note_failure(exchange_id: str, error: FeedError) -> None:
         end(permit, error, clock.now())
 
 
-def switch(wish: Wish, holder: str, turn: Turn) -> None:
+def switch(wish: StreamTarget, holder: str, turn: TransportChange) -> None:
     """The timeline's next row, unless another process listens now, which writes its own."""
     fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
     to_transport = Transport.STREAM if turn.is_delivering else fallback

@@ -11,7 +11,7 @@ from django.conf import settings
 from collectors.rules import streams
 from collectors.streaming import blocking_calls
 from collectors.streaming.handshake import Contradicted
-from collectors.streaming.ownership import Wish
+from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Threads
 from feeds.base import Poll, Quote, Throttled
 
@@ -29,7 +29,7 @@ class Shadow:
         self._looked_at = began
         self._under_way: asyncio.Future[Poll] | None = None
 
-    def is_due(self, now: float, wish: Wish, *, has_quiet: Callable[[], bool]) -> bool:
+    def is_due(self, now: float, wish: StreamTarget, *, has_quiet: Callable[[], bool]) -> bool:
         every = settings.STREAM_SHADOW_INTERVALS
         waited = now - self._asked_at
         if not every or self._under_way is not None or waited < wish.interval_seconds:
@@ -42,12 +42,12 @@ class Shadow:
         return has_quiet()
 
     def ask(
-        self, now: float, wish: Wish, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
+        self, now: float, wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
     ) -> None:
         self._asked_at = now
         self._under_way = self._threads.start_slow(blocking_calls.compare, wish, symbols, generation, unmeasured)
 
-    def answer(self, wish: Wish) -> Poll | None:
+    def answer(self, wish: StreamTarget) -> Poll | None:
         """The poll that has ended meanwhile. Raises Throttled; any other failure decides nothing."""
         if self._under_way is None or not self._under_way.done():
             return None

@@ -18,25 +18,25 @@ TICK_SECONDS = 0.1
 COMPARE_SECONDS = 1.0
 
 
-class Fault(Exception):
+class StreamFault(Exception):
     """Why the stream is not, or no longer, believed."""
 
     blame: type[FeedError] = Unreachable
 
 
-class Unfit(Fault):
+class Unfit(StreamFault):
     """It delivers, but nothing that may be stored."""
 
     blame = BadReply
 
 
-class Contradicted(Fault):
+class Contradicted(StreamFault):
     """A poll says otherwise: this stream comes back when a poll agrees with it."""
 
     blame = BadReply
 
 
-class Superseded(Fault):
+class LeaseLost(StreamFault):
     """The right to store went to somebody else, or this process stood still."""
 
     blame = FeedError
@@ -48,7 +48,9 @@ def in_words(error: Exception) -> str:
 
 def for_the_record(error: Exception) -> FeedError:
     """As what a stream's end is written down: what is neither the stream's fault nor its feed's is ours."""
-    blame = error.blame if isinstance(error, Fault) else type(error) if isinstance(error, FeedError) else FeedError
+    blame = (
+        error.blame if isinstance(error, StreamFault) else type(error) if isinstance(error, FeedError) else FeedError
+    )
     return blame(f"websocket: {in_words(error)}")
 
 
@@ -77,11 +79,11 @@ async def prove(stream: QuoteStream, heard: Heard, check: Callable[[], None]) ->
             raise _not_proven(stream.complaint or unfit, is_unfit=is_unfit)
 
 
-def _not_proven(complaint: str, *, is_unfit: bool) -> Fault:
+def _not_proven(complaint: str, *, is_unfit: bool) -> StreamFault:
     within = f"within {settings.STREAM_CONNECT_SECONDS:g} s of connecting"
     if is_unfit:
         return Unfit(f"no ticker fit to store {within}: {complaint}")
-    return Fault(complaint or f"no tickers {within}")
+    return StreamFault(complaint or f"no tickers {within}")
 
 
 async def wait_for_agreement(
@@ -103,7 +105,7 @@ async def wait_for_agreement(
         check()
         pushed |= {quote.symbol: quote for quote in take_in(stream, heard)}
         if stream.is_broken:
-            raise Fault(stream.complaint)
+            raise StreamFault(stream.complaint)
         if time.monotonic() - compared_at > COMPARE_SECONDS:
             compared_at = time.monotonic()
             if quotes := await polled():

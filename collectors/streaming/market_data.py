@@ -13,13 +13,13 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from collectors.market_data import streamed
-from collectors.market_data.streamed import Plan, Saved, Tally
-from collectors.streaming.handshake import Superseded as StoodStill
-from collectors.streaming.ownership import Wish
+from collectors.market_data.streamed import Plan, Saved, StreamTally
+from collectors.streaming.handshake import LeaseLost
+from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Do
 from exchanges.depth_settings import BOOKS, TRADES, parse
 from feeds.base import OrderBook, Superseded
-from feeds.streams import DepthStream, QuoteStream, Taken, depth_of
+from feeds.streams import DepthStream, QuoteStream, TakenTrades, depth_of
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,9 @@ MOST_UNSAVED = 20_000  # trades of one market, while the database is away
 class Depth:
     """One delivering session's. `scene` is what is wanted, and the stream, which may be replaced by a younger one."""
 
-    def __init__(self, do: Do, scene: Callable[[], tuple[Wish, QuoteStream]], check: Callable[[], None]) -> None:
+    def __init__(
+        self, do: Do, scene: Callable[[], tuple[StreamTarget, QuoteStream]], check: Callable[[], None]
+    ) -> None:
         self._do = do
         self._scene = scene
         self._check = check
@@ -44,8 +46,8 @@ class Depth:
         self._planned_at = self._flushed_at = -math.inf
         self._booked: dict[str, tuple[float, float]] = {}  # when a book was stored, and when it had been received
         self._written_at = time.monotonic()
-        self._unsaved: dict[str, Taken] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._unsaved: dict[str, TakenTrades] = {}
+        self._tallies: dict[str, StreamTally] = {}
         self._complaint = ""
 
     async def run(self) -> None:
@@ -55,7 +57,7 @@ class Depth:
             try:
                 self._check()
                 await self._step(time.monotonic())
-            except StoodStill:
+            except LeaseLost:
                 return
             except Superseded as error:
                 self._planned = ()
@@ -92,7 +94,7 @@ class Depth:
             self._written_at = now
             await self._write_down(wish.exchange_id)
 
-    async def _make_plan(self, wish: Wish, now: float) -> None:
+    async def _make_plan(self, wish: StreamTarget, now: float) -> None:
         """Anew when an operator has changed something; without anything wanted, nobody is asked."""
         wanted = (wish.depth, wish.generation, wish.markets_version)
         if wanted == self._planned and now - self._planned_at < PLAN_SECONDS:
@@ -131,7 +133,7 @@ class Depth:
             del self._unsaved[symbol]
 
     def _count(self, kind: str, saved: Saved) -> None:
-        tally = self._tallies.setdefault(kind, Tally(clock.now()))
+        tally = self._tallies.setdefault(kind, StreamTally(clock.now()))
         tally.answered += saved.answered
         tally.stored += saved.stored
         tally.rejected += saved.rejected
@@ -142,12 +144,12 @@ class Depth:
             await self._do(_write_down, exchange_id, kind, tally)
 
 
-def _together(before: Taken | None, taken: Taken) -> Taken:
+def _together(before: TakenTrades | None, taken: TakenTrades) -> TakenTrades:
     if before is None:
         return taken
     trades = (*before.page.trades, *taken.page.trades)
     page = taken.page._replace(trades=trades[-MOST_UNSAVED:], rejected=taken.page.rejected)
-    return Taken(page, before.follows and taken.follows and len(trades) <= MOST_UNSAVED)
+    return TakenTrades(page, before.follows and taken.follows and len(trades) <= MOST_UNSAVED)
 
 
 def _plan(exchange_id: str, generation: int) -> Plan | None:
@@ -158,9 +160,9 @@ def _save_books(plan: Plan, books: dict[str, OrderBook]) -> Saved:
     return streamed.save_books(plan, books, now=clock.now())
 
 
-def _save_trades(plan: Plan, symbol: str, taken: Taken) -> Saved:
+def _save_trades(plan: Plan, symbol: str, taken: TakenTrades) -> Saved:
     return streamed.save_trades(plan, symbol, taken, now=clock.now())
 
 
-def _write_down(exchange_id: str, kind: str, tally: Tally) -> None:
+def _write_down(exchange_id: str, kind: str, tally: StreamTally) -> None:
     streamed.write_down(exchange_id, kind, tally, now=clock.now())

@@ -63,7 +63,7 @@ VANISHED = "the process that listened is gone"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StreamTarget:
     """An exchange that operators want listened to, as it stands now."""
 
     exchange_id: str
@@ -75,19 +75,19 @@ class Wish:
     retry_at: datetime | None
     depth: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_same_session(self, other: Wish) -> bool:
+    def is_same_session(self, other: StreamTarget) -> bool:
         """A restart, another address or another transport begins anew; a changed market list does not."""
         mine = (self.generation, self.spec, self.transport, self.spec.credentials)
         return mine == (other.generation, other.spec, other.transport, other.spec.credentials)
 
 
-def wishes() -> dict[str, Wish]:
+def wishes() -> dict[str, StreamTarget]:
     """All that a stream may listen to. Before its first market list an exchange is left to its polls."""
     wanted = Exchange.objects.collected().filter(
         transport__in=[Transport.STREAM, Transport.AUTO], worker__markets_loaded_at__isnull=False
     )
     return {
-        exchange.id: Wish(
+        exchange.id: StreamTarget(
             exchange_id=exchange.id,
             spec=exchange.feed_spec(),
             transport=exchange.transport,

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from collectors.streaming import ownership
-from collectors.streaming.ownership import Wish
-from collectors.streaming.session import Session
+from collectors.streaming.ownership import StreamTarget
+from collectors.streaming.session import StreamSession
 from collectors.streaming.threads import Threads, Watch
 from lib import liveness
 
@@ -41,7 +41,7 @@ class Process:
         self._holder = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._threads = Threads()
         self._watch = Watch(min(settings.STREAM_SILENCE_SECONDS, settings.STREAM_LEASE_SECONDS / 2))
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, StreamSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ours_until: dict[str, float] = {}
         self._looked_after_at = -math.inf
@@ -77,7 +77,7 @@ class Process:
         late = [pk for pk, until in self._ours_until.items() if until < time.monotonic()]
         await self._stop(late, "the database did not answer in time")
 
-    async def _obey(self, wishes: dict[str, Wish]) -> None:
+    async def _obey(self, wishes: dict[str, StreamTarget]) -> None:
         """Stops what is no longer wanted, or not so; the rest learns of changed markets."""
         await self._stop([pk for pk, task in self._tasks.items() if task.done()], "its session has failed")
         gone = [
@@ -98,7 +98,7 @@ class Process:
         self._ours_until |= dict.fromkeys(held, asked_at + seconds)
         await self._stop([pk for pk in self._sessions if pk not in held], "another process has taken over")
 
-    async def _share(self, wishes: dict[str, Wish]) -> None:
+    async def _share(self, wishes: dict[str, StreamTarget]) -> None:
         """No more than a fair share: the surplus is given up one at a time, so that its new listener keeps up."""
         seconds = settings.STREAM_LEASE_SECONDS
         processes = await self._threads.start(partial(ownership.count_processes, self._holder, seconds=seconds))
@@ -114,9 +114,9 @@ class Process:
                 self._ours_until[pk] = asked_at + seconds
                 self._begin(wishes[pk])
 
-    def _begin(self, wish: Wish) -> None:
+    def _begin(self, wish: StreamTarget) -> None:
         pk = wish.exchange_id
-        session = Session(
+        session = StreamSession(
             wish,
             holder=self._holder,
             threads=self._threads,

@@ -21,11 +21,11 @@ from collectors.rules import streams
 from collectors.streaming import blocking_calls, handshake
 from collectors.streaming import comparison_poll as shadows
 from collectors.streaming.comparison_poll import Shadow
-from collectors.streaming.handshake import TICK_SECONDS, Contradicted, Fault, Superseded, Unfit
+from collectors.streaming.handshake import TICK_SECONDS, Contradicted, LeaseLost, StreamFault, Unfit
 from collectors.streaming.market_data import Depth
-from collectors.streaming.ownership import Wish
+from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.renewal import Renewal
-from collectors.streaming.stream_lease import Tenure
+from collectors.streaming.stream_lease import StreamLease
 from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
 from exchanges.models import Transport
@@ -39,14 +39,16 @@ T = TypeVar("T")
 CLEAN_UP_SECONDS = 5.0
 LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
-EXPECTED = (Fault, FeedError, DatabaseError, InterfaceError, ingest.Busy)
+EXPECTED = (StreamFault, FeedError, DatabaseError, InterfaceError, ingest.ExchangeBusy)
 
 
-class Session:
+class StreamSession:
     """`wish` may be replaced while it runs by one that `is_same_session`. `is_ours` says that no other process can
     have taken the exchange."""
 
-    def __init__(self, wish: Wish, *, holder: str, threads: Threads, watch: Watch, is_ours: Callable[[], bool]) -> None:
+    def __init__(
+        self, wish: StreamTarget, *, holder: str, threads: Threads, watch: Watch, is_ours: Callable[[], bool]
+    ) -> None:
         self.wish = wish
         self._threads = threads
         self._watch = watch
@@ -67,7 +69,7 @@ class Session:
         self._is_distrusted = False
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
-        self._tenure = Tenure(wish.exchange_id, self._do)
+        self._tenure = StreamLease(wish.exchange_id, self._do)
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
@@ -159,7 +161,7 @@ class Session:
         assert self._stream is not None
         return self._stream
 
-    def _scene(self) -> tuple[Wish, QuoteStream]:
+    def _scene(self) -> tuple[StreamTarget, QuoteStream]:
         return self.wish, self._dialled
 
     async def _take(self) -> None:
@@ -214,16 +216,16 @@ class Session:
 
     def _check_stream(self, now: float) -> None:
         if self._dialled.is_broken:
-            raise Fault(self._dialled.complaint)
+            raise StreamFault(self._dialled.complaint)
         silence = streams.silence(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS)
         if silence:
-            kind = Unfit if self._dialled.rejected_frames > self._rejected_before else Fault
+            kind = Unfit if self._dialled.rejected_frames > self._rejected_before else StreamFault
             raise kind(f"{silence}; {self._dialled.complaint}" if self._dialled.complaint else silence)
 
     def _check_stalls(self, stalls: int) -> None:
         if self._watch.stood_still_since(stalls) or not self._is_ours():
             self._tenure.quotes.clear()
-            raise Superseded(STOOD_STILL)
+            raise LeaseLost(STOOD_STILL)
 
     async def _flush(self, batch: blocking_calls.Batch, now: float) -> None:
         assert self._markets is not None

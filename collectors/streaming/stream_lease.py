@@ -15,9 +15,9 @@ from django.db import DatabaseError, InterfaceError
 
 from collectors import lease
 from collectors.lease import Permit
-from collectors.rules.breaker import Health
+from collectors.rules.breaker import BreakerState
 from collectors.streaming import blocking_calls, handshake
-from collectors.streaming.handshake import TICK_SECONDS, Fault, Superseded
+from collectors.streaming.handshake import TICK_SECONDS, LeaseLost, StreamFault
 from collectors.streaming.threads import Do
 from feeds.base import Quote
 from lib import clock
@@ -28,7 +28,7 @@ T = TypeVar("T")
 STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 
 
-class Tenure:
+class StreamLease:
     """Held from `take` on, until it is handed over, set aside, or somebody else has it."""
 
     def __init__(self, exchange_id: str, do: Do) -> None:
@@ -55,7 +55,7 @@ class Tenure:
 
     def pause(self, seconds: float) -> None:
         if self.permit is not None:
-            health = Health(0, 0, clock.now() + timedelta(seconds=seconds))
+            health = BreakerState(0, 0, clock.now() + timedelta(seconds=seconds))
             self.permit = replace(self.permit, health=health)
 
     async def take(self, look: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class Tenure:
         while not await self._has_taken():
             look()
             if time.monotonic() > give_up_at:
-                raise Fault("polls never gave the exchange free")
+                raise StreamFault("polls never gave the exchange free")
             await asyncio.sleep(TICK_SECONDS)
         self.quotes.clear()
         self._taken_at = time.monotonic()
@@ -74,7 +74,7 @@ class Tenure:
         return self.permit is not None
 
     async def flush(self, pipelines: Mapping[str, int], batch: blocking_calls.Batch) -> bool:
-        """Stores what waits; whether somebody waits for the lease. Raises Superseded.
+        """Stores what waits; whether somebody waits for the lease. Raises LeaseLost.
 
         A database that is away costs time; what is newest meanwhile is stored when it is back.
         """
@@ -88,7 +88,7 @@ class Tenure:
             return False
         if written is None:
             await self.give_back()  # an operator's verb leaves it to us, and waits for it
-            raise Superseded("another collector, or an operator, has the exchange now")
+            raise LeaseLost("another collector, or an operator, has the exchange now")
         self.permit, stored, is_asked_for = written
         self._note_sound(stored)
         return is_asked_for
@@ -107,7 +107,7 @@ class Tenure:
         """To polls, with the record why. While the database is away the lease runs out by itself."""
         silent_since = clock.now() - timedelta(seconds=time.monotonic() - self.sound_at)
         try:
-            if not isinstance(error, Superseded):
+            if not isinstance(error, LeaseLost):
                 await self._regain()
             permit, self.permit = self.permit, None
             if permit is not None:

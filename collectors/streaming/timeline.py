@@ -6,7 +6,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError
 
 from collectors.streaming import blocking_calls
-from collectors.streaming.ownership import Wish
+from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Do
 from lib import clock
 
@@ -19,13 +19,13 @@ class Timeline:
     def __init__(self, do: Do, holder: str) -> None:
         self._do = do
         self._holder = holder
-        self._untold: list[blocking_calls.Turn] = []
+        self._untold: list[blocking_calls.TransportChange] = []
 
-    async def note(self, wish: Wish, *, is_delivering: bool, reason: str) -> None:
-        self._untold.append(blocking_calls.Turn(is_delivering, reason, clock.now()))
+    async def note(self, wish: StreamTarget, *, is_delivering: bool, reason: str) -> None:
+        self._untold.append(blocking_calls.TransportChange(is_delivering, reason, clock.now()))
         await self.tell(wish)
 
-    async def tell(self, wish: Wish) -> None:
+    async def tell(self, wish: StreamTarget) -> None:
         try:
             while self._untold:
                 await self._do(blocking_calls.switch, wish, self._holder, self._untold[0])

@@ -20,7 +20,7 @@ Side = dict[float, tuple[str, str]]  # price and amount, as texts, by price
 
 
 @dataclass(slots=True)
-class Book:
+class ChecksumBook:
     """The digits of one market's levels, best or not. `is_checked`: it began as its checksum says."""
 
     asks: Side = field(default_factory=dict)
@@ -51,7 +51,7 @@ def with_checks(client: Any, read: Read, depth: int) -> Read:
     in the client's `doubted` and not read, as are the changes of a book that is no longer there."""
     if client.id != "kraken":
         return read
-    books: dict[str, Book] = {}
+    books: dict[str, ChecksumBook] = {}
 
     def read_frame(data: Any) -> None:
         frame = json.loads(data, parse_float=str, parse_int=str) if MARK in data else None
@@ -64,11 +64,11 @@ def with_checks(client: Any, read: Read, depth: int) -> Read:
 
 # {"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":64987.0,"qty":1.20000000}],"asks":[],
 #  "checksum":2114181697,"timestamp":"2026-11-20T10:00:00.000000Z"}]}, of a book's beginning with the type "snapshot"
-def _is_sound(client: Any, books: dict[str, Book], frame: Any, depth: int) -> bool:
+def _is_sound(client: Any, books: dict[str, ChecksumBook], frame: Any, depth: int) -> bool:
     row, is_first = frame["data"][0], frame["type"] == "snapshot"
     symbol, told = row["symbol"], row.get("checksum")
     if is_first:
-        book = books[symbol] = Book()
+        book = books[symbol] = ChecksumBook()
     elif symbol in books and symbol in client.orderbooks:
         book = books[symbol]
     else:

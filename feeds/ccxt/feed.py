@@ -31,7 +31,7 @@ from feeds.ccxt.funding import FundingReader
 from feeds.ccxt.lazy import known_classes
 from feeds.ccxt.lean import lean_class
 from feeds.ccxt.quirks import quirk_of, window_seconds
-from feeds.deadlines import BoundedFeed
+from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
@@ -47,7 +47,7 @@ def class_names() -> frozenset[str]:
     return frozenset(known_classes())
 
 
-class CcxtFeed(BoundedFeed):
+class CcxtFeed(DeadlineFeed):
     """One venue through ccxt."""
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
@@ -56,7 +56,7 @@ class CcxtFeed(BoundedFeed):
         self._client = build_client(spec)
         self._funding_reader = FundingReader(self._client)
         self._session_lock = asyncio.Lock()
-        self._route = quotes.Route(FIELD_MAPS.get(spec.exchange_id))
+        self._route = quotes.QuoteRoute(FIELD_MAPS.get(spec.exchange_id))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -106,7 +106,7 @@ class CcxtFeed(BoundedFeed):
             _prove_open(await self._client.fetch_status())
         else:
             await self._ensure_markets()
-            route = quotes.Route(FIELD_MAPS.get(self.spec.exchange_id))
+            route = quotes.QuoteRoute(FIELD_MAPS.get(self.spec.exchange_id))
             await quotes.fetch(self._client, call, [self._any_symbol()], route)
 
     async def _close(self) -> None:

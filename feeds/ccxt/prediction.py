@@ -47,7 +47,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PredictionMarket:
     """One market with its outcomes as ccxt has parsed them. `stem` is the venue's lasting name for it."""
 
     stem: str
@@ -58,11 +58,11 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Venue:
+class PredictionExchange:
     """`end_name` is the parameter that ends a span of candles."""
 
     end_name: str
-    list_questions: Callable[[Any], Awaitable[list[Question]]]
+    list_questions: Callable[[Any], Awaitable[list[PredictionMarket]]]
     fetch: Callable[[Any, QuoteBatch], Awaitable[None]]
 
 
@@ -108,7 +108,7 @@ class PredictionFeed(CcxtFeed):
         return replace(batch.poll(), prices_are_chances=True)
 
 
-def _rows(question: Question) -> Iterator[dict[str, Any]]:
+def _rows(question: PredictionMarket) -> Iterator[dict[str, Any]]:
     for outcome in question.outcomes:
         id_ = outcome["outcomeId"]
         symbol = name(question, label=str(outcome.get("label") or ""), outcome_id=id_)
@@ -124,7 +124,7 @@ def _rows(question: Question) -> Iterator[dict[str, Any]]:
         }
 
 
-def name(question: Question, *, label: str, outcome_id: str) -> str:
+def name(question: PredictionMarket, *, label: str, outcome_id: str) -> str:
     """Lasting and printable, at most 100 characters; what is too long is told apart by the end of its id."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "", question.stem)
     ending = "-" + (re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_") or outcome_id[-8:])[:30]
@@ -178,7 +178,7 @@ def _offer(price: object) -> float | None:
 # Kalshi -------------------------------------------------------------------------------------------------------------
 
 
-async def _kalshi_questions(client: Any) -> list[Question]:
+async def _kalshi_questions(client: Any) -> list[PredictionMarket]:
     found = []
     for series, base in SERIES.items():
         cursor = ""
@@ -195,7 +195,7 @@ async def _kalshi_questions(client: Any) -> list[Question]:
 
 # {"ticker":"KXBTCD-30DEC3117-T99999.99","event_ticker":"KXBTCD-30DEC3117","close_time":"2030-12-31T22:00:00Z",
 #  "status":"active","volume_24h_fp":"100.00"}
-def _kalshi_question(client: Any, row: Any, base: str) -> Question | None:
+def _kalshi_question(client: Any, row: Any, base: str) -> PredictionMarket | None:
     market = client.parse_market(row)
     if market is None or not market["active"] or not _lives(row.get("close_time")):
         return None
@@ -203,7 +203,7 @@ def _kalshi_question(client: Any, row: Any, base: str) -> Question | None:
     outcomes = tuple(
         {**outcome, "info": {key: outcome["info"].get(key) for key in wanted}} for outcome in market["outcomes"]
     )
-    return Question(market["id"], base, "USD", _volume(row.get("volume_24h_fp")), outcomes)
+    return PredictionMarket(market["id"], base, "USD", _volume(row.get("volume_24h_fp")), outcomes)
 
 
 async def _kalshi_fetch(client: Any, batch: QuoteBatch) -> None:
@@ -250,9 +250,9 @@ KALSHI = FieldMap([], _kalshi_values)
 # Polymarket ---------------------------------------------------------------------------------------------------------
 
 
-async def _polymarket_questions(client: Any) -> list[Question]:
+async def _polymarket_questions(client: Any) -> list[PredictionMarket]:
     """By tag, most traded events first. A page is 100 events, whatever is asked for."""
-    found: dict[str, Question] = {}
+    found: dict[str, PredictionMarket] = {}
     for tag, base in TAGS.items():
         for page in range(PAGES):
             query = {"tag_slug": tag, "active": True, "closed": False, "limit": 100, "offset": 100 * page}
@@ -269,7 +269,7 @@ async def _polymarket_questions(client: Any) -> list[Question]:
 # [{"id":"100","slug":"btc-above-100k","markets":[{"conditionId":"0x…","slug":"will-btc-be-above-100k",
 #   "endDate":"2030-12-31T12:00:00Z","outcomes":"[\"Yes\", \"No\"]","clobTokenIds":"[\"1111…\", \"2222…\"]",
 #   "active":true,"closed":false,"volume24hr":1234.5,"enableOrderBook":true}]}]
-def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[Question]:
+def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[PredictionMarket]:
     for event in events:
         try:
             parsed = client.parse_event_to_markets(event)
@@ -284,7 +284,7 @@ def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[Qu
                 info = {"conditionId": row.get("conditionId")}
                 outcomes = tuple({**outcome, "info": info} for outcome in market["outcomes"])
                 slug = str(row.get("slug") or market["id"])
-                yield Question(slug, _about(slug, base), "USDC", _volume(row.get("volume24hr")), outcomes)
+                yield PredictionMarket(slug, _about(slug, base), "USDC", _volume(row.get("volume24hr")), outcomes)
 
 
 def _about(slug: str, base: str) -> str:
@@ -323,7 +323,7 @@ def _polymarket_values(row: Any) -> Values:
 
 POLYMARKET = FieldMap([], _polymarket_values)
 
-VENUES: Mapping[str, Venue] = {
-    "kalshi": Venue("end_ts", _kalshi_questions, _kalshi_fetch),
-    "polymarket": Venue("endTs", _polymarket_questions, _polymarket_fetch),
+VENUES: Mapping[str, PredictionExchange] = {
+    "kalshi": PredictionExchange("end_ts", _kalshi_questions, _kalshi_fetch),
+    "polymarket": PredictionExchange("endTs", _polymarket_questions, _polymarket_fetch),
 }

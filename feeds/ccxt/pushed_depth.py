@@ -14,7 +14,7 @@ from feeds.base import BadReply, OrderBook, TradePage
 from feeds.ccxt import books, trades
 from feeds.ccxt.books import Reach
 from feeds.ccxt.pushed import MOST_LEVELS, Asked, asking
-from feeds.shared.pushed_trades import MOST_HELD, Taken
+from feeds.shared.pushed_trades import MOST_HELD, TakenTrades
 
 BOOKS, TRADES = "books", "trades"
 Key = tuple[str, str]  # kind and symbol
@@ -36,7 +36,7 @@ UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 
 
 @dataclass(slots=True)
-class Line:
+class Subscription:
     """One market's books or trades, as they were asked for, maybe with others; `attempts` since that went well."""
 
     asked: Asked
@@ -60,7 +60,7 @@ class PushedDepth:
     group_size: int
     _books: frozenset[str] = frozenset()
     _trades: frozenset[str] = frozenset()
-    _lines: dict[Key, Line] = field(default_factory=dict)
+    _lines: dict[Key, Subscription] = field(default_factory=dict)
     _unbroken: set[str] = field(default_factory=set)
     _attempts: dict[Key, int] = field(default_factory=dict)
 
@@ -124,7 +124,7 @@ class PushedDepth:
         reach.shorten(book)
         return reach.covers(book, depth)
 
-    def take_trades(self) -> dict[str, Taken]:
+    def take_trades(self) -> dict[str, TakenTrades]:
         """What came since the last call, by market."""
         tape, taken = trades.TAPES.get(self.client.id, trades.UNKNOWN), {}
         for symbol, held in self.client.trades_held.items():
@@ -132,7 +132,7 @@ class PushedDepth:
                 rows, rejected = trades.read(held)
                 held.clear()
                 page = TradePage(rows, time.time(), tape.is_numbered, rejected)
-                taken[symbol] = Taken(page, symbol in self._unbroken and symbol not in self.client.dropped)
+                taken[symbol] = TakenTrades(page, symbol in self._unbroken and symbol not in self.client.dropped)
                 self._unbroken.add(symbol)
         self.client.dropped.clear()
         return taken
@@ -159,7 +159,7 @@ class PushedDepth:
     def _keys(self) -> set[Key]:
         return {(BOOKS, symbol) for symbol in self._books} | {(TRADES, symbol) for symbol in self._trades}
 
-    def _is_lost(self, key: Key, line: Line, now: float, silence_seconds: float) -> bool:
+    def _is_lost(self, key: Key, line: Subscription, now: float, silence_seconds: float) -> bool:
         if not line.asked.url:
             return line.task.done()
         connection = self.client.clients.get(line.asked.url)
@@ -180,7 +180,7 @@ class PushedDepth:
             task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=bool(many)))
             for part, symbol in enumerate(group):
                 attempts = self._attempts.pop((kind, symbol), 0)
-                self._lines[kind, symbol] = Line(asked, part, task, time.time(), attempts)
+                self._lines[kind, symbol] = Subscription(asked, part, task, time.time(), attempts)
                 if kind == TRADES:
                     self._unbroken.discard(symbol)
 
@@ -215,7 +215,7 @@ class PushedDepth:
         if not any(other.task is line.task for other in self._lines.values()):
             line.task.cancel()
 
-    def _forget_subscription(self, key: Key, line: Line) -> None:
+    def _forget_subscription(self, key: Key, line: Subscription) -> None:
         """ccxt will ask anew; before that the venue is told where it needs to be."""
         connection = self.client.clients.get(line.asked.url)
         if connection is None:

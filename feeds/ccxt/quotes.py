@@ -21,7 +21,7 @@ LAST_WORD_SECONDS = 0.05  # before the deadline: enough to hand over what has co
 
 
 @dataclass(slots=True)
-class Route:
+class QuoteRoute:
     """How to ask this venue, and what has been learned about that; lives as long as the client."""
 
     field_map: FieldMap | None = None
@@ -31,7 +31,7 @@ class Route:
     turn: int = 0
 
 
-async def fetch(client: Any, call: Call, symbols: Collection[str], route: Route) -> Poll:
+async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteRoute) -> Poll:
     if not symbols:
         return Poll((), 0)
     known = client.markets
@@ -54,7 +54,7 @@ async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap) -> 
         read_rows(batch, request.rows(reply), field_map, symbols)
 
 
-async def _in_bulk(client: Any, batch: QuoteBatch, route: Route) -> None:
+async def _in_bulk(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
     """Everything in one request; then, by symbols, kinds of market that the bare request does not cover."""
     if not route.needs_symbols:
         try:
@@ -72,7 +72,7 @@ async def _in_bulk(client: Any, batch: QuoteBatch, route: Route) -> None:
             route.silent_kinds.add(kind)
 
 
-def _missing_by_kind(batch: QuoteBatch, route: Route) -> dict[str, list[str]]:
+def _missing_by_kind(batch: QuoteBatch, route: QuoteRoute) -> dict[str, list[str]]:
     """Kinds without a single quote. A missing market of an answered kind is the venue's way of delisting it."""
     by_kind: dict[str, list[str]] = {}
     for symbol, market in batch.wanted.items():
@@ -94,7 +94,7 @@ async def _in_chunks(client: Any, batch: QuoteBatch, symbols: list[str]) -> None
         left = [symbol for symbol in left[CHUNK_SYMBOLS:] if symbol not in batch.quotes]
 
 
-async def _one_by_one(client: Any, batch: QuoteBatch, route: Route) -> None:
+async def _one_by_one(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
     """As many as the deadline allows, starting where the last poll stopped, so that every market gets its turn."""
     symbols = sorted(batch.wanted)
     start = route.turn % len(symbols)

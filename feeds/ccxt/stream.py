@@ -25,7 +25,7 @@ from feeds.ccxt.lazy import listed_in
 from feeds.ccxt.pushed import pushed_class
 from feeds.ccxt.pushed_depth import PushedDepth
 from feeds.ccxt.quirks import quirk_of
-from feeds.request_gate import DialGate
+from feeds.request_gate import ConnectGate
 from feeds.shared.addresses import rebase
 from feeds.shared.numbers import number, seconds, side
 from feeds.shared.session import open_session
@@ -38,7 +38,7 @@ USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of an
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class StreamRoute:
     """How a venue is subscribed to. `in_one`: a single subscription brings every market. `longest_seconds`: the age at
     which the venue ends a connection, less a margin."""
 
@@ -49,13 +49,13 @@ class Route:
 
 
 DAY_SECONDS = 23.5 * 3600
-USUAL_ROUTE = Route()
+USUAL_ROUTE = StreamRoute()
 _FULL_TICKERS = {"watchTickers": {"name": "ticker"}}  # the default, miniTicker, has neither bid nor ask
-ROUTES: Mapping[str, Route] = {
-    "binance": Route(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
-    "binanceusdm": Route(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
-    "hyperliquid": Route(in_one=True),
-    "kraken": Route(group_size=1000),  # one message a second may be sent
+ROUTES: Mapping[str, StreamRoute] = {
+    "binance": StreamRoute(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
+    "binanceusdm": StreamRoute(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
+    "hyperliquid": StreamRoute(in_one=True),
+    "kraken": StreamRoute(group_size=1000),  # one message a second may be sent
 }
 
 
@@ -69,7 +69,7 @@ def can_stream(exchange_id: str) -> bool:
 class CcxtStream:
     """One venue's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> None:
         """KeyError for an id that ccxt.pro does not speak. Without `ping_seconds` it pings as ccxt thinks fit."""
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []
@@ -210,7 +210,7 @@ class CcxtStream:
             return None
 
 
-def _build(spec: FeedSpec, route: Route) -> Any:
+def _build(spec: FeedSpec, route: StreamRoute) -> Any:
     options = {**quirk_of(spec.exchange_id).options, **route.options, "tradesLimit": TRADES_KEPT}
     config: dict[str, Any] = {"timeout": REQUEST_MILLISECONDS, "options": options, "timeout_on_exit": 0}
     if spec.proxy:

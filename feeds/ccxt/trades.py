@@ -15,7 +15,7 @@ EXCERPT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
+class TradeReader:
     """How a venue counts its trades, and how it is asked for those of before: by `number` under that parameter, by
     `since`, or by `span` (both ends)."""
 
@@ -24,13 +24,13 @@ class Tape:
     number_name: str = ""
 
 
-UNKNOWN = Tape()
-TAPES: Mapping[str, Tape] = {
-    "binance": Tape(is_numbered=True, resumes_by="number", number_name="fromId"),  # aggregate trades, per symbol
-    "binanceusdm": Tape(is_numbered=True, resumes_by="number", number_name="fromId"),
-    "coinbase": Tape(is_numbered=True, resumes_by="span"),
-    "kraken": Tape(is_numbered=True, resumes_by="since"),  # "a sequence number, unique per book"
-    "luno": Tape(resumes_by="since"),  # its sequence counts the book's events
+UNKNOWN = TradeReader()
+TAPES: Mapping[str, TradeReader] = {
+    "binance": TradeReader(is_numbered=True, resumes_by="number", number_name="fromId"),  # aggregate trades, per symbol
+    "binanceusdm": TradeReader(is_numbered=True, resumes_by="number", number_name="fromId"),
+    "coinbase": TradeReader(is_numbered=True, resumes_by="span"),
+    "kraken": TradeReader(is_numbered=True, resumes_by="since"),  # "a sequence number, unique per book"
+    "luno": TradeReader(resumes_by="since"),  # its sequence counts the book's events
 }
 
 
@@ -54,7 +54,7 @@ async def _newest(client: Any, symbol: str, limit: int) -> Any:
     return client.parse_trades(rows, market, None, limit)
 
 
-async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: Tape) -> Any:
+async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: TradeReader) -> Any:
     since, until = floor(span.since) * 1000, ceil(span.until + 0.001) * 1000
     if tape.resumes_by == "number" and span.first_number is not None:
         return await client.fetch_trades(symbol, None, limit, {tape.number_name: span.first_number})

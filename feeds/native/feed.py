@@ -27,7 +27,7 @@ from feeds.base import (
     TradeSpan,
     Unsupported,
 )
-from feeds.deadlines import BoundedFeed
+from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.native.http import Headers, Http, Pace
 from feeds.shared.numbers import number
@@ -38,7 +38,7 @@ T = TypeVar("T")
 MARKET_FORMAT = 1  # part of the cache key: raise it when Listing changes
 
 
-class NativeFeed(BoundedFeed):
+class NativeFeed(DeadlineFeed):
     """What all native venues share. A venue says the rest in the class attributes and the `read_…` methods."""
 
     name: ClassVar[str]

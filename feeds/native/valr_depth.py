@@ -16,7 +16,7 @@ from typing import Any
 from feeds import errors
 from feeds.base import BadReply, Listing, OrderBook, RejectedRow, Trade, TradePage
 from feeds.native.valr import book_of, trade_of
-from feeds.shared.pushed_trades import MOST_HELD, Taken
+from feeds.shared.pushed_trades import MOST_HELD, TakenTrades
 
 BOOK, TRADE = "AGGREGATED_ORDERBOOK_UPDATE", "NEW_TRADE"
 EVENTS = (BOOK, TRADE)
@@ -41,7 +41,7 @@ class Channel:
 
 
 @dataclass(slots=True)
-class Tape:
+class HeldTrades:
     """One market's trades that nobody has taken yet. `is_whole`: none is missing since those taken before."""
 
     trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=MOST_HELD))
@@ -58,7 +58,7 @@ class ValrDepth:
         self._symbols: dict[str, str] = {}  # by VALR's names, of wanted markets
         self._channels = {event: Channel() for event in EVENTS}
         self._books: dict[str, tuple[Any, float]] = {}  # the newest frame of each market, and when it came
-        self._tapes: dict[str, Tape] = {}
+        self._tapes: dict[str, HeldTrades] = {}
         self.complaint = ""
 
     def install_markets(self, markets: Mapping[str, Listing]) -> None:
@@ -71,7 +71,9 @@ class ValrDepth:
             self._symbols |= known
             self._channels[event].wanted = frozenset(known)
         self._books = {symbol: known for symbol, known in self._books.items() if symbol in book_symbols}
-        self._tapes = {symbol: self._tapes.get(symbol) or Tape() for symbol in trade_symbols if symbol in self._markets}
+        self._tapes = {
+            symbol: self._tapes.get(symbol) or HeldTrades() for symbol in trade_symbols if symbol in self._markets
+        }
 
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
         """For what is wanted and not asked for, and again for what is not confirmed. Never waits."""
@@ -101,15 +103,15 @@ class ValrDepth:
                 self.complaint = f"a book of {symbol} that does not parse: {type(error).__name__}: {error}"[:1000]
         return found
 
-    def take_trades(self) -> dict[str, Taken]:
+    def take_trades(self) -> dict[str, TakenTrades]:
         """What came since the last call, by market."""
         taken = {}
         for symbol, tape in self._tapes.items():
             if tape.trades or tape.rejected:
                 trades = sorted(tape.trades, key=lambda trade: trade.traded_at)
                 page = TradePage(tuple(trades), time.time(), rejected=tuple(tape.rejected))
-                taken[symbol] = Taken(page, tape.is_whole)
-                self._tapes[symbol] = Tape(is_whole=True)
+                taken[symbol] = TakenTrades(page, tape.is_whole)
+                self._tapes[symbol] = HeldTrades(is_whole=True)
         return taken
 
     def renew(self, symbol: str) -> None:

@@ -19,7 +19,7 @@ from feeds.native.feed import unpack_markets
 from feeds.native.valr import SUMMARY
 from feeds.native.valr_depth import EVENTS as DEPTH_EVENTS
 from feeds.native.valr_depth import ValrDepth
-from feeds.request_gate import DialGate
+from feeds.request_gate import ConnectGate
 from feeds.shared.addresses import rebase
 from feeds.shared.numbers import number, seconds, side
 from feeds.shared.session import open_session
@@ -39,7 +39,7 @@ class ValrStream:
 
     longest_seconds: float | None = KEYLESS_SECONDS
 
-    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: DialGate | None = None) -> None:
+    def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> None:
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []
         self.rejected_frames = 0

@@ -13,7 +13,7 @@ STORED = Decimal("1e-18")
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class GridLevels:
     """Price levels, ascending; `step` is a price when they are arithmetic and a ratio when geometric."""
 
     levels: tuple[Decimal, ...]
@@ -34,7 +34,7 @@ class Fill(NamedTuple):
     at: datetime
 
 
-def build(lower: Decimal, upper: Decimal, *, levels: int, spacing: str) -> Ladder:
+def build(lower: Decimal, upper: Decimal, *, levels: int, spacing: str) -> GridLevels:
     """The levels from `lower` to `upper`, both included."""
     with localcontext(prec=DIGITS):
         if spacing == "arithmetic":
@@ -43,7 +43,7 @@ def build(lower: Decimal, upper: Decimal, *, levels: int, spacing: str) -> Ladde
         else:
             step = (upper / lower) ** (Decimal(1) / (levels - 1))
             inner = [lower * step**n for n in range(1, levels - 1)]
-        return Ladder((lower, *(level.quantize(STORED) for level in inner), upper), step.quantize(STORED))
+        return GridLevels((lower, *(level.quantize(STORED) for level in inner), upper), step.quantize(STORED))
 
 
 def nearest_level(levels: Sequence[Decimal], price: Decimal) -> int:

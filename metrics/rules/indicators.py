@@ -11,7 +11,7 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from metrics.rules.policy import Policy
+from metrics.rules.policy import RegimePolicy
 
 Line = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Indicators:
     highest: Line
 
 
-def read(bars: Sequence[Bar], policy: Policy) -> Indicators:
+def read(bars: Sequence[Bar], policy: RegimePolicy) -> Indicators:
     """All indicators; half-life and autocorrelation only for the bars that verdicts look back on."""
     high, low, close = (np.array(column, dtype=np.float64) for column in list(zip(*bars, strict=True))[2:5])
     atr = talib.ATR(high, low, close, timeperiod=policy.atr_bars)
@@ -123,7 +123,7 @@ def divide(above: Line, below: Line) -> Line:
         return np.where(np.abs(below) > 1e-12, above / below, np.nan)
 
 
-def _newest(close: Line, rule: Callable[[Line], float], *, window: int, policy: Policy) -> Line:
+def _newest(close: Line, rule: Callable[[Line], float], *, window: int, policy: RegimePolicy) -> Line:
     result = np.full(len(close), np.nan)
     for end in range(max(policy.least_bars, len(close) - policy.memory_bars), len(close) + 1):
         result[end - 1] = rule(close[max(0, end - window) : end])

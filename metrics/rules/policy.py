@@ -1,4 +1,4 @@
-"""The numbers of the regime's rules (document 5). REGIME_POLICY replaces any of them by name."""
+"""The numbers of the regime's rules. REGIME_POLICY replaces any of them by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RegimePolicy:
     """Lengths are bars, limits are shares of one unless their line says otherwise."""
 
     least_bars: int = 60  # fewer closed candles: no verdict
@@ -58,9 +58,9 @@ class UnknownNumber(ValueError):
     """REGIME_POLICY names a number that is not there, or gives something that is no number above zero."""
 
 
-def with_changes(changes: Mapping[str, object]) -> Policy:
+def with_changes(changes: Mapping[str, object]) -> RegimePolicy:
     """The default policy with these numbers replaced; UnknownNumber for anything else."""
-    known = asdict(Policy())
+    known = asdict(RegimePolicy())
     values: dict[str, float] = {}
     for name, value in changes.items():
         if name not in known:
@@ -68,10 +68,10 @@ def with_changes(changes: Mapping[str, object]) -> Policy:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise UnknownNumber(f"REGIME_POLICY: {name} must be a number above 0, not {value!r}")
         values[name] = type(known[name])(value)
-    return Policy(**values)  # type: ignore[arg-type]
+    return RegimePolicy(**values)  # type: ignore[arg-type]
 
 
-def changes_of(policy: Policy) -> dict[str, float]:
+def changes_of(policy: RegimePolicy) -> dict[str, float]:
     """What differs from the defaults; `with_changes` makes the same policy of it."""
-    defaults = asdict(Policy())
+    defaults = asdict(RegimePolicy())
     return {name: value for name, value in asdict(policy).items() if value != defaults[name]}

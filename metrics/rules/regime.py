@@ -1,4 +1,4 @@
-"""Is a market a range or a trend, and is it time to leave? Pure rules over closed candles (document 5).
+"""Is a market a range or a trend, and is it time to leave? Pure rules over closed candles.
 
 A verdict depends on nothing but its bars and the policy's numbers, so asking again gives the same answer.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from metrics.rules import indicators
 from metrics.rules.indicators import Bar, Indicators
-from metrics.rules.policy import Policy, changes_of
+from metrics.rules.policy import RegimePolicy, changes_of
 
 RANGE_OK, RANGE_WEAK, TRANSITION, TREND = "RANGE_OK", "RANGE_WEAK", "TRANSITION", "TREND"
 RANGES = frozenset({RANGE_OK, RANGE_WEAK})
@@ -26,7 +26,7 @@ LATEST_EXIT, MANDATORY_EXIT = "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT"
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CandleWindow:
     """The candles that a verdict is about: `lookback` periods up to the one opened at `newest_at` (Unix seconds)."""
 
     bars: tuple[Bar, ...]
@@ -87,7 +87,7 @@ METRIC_NAMES = (
 )
 
 
-def assess(window: Window, policy: Policy) -> Assessment:
+def assess(window: CandleWindow, policy: RegimePolicy) -> Assessment:
     """The verdict on a window, with its exit state."""
     bars = window.bars
     frozen = frozen_share(window, policy)
@@ -121,7 +121,7 @@ def assess(window: Window, policy: Policy) -> Assessment:
     )
 
 
-def read_bar(lines: Indicators, at: int, policy: Policy) -> Reading:
+def read_bar(lines: Indicators, at: int, policy: RegimePolicy) -> Reading:
     """Verdict and score of the bar at index `at`."""
     score = trend_score(lines, at, policy)
     if score is None:
@@ -131,7 +131,7 @@ def read_bar(lines: Indicators, at: int, policy: Policy) -> Reading:
     return Reading(verdict, score, clarity(verdict, score, policy))
 
 
-def trend_score(lines: Indicators, at: int, policy: Policy) -> float | None:
+def trend_score(lines: Indicators, at: int, policy: RegimePolicy) -> float | None:
     """The mean of three signs of a trend, each 0..1; None when one of them cannot be computed."""
     parts = (
         (lines.adx[at] - policy.adx_from) / policy.adx_width,
@@ -143,7 +143,7 @@ def trend_score(lines: Indicators, at: int, policy: Policy) -> float | None:
     return sum(min(1.0, max(0.0, float(part))) for part in parts) / len(parts)
 
 
-def verdict_of(score: float, expansion: float | None, half_life: float | None, policy: Policy) -> str:
+def verdict_of(score: float, expansion: float | None, half_life: float | None, policy: RegimePolicy) -> str:
     """The first that applies. An undefined half-life (nothing reverts) makes no good range."""
     if score >= policy.trend_limit:
         return TREND
@@ -154,7 +154,7 @@ def verdict_of(score: float, expansion: float | None, half_life: float | None, p
     return RANGE_OK
 
 
-def clarity(verdict: str, score: float, policy: Policy) -> float:
+def clarity(verdict: str, score: float, policy: RegimePolicy) -> float:
     """Distance of the score to the nearest limit that would change the verdict, per half width of its band, 0..1.
 
     Zero when something else than the score decided.
@@ -171,7 +171,7 @@ def clarity(verdict: str, score: float, policy: Policy) -> float:
     return min(1.0, min(abs(score - limit) for limit in limits) / ((upper - lower) / 2))
 
 
-def confidence(reading: Reading, window: Window, frozen: float) -> float:
+def confidence(reading: Reading, window: CandleWindow, frozen: float) -> float:
     """0..1. What is missing or frozen takes its share, and clarity counts only in a whole series: so a hole,
     whatever it does to the indicators, never raises confidence above that of the whole series."""
     lost = window.missing_share + frozen
@@ -179,14 +179,14 @@ def confidence(reading: Reading, window: Window, frozen: float) -> float:
     return max(0.0, (0.5 + bonus) * (1 - lost))
 
 
-def frozen_share(window: Window, policy: Policy) -> float:
+def frozen_share(window: CandleWindow, policy: RegimePolicy) -> float:
     """The share of bars that repeat the one before, in runs of `frozen_bars` or more equal ones."""
     runs = [sum(1 for _ in equal) for _, equal in groupby(window.bars, key=lambda bar: bar[1:5])]
     return sum(run - 1 for run in runs if run >= policy.frozen_bars) / window.lookback
 
 
 def exit_state(
-    lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: Policy
+    lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: RegimePolicy
 ) -> tuple[str | None, tuple[str, ...]]:
     """The exit state and its reasons; None when there is no verdict to say it by."""
     if readings[-1].verdict is None:
@@ -201,7 +201,7 @@ def exit_state(
 
 
 def latest_reasons(
-    lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: Policy
+    lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: RegimePolicy
 ) -> tuple[str, ...]:
     """Each of them alone is enough to leave."""
     bars = policy.transitions_4h if period_seconds >= 14_400 else policy.transitions_1h
@@ -216,7 +216,7 @@ def latest_reasons(
     return tuple(reason for reason, applies in found.items() if applies)
 
 
-def warning_reasons(lines: Indicators, readings: Sequence[Reading], policy: Policy) -> tuple[str, ...]:
+def warning_reasons(lines: Indicators, readings: Sequence[Reading], policy: RegimePolicy) -> tuple[str, ...]:
     """Two of them together are a warning."""
     recent = readings[-policy.transition_bars :]
     probability = sum(each.verdict in (TRANSITION, TREND) for each in recent) / len(recent)
@@ -234,7 +234,7 @@ def warning_reasons(lines: Indicators, readings: Sequence[Reading], policy: Poli
     return tuple(reason for reason, applies in found.items() if applies)
 
 
-def baseline_half_life(lines: Indicators, policy: Policy) -> float | None:
+def baseline_half_life(lines: Indicators, policy: RegimePolicy) -> float | None:
     """The median of the bars before this one."""
     before = lines.half_life[-policy.baseline_bars - 1 : -1]
     known = before[~np.isnan(before)]
@@ -256,7 +256,7 @@ def metrics_of(lines: Indicators) -> dict[str, float | None]:
     return {name: _number(line[-1]) for name, line in zip(METRIC_NAMES, newest, strict=True)}
 
 
-def inputs_hash(window: Window, policy: Policy) -> str:
+def inputs_hash(window: CandleWindow, policy: RegimePolicy) -> str:
     """Of everything that a verdict depends on."""
     digest = hashlib.sha256(struct.pack("<dqq", window.newest_at, window.period_seconds, window.lookback))
     for bar in window.bars:
@@ -265,7 +265,7 @@ def inputs_hash(window: Window, policy: Policy) -> str:
     return digest.hexdigest()
 
 
-def _reverts(lines: Indicators, policy: Policy) -> bool:
+def _reverts(lines: Indicators, policy: RegimePolicy) -> bool:
     recent = lines.zscore[-policy.zscore_bars :]
     return not (bool(np.all(recent >= policy.zscore_limit)) or bool(np.all(recent <= -policy.zscore_limit)))
 

@@ -54,7 +54,7 @@ def carry_out(request: HttpRequest, verb: str, *place: str, **details: Any) -> b
     name = ":".join(place)
     try:
         outcome = run(*place, **context, **details)
-    except commands.Refused as refusal:
+    except commands.CommandRefused as refusal:
         messages.error(request, str(refusal))
         return False
     if outcome is False:
@@ -81,7 +81,7 @@ def carry_out_all(request: HttpRequest, verb: str, places: Sequence[Sequence[str
         try:
             run(*place, **call(request), **details)
             done += 1
-        except commands.Refused as refusal:
+        except commands.CommandRefused as refusal:
             messages.error(request, str(refusal))
     messages.success(request, f"{verb.capitalize()}: {done} of {len(places)} done. The audit has an undo for each.")
 

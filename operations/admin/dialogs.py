@@ -25,7 +25,7 @@ def consequences(exchange_ids: list[str]) -> dict[str, Any]:
     """What stopping these would take away, for the dialog's template. Four queries, however many are stopped."""
     try:
         preview = commands.preview_stop_of(exchange_ids)
-    except commands.Refused as refusal:
+    except commands.CommandRefused as refusal:
         return {"refusal": str(refusal)}
     callers = ApiKey.objects.filter(last_used_at__gt=clock.now() - LATELY).count() if preview.pipeline_count else 0
     return {"preview": preview, "callers": callers, "is_one": len(exchange_ids) == 1}

@@ -225,7 +225,7 @@ class ExchangeAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:
         try:
             commands.configure(obj.pk, form.wanted(), **call(request))
-        except commands.Refused as refusal:
+        except commands.CommandRefused as refusal:
             request.META[REFUSED] = True
             messages.error(request, f"Not saved: {refusal}")
 

@@ -133,7 +133,7 @@ class AuditAdmin(MachineAdmin):
             raise PermissionDenied
         try:
             undone = commands.undo(entry.pk if entry else 0, **call(request))
-        except commands.Refused as refusal:
+        except commands.CommandRefused as refusal:
             messages.error(request, str(refusal))
         else:
             messages.success(request, f"Undone: {undone.verb} {undone.exchange} {undone.market}".strip() + ".")

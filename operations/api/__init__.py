@@ -1,1 +1,1 @@
-"""Document 2: managing exchanges while everything runs. Views translate; `operations.commands` does the work."""
+"""The exchange management API. Views translate; `operations.commands` does the work."""

@@ -21,7 +21,7 @@ from web.redaction import hide_secrets
 MARKET = re.compile(r"([a-z0-9_-]{1,64}):(.{1,100})\Z", re.IGNORECASE)
 
 
-class Answer(Exception):
+class EndWithAnswer(Exception):
     """Ends a view with this answer."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
@@ -36,10 +36,10 @@ def call_facts(request: Request, now: datetime) -> dict[str, Any]:
 
 
 def exchange_id_of(text: str, title: str, now: datetime) -> str:
-    """Lower-cased. Raises Answer for what can be no id."""
+    """Lower-cased. Raises EndWithAnswer for what can be no id."""
     exchange_id = text.lower()
     if not is_exchange_id(exchange_id):
-        raise Answer(400, failure(title, ID_FAULT, now=clock.seconds_z(now)))
+        raise EndWithAnswer(400, failure(title, ID_FAULT, now=clock.seconds_z(now)))
     return exchange_id
 
 
@@ -49,36 +49,36 @@ def known_id_of(text: str, title: str, now: datetime) -> str:
     try:
         if not is_here:
             commands.require_known(exchange_id)
-    except commands.Unknown as refusal:
-        raise Answer(400, refused(title, refusal, now)) from refusal
+    except commands.UnknownExchange as refusal:
+        raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
     return exchange_id
 
 
 def market_of(text: str, title: str, now: datetime) -> tuple[str, str]:
     found = MARKET.match(text)
     if found is None:
-        raise Answer(400, failure(title, "A market is exchange:SYMBOL.", now=clock.seconds_z(now)))
+        raise EndWithAnswer(400, failure(title, "A market is exchange:SYMBOL.", now=clock.seconds_z(now)))
     return found[1].lower(), found[2]
 
 
 def validated(kind: type[serializers.Serializer[Any]], request: Request, title: str, now: datetime) -> dict[str, Any]:
-    """The request's body, which is always optional. Raises Answer."""
+    """The request's body, which is always optional. Raises EndWithAnswer."""
     sent = {} if request.data is None else request.data
     if not isinstance(sent, Mapping):
-        raise Answer(400, failure(title, "The body is no JSON object.", now=clock.seconds_z(now)))
+        raise EndWithAnswer(400, failure(title, "The body is no JSON object.", now=clock.seconds_z(now)))
     body = kind(data=sent)
     if not body.is_valid():
         fields = ", ".join(map(str, body.errors))
         more = {"details": body.errors}
-        raise Answer(400, failure(title, f"Invalid: {fields}.", now=clock.seconds_z(now), **more))
+        raise EndWithAnswer(400, failure(title, f"Invalid: {fields}.", now=clock.seconds_z(now), **more))
     return dict(body.validated_data)
 
 
-def refused(title: str, refusal: commands.Refused, now: datetime) -> dict[str, Any]:
+def refused(title: str, refusal: commands.CommandRefused, now: datetime) -> dict[str, Any]:
     more: dict[str, Any] = {}
-    if isinstance(refusal, commands.Unknown):
+    if isinstance(refusal, commands.UnknownExchange):
         more = {"availableExchanges": catalogue.available_ids()}
-    if isinstance(refusal, commands.Invalid):
+    if isinstance(refusal, commands.InvalidSettings):
         more = {"details": refusal.faults}
     if isinstance(refusal, commands.Unsuitable):
         more = {"connectivity": refusal.report.words()}

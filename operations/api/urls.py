@@ -1,4 +1,4 @@
-"""Document 2's routes. They must stand before `exchanges/{id}`, which would take their words for ids."""
+"""Exchange management routes. They stand before `exchanges/{id}`, which would take their words for ids."""
 
 from __future__ import annotations
 

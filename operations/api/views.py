@@ -30,7 +30,7 @@ from operations.api.descriptions import (
     operator_answers,
 )
 from operations.api.requests import (
-    Answer,
+    EndWithAnswer,
     call_facts,
     checks_of,
     exchange_id_of,
@@ -81,14 +81,14 @@ class OperatorViews(ViewSet):
         return exceptions.MethodNotAllowed(request.method or "")
 
     def handle_exception(self, error: Exception) -> Response:
-        if isinstance(error, Answer):
+        if isinstance(error, EndWithAnswer):
             return Response(error.body, status=error.status, headers={"Cache-Control": "no-store"})
         return super().handle_exception(error)
 
     @extend_schema(exclude=True)
     def missing(self, request: Request) -> Response:
         """A path without its exchange."""
-        raise Answer(400, PARAMETER_MISSING)
+        raise EndWithAnswer(400, PARAMETER_MISSING)
 
     @extend_schema(
         operation_id="exchanges_add",
@@ -125,10 +125,10 @@ class OperatorViews(ViewSet):
         wanted = validated(SettingsSerializer, request, title, now)
         try:
             report = commands.add(exchange_id, wanted=wanted, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(400, refused(title, refusal, now)) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
         except connectivity.CannotOpen as fault:
-            raise Answer(500, failure(title, str(fault), now=clock.seconds_z(now))) from fault
+            raise EndWithAnswer(500, failure(title, str(fault), now=clock.seconds_z(now))) from fault
         body = {
             "message": f"Exchange {exchange_id} added successfully",
             "activeExchanges": catalogue.active_ids(),
@@ -201,8 +201,8 @@ class OperatorViews(ViewSet):
         wanted = validated(BlacklistSerializer, request, title, now)
         try:
             stopped = commands.blacklist_ahead(exchange_id, **wanted, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(400, refused(title, refusal, now)) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
         body = {
             "message": f"Exchange {exchange_id} blacklisted successfully",
             "blacklistedExchanges": catalogue.blacklisted_ids(),
@@ -286,11 +286,11 @@ class OperatorViews(ViewSet):
         now, title = clock.now(), "Failed to restart worker"
         exchange_id = exchange_id_of(exchange, title, now)
         if not settings.COLLECTION_ENABLED:
-            raise Answer(503, COLLECTOR_MISSING)
+            raise EndWithAnswer(503, COLLECTOR_MISSING)
         try:
             commands.restart(exchange_id, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(500, failure(title, str(refusal), now=clock.seconds_z(now))) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(500, failure(title, str(refusal), now=clock.seconds_z(now))) from refusal
         return Response({"message": "Worker restarted successfully", "exchange": exchange_id})
 
     @extend_schema(
@@ -345,8 +345,8 @@ class OperatorViews(ViewSet):
         wanted = validated(SettingsSerializer, request, title, now)
         try:
             changed = commands.configure(exchange, wanted, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(400, refused(title, refusal, now)) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
         return Response({"exchange": exchange, "changed": changed, "timestamp": clock.seconds_z(now)})
 
     CHECKS_EXAMPLE: ClassVar[Mapping[str, Any]] = {
@@ -397,8 +397,8 @@ class OperatorViews(ViewSet):
         wanted = validated(BlacklistSerializer, request, title, now)
         try:
             commands.blacklist_market(exchange_id, symbol, **wanted, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(400, refused(title, refusal, now)) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
         return self._market_answer(f"Market {exchange_id}:{symbol} blacklisted successfully", now)
 
     def _lift_market(self, request: Request, place: str, now: datetime) -> Response:
@@ -406,8 +406,8 @@ class OperatorViews(ViewSet):
         exchange_id, symbol = market_of(place, title, now)
         try:
             commands.lift_market(exchange_id, symbol, **call_facts(request, now))
-        except commands.Refused as refusal:
-            raise Answer(400, refused(title, refusal, now)) from refusal
+        except commands.CommandRefused as refusal:
+            raise EndWithAnswer(400, refused(title, refusal, now)) from refusal
         response = self._market_answer(f"Market {exchange_id}:{symbol} removed from blacklist", now)
         response.headers["X-Worker-Restart-Info"] = RESTARTED
         return response

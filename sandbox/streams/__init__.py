@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from sandbox.streams import binance, coinbase, hyperliquid, kraken, valr
-from sandbox.streams.base import Dialect
+from sandbox.streams.base import StreamDialect
 
-DIALECT_BY_HOST: Mapping[str, Dialect] = {
+DIALECT_BY_HOST: Mapping[str, StreamDialect] = {
     "stream.binance.com": binance.SPOT,
     "fstream.binance.com": binance.FUTURES,
     "ws.kraken.com": kraken.DIALECT,

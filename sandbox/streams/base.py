@@ -53,7 +53,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Dialect:
+class StreamDialect:
     """`hear` takes a message in and answers it; `refuse` answers it with the venue's no; `frames` is one second's news.
 
     `alive` is what the venue says whether or not there is news; `foreign` a message of a market that nobody listed.

@@ -13,7 +13,7 @@ from typing import Any
 
 from sandbox.market import Market, Quote, Trade
 from sandbox.streams import books
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
 from sandbox.venues.binance import MOST_LEVELS
 from sandbox.view import View
 
@@ -116,5 +116,5 @@ def _foreign() -> Frame:
     return names | dict.fromkeys("cohlvq", "1.0")
 
 
-SPOT = Dialect("binance", hear, refuse, partial(frames, has_sides=True), _foreign())
-FUTURES = Dialect("binanceusdm", hear, refuse, partial(frames, has_sides=False), _foreign())
+SPOT = StreamDialect("binance", hear, refuse, partial(frames, has_sides=True), _foreign())
+FUTURES = StreamDialect("binanceusdm", hear, refuse, partial(frames, has_sides=False), _foreign())

@@ -13,7 +13,7 @@ from typing import Any
 
 from sandbox.market import Market, Quote
 from sandbox.streams import books
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
 from sandbox.view import View
 
 TICKERS = ("ticker", "ticker_batch", "heartbeats")
@@ -102,4 +102,4 @@ FOREIGN: Frame = {
     "channel": "ticker_batch", "client_id": "", "timestamp": "2026-11-20T10:00:00.000000Z", "sequence_num": 0,
     "events": [{"type": "update", "tickers": [{"type": "ticker", "product_id": "NOBODY-USD", "price": "1.0"}]}],
 }  # fmt: skip
-DIALECT = Dialect("coinbase", hear, refuse, frames, FOREIGN)
+DIALECT = StreamDialect("coinbase", hear, refuse, frames, FOREIGN)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandbox.streams import books
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
 from sandbox.view import View
 
 EVERY_COIN = "*"
@@ -81,4 +81,4 @@ def is_ping(message: Message) -> bool:
 
 
 FOREIGN: Frame = {"channel": "activeAssetCtx", "data": {"coin": "NOBODY", "ctx": {"midPx": "1.0"}}}
-DIALECT = Dialect("hyperliquid", hear, refuse, frames, FOREIGN, is_ping=is_ping)
+DIALECT = StreamDialect("hyperliquid", hear, refuse, frames, FOREIGN, is_ping=is_ping)

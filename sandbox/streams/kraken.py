@@ -17,7 +17,7 @@ import orjson
 
 from sandbox.market import Book, Market, Quote, Trade
 from sandbox.streams import books
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
 from sandbox.view import View
 
 CHANNELS = frozenset({"ticker", "book", "trade"})
@@ -156,4 +156,4 @@ FOREIGN: Frame = {
     "channel": "book", "type": "update",
     "data": [{"symbol": "NOBODY/USD", "bids": [{"price": 1.0, "qty": 1.0}], "asks": [], "checksum": 0}],
 }  # fmt: skip
-DIALECT = Dialect("kraken", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=greeting, alive=alive)
+DIALECT = StreamDialect("kraken", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=greeting, alive=alive)

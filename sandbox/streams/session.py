@@ -18,7 +18,7 @@ from sandbox.delivery import Vanished, cut
 from sandbox.exchange import Exchange
 from sandbox.faults import LIES, Fault, Faults
 from sandbox.journal import Entry, Journal
-from sandbox.streams.base import Dialect, Frame, Subscriptions
+from sandbox.streams.base import Frame, StreamDialect, Subscriptions
 from sandbox.target import Target
 from sandbox.view import View
 
@@ -37,7 +37,7 @@ class Session:
     """`period` is the time between two batches of frames, in seconds."""
 
     exchange: Exchange
-    dialect: Dialect
+    dialect: StreamDialect
     faults: Faults
     journal: Journal
     target: Target

@@ -14,7 +14,7 @@ from typing import Any
 
 from sandbox.market import Market, Quote
 from sandbox.streams import books
-from sandbox.streams.base import Dialect, Frame, Message, Subscriptions, Topic
+from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
 from sandbox.venues.valr import LEVELS, book_row, iso, trade_row
 from sandbox.view import View
 
@@ -102,7 +102,7 @@ def _summary(view: View, id_: str, quote: Quote) -> dict[str, Any]:
 
 
 FOREIGN: Frame = {"type": SUMMARY, "currencyPairSymbol": "NOBODYZAR", "data": {"lastTradedPrice": "1.0"}}
-DIALECT = Dialect(
+DIALECT = StreamDialect(
     "valr", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=lambda _: [{"type": "AUTHENTICATED"}],
     lifetime_seconds=KEYLESS_SECONDS,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from sandbox.market import Bar, Market, Quote, spot
+from sandbox.market import Market, PriceBar, Quote, spot
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.venues.binance_account import account
 from sandbox.view import View, between, newest
@@ -118,7 +118,7 @@ def system_status(_: View, __: Ask) -> Any:
     return {"status": 0, "msg": "normal"}
 
 
-def _kline(bar: Bar, period: int) -> list[Any]:
+def _kline(bar: PriceBar, period: int) -> list[Any]:
     prices = [bar.open, bar.high, bar.low, bar.close]
     closes_ms = (bar.start + period) * 1000 - 1
     return [bar.start * 1000, *prices, bar.base_volume, closes_ms, bar.quote_volume, 100, "0", "0", "0"]

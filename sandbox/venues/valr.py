@@ -10,7 +10,7 @@ from itertools import islice
 from math import ceil, floor
 from typing import Any
 
-from sandbox.market import Bar, Market, Quote, Trade, spot
+from sandbox.market import Market, PriceBar, Quote, Trade, spot
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.view import View, between, newest
 
@@ -144,7 +144,7 @@ def _summary(view: View, id_: str, quote: Quote) -> dict[str, Any]:
     }
 
 
-def _bucket(pair: str, period: int, bar: Bar) -> dict[str, Any]:
+def _bucket(pair: str, period: int, bar: PriceBar) -> dict[str, Any]:
     return {
         "currencyPairSymbol": pair,
         "bucketPeriodInSeconds": period,

@@ -41,12 +41,12 @@ def ask(client: Client, path: str, key: str | None, **query: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["api-key", "api_key", "source", "symbol", "limit", "after"])
-def test_the_names_in_the_query_choose_document_4(client: Client, name: str) -> None:
+def test_the_names_in_the_query_choose_the_pipelines_api(client: Client, name: str) -> None:
     assert client.get("/v1/status", {name: "1"}).json() == BAD_KEY_4
 
 
 @pytest.mark.parametrize("query", [{}, {"foo": "1"}, {"cursor": "x"}], ids=str)
-def test_every_other_query_is_document_3(client: Client, query: dict[str, str]) -> None:
+def test_every_other_query_is_for_the_pairs_api(client: Client, query: dict[str, str]) -> None:
     assert client.get("/v1/status", query).json() == BAD_KEY_3
 
 
@@ -140,7 +140,7 @@ def test_free_keys_are_locked_out_of_pipelines(client: Client, key_of: Callable[
 def test_a_403_tells_what_is_left_and_takes_none_of_it(
     client: Client, key_of: Callable[..., str], path: str, refused: str
 ) -> None:
-    """Document 3 wants the headers on every answer; they were missing here."""
+    """The pairs API wants the headers on every answer; they were missing here."""
     key = key_of("free") if refused == "free" else key_of("free", scopes=["limits"])
     before = ask(client, "/v1/limits", key).headers
     answers = [ask(client, path, key) for _ in range(3)]
@@ -218,7 +218,7 @@ def test_the_minute_is_full(client: Client, key_of: Callable[..., str]) -> None:
     assert 0 < int(refused.headers["X-RateLimit-Reset"]) - NOW.timestamp() <= 61
 
 
-def test_document_4_says_it_flat_and_in_iso(client: Client, key_of: Callable[..., str]) -> None:
+def test_the_pipelines_api_says_it_flat_and_in_iso(client: Client, key_of: Callable[..., str]) -> None:
     key = key_of("pro", tier_changes={"requests_per_minute": 1})
     ask(client, PIPELINES, key)
     refused = ask(client, PIPELINES, key)
@@ -247,7 +247,7 @@ def test_a_refusal_by_the_hour_takes_nothing_from_the_minute(client: Client, key
 
 
 def _reread(key: str) -> str:
-    keys.lookup.forget()
+    keys.key_cache.forget()
     return key
 
 

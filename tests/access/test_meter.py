@@ -46,7 +46,7 @@ def ask(client: Client, path: str, key: str, **headers: str) -> Any:
     return client.get(path, headers={"X-API-Key": key, **headers})
 
 
-def charge(key: str, now: datetime, *, credits: int = 25) -> meter.Balance | None:
+def charge(key: str, now: datetime, *, credits: int = 25) -> meter.CreditBalance | None:
     return meter.charge(row_of(key).pk, endpoint="pipelines", credits=credits, requests=0, now=now)
 
 

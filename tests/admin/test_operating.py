@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Worker
 from exchanges import secrets
-from exchanges.connectivity import Finding, Report, store
+from exchanges.connectivity import ConnectivityReport, Finding, store
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange, Market, MarketBlacklistEntry
 from lib import valkey
 from operations import commands, progress, tasks
@@ -277,7 +277,7 @@ def test_a_verb_that_refuses_at_the_last_moment_leaves_no_word_of_success(
     operator: Client, world: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise commands.Refused("somebody was faster")
+        raise commands.CommandRefused("somebody was faster")
 
     form = form_of(operator, priority="1")
     monkeypatch.setattr(commands, "configure", refuse)
@@ -313,8 +313,10 @@ def test_readers_see_settings_but_no_form_and_no_password(staff: Any, world: Fil
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
-def report(result: str = "ok") -> Report:
-    return Report(None, (Finding("health", result, "because <b>so</b>", 123), Finding("capabilities", "ok")))
+def report(result: str = "ok") -> ConnectivityReport:
+    return ConnectivityReport(
+        None, (Finding("health", result, "because <b>so</b>", 123), Finding("capabilities", "ok"))
+    )
 
 
 def test_the_page_shows_the_checks(operator: Client, world: Fill, now: datetime) -> None:

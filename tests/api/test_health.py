@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from collectors.models import Cursor
+from collectors.models import Watermark
 from lib import clock, valkey
 from marketmon import health
 
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.django_db(transaction=True)  # the probes look through 
 
 
 def beat_was_seen(seconds_ago: float) -> None:
-    Cursor.objects.update_or_create(name="beat", defaults={"reached_at": clock.now() - timedelta(seconds=seconds_ago)})
+    Watermark.objects.update_or_create(
+        name="beat", defaults={"reached_at": clock.now() - timedelta(seconds=seconds_ago)}
+    )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ ROUTES = ("/api/v1/market/workers/status", "/api/v1/exchanges/workers/status")
 
 
 @pytest.mark.parametrize("route", [*ROUTES, *(f"{route}/" for route in ROUTES)])
-def test_the_body_is_document_1s(client: Client, world: Fill, now: datetime, route: str) -> None:
+def test_the_body_is_as_documented(client: Client, world: Fill, now: datetime, route: str) -> None:
     response = client.get(route)
 
     body = response.json()

@@ -17,9 +17,9 @@ from django.test import Client
 from django.urls import reverse
 
 from board.drills import faults, observations, runner
-from board.drills.faults import FAULTS, Pace
+from board.drills.faults import FAULTS, CollectionPace
 from board.models import Drill, DrillState
-from board.rules.verdict import Condition, State
+from board.rules.verdict import Condition, SourceState
 from board.tiles import Tile
 from collectors.history import partitions
 from collectors.polling import poll
@@ -27,7 +27,7 @@ from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
 from lib import clock
 from marketmon import pulse
 from operations import commands
-from operations.commands import Refused
+from operations.commands import CommandRefused
 from tests.sandbox_client import Sandbox, free_port
 
 BEGUN = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ def test_a_drill_is_judged_by_its_moments(name: str):
     ids=lambda value: str(value),
 )
 def test_a_fault_must_last_until_it_is_noticed_for_sure(fault: str, seconds: float):
-    pace = Pace(interval_seconds=10, deadline_seconds=8, stream_silence_seconds=6)
+    pace = CollectionPace(interval_seconds=10, deadline_seconds=8, stream_silence_seconds=6)
 
     assert faults.least_seconds(fault, pace) == seconds
 
@@ -102,8 +102,8 @@ def test_every_fault_is_one_that_the_sandbox_knows(sandbox: Sandbox):
 
 TROUBLES: dict[str, tuple[dict[str, Any], bool, str]] = {
     "all is well": ({}, False, ""),
-    "degraded": ({"condition": Condition("kraken", State.DEGRADED, "unreachable", BEGUN)}, False, "degraded"),
-    "down": ({"condition": Condition("kraken", State.DOWN, "silent", BEGUN)}, False, "down"),
+    "degraded": ({"condition": Condition("kraken", SourceState.DEGRADED, "unreachable", BEGUN)}, False, "degraded"),
+    "down": ({"condition": Condition("kraken", SourceState.DOWN, "silent", BEGUN)}, False, "down"),
     "a silent market": ({"open_gaps": 2}, False, "2 silent"),
     "polled as ever": ({"transport": "poll"}, False, ""),
     "polled though a stream is wanted": ({"transport": "poll", "transport_note": "no ticker"}, True, "by poll"),
@@ -115,7 +115,8 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool, str]] = {
 def test_what_a_tile_says_is_read_from_its_html(name: str):
     values, is_streamed, words = TROUBLES[name]
     well = {
-        "exchange": "kraken", "name": "Kraken", "condition": Condition("kraken", State.DELIVERS), "next_try_at": None,
+        "exchange": "kraken", "name": "Kraken", "condition": Condition("kraken", SourceState.DELIVERS),
+        "next_try_at": None,
         "fresh": 3, "markets": 3, "error_percent": 0, "transport": "poll", "transport_note": "", "is_simulated": True,
         "is_blacklisted": False, "open_gaps": 0, "rows": (1, 2, 3),
     }  # fmt: skip
@@ -151,7 +152,7 @@ def collecting(kraken: Exchange) -> Iterator[None]:
     def work() -> None:
         while not is_over.is_set():
             poll.collect_once(kraken.pk, now=clock.now())
-            pulse.beat()
+            pulse.tick()
             is_over.wait(INTERVAL_SECONDS / 2)
         connection.close()
 
@@ -210,7 +211,7 @@ def _comes(is_so: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 
 def refusal(*arguments: str, **details: Any) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRefused) as refused:
         runner.start(*arguments, now=clock.now(), **details)
     return str(refused.value)
 

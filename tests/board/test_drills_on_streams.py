@@ -29,7 +29,7 @@ def listening(site: Site, settings: Any) -> Iterator[Site]:
 
     def beat() -> None:
         while not is_over.wait(0.3):
-            pulse.beat()
+            pulse.tick()
         connection.close()
 
     thread = threading.Thread(target=beat)

@@ -13,7 +13,7 @@ from django.utils.html import escape
 
 from board import coverage
 from board.rules import heat
-from board.rules.heat import Cell, Silence
+from board.rules.heat import Cell, HeatGap
 from collectors.models import Coverage, Gap, Rollup
 from exchanges.models import Exchange
 from tests.board.conftest import make_pipelines
@@ -118,7 +118,7 @@ def test_nothing_is_expected_before_a_market_was_listed() -> None:
 
 
 def cell(
-    *, stored: int = 0, silences: Sequence[Silence] = (), is_planned: bool | None = False, has_rows: bool = True
+    *, stored: int = 0, silences: Sequence[HeatGap] = (), is_planned: bool | None = False, has_rows: bool = True
 ) -> Cell:
     return heat.pipeline_cell(
         QUARTER,
@@ -132,12 +132,12 @@ def cell(
     )
 
 
-SILENT = Silence(QUARTER + timedelta(minutes=2), QUARTER + timedelta(minutes=7))
+SILENT = HeatGap(QUARTER + timedelta(minutes=2), QUARTER + timedelta(minutes=7))
 
 
 def test_what_the_ledger_calls_a_gap_is_lost() -> None:
     assert cell(stored=10, silences=[SILENT]) == Cell(15, 10)
-    assert cell(stored=0, silences=[Silence(QUARTER - timedelta(hours=1), None)]).level == "none"
+    assert cell(stored=0, silences=[HeatGap(QUARTER - timedelta(hours=1), None)]).level == "none"
 
 
 def test_minutes_without_a_row_and_without_a_gap_were_not_expected() -> None:
@@ -159,14 +159,14 @@ def test_a_quarter_that_nobody_counted_is_unknown_and_never_green() -> None:
 @pytest.mark.parametrize(
     ("gap", "touches"),
     [
-        (Silence(QUARTER - heat.QUARTER, QUARTER), False),
-        (Silence(QUARTER - heat.QUARTER, QUARTER + timedelta(seconds=1)), True),
-        (Silence(NOON, None), False),
-        (Silence(NOON - timedelta(seconds=1), None), True),
+        (HeatGap(QUARTER - heat.QUARTER, QUARTER), False),
+        (HeatGap(QUARTER - heat.QUARTER, QUARTER + timedelta(seconds=1)), True),
+        (HeatGap(NOON, None), False),
+        (HeatGap(NOON - timedelta(seconds=1), None), True),
     ],
     ids=["ends where it begins", "reaches into it", "begins where it ends", "begins in it and lasts"],
 )
-def test_a_gap_counts_for_the_quarters_that_it_touches(gap: Silence, touches: bool) -> None:
+def test_a_gap_counts_for_the_quarters_that_it_touches(gap: HeatGap, touches: bool) -> None:
     assert (cell(stored=15, silences=[gap]) == Cell(15, 15)) is True
     assert (cell(stored=0, silences=[gap]).level == "none") is touches
 

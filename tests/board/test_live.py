@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from board import activity, fragments, health, live, tiles
 from collectors import retention
 from collectors.gaps import sweep
-from collectors.models import Cursor, Gap, Pipeline, Run, Stream, Switch, Transition, Worker
+from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Watermark, Worker
 from collectors.streaming.ownership import PRESENCE
 from exchanges.models import Exchange, Market
 from lib import clock, valkey
@@ -34,7 +34,7 @@ def well(world: Fill, now: datetime, forgetful: None) -> datetime:
     Transition.objects.all().delete()
     Run.objects.all().delete()
     for name in ("beat", "pulse"):
-        Cursor.objects.create(name=name, reached_at=now)
+        Watermark.objects.create(name=name, reached_at=now)
     valkey.client().zadd(PRESENCE, {"a stream process": now.timestamp() + 60})
     return now
 
@@ -268,7 +268,7 @@ def test_a_process_that_is_dead_is_in_the_sentence_at_the_top(
 ) -> None:
     """Its exchanges may deliver for a while yet, and a green board is not read any further."""
     for name, seconds in dead.items():
-        Cursor.objects.update_or_create(name=name, defaults={"reached_at": well - timedelta(seconds=seconds)})
+        Watermark.objects.update_or_create(name=name, defaults={"reached_at": well - timedelta(seconds=seconds)})
 
     board = tiles.read(well)
 
@@ -280,7 +280,7 @@ def test_a_process_that_is_dead_is_in_the_sentence_at_the_top(
 
 @pytest.mark.parametrize(("minutes", "is_said"), [(2, False), (14, False), (16, True)])
 def test_rollups_that_do_not_follow_are_in_the_sentence_at_the_top(well: datetime, minutes: int, is_said: bool) -> None:
-    Cursor.objects.create(name="rollups", reached_at=well - timedelta(minutes=minutes))
+    Watermark.objects.create(name="rollups", reached_at=well - timedelta(minutes=minutes))
 
     board = tiles.read(well)
 
@@ -299,7 +299,7 @@ def test_a_failing_source_says_what_can_be_done(well: datetime) -> None:
 
 def test_only_a_sweep_shows_that_the_pulse_lives(well: datetime) -> None:
     """The upkeep of each minute runs on workers: it spoke for a dead pulse, and but half the time for a living one."""
-    Cursor.objects.filter(name="pulse").delete()
+    Watermark.objects.filter(name="pulse").delete()
     retention.settle_gaps(well)
     assert health.ask_processes()[0].pulse_at is None
 
@@ -327,8 +327,8 @@ def test_a_pulse_that_is_dead_is_seen_on_the_board(
     well: datetime, seconds: float | None, is_dead: bool, words: str
 ) -> None:
     """Without it no gap is opened, and a board that is drawn without it looks as well as ever."""
-    Cursor.objects.all().delete()
-    Cursor.objects.create(name="beat", reached_at=well)
+    Watermark.objects.all().delete()
+    Watermark.objects.create(name="beat", reached_at=well)
     if seconds is not None:
         sweep.note_sweep(well - timedelta(seconds=seconds))
 

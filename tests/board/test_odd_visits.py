@@ -19,7 +19,7 @@ from board.models import Drill, DrillState
 from collectors.models import Gap, Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from lib import clock, valkey
-from operations.commands import Refused
+from operations.commands import CommandRefused
 from tests.board.boards import forgetful
 from tests.board.conftest import make_pipelines
 
@@ -83,7 +83,7 @@ def test_a_drill_that_is_over_is_not_stopped_again(db: None, now: datetime) -> N
         exchange=exchange, fault=SIMPLE, seconds=5, started_at=now, state=DrillState.PASSED, fault_number=7
     )
 
-    with pytest.raises(Refused, match="over"):
+    with pytest.raises(CommandRefused, match="over"):
         runner.stop(over, now=now, by="ann")
 
 

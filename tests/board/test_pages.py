@@ -14,7 +14,7 @@ from django.utils.html import escape
 
 from board import gap_rows, gaps_page, links, search, series
 from board.rules import comparison
-from board.rules.comparison import Source
+from board.rules.comparison import ComparedSource
 from board.series import Shade
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Run, Switch, Tick, Transition, Worker
 from exchanges.models import Exchange, Market
@@ -28,12 +28,12 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 def source(
     price: float | None = 100.0, *, age_seconds: float = 5, kind: str = "spot", is_collected: bool = True
-) -> Source:
+) -> ComparedSource:
     received_at = NOON - timedelta(seconds=age_seconds)
-    return Source(kind, price, 99.0, 101.0, received_at, expected_seconds=10, is_collected=is_collected)
+    return ComparedSource(kind, price, 99.0, 101.0, received_at, expected_seconds=10, is_collected=is_collected)
 
 
-def judged(*sources: Source) -> list[comparison.Judged]:
+def judged(*sources: ComparedSource) -> list[comparison.Judged]:
     return comparison.compare(sources, now=NOON, outlier_share=0.05)[1]
 
 
@@ -76,7 +76,7 @@ def test_a_source_is_fresh_for_two_expected_intervals(age_seconds: float, is_fre
     ],
     ids=["another kind", "stopped on purpose", "no price", "a price of zero"],
 )
-def test_what_cannot_be_compared_is_left_out_of_the_median(left_out: Source, reason: str) -> None:
+def test_what_cannot_be_compared_is_left_out_of_the_median(left_out: ComparedSource, reason: str) -> None:
     middle, found = comparison.compare(
         [source(100.0), source(102.0), source(104.0), left_out], now=NOON, outlier_share=0.05
     )
@@ -141,7 +141,7 @@ def test_a_row_that_says_itself_that_it_came_later_is_backfilled() -> None:
 
 
 @pytest.mark.parametrize("span", series.SPANS.values(), ids=series.SPANS)
-def test_no_chart_has_more_points_than_the_bound(span: series.Span) -> None:
+def test_no_chart_has_more_points_than_the_bound(span: series.ChartSpan) -> None:
     assert span.length.total_seconds() / span.step_seconds <= series.MOST_POINTS
 
 

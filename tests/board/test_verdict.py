@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from board.rules.verdict import Alarm, Clause, Condition, Elsewhere, Signs, State, Tone, condition, judge
+from board.rules.verdict import Alarm, Clause, Condition, Elsewhere, Signs, SourceState, Tone, condition, judge
 from board.tiles import ERROR_CHARACTERS
 from feeds.network_guard import PrivateAddress
 
@@ -31,53 +31,53 @@ def ago(seconds: float) -> datetime:
 
 
 def good(*names: str) -> list[Condition]:
-    return [Condition(name, State.DELIVERS) for name in names]
+    return [Condition(name, SourceState.DELIVERS) for name in names]
 
 
 @pytest.mark.parametrize(
     ("changes", "state", "why", "since"),
     [
-        ({}, State.DELIVERS, "", None),
-        ({"fresh": 90}, State.DELIVERS, "", None),
-        ({"fresh": 89, "silent_since": ago(70)}, State.DEGRADED, "missing 11 of 100 markets", ago(70)),
-        ({"stored_at": ago(30)}, State.DELIVERS, "", None),
-        ({"stored_at": ago(31)}, State.DEGRADED, "silent", ago(31)),
-        ({"interval_seconds": 1, "stored_at": ago(10)}, State.DELIVERS, "", None),
-        ({"interval_seconds": 1, "stored_at": ago(11)}, State.DEGRADED, "silent", ago(11)),
+        ({}, SourceState.DELIVERS, "", None),
+        ({"fresh": 90}, SourceState.DELIVERS, "", None),
+        ({"fresh": 89, "silent_since": ago(70)}, SourceState.DEGRADED, "missing 11 of 100 markets", ago(70)),
+        ({"stored_at": ago(30)}, SourceState.DELIVERS, "", None),
+        ({"stored_at": ago(31)}, SourceState.DEGRADED, "silent", ago(31)),
+        ({"interval_seconds": 1, "stored_at": ago(10)}, SourceState.DELIVERS, "", None),
+        ({"interval_seconds": 1, "stored_at": ago(11)}, SourceState.DEGRADED, "silent", ago(11)),
         (
             {"error_count": 1, "outcome": "throttled", "failing_since": ago(480)},
-            State.DEGRADED,
+            SourceState.DEGRADED,
             "rate-limited",
             ago(480),
         ),
         (
             {"error_count": 3, "outcome": "unreachable", "status": "error", "failing_since": ago(25)},
-            State.DOWN,
+            SourceState.DOWN,
             "unreachable",
             ago(25),
         ),
         (
             {"outcome": "throttled", "retry_at": NOW + timedelta(seconds=1)},
-            State.DEGRADED,
+            SourceState.DEGRADED,
             "rate-limited",
             ago(5),
         ),
-        ({"outcome": "throttled", "retry_at": NOW}, State.DELIVERS, "", None),
-        ({"status": "error", "stored_at": ago(121)}, State.DOWN, "silent", ago(121)),
-        ({"status": "stopped", "resumed_at": ago(3)}, State.UNKNOWN, "waiting to start", ago(3)),
-        ({"resumed_at": ago(2)}, State.UNKNOWN, "waiting to start", ago(2)),
-        ({"stored_at": None, "resumed_at": ago(9)}, State.UNKNOWN, "without a first row", ago(9)),
-        ({"stored_at": None, "resumed_at": ago(200), "status": "error"}, State.DOWN, "silent", ago(200)),
+        ({"outcome": "throttled", "retry_at": NOW}, SourceState.DELIVERS, "", None),
+        ({"status": "error", "stored_at": ago(121)}, SourceState.DOWN, "silent", ago(121)),
+        ({"status": "stopped", "resumed_at": ago(3)}, SourceState.UNKNOWN, "waiting to start", ago(3)),
+        ({"resumed_at": ago(2)}, SourceState.UNKNOWN, "waiting to start", ago(2)),
+        ({"stored_at": None, "resumed_at": ago(9)}, SourceState.UNKNOWN, "without a first row", ago(9)),
+        ({"stored_at": None, "resumed_at": ago(200), "status": "error"}, SourceState.DOWN, "silent", ago(200)),
         (
             {"is_wanted": False, "off_because": "disabled", "error_count": 9, "status_since": ago(60)},
-            State.OFF,
+            SourceState.OFF,
             "disabled",
             ago(60),
         ),
     ],
 )
 def test_a_source_is_as_bad_as_the_worst_that_is_true_of_it(
-    changes: dict[str, object], state: State, why: str, since: datetime | None
+    changes: dict[str, object], state: SourceState, why: str, since: datetime | None
 ) -> None:
     found = condition(replace(HEALTHY, **changes), NOW)
 
@@ -99,8 +99,8 @@ def test_everything_delivers() -> None:
 
 def test_the_degraded_are_named_with_what_others_still_bring() -> None:
     bad = [
-        Condition("kraken", State.DEGRADED, "rate-limited", datetime(2026, 3, 3, 14, 2, tzinfo=UTC)),
-        Condition("luno", State.DEGRADED, "silent", datetime(2026, 3, 3, 14, 5, tzinfo=UTC)),
+        Condition("kraken", SourceState.DEGRADED, "rate-limited", datetime(2026, 3, 3, 14, 2, tzinfo=UTC)),
+        Condition("luno", SourceState.DEGRADED, "silent", datetime(2026, 3, 3, 14, 5, tzinfo=UTC)),
     ]
 
     found = judge([*good(*"abcdefghi"), *bad], elsewhere={"kraken": Elsewhere(156, 3), "luno": Elsewhere(0, 0)})
@@ -114,7 +114,7 @@ def test_the_degraded_are_named_with_what_others_still_bring() -> None:
 
 def test_one_pair_from_one_other_is_said_in_the_singular() -> None:
     found = judge(
-        [*good("a"), Condition("b", State.DEGRADED, "silent")], elsewhere={"b": Elsewhere(pairs=1, sources=1)}
+        [*good("a"), Condition("b", SourceState.DEGRADED, "silent")], elsewhere={"b": Elsewhere(pairs=1, sources=1)}
     )
 
     assert found.text() == "1 of 2 sources degraded: b silent, 1 pair still fresh from 1 other"
@@ -122,9 +122,9 @@ def test_one_pair_from_one_other_is_said_in_the_singular() -> None:
 
 def test_the_worst_come_first_and_no_more_than_three_are_named() -> None:
     bad = [
-        *(Condition(name, State.DEGRADED, "silent", ago(5)) for name in "abcd"),
-        Condition("late", State.DEGRADED, "silent", ago(500)),
-        Condition("dead", State.DOWN, "unreachable", ago(1)),
+        *(Condition(name, SourceState.DEGRADED, "silent", ago(5)) for name in "abcd"),
+        Condition("late", SourceState.DEGRADED, "silent", ago(500)),
+        Condition("dead", SourceState.DOWN, "unreachable", ago(1)),
     ]
 
     found = judge([*good("x"), *bad])
@@ -141,25 +141,28 @@ def test_the_worst_come_first_and_no_more_than_three_are_named() -> None:
         ([], "", Tone.UNKNOWN, "Nothing is collected: no exchange has been added yet"),
         (good("a"), "it is switched off", Tone.DANGER, "Nothing is collected: it is switched off"),
         (
-            [Condition("a", State.OFF, "disabled")],
+            [Condition("a", SourceState.OFF, "disabled")],
             "",
             Tone.DANGER,
             "Nothing is collected: every source was stopped on purpose",
         ),
         (
-            [Condition("a", State.DOWN, "silent"), Condition("b", State.DOWN, "silent")],
+            [Condition("a", SourceState.DOWN, "silent"), Condition("b", SourceState.DOWN, "silent")],
             "",
             Tone.DANGER,
             "Nothing is collected: all 2 sources are down",
         ),
         (
-            [Condition("a", State.UNKNOWN, "waiting to start"), Condition("b", State.UNKNOWN, "waiting to start")],
+            [
+                Condition("a", SourceState.UNKNOWN, "waiting to start"),
+                Condition("b", SourceState.UNKNOWN, "waiting to start"),
+            ],
             "",
             Tone.UNKNOWN,
             "Unknown: no source has brought a row yet",
         ),
         (
-            [*good("a"), Condition("b", State.UNKNOWN, "waiting to start")],
+            [*good("a"), Condition("b", SourceState.UNKNOWN, "waiting to start")],
             "",
             Tone.UNKNOWN,
             "1 of 2 sources not heard of yet",
@@ -175,7 +178,7 @@ def test_without_data_nothing_is_well(conditions: list[Condition], absence: str,
 
 
 def test_what_was_stopped_on_purpose_is_counted_apart() -> None:
-    found = judge([*good("a", "b"), Condition("c", State.OFF, "blacklisted by olga")])
+    found = judge([*good("a", "b"), Condition("c", SourceState.OFF, "blacklisted by olga")])
 
     assert (found.text(), found.on_purpose) == ("All 2 sources deliver", 1)
 
@@ -195,7 +198,7 @@ ALARM = Alarm("The scheduler is silent", "start one")
             "All 2 sources deliver, but marketmon itself needs help",
         ),
         (
-            [*good("a"), Condition("b", State.DOWN, "silent")],
+            [*good("a"), Condition("b", SourceState.DOWN, "silent")],
             [replace(ALARM, tone=Tone.WARNING)],
             Tone.DANGER,
             "1 of 2 sources down, and marketmon itself needs help",
@@ -230,14 +233,14 @@ def test_the_worst_alarm_is_read_first() -> None:
     ids=["network", "denied", "private", "something", "each its own", "two may be chance"],
 )
 def test_when_all_fail_in_the_same_way_it_is_likely_not_they(whys: list[str], words: str) -> None:
-    found = judge([Condition(f"e{place}", State.DOWN, why) for place, why in enumerate(whys)])
+    found = judge([Condition(f"e{place}", SourceState.DOWN, why) for place, why in enumerate(whys)])
 
     assert words in found.hint
     assert bool(found.hint) is bool(words)
 
 
 def test_one_that_delivers_shows_that_the_cause_is_not_ours() -> None:
-    bad = [Condition(name, State.DOWN, "unreachable") for name in "abc"]
+    bad = [Condition(name, SourceState.DOWN, "unreachable") for name in "abc"]
 
     assert judge([*bad, *good("d")]).hint == ""
 
@@ -250,7 +253,7 @@ def test_our_own_refusal_to_connect_is_not_said_of_the_exchange(address: str, ho
 
     found = condition(signs, NOW)
 
-    assert (found.why, found.state) == ("refused by us for its private address", State.DOWN)
+    assert (found.why, found.state) == ("refused by us for its private address", SourceState.DOWN)
     assert found.advice.startswith("We refuse to connect there.")
     assert condition(replace(signs, last_error="401 Unauthorized"), NOW).why == "denying us access"
 

@@ -11,7 +11,7 @@ import pytest
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Exchange, Market
 from lib import clock, valkey
 from tests.world import add_exchange, add_market, cycle, quote, quotes, store_quotes
@@ -41,7 +41,7 @@ class World:
 
     @staticmethod
     def cycle(
-        *, at: datetime, accepted: Sequence[Row] = (), outcome: str = "stored", error_count: int = 0
+        *, at: datetime, accepted: Sequence[QuoteRow] = (), outcome: str = "stored", error_count: int = 0
     ) -> store.Cycle:
         error = "" if accepted else f"kraken was {outcome}"
         return cycle(at, outcome, accepted=accepted, error_count=error_count, error=error)

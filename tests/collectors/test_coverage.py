@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from collectors.history import coverage, partitions, rollups
-from collectors.models import Coverage, Cursor, Pipeline, Worker
+from collectors.models import Coverage, Pipeline, Watermark, Worker
 from exchanges.models import Exchange, Market
 from operations import commands
 from tests.collectors.conftest import World
@@ -23,7 +23,7 @@ def quarter(world: World) -> datetime:
     start = (world.now - timedelta(hours=3)).replace(minute=15, second=0, microsecond=0)
     Worker.objects.update(resumed_at=start - timedelta(days=1), status_since=start - timedelta(days=1))
     store(world, start - timedelta(seconds=1))
-    Cursor.objects.create(name="rollups", reached_at=start - MINUTE)
+    Watermark.objects.create(name="rollups", reached_at=start - MINUTE)
     rollups.run(start + SETTLED)
     Coverage.objects.all().delete()
     return start

@@ -7,7 +7,7 @@ from django.db import connection
 
 from collectors import retention
 from collectors.history import partitions, reading, rollups
-from collectors.models import Cursor, Rollup, Run
+from collectors.models import Rollup, Run, Watermark
 
 DAY = timedelta(days=1)
 
@@ -30,7 +30,7 @@ def test_a_partition_is_dropped_when_its_last_moment_is_past_the_retention(world
     settings.RAW_RETENTION_HOURS = 48
     day = datetime(2020, 1, 1, tzinfo=UTC)
     partitions.ensure(day)
-    Cursor.objects.create(name="rollups", reached_at=day + DAY)
+    Watermark.objects.create(name="rollups", reached_at=day + DAY)
 
     partitions.drop_expired(day + 3 * DAY - timedelta(seconds=1))
     assert "collectors_tick_20200101" in partitions_of("collectors_tick")
@@ -47,7 +47,7 @@ def minute(world) -> datetime:
     start = world.now.replace(second=0, microsecond=0)
     for second, price in ((5, 100.0), (25, 120.0), (45, 90.0)):
         world.store(at=start + timedelta(seconds=second), price=price)
-    Cursor.objects.create(name="rollups", reached_at=start)
+    Watermark.objects.create(name="rollups", reached_at=start)
     return start
 
 
@@ -63,7 +63,7 @@ def test_a_minute_is_rolled_up_once_it_has_settled(minute):
 def test_rolling_up_again_gives_the_same_rows(minute):
     rollups.run(minute + timedelta(seconds=90))
     first = list(Rollup.objects.values_list().order_by("pipeline_id"))
-    Cursor.objects.update(reached_at=minute)
+    Watermark.objects.update(reached_at=minute)
 
     rollups.run(minute + timedelta(seconds=90))
 
@@ -75,7 +75,7 @@ def test_after_a_long_pause_the_rollup_catches_up_in_bounded_steps(minute):
 
     rollups.run(late)
 
-    assert Cursor.objects.get(name="rollups").reached_at == minute + timedelta(minutes=30)
+    assert Watermark.objects.get(name="rollups").reached_at == minute + timedelta(minutes=30)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_rollup_that_fails_holds_up_nothing_else(world, settings, monkeypatch)
     Run.objects.update(started_at=world.now - timedelta(days=settings.RUN_RETENTION_DAYS, seconds=1))
 
     with pytest.raises(RuntimeError, match="no rollups today"):
-        tasks.keep_up()
+        tasks.run_maintenance()
 
     assert not Run.objects.exists()
 

@@ -9,7 +9,7 @@ import time_machine
 from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from collectors.models import Cursor
+from collectors.models import Watermark
 from collectors.polling import schedule
 from lib import clock, valkey
 from marketmon.celery import app
@@ -127,4 +127,4 @@ def test_the_leader_leaves_a_heartbeat(make_beat):
     beat = make_beat([])
     beat.tick()
 
-    assert Cursor.objects.get(name="beat").reached_at > clock.now() - timedelta(seconds=5)
+    assert Watermark.objects.get(name="beat").reached_at > clock.now() - timedelta(seconds=5)

@@ -11,7 +11,7 @@ from collectors import lease
 from collectors.gaps import sweep
 from collectors.models import Gap, Run, Transition, Worker
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from tests.collectors.conftest import quote
 
 
@@ -27,7 +27,7 @@ def test_a_stored_quote_comes_back_exactly(world):
     sent = quote(received_at=world.now.timestamp(), exchange_at=1_795_000_000.123456, **values)
     permit = lease.take("kraken", lease_seconds=8)
 
-    store.finish(permit, world.cycle(at=world.now, accepted=[Row(world.markets[0].pk, sent)]))
+    store.finish(permit, world.cycle(at=world.now, accepted=[QuoteRow(world.markets[0].pk, sent)]))
 
     (tick,) = world.ticks()
     assert {name: getattr(tick, name) for name in values} == values
@@ -62,7 +62,7 @@ def test_an_overtaken_cycle_stores_nothing(world):
     permit = lease.take("kraken", lease_seconds=8)
     Worker.objects.update(generation=permit.generation + 1)
 
-    stored = store.finish(permit, world.cycle(at=world.now, accepted=[Row(world.markets[0].pk, quote())]))
+    stored = store.finish(permit, world.cycle(at=world.now, accepted=[QuoteRow(world.markets[0].pk, quote())]))
 
     assert stored is None
     assert world.ticks() == []
@@ -76,7 +76,7 @@ def test_a_cycle_that_lost_its_lease_stores_nothing(world):
     thief = lease.take("kraken", lease_seconds=8, repeat=True)
 
     assert thief is not None
-    assert store.finish(permit, world.cycle(at=world.now, accepted=[Row(world.markets[0].pk, quote())])) is None
+    assert store.finish(permit, world.cycle(at=world.now, accepted=[QuoteRow(world.markets[0].pk, quote())])) is None
     assert world.ticks() == []
 
 

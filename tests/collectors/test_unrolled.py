@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError
 
 from collectors.history import partitions, rollups
-from collectors.models import Cursor
+from collectors.models import Watermark
 
 DAY = timedelta(days=1)
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
@@ -20,12 +20,12 @@ def old_day(world, settings):
     settings.RAW_RETENTION_HOURS, settings.RAW_RETENTION_MOST_HOURS = 48, 168
     partitions.ensure(OLD)
     yield
-    Cursor.objects.filter(pk=rollups.CURSOR).delete()
+    Watermark.objects.filter(pk=rollups.CURSOR).delete()
     partitions.drop_expired(OLD + 300 * DAY)
 
 
 def rolled_up_to(moment: datetime) -> None:
-    Cursor.objects.update_or_create(name=rollups.CURSOR, defaults={"reached_at": moment})
+    Watermark.objects.update_or_create(name=rollups.CURSOR, defaults={"reached_at": moment})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from embedded import programs
 from embedded.child import Spec
 from embedded.lock import RefusedError
 from embedded.output import Terminal
-from embedded.process_group import Nursery
+from embedded.process_group import ProcessGroup
 from embedded.programs import Programs, copied, find_postgres, find_valkey
 from embedded.settings import read_settings
 from lib.home import PROJECT_DIR
@@ -33,7 +33,7 @@ def python(name: str, code: str) -> Spec:
 def test_a_child_that_never_stops_talking_keeps_nobody_else_waiting(tmp_path: Path) -> None:
     """Its output was read to the end, which never came: Ctrl-C did nothing, and whoever died stayed dead."""
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    with Nursery(tmp_path, Terminal()) as nursery:
+    with ProcessGroup(tmp_path, Terminal()) as nursery:
         nursery.start(python("chatterbox", CHATTERBOX))
         quiet = nursery.start(python("quiet", SLEEPER))
         timer.start()
@@ -121,7 +121,7 @@ def test_a_hang_up_stops_unless_whoever_started_us_asked_for_none(
     """`nohup make run` ended with its terminal."""
     before = signal.signal(signal.SIGHUP, how)
     try:
-        with Nursery(tmp_path, Terminal()) as nursery:
+        with ProcessGroup(tmp_path, Terminal()) as nursery:
             os.kill(os.getpid(), signal.SIGHUP)
             nursery.turn(0.05)
             assert nursery.stop_requests == requests

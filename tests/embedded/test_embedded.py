@@ -20,7 +20,7 @@ import redis
 from embedded import postgres, site, valkey
 from embedded.child import Child
 from embedded.output import Terminal
-from embedded.process_group import Nursery
+from embedded.process_group import ProcessGroup
 from embedded.supervisor import postgres_spec, valkey_spec
 
 PATIENCE_SECONDS = 20.0
@@ -39,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 @dataclass
 class Running:
-    nursery: Nursery
+    nursery: ProcessGroup
     database: postgres.Postgres
     cache: valkey.Valkey
     postgres_child: Child
@@ -58,7 +58,7 @@ def running(home: Path) -> Iterator[Running]:
     cache = valkey.Valkey(settled, settled.valkey.binary, valkey.LAPTOP)
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
-    with Nursery(logs, Terminal()) as nursery:
+    with ProcessGroup(logs, Terminal()) as nursery:
         cache.prepare()
         database.prepare()
         children = (nursery.start(postgres_spec(database)), nursery.start(valkey_spec(cache)))

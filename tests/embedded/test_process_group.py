@@ -12,7 +12,7 @@ import pytest
 
 from embedded.child import Spec, next_pause
 from embedded.output import Terminal
-from embedded.process_group import Nursery
+from embedded.process_group import ProcessGroup
 from tests.embedded.processes import is_gone
 
 PATIENCE_SECONDS = 10.0
@@ -24,8 +24,8 @@ PARENT = (
 
 
 @pytest.fixture
-def nursery(tmp_path: Path) -> Iterator[Nursery]:
-    with Nursery(tmp_path, Terminal()) as running:
+def nursery(tmp_path: Path) -> Iterator[ProcessGroup]:
+    with ProcessGroup(tmp_path, Terminal()) as running:
         yield running
 
 
@@ -46,7 +46,7 @@ def test_pauses_double_until_a_child_has_been_healthy(last_pause: float, ran_sec
     assert next_pause(last_pause, ran_seconds=ran_seconds, pause_max=30) == expected
 
 
-def test_a_killed_child_comes_back_and_its_exit_is_explained(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_killed_child_comes_back_and_its_exit_is_explained(nursery: ProcessGroup, tmp_path: Path) -> None:
     child = nursery.start(python("worker", SLEEPER))
     first_pid = child.pid
     assert first_pid
@@ -61,7 +61,7 @@ def test_a_killed_child_comes_back_and_its_exit_is_explained(nursery: Nursery, t
     assert exit_line["restart_in_seconds"] == 0.5
 
 
-def test_a_child_that_cannot_live_is_not_started_in_a_loop(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_child_that_cannot_live_is_not_started_in_a_loop(nursery: ProcessGroup, tmp_path: Path) -> None:
     child = nursery.start(python("web", "raise SystemExit(3)"))
     started_at = time.monotonic()
     assert nursery.turn_until(lambda: child.starts == 3, seconds=PATIENCE_SECONDS)
@@ -69,13 +69,13 @@ def test_a_child_that_cannot_live_is_not_started_in_a_loop(nursery: Nursery, tmp
     assert [line["restart_in_seconds"] for line in journal(tmp_path, "child_exited")][:2] == [0.5, 1.0]
 
 
-def test_a_program_that_is_missing_does_not_take_the_supervisor_down(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_program_that_is_missing_does_not_take_the_supervisor_down(nursery: ProcessGroup, tmp_path: Path) -> None:
     child = nursery.start(Spec(name="gone", command=["/nonexistent/program"], environ={}, cwd=Path("/")))
     assert child.restart_at is not None
     assert journal(tmp_path, "child_exited")[0]["code"] == 127
 
 
-def test_whatever_a_dead_child_left_behind_is_gone_too(nursery: Nursery, tmp_path: Path) -> None:
+def test_whatever_a_dead_child_left_behind_is_gone_too(nursery: ProcessGroup, tmp_path: Path) -> None:
     child = nursery.start(python("worker", PARENT))
     log = tmp_path / "worker.log"
     assert nursery.turn_until(lambda: "up" in log.read_text(), seconds=PATIENCE_SECONDS)
@@ -85,13 +85,13 @@ def test_whatever_a_dead_child_left_behind_is_gone_too(nursery: Nursery, tmp_pat
     assert nursery.turn_until(lambda: is_gone(grandchild), seconds=PATIENCE_SECONDS)
 
 
-def test_output_reaches_the_log_also_without_a_last_newline(nursery: Nursery, tmp_path: Path) -> None:
+def test_output_reaches_the_log_also_without_a_last_newline(nursery: ProcessGroup, tmp_path: Path) -> None:
     child = nursery.start(python("once", "print('first'); print('last', end='')", restarts=False))
     assert nursery.finish(child) == 0
     assert (tmp_path / "once.log").read_text() == "first\nlast\n"
 
 
-def test_children_stop_stage_by_stage(nursery: Nursery, tmp_path: Path) -> None:
+def test_children_stop_stage_by_stage(nursery: ProcessGroup, tmp_path: Path) -> None:
     for name in ("postgres", "web", "beat"):
         nursery.start(python(name, SLEEPER))
     nursery.stop(["beat"], ["web"], ["postgres"])
@@ -100,7 +100,7 @@ def test_children_stop_stage_by_stage(nursery: Nursery, tmp_path: Path) -> None:
     assert nursery.children == {}
 
 
-def test_each_signal_has_its_time_and_then_the_child_is_killed(nursery: Nursery, tmp_path: Path) -> None:
+def test_each_signal_has_its_time_and_then_the_child_is_killed(nursery: ProcessGroup, tmp_path: Path) -> None:
     nursery.start(python("worker", STUBBORN, stop=((signal.SIGTERM, 0.3), (signal.SIGINT, 0.3))))
     log = tmp_path / "worker.log"
     assert nursery.turn_until(lambda: "up" in log.read_text(), seconds=PATIENCE_SECONDS)
@@ -110,7 +110,7 @@ def test_each_signal_has_its_time_and_then_the_child_is_killed(nursery: Nursery,
     assert journal(tmp_path, "child_exited")[0]["reason"] == "was killed by SIGKILL"
 
 
-def test_a_second_request_takes_the_short_way(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_second_request_takes_the_short_way(nursery: ProcessGroup, tmp_path: Path) -> None:
     nursery.start(python("worker", STUBBORN, stop=((signal.SIGTERM, 60),)))
     log = tmp_path / "worker.log"
     assert nursery.turn_until(lambda: "up" in log.read_text(), seconds=PATIENCE_SECONDS)
@@ -126,7 +126,7 @@ def test_a_second_request_takes_the_short_way(nursery: Nursery, tmp_path: Path) 
         signal.signal(signal.SIGALRM, former)
 
 
-def test_a_signal_that_arrives_twice_at_once_is_one_wish(nursery: Nursery) -> None:
+def test_a_signal_that_arrives_twice_at_once_is_one_wish(nursery: ProcessGroup) -> None:
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
     assert nursery.stop_requests == 1

@@ -206,7 +206,7 @@ def test_ccxt_is_imported_one_venue_at_a_time() -> None:
 
 EVERY_CLASS = """
 import importlib
-from exchanges.feeds.ccxt import lazy
+from feeds.ccxt import lazy
 for exchange_id in sorted(lazy.known_classes()):
     assert isinstance(lazy.client_class(exchange_id), type), exchange_id
 import ccxt, ccxt.async_support, ccxt.pro

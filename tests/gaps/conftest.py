@@ -12,7 +12,7 @@ from django.db import connection
 from collectors.history import partitions
 from collectors.models import Gap, Tick
 from collectors.polling import store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from lib import clock
 from tests.collectors.conftest import after, world
 from tests.world import INTERVAL_SECONDS as INTERVAL
@@ -50,7 +50,9 @@ class Field:
 
         return store_it
 
-    def quotes(self, exchange_id: str, at: datetime, without: Sequence[int] = (), price: float = 100.0) -> list[Row]:
+    def quotes(
+        self, exchange_id: str, at: datetime, without: Sequence[int] = (), price: float = 100.0
+    ) -> list[QuoteRow]:
         """A sound quote for each market but those in `without`."""
         return quotes([number for number in self.pipelines[exchange_id] if number not in without], at=at, price=price)
 

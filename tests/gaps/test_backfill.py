@@ -14,7 +14,7 @@ from collectors.backfill import answers, asking, choice, outcome, refused_histor
 from collectors.history import partitions
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Tick, Worker
 from collectors.polling import poll as ingest
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from lib import clock
 from operations import commands
@@ -286,7 +286,7 @@ def test_a_stopped_exchange_is_not_asked(collected, sandbox):
 def test_rows_that_arrive_after_a_stop_are_dropped(collected):
     gap = make_gap()
     exchange = Exchange.objects.get(pk="binance")
-    turn = Turn(exchange, exchange.worker.generation, 3.0)
+    turn = RequestSlot(exchange, exchange.worker.generation, 3.0)
     span = choice.claim("binance", clock.now())
     found = asking.ask(turn, span, clock.now())
     commands.disable("binance", by="test", now=clock.now())

@@ -28,7 +28,7 @@ def keep_doing(work: Callable[[random.Random], None], seed: int, until: float) -
     chance, times = random.Random(seed), 0
     try:
         while time.monotonic() < until:
-            with suppress(commands.Refused):
+            with suppress(commands.CommandRefused):
                 work(chance)
             times += 1
     finally:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collectors.backfill import answers, outcome
-from collectors.backfill.answers import Span
+from collectors.backfill.answers import GapSpan
 from collectors.rules import cadence, frozen, gaps
 from feeds.base import Candle, Trade
 
@@ -120,9 +120,9 @@ def test_the_first_guess_at_a_cause_is_the_last_cycles(outcome, cause, words):
     assert words in why
 
 
-def span(start: float, end: float, **fields: object) -> Span:
+def span(start: float, end: float, **fields: object) -> GapSpan:
     values = {"gap_id": 1, "pipeline_id": 1, "symbol": "BTC/USD", "is_ended": True, "expected_seconds": 10.0}
-    return Span(start=start, end=end, claimed_until=NOW, **(values | fields))
+    return GapSpan(start=start, end=end, claimed_until=NOW, **(values | fields))
 
 
 def candle(opened_at: float, close: float = 7.0) -> Candle:

@@ -14,7 +14,7 @@ from collectors.backfill import answers, choice, outcome
 from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import TO_FILL, Gap, Pipeline, Tick
-from collectors.rate_limits.idle_window import Turn
+from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import Candle
 from lib import clock
@@ -90,14 +90,14 @@ class Story:
     def fill(self) -> None:
         """One page of candles for whatever is due, through the real claim and the real save."""
         exchange = Exchange.objects.get()
-        turn = Turn(exchange, exchange.worker.generation, 1.0)
+        turn = RequestSlot(exchange, exchange.worker.generation, 1.0)
         span = choice.claim("kraken", self.now)
         if span is None:
             return
         found = answers.from_candles(self.candles(span), span)
         outcome.save(turn, span, found, self.now)
 
-    def candles(self, span: answers.Span) -> list[Candle]:
+    def candles(self, span: answers.GapSpan) -> list[Candle]:
         first = int(span.start // 60) * 60
         minutes = range(first, int(span.end) + 120, 60)
         return [Candle(float(at), 1, 2, 0.5, float(at), 3) for at in minutes if at // 60 % self.every == 0][: self.page]

@@ -46,8 +46,8 @@ class World:
         exchange = Exchange.objects.filter(pk=exchange_id).first() or add_exchange(exchange_id, since=self.midnight)
         return add_market(exchange, base, since=self.midnight)
 
-    def turn(self, market: Market) -> turns.Turn:
-        return turns.Turn(market.exchange, 1, 5.0)
+    def turn(self, market: Market) -> turns.RequestSlot:
+        return turns.RequestSlot(market.exchange, 1, 5.0)
 
     def at(self, second: float) -> float:
         return self.midnight.timestamp() + second
@@ -65,7 +65,7 @@ class World:
             for number, market in enumerate(self.markets):
                 turn = self.turn(market)
                 store.save_book(turn, self.series(market, "books"), BOOK._replace(received_at=at))
-                row = market_data.Row(f"{second}", None, at, 100.0 + number, 0.1, "buy")
+                row = market_data.TradeRow(f"{second}", None, at, 100.0 + number, 0.1, "buy")
                 now = datetime.fromtimestamp(at, UTC)
                 store.save_trades(turn, self.series(market, "trades"), [row], received_at=at, now=now)
                 rate = FundingRate(market.symbol, 0.0001, 28_800.0, at + 60, 100.1, 100.2, at, at)
@@ -117,7 +117,7 @@ def test_a_trade_and_a_funding_rate_are_told_in_full(client, world):
 
 def test_an_id_of_our_own_making_is_not_told_as_the_exchanges(client, world):
     market = world.markets[0]
-    row = market_data.Row("~1.0:2.0", None, world.at(0), 1.0, 2.0, None)
+    row = market_data.TradeRow("~1.0:2.0", None, world.at(0), 1.0, 2.0, None)
     store.save_trades(
         world.turn(market), world.series(market, "trades"), [row], received_at=world.at(0), now=world.midnight
     )

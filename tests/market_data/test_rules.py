@@ -7,17 +7,17 @@ import math
 import pytest
 
 from collectors.rules import market_data
-from collectors.rules.market_data import Hole, Position, Row
+from collectors.rules.market_data import Hole, TradePosition, TradeRow
 from feeds.base import FundingRate, OrderBook, Trade, TradePage
 
 NOW = 1_795_000_000.0
 
 
-def row(number: int | None, at: float) -> Row:
-    return Row(str(number), number, at, 1.0, 1.0, None)
+def row(number: int | None, at: float) -> TradeRow:
+    return TradeRow(str(number), number, at, 1.0, 1.0, None)
 
 
-def numbered(*numbers: int) -> list[Row]:
+def numbered(*numbers: int) -> list[TradeRow]:
     """One a second, its number its time."""
     return [row(number, float(number)) for number in numbers]
 
@@ -26,17 +26,17 @@ def numbered(*numbers: int) -> list[Row]:
     ("rows", "position", "kept"),
     [
         (numbered(5, 6, 7), None, [5, 6, 7]),
-        (numbered(5, 6, 7), Position(6, 6.0), [7]),
-        (numbered(5, 6), Position(6, 6.0), []),
-        (numbered(5, 6), Position(None, 6.0), [5, 6]),
-        ([row(1, 9.0), row(2, 10.0)], Position(6, 8.9), [1, 2]),  # counted anew
-        ([row(1, 9.0), row(2, 10.0)], Position(6, 9.0), []),  # not later: old ones
-        ([row(1, 9.0), row(6, 10.0)], Position(6, 8.0), []),  # not all lower
-        ([row(None, 5.0), row(7, 7.0)], Position(6, 6.0), [None, 7]),
+        (numbered(5, 6, 7), TradePosition(6, 6.0), [7]),
+        (numbered(5, 6), TradePosition(6, 6.0), []),
+        (numbered(5, 6), TradePosition(None, 6.0), [5, 6]),
+        ([row(1, 9.0), row(2, 10.0)], TradePosition(6, 8.9), [1, 2]),  # counted anew
+        ([row(1, 9.0), row(2, 10.0)], TradePosition(6, 9.0), []),  # not later: old ones
+        ([row(1, 9.0), row(6, 10.0)], TradePosition(6, 8.0), []),  # not all lower
+        ([row(None, 5.0), row(7, 7.0)], TradePosition(6, 6.0), [None, 7]),
     ],
 )
 def test_what_was_stored_is_not_stored_again(
-    rows: list[Row], position: Position | None, kept: list[int | None]
+    rows: list[TradeRow], position: TradePosition | None, kept: list[int | None]
 ) -> None:
     assert [each.number for each in market_data.newer(rows, position)] == kept
 
@@ -45,37 +45,37 @@ def test_what_was_stored_is_not_stored_again(
     ("rows", "position", "after"),
     [
         ([], None, None),
-        ([], Position(4, 4.0), Position(4, 4.0)),
-        (numbered(5, 6), None, Position(6, 6.0)),
-        (numbered(5, 6), Position(9, 9.0), Position(9, 9.0)),  # never back
-        (numbered(5, 6), Position(4, 9.0), Position(6, 9.0)),
-        ([row(1, 9.0)], Position(6, 8.0), Position(1, 9.0)),  # but where the venue counts anew
-        ([row(None, 9.0)], Position(6, 8.0), Position(6, 9.0)),
-        ([row(None, 9.0)], None, Position(None, 9.0)),
+        ([], TradePosition(4, 4.0), TradePosition(4, 4.0)),
+        (numbered(5, 6), None, TradePosition(6, 6.0)),
+        (numbered(5, 6), TradePosition(9, 9.0), TradePosition(9, 9.0)),  # never back
+        (numbered(5, 6), TradePosition(4, 9.0), TradePosition(6, 9.0)),
+        ([row(1, 9.0)], TradePosition(6, 8.0), TradePosition(1, 9.0)),  # but where the venue counts anew
+        ([row(None, 9.0)], TradePosition(6, 8.0), TradePosition(6, 9.0)),
+        ([row(None, 9.0)], None, TradePosition(None, 9.0)),
     ],
 )
-def test_the_newest_trade(rows: list[Row], position: Position | None, after: Position | None) -> None:
+def test_the_newest_trade(rows: list[TradeRow], position: TradePosition | None, after: TradePosition | None) -> None:
     assert market_data.position_after(rows, position) == after
 
 
 @pytest.mark.parametrize(
     ("rows", "position", "holes"),
     [
-        ([], Position(3, 3.0), []),
-        (numbered(4, 5), Position(3, 3.0), []),
-        (numbered(5, 6), Position(3, 3.0), [Hole(4, 4, 3.0, 5.0)]),
-        (numbered(2, 3), Position(3, 3.0), []),
+        ([], TradePosition(3, 3.0), []),
+        (numbered(4, 5), TradePosition(3, 3.0), []),
+        (numbered(5, 6), TradePosition(3, 3.0), [Hole(4, 4, 3.0, 5.0)]),
+        (numbered(2, 3), TradePosition(3, 3.0), []),
         (numbered(1, 2, 4, 7), None, [Hole(3, 3, 2.0, 4.0), Hole(5, 6, 4.0, 7.0)]),
-        (numbered(1, 2, 6), Position(3, 3.0), [Hole(4, 5, 3.0, 6.0)]),
-        ([row(1, 9.0), row(3, 10.0)], Position(6, 8.0), [Hole(2, 2, 9.0, 10.0)]),  # counted anew: none before
-        ([row(8, 2.0)], Position(6, 3.0), [Hole(7, 7, 2.0, 3.0)]),  # clocks disagree: still from sooner to later
-        ([row(None, 5.0)], Position(None, 5.0), []),
-        ([row(None, 5.1), row(None, 9.0)], Position(None, 5.0), [Hole(None, None, 5.0, 5.1)]),
+        (numbered(1, 2, 6), TradePosition(3, 3.0), [Hole(4, 5, 3.0, 6.0)]),
+        ([row(1, 9.0), row(3, 10.0)], TradePosition(6, 8.0), [Hole(2, 2, 9.0, 10.0)]),  # counted anew: none before
+        ([row(8, 2.0)], TradePosition(6, 3.0), [Hole(7, 7, 2.0, 3.0)]),  # clocks disagree: still from sooner to later
+        ([row(None, 5.0)], TradePosition(None, 5.0), []),
+        ([row(None, 5.1), row(None, 9.0)], TradePosition(None, 5.0), [Hole(None, None, 5.0, 5.1)]),
         ([row(None, 5.1)], None, []),
-        ([row(None, 5.1)], Position(3, 3.0), []),
+        ([row(None, 5.1)], TradePosition(3, 3.0), []),
     ],
 )
-def test_what_is_missing(rows: list[Row], position: Position | None, holes: list[Hole]) -> None:
+def test_what_is_missing(rows: list[TradeRow], position: TradePosition | None, holes: list[Hole]) -> None:
     assert market_data.holes(rows, position) == holes
 
 

@@ -37,7 +37,7 @@ def lag(exchange_id: str, *, behind: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_trade")
     Worker.objects.filter(pk=exchange_id).update(resumed_at=clock.now() - timedelta(days=1))
-    row = market_data.Row(str(number), number, at.timestamp(), 1.0, 1.0, None)
+    row = market_data.TradeRow(str(number), number, at.timestamp(), 1.0, 1.0, None)
     store._insert(oldest.pipeline_id, [row], received_at=at.timestamp(), is_filled=False)
     is_numbered = DepthSeries.objects.filter(exchange=exchange_id, newest_number__isnull=False).exists()
     DepthSeries.objects.filter(exchange=exchange_id).update(
@@ -75,13 +75,13 @@ def test_two_collectors_at_once_store_each_trade_once(place):
     """The turn is taken from them, so that both really come to the store with the same page."""
     collected(place)
     rows = [
-        market_data.Row(row.trade_id, row.number, row.traded_at.timestamp(), row.price, row.amount, row.side)
+        market_data.TradeRow(row.trade_id, row.number, row.traded_at.timestamp(), row.price, row.amount, row.side)
         for row in PublicTrade.objects.all()
     ]
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_trade")
     DepthSeries.objects.update(newest_number=None, newest_at=None, stored_at=None)
-    turn = turns.Turn(Exchange.objects.get(pk="binance"), Worker.objects.get(pk="binance").generation, 5.0)
+    turn = turns.RequestSlot(Exchange.objects.get(pk="binance"), Worker.objects.get(pk="binance").generation, 5.0)
     series, stored, both = place.series("binance", "trades"), [], threading.Barrier(2)
 
     def save(shift: float) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from metrics.rules.indicators import Bar
-from metrics.rules.regime import Window
+from metrics.rules.regime import CandleWindow
 
 HOUR = 3600
 
@@ -27,9 +27,9 @@ def bars_of(closes: Sequence[float], *, wick: float = 0.2, period: int = HOUR) -
     )
 
 
-def window_of(bars: Sequence[Bar], *, lookback: int = 200, period: int = HOUR) -> Window:
+def window_of(bars: Sequence[Bar], *, lookback: int = 200, period: int = HOUR) -> CandleWindow:
     kept = tuple(bar for bar in bars if bar.opened_at > bars[-1].opened_at - lookback * period)
-    return Window(kept, bars[-1].opened_at, period, lookback)
+    return CandleWindow(kept, bars[-1].opened_at, period, lookback)
 
 
 def ranging(count: int = 300, *, seed: int = 1) -> list[float]:

@@ -17,7 +17,7 @@ from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from feeds import close_feeds
 from feeds.base import Candle as FeedCandle
 from metrics import analysis, candles, scheduled, sources
-from metrics.collection import Budget
+from metrics.collection import TimeBudget
 from metrics.models import Candle, Collection, ExitTransition, Notice, Verdict
 from tests.metrics.conftest import Place
 from tests.metrics.series import HOUR, breaking_out, ranging
@@ -362,7 +362,7 @@ def test_what_is_stale_is_asked_for_through_the_write_path(live: Place, api: Cli
 
 def test_a_budget_that_is_used_up_gives_its_reason(place: Place) -> None:
     answers = sources.per_exchange(
-        Exchange.objects.filter(pk="kraken"), lambda exchange: sources_sleep(), Budget(0.05, 0.0)
+        Exchange.objects.filter(pk="kraken"), lambda exchange: sources_sleep(), TimeBudget(0.05, 0.0)
     )
 
     assert answers == {"kraken": (None, "no answer within the budget")}

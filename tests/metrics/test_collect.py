@@ -1,4 +1,4 @@
-"""POST /metrics/collect: document 5's bodies, one run per id, and what happens when parts are away."""
+"""POST /metrics/collect: the metrics webhook API's bodies, one run per id, and what happens when parts are away."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from exchanges.models import Exchange
 from lib import clock, valkey
 from metrics import collection, sources
 from metrics.models import Collection, MarketPoint
-from metrics.sources import Failure, Found
+from metrics.sources import CollectedData, Failure
 from tests.metrics.conftest import Place
 from tests.metrics.series import ranging
 
@@ -246,7 +246,7 @@ def test_a_run_that_died_after_its_commit_is_answered_from_its_row(place: Place,
 
 
 def test_a_source_that_fails_is_counted_and_costs_only_itself(place: Place, api: Client, monkeypatch: Any) -> None:
-    def broken(found: Found, **_: Any) -> list[Failure]:
+    def broken(found: CollectedData, **_: Any) -> list[Failure]:
         raise KeyError("surprise")
 
     monkeypatch.setattr(sources, "SOURCES", {**sources.SOURCES, "regime_analysis": broken})

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from access.models import Tier
 from collectors.gaps import sweep
-from collectors.models import Cursor, Pipeline, Run, Worker
+from collectors.models import Pipeline, Run, Watermark, Worker
 from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange
 from lib import valkey
@@ -46,7 +46,7 @@ def value(client: Client, name: str, **labels: str) -> float | None:
 
 def test_every_part_of_the_snapshot_has_its_series(place: Place, api: Client) -> None:
     Run.objects.create(exchange_id="kraken", started_at=place.now, duration_ms=250, outcome="stored", rows_stored=3)
-    Cursor.objects.update_or_create(name="beat", defaults={"reached_at": place.now})
+    Watermark.objects.update_or_create(name="beat", defaults={"reached_at": place.now})
     sweep.note_sweep(place.now)
 
     found = scrape(api)
@@ -76,7 +76,7 @@ def test_pipelines_are_counted_by_their_delay(place: Place, api: Client, seconds
 def test_what_never_happened_is_infinitely_old_and_never_healthy(place: Place, api: Client) -> None:
     Pipeline.objects.update(received_at=None)
     Worker.objects.update(stored_at=None, heartbeat_at=None)
-    Cursor.objects.all().delete()
+    Watermark.objects.all().delete()
 
     found = scrape(api)
 

@@ -13,7 +13,7 @@ import talib
 from metrics import analysis
 from metrics.rules import indicators
 from metrics.rules.indicators import Bar, Line
-from metrics.rules.policy import Policy
+from metrics.rules.policy import RegimePolicy
 from tests.metrics.series import bars_of, ranging
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -49,7 +49,7 @@ def sheet_bars(sheet: dict[str, Line]) -> list[Bar]:
 def test_the_directional_index_is_the_published_one() -> None:
     sheet = published("adx.csv")
 
-    ours = indicators.read(sheet_bars(sheet), Policy()).adx
+    ours = indicators.read(sheet_bars(sheet), RegimePolicy()).adx
 
     # TA-Lib's first sums hold a day less than the sheet's. That wears off by a fourteenth a day: after the bars that
     # a verdict reads, four digits behind the point are equal.
@@ -66,7 +66,7 @@ def test_the_average_true_range_is_the_published_one() -> None:
     middle = (bars[0].high + bars[0].low) / 2
     before = Bar(-1.0, middle, middle, middle, middle)
 
-    ours = indicators.read([before, *bars], Policy()).atr[1:]
+    ours = indicators.read([before, *bars], RegimePolicy()).atr[1:]
 
     assert np.isnan(ours[:13]).all()
     assert ours[13:] == pytest.approx(sheet["atr"][13:], abs=1e-6)
@@ -75,7 +75,7 @@ def test_the_average_true_range_is_the_published_one() -> None:
 def test_bands_are_the_published_ones() -> None:
     sheet = published("bands.csv")
 
-    lines = indicators.read(sheet_bars(sheet), Policy())
+    lines = indicators.read(sheet_bars(sheet), RegimePolicy())
 
     assert np.isnan(lines.bandwidth[:19]).all()
     assert 100 * lines.bandwidth[19:] == pytest.approx(sheet["width_pct"][19:], abs=1e-6)
@@ -86,7 +86,7 @@ def test_bands_are_the_published_ones() -> None:
 def test_the_efficiency_ratio_is_the_published_one() -> None:
     sheet = published("efficiency.csv")
 
-    ours = indicators.read(sheet_bars(sheet), Policy()).efficiency
+    ours = indicators.read(sheet_bars(sheet), RegimePolicy()).efficiency
 
     assert np.isnan(ours[:10]).all()
     assert ours[10:] == pytest.approx(sheet["efficiency"][10:], abs=1e-6)
@@ -108,7 +108,7 @@ def test_the_slope_is_the_published_one() -> None:
 def test_the_slope_is_counted_in_average_true_ranges() -> None:
     bars = bars_of([100.0 + 2 * n for n in range(80)], wick=0.0)
 
-    lines = indicators.read(bars, Policy())
+    lines = indicators.read(bars, RegimePolicy())
 
     assert lines.atr[-1] == pytest.approx(2)
     assert lines.slope[-1] == pytest.approx(24)  # bars, of one average true range each
@@ -136,7 +136,7 @@ def test_a_price_that_runs_away_has_no_half_life() -> None:
 
 
 def test_an_indicator_without_enough_bars_is_undefined_and_not_zero() -> None:
-    lines = indicators.read(bars_of(ranging(20)), Policy())
+    lines = indicators.read(bars_of(ranging(20)), RegimePolicy())
 
     assert math.isnan(lines.adx[-1])
     assert math.isnan(lines.expansion[-1])

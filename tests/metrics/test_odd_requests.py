@@ -1,4 +1,4 @@
-"""What no client of document 5 would send: answered in the document's shapes, and never as a failure of ours."""
+"""Requests that no client of the metrics webhook API would send: answered as documented, never as a 5xx."""
 
 from __future__ import annotations
 

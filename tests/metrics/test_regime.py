@@ -9,11 +9,11 @@ import pytest
 
 from metrics.rules import regime
 from metrics.rules.indicators import Bar
-from metrics.rules.policy import Policy, UnknownNumber, changes_of, with_changes
+from metrics.rules.policy import RegimePolicy, UnknownNumber, changes_of, with_changes
 from metrics.rules.regime import Assessment, Reading
 from tests.metrics.series import bars_of, breaking_out, dying_range, ranging, trending, window_of
 
-RULES = Policy()
+RULES = RegimePolicy()
 
 
 def assess(closes: list[float], **changes: float) -> Assessment:

@@ -10,10 +10,10 @@ import pytest
 
 from metrics.rules import regime
 from metrics.rules.indicators import Indicators
-from metrics.rules.policy import Policy
+from metrics.rules.policy import RegimePolicy
 from metrics.rules.regime import Reading
 
-RULES = Policy()
+RULES = RegimePolicy()
 GOOD = Reading("RANGE_OK", 0.1, 0.5)
 SHAKY = Reading("TRANSITION", 0.5, 0.5)
 NO_LONGER, EXPANDS = "the price no longer reverts", "volatility expands"

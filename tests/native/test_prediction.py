@@ -12,7 +12,7 @@ from feeds import known_exchange_ids, open_feed
 from feeds.base import FeedSpec, Quote
 from feeds.ccxt import prediction
 from feeds.ccxt.lazy import client_class
-from feeds.ccxt.prediction import Question, name
+from feeds.ccxt.prediction import PredictionMarket, name
 from tests.feeds.venue import Answer, Request, Venue
 
 TICKER = "KXBTCD-30DEC3117-T99999.99"
@@ -123,11 +123,11 @@ NAMES = {
 def test_an_outcomes_name(case: str) -> None:
     stem, label, expected = NAMES[case]
 
-    assert name(Question(stem, "BTC", "USDC", 0, ()), label=label, outcome_id="1" * 60 + "2" * 17) == expected
+    assert name(PredictionMarket(stem, "BTC", "USDC", 0, ()), label=label, outcome_id="1" * 60 + "2" * 17) == expected
 
 
 def test_a_long_name_is_cut_and_still_told_apart() -> None:
-    question = Question("will-" * 40, "BTC", "USDC", 0, ())
+    question = PredictionMarket("will-" * 40, "BTC", "USDC", 0, ())
     one, other = (name(question, label="Yes", outcome_id=f"{digit}" * 77) for digit in (1, 2))
 
     assert one != other

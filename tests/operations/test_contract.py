@@ -1,4 +1,4 @@
-"""Document 2's routes, each with its success, its errors, and the order of checks."""
+"""The exchange management API's routes, each with its success, its errors, and the order of checks."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_the_audit_keeps_no_password_of_a_proxy(make: Make, operator: Client) ->
 
     entry = AuditEntry.objects.get(verb="configure")
     assert entry.before == {"proxy": "http://me:***@127.0.0.1:3128"}
-    with pytest.raises(commands.Refused, match="password"):
+    with pytest.raises(commands.CommandRefused, match="password"):
         commands.undo(entry.pk, **by())
     assert Exchange.objects.get(pk="kraken").proxy == "http://me:another-one@127.0.0.1:3128"
 

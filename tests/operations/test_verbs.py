@@ -261,7 +261,7 @@ def test_a_verb_is_undone_within_ten_minutes(make: Make, verb: str) -> None:
     commands.undo(entry.pk, by="test", now=entry.happened_at + timedelta(minutes=10))
 
     assert _desired_state() == wanted
-    with pytest.raises(commands.Refused, match="undone already"):
+    with pytest.raises(commands.CommandRefused, match="undone already"):
         commands.undo(entry.pk, **by())
 
 
@@ -275,7 +275,7 @@ def test_after_ten_minutes_it_is_too_late(make: Make) -> None:
     commands.disable("kraken", **by())
     entry = AuditEntry.objects.get(verb="disable")
 
-    with pytest.raises(commands.Refused, match="ten minutes"):
+    with pytest.raises(commands.CommandRefused, match="ten minutes"):
         commands.undo(entry.pk, by="test", now=entry.happened_at + timedelta(minutes=10, seconds=1))
 
 
@@ -296,7 +296,7 @@ def test_the_newer_change_is_undone_first(make: Make) -> None:
     commands.disable("kraken", **by())
     commands.blacklist("kraken", **by())
 
-    with pytest.raises(commands.Refused, match="undo that first"):
+    with pytest.raises(commands.CommandRefused, match="undo that first"):
         commands.undo(AuditEntry.objects.get(verb="disable").pk, **by())
 
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from collectors.rate_limits.memory import RETRY_SECONDS, Memory, Page
-from collectors.rules.rate_limits import Budget, Grant, Outage, Priority, budget_of, wait_alone
+from collectors.rate_limits.memory import RETRY_SECONDS, Memory, RememberedUsage
+from collectors.rules.rate_limits import Grant, Outage, Priority, RateBudget, budget_of, wait_alone
 
-LUNO = Budget(20, 1.0)  # 18 are usable; each is counted for 1.25 s
-SINGLE = Budget(1, 1.0)
+LUNO = RateBudget(20, 1.0)  # 18 are usable; each is counted for 1.25 s
+SINGLE = RateBudget(1, 1.0)
 LIVE, SHADOW, CHECK, BACKFILL = Priority
 NOW = 100.0
 LONG_AGO = Outage(began_at=0.0, processes=1, rank=0, seen_units=None)
@@ -22,20 +22,20 @@ LONG_AGO = Outage(began_at=0.0, processes=1, rank=0, seen_units=None)
 @pytest.mark.parametrize(
     ("rate_limit_ms", "window", "budget"),
     [
-        (-1, None, Budget(1, 1)),  # nonsense is one in a second
-        (0, None, Budget(1, 1)),
-        (1, None, Budget(1000, 1)),
-        (999, None, Budget(1000 / 999, 1)),
-        (2000, None, Budget(1, 2)),
-        (3_599_000, None, Budget(1, 3599)),
-        (3_600_000, None, Budget(1, 1)),  # an hour between two requests is nobody's limit
-        (math.inf, None, Budget(1, 1)),
-        (500, 0.0, Budget(2, 1)),  # no window
-        (120_000, 60.0, Budget(1, 60)),  # less than one in a window is one
+        (-1, None, RateBudget(1, 1)),  # nonsense is one in a second
+        (0, None, RateBudget(1, 1)),
+        (1, None, RateBudget(1000, 1)),
+        (999, None, RateBudget(1000 / 999, 1)),
+        (2000, None, RateBudget(1, 2)),
+        (3_599_000, None, RateBudget(1, 3599)),
+        (3_600_000, None, RateBudget(1, 1)),  # an hour between two requests is nobody's limit
+        (math.inf, None, RateBudget(1, 1)),
+        (500, 0.0, RateBudget(2, 1)),  # no window
+        (120_000, 60.0, RateBudget(1, 60)),  # less than one in a window is one
     ],
 )
 def test_what_a_client_says_at_the_edges_of_what_is_believed(
-    rate_limit_ms: float, window: float | None, budget: Budget
+    rate_limit_ms: float, window: float | None, budget: RateBudget
 ) -> None:
     found = budget_of(set_units=None, set_seconds=60, rate_limit_ms=rate_limit_ms, window_seconds=window)
 
@@ -43,14 +43,14 @@ def test_what_a_client_says_at_the_edges_of_what_is_believed(
 
 
 def test_an_operator_may_allow_less_than_one() -> None:
-    assert budget_of(set_units=0.5, set_seconds=3, rate_limit_ms=50, window_seconds=None) == Budget(0.5, 3)
+    assert budget_of(set_units=0.5, set_seconds=3, rate_limit_ms=50, window_seconds=None) == RateBudget(0.5, 3)
 
 
 @pytest.mark.parametrize(
     ("units", "usable"), [(0.5, 0.5), (1, 1), (1.05, 1), (10 / 9, 1), (2, 1.8), (10, 9), (1200, 1080)]
 )
 def test_nine_tenths_are_usable_but_always_a_single_request(units: float, usable: float) -> None:
-    assert Budget(units, 1.0).usable == pytest.approx(usable)
+    assert RateBudget(units, 1.0).usable == pytest.approx(usable)
 
 
 def test_the_shares_of_each_kind() -> None:
@@ -70,14 +70,14 @@ def test_a_request_is_counted_a_little_longer_than_the_window_in_twenty_buckets(
         (LUNO, BACKFILL, 72.1, False),
         (LUNO, LIVE, 18, False),
         (LUNO, LIVE, 72.1, True),
-        (Budget(1, 4.75), CHECK, 1, True),  # 5 s with the margin
-        (Budget(1, 4.76), CHECK, 1, False),
-        (Budget(1, 4.76), LIVE, 1.1, True),
-        (Budget(10, 6.0), BACKFILL, 5, False),  # a whole window, however little of it
+        (RateBudget(1, 4.75), CHECK, 1, True),  # 5 s with the margin
+        (RateBudget(1, 4.76), CHECK, 1, False),
+        (RateBudget(1, 4.76), LIVE, 1.1, True),
+        (RateBudget(10, 6.0), BACKFILL, 5, False),  # a whole window, however little of it
     ],
 )
 def test_what_is_larger_than_its_share_may_wait_for_a_window_that_is_soon_empty(
-    budget: Budget, priority: Priority, cost: float, may: bool
+    budget: RateBudget, priority: Priority, cost: float, may: bool
 ) -> None:
     assert budget.may_wait_for_empty(priority, cost) is may
 
@@ -91,7 +91,7 @@ def wait(
     *,
     priority: Priority = LIVE,
     outage: Outage = LONG_AGO,
-    budget: Budget = LUNO,
+    budget: RateBudget = LUNO,
     wall: float = 0.0,
 ) -> float:
     made = [Grant(*each) for each in grants]
@@ -269,7 +269,7 @@ def test_an_outage_begins_with_its_first_failure_and_ends_with_an_answer(at: lis
 
 @pytest.mark.parametrize(("age", "seen"), [(0.0, 7.0), (1.24, 7.0), (1.25, None), (9.0, None)])
 def test_what_all_had_used_is_believed_for_a_window(at: list[float], age: float, seen: float | None) -> None:
-    memory = Memory(least_processes=1, pages={"luno": Page(seen_units=7.0, seen_at=at[0] - age)})
+    memory = Memory(least_processes=1, pages={"luno": RememberedUsage(seen_units=7.0, seen_at=at[0] - age)})
     memory.lost()
 
     assert memory.outage("luno", LUNO).seen_units == seen

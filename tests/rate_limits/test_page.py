@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from collectors.rate_limits import Priority, gate, open_dial_gate, open_gate
-from collectors.rules.rate_limits import Budget
+from collectors.rules.rate_limits import RateBudget
 from exchanges.models import Exchange
 from feeds import close_feeds, open_feed
 from feeds.request_gate import HeldBack
@@ -84,4 +84,4 @@ def test_an_operator_sets_the_limit_on_the_exchanges_page(kraken: Exchange, page
 
     kraken.refresh_from_db()
     able = open_feed(kraken.feed_spec()).capabilities
-    assert open_gate(kraken, able, priority=Priority.LIVE).budget == Budget(3.0, 2.0)
+    assert open_gate(kraken, able, priority=Priority.LIVE).budget == RateBudget(3.0, 2.0)

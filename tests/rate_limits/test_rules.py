@@ -10,36 +10,36 @@ from collectors.rules.rate_limits import (
     LEAST_LOCAL_UNITS,
     MARGIN_SECONDS,
     SHARES,
-    Budget,
     Grant,
     Outage,
     Priority,
+    RateBudget,
     budget_of,
     wait_alone,
 )
 
-KRAKEN = Budget(10, 10.0)
-LUNO = Budget(20, 1.0)
-SINGLE = Budget(1, 1.0)
+KRAKEN = RateBudget(10, 10.0)
+LUNO = RateBudget(20, 1.0)
+SINGLE = RateBudget(1, 1.0)
 
 
 def test_what_an_operator_has_set_goes_before_what_the_client_says() -> None:
-    assert budget_of(set_units=7, set_seconds=3, rate_limit_ms=50, window_seconds=60) == Budget(7, 3)
+    assert budget_of(set_units=7, set_seconds=3, rate_limit_ms=50, window_seconds=60) == RateBudget(7, 3)
 
 
 @pytest.mark.parametrize(
     ("rate_limit_ms", "window", "budget"),
     [
-        (50, 60.0, Budget(1200, 60)),  # binance
+        (50, 60.0, RateBudget(1200, 60)),  # binance
         (1000, 10.0, KRAKEN),
-        (100, None, Budget(10, 1)),  # no window is known: in every second
-        (3000, None, Budget(1, 3)),
+        (100, None, RateBudget(10, 1)),  # no window is known: in every second
+        (3000, None, RateBudget(1, 3)),
         (0, None, SINGLE),  # no limit is none that we believe
         (math.nan, None, SINGLE),
     ],
 )
 def test_what_the_client_says_is_a_number_of_units_in_a_window(
-    rate_limit_ms: float, window: float | None, budget: Budget
+    rate_limit_ms: float, window: float | None, budget: RateBudget
 ) -> None:
     assert budget_of(set_units=None, set_seconds=60, rate_limit_ms=rate_limit_ms, window_seconds=window) == budget
 
@@ -53,15 +53,15 @@ def test_each_kind_leaves_room_for_those_before_it() -> None:
 def test_a_single_request_is_always_within_a_limit_of_one() -> None:
     assert SINGLE.usable == 1
     assert SINGLE.may_wait_for_empty(Priority.BACKFILL, 1)
-    assert not Budget(1, 10).may_wait_for_empty(Priority.BACKFILL, 1)  # a poll could not wait for that
-    assert Budget(1, 10).may_wait_for_empty(Priority.LIVE, 5)
+    assert not RateBudget(1, 10).may_wait_for_empty(Priority.BACKFILL, 1)  # a poll could not wait for that
+    assert RateBudget(1, 10).may_wait_for_empty(Priority.LIVE, 5)
 
 
 # --- alone ------------------------------------------------------------------------------------------------------
 
 
 def run_alone(
-    budget: Budget, *, processes: int, seconds: float, priority: Priority, seen: float | None = None
+    budget: RateBudget, *, processes: int, seconds: float, priority: Priority, seen: float | None = None
 ) -> list[float]:
     """When greedy processes, all alone since second 0, send their requests."""
     outages = [Outage(0.0, processes, rank, seen) for rank in range(processes)]
@@ -78,9 +78,11 @@ def most(moments: list[float], seconds: float) -> int:
     return max((sum(1 for m in moments if at <= m < at + seconds) for at in moments), default=0)
 
 
-@pytest.mark.parametrize("budget", [KRAKEN, LUNO, SINGLE, Budget(1200, 60.0), Budget(3, 0.5)], ids=str)
+@pytest.mark.parametrize("budget", [KRAKEN, LUNO, SINGLE, RateBudget(1200, 60.0), RateBudget(3, 0.5)], ids=str)
 @pytest.mark.parametrize("processes", [1, 2, 8, 9, 30])
-def test_processes_that_cannot_ask_each_other_stay_within_the_limit_together(budget: Budget, processes: int) -> None:
+def test_processes_that_cannot_ask_each_other_stay_within_the_limit_together(
+    budget: RateBudget, processes: int
+) -> None:
     seconds = max(6 * budget.seconds, 2.5 * processes * (budget.seconds + MARGIN_SECONDS))
 
     moments = run_alone(budget, processes=processes, seconds=min(seconds, 130.0), priority=Priority.LIVE)

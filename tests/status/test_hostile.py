@@ -29,7 +29,7 @@ def world(noon: Any, venue: Callable[..., Venue]) -> None:
         ("cursor", "invalid_cursor"),
     ],
 )
-def test_document_4_refuses_in_its_own_words_after_the_key(
+def test_the_pipelines_api_refuses_in_its_own_words_after_the_key(
     client: Client, key_of: Callable[..., str], name: str, error: str, text: str
 ) -> None:
     stranger = client.get(f"/v1/status/pipelines?{name}={text}")
@@ -42,7 +42,7 @@ def test_document_4_refuses_in_its_own_words_after_the_key(
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text != "%20"], ids=lambda text: text[:12])
 @pytest.mark.parametrize(("name", "error"), [("pairs", "invalid_pair"), ("max_age", "invalid_max_age")])
-def test_document_3_refuses_in_its_own_words(
+def test_the_pairs_api_refuses_in_its_own_words(
     client: Client, key_of: Callable[..., str], name: str, error: str, text: str
 ) -> None:
     answer = client.get(f"/v1/rates/live?{name}={text}", headers={"X-API-Key": key_of()})

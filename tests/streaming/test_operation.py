@@ -14,7 +14,7 @@ from collectors import backfill, lease
 from collectors.gaps import invariants
 from collectors.models import Gap, Run, Tick, Worker
 from collectors.polling import poll, store
-from collectors.rules.quote_checks import Row
+from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Exchange
 from lib import clock, valkey
 from operations import commands
@@ -97,7 +97,7 @@ def test_what_others_store_while_a_stream_steps_aside_is_in_no_run_of_the_stream
     started_at = clock.now()
     time.sleep(0.1)
     finished_at = clock.now()
-    row = Row(pipeline, quote("BTC/USDT", received_at=finished_at.timestamp()))
+    row = QuoteRow(pipeline, quote("BTC/USDT", received_at=finished_at.timestamp()))
     store.finish(permit, store.Cycle(
         started_at=started_at, finished_at=finished_at, outcome="stored", error_count=0, strikes=0, retry_at=None,
         status="running", accepted=[row],

@@ -12,18 +12,18 @@ from django.db import connection
 from collectors import lease
 from collectors.models import Tick
 from collectors.streaming.blocking_calls import Batch
-from collectors.streaming.handshake import Superseded
-from collectors.streaming.stream_lease import Tenure
+from collectors.streaming.handshake import LeaseLost
+from collectors.streaming.stream_lease import StreamLease
 from lib import clock
 from operations import commands
 from tests.collectors.conftest import World, quote, world  # noqa: F401
 
 
 def test_a_verb_that_overtakes_a_batch_finds_the_lease_free_at_once(world: World):  # noqa: F811
-    async def overtaken(tenure: Tenure) -> None:
+    async def overtaken(tenure: StreamLease) -> None:
         await in_thread(restart)
         tenure.quotes["BTC/USD"] = quote(received_at=clock.now().timestamp())
-        with pytest.raises(Superseded):
+        with pytest.raises(LeaseLost):
             await tenure.flush({"BTC/USD": world.markets[0].pk}, Batch(started_at=clock.now()))
 
     during_a_tenure(overtaken)
@@ -32,9 +32,9 @@ def test_a_verb_that_overtakes_a_batch_finds_the_lease_free_at_once(world: World
     assert lease.take("kraken", lease_seconds=5) is not None
 
 
-def during_a_tenure(act: Callable[[Tenure], Awaitable[None]]) -> None:
+def during_a_tenure(act: Callable[[StreamLease], Awaitable[None]]) -> None:
     async def run() -> None:
-        tenure = Tenure("kraken", in_thread)
+        tenure = StreamLease("kraken", in_thread)
         await tenure.take(lambda: pytest.fail("nobody else has the lease"))
         await act(tenure)
 

@@ -51,7 +51,7 @@ class System:
         return {one["exchange"]: one["transport"] for one in self.get("/api/v1/workers/").json()["results"]}
 
     def pipelines(self) -> list[dict[str, Any]]:
-        """Document 4's rows, asked with a key of the first run."""
+        """The pipelines API's rows, asked with a key of the first run."""
         key = self.environment("demo_keys.env")["DEMO_KEY_BUSINESS"]
         answer = requests.get(f"{self.url}/v1/status/pipelines", headers={"X-API-Key": key}, timeout=10)
         assert answer.status_code == 200, answer.text

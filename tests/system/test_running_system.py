@@ -16,7 +16,7 @@ SEEDED = {
     "quidax", "valr",
 }  # fmt: skip
 LISTENED_TO = {"binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "valr"}
-# Document 4's labels with the delays that are promised for them, in seconds.
+# The pipelines API's labels with the delays that are promised for them, in seconds.
 DELAYS = {"binance_spot": 5, "hyperliquid": 30, "polymarket": 120, "kalshi": 60, "chainlink": 15}
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 

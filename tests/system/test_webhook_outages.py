@@ -1,4 +1,4 @@
-"""Document 5's routes while the running system's database stores nothing, or its Valkey says nothing."""
+"""The metrics webhook API's routes while the running system's database stores nothing, or its Valkey says nothing."""
 
 import contextlib
 import os

@@ -15,7 +15,7 @@ from board.drills import runner
 from board.drills.faults import FAULTS
 from board.models import Drill, DrillState
 from lib import clock
-from operations.commands import Refused
+from operations.commands import CommandRefused
 
 LOOK_SECONDS = 0.2
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             drill = runner.start(
                 fault, exchange.lower(), symbol=symbol, seconds=seconds, now=clock.now(), origin=origin
             )
-        except Refused as refusal:
+        except CommandRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"{drill.exchange_id} {drill.symbol}: {FAULTS[fault].does}, for {drill.seconds:g} s")
         try:

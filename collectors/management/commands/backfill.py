@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="list the gaps and the requests, ask nobody")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = backfill.Wanted(market=options["market"], since=options["since"], until=options["until"])
+        wanted = backfill.GapSelection(market=options["market"], since=options["since"], until=options["until"])
         exchanges = _exchanges(options["exchange"])
         if options["dry_run"]:
             self._list(exchanges, wanted)
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         for exchange in exchanges:
             self._fill(exchange, wanted, give_up_at)
 
-    def _list(self, exchanges: list[Exchange], wanted: backfill.Wanted) -> None:
+    def _list(self, exchanges: list[Exchange], wanted: backfill.GapSelection) -> None:
         now = clock.now()
         for exchange in exchanges:
             gaps = backfill.due(exchange.id, now, wanted).select_related("pipeline__market")
@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{exchange.id}: and {count - MOST_LISTED} more")
             self.stdout.write(f"{exchange.id}: {count} gaps to fill")
 
-    def _fill(self, exchange: Exchange, wanted: backfill.Wanted, give_up_at: datetime) -> None:
+    def _fill(self, exchange: Exchange, wanted: backfill.GapSelection, give_up_at: datetime) -> None:
         stored, idle_since = 0, clock.now()
         while (now := clock.now()) < give_up_at and backfill.due(exchange.id, now, wanted).exists():
             new = backfill.fill(exchange.id, clock=clock.now, wanted=wanted, seconds=1.0, patiently=True)

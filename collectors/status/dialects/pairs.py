@@ -1,4 +1,4 @@
-"""Contract 3: pairs and collectors, in the words of document 3."""
+"""pairs and collectors, in the words of the pairs API."""
 
 from __future__ import annotations
 

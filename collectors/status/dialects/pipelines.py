@@ -1,4 +1,4 @@
-"""Contract 4: pipelines, in the words of document 4."""
+"""pipelines, in the words of the pipelines API."""
 
 from __future__ import annotations
 

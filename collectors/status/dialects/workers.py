@@ -1,4 +1,4 @@
-"""Contract 1: workers, in the words of documents 1 and 2."""
+"""workers, in the words of the worker status and exchange management APIs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from collectors.status import workers as status
 from exchanges import connectivity
-from exchanges.connectivity import Report
+from exchanges.connectivity import ConnectivityReport
 from exchanges.models import AuditEntry, Exchange
 from lib import clock
 from lib.clock import seconds_z
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         call = {"by": getpass.getuser(), "now": now, "origin": f"command line on {socket.gethostname()}"}
         try:
             getattr(self, f"do_{verb}")(options, call)
-        except (commands.Refused, connectivity.CannotOpen, declarative.BadPlan, OSError) as error:
+        except (commands.CommandRefused, connectivity.CannotOpen, declarative.BadPlan, OSError) as error:
             raise CommandError(str(error)) from error
 
     def do_list(self, options: dict[str, Any], call: dict[str, Any]) -> None:
@@ -151,14 +151,14 @@ class Command(BaseCommand):
             try:
                 declarative.carry_out(step, **call)
                 self.stdout.write(step.sentence)
-            except (commands.Refused, connectivity.CannotOpen) as error:
+            except (commands.CommandRefused, connectivity.CannotOpen) as error:
                 failed += 1
                 self.stderr.write(f"{step.sentence}: {error}")
         self.stdout.write(f"{len(steps) - failed} changed" if steps else "nothing to change")
         if failed:
             raise CommandError(f"{failed} of {len(steps)} steps could not be carried out")
 
-    def _say_checks(self, exchange_id: str, report: Report) -> None:
+    def _say_checks(self, exchange_id: str, report: ConnectivityReport) -> None:
         for finding in report.findings:
             self.stdout.write(f"{exchange_id}  {finding.name}: {finding.result}  {finding.reason}".rstrip())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from django.conf import settings
@@ -12,6 +13,8 @@ from django.db import connection
 from django.test import TransactionTestCase, override_settings
 
 from feeds import close_feeds
+from feeds.ccxt import lean
+from feeds.native.http import Pace
 from lib import valkey
 from tests import promises
 from tests.sandbox_client import Sandbox, running_sandbox
@@ -72,9 +75,12 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def sandbox(sandbox_process: Sandbox, settings: Any) -> Iterator[Sandbox]:
-    """The sandbox without faults, known to the settings under its address; feeds start cold."""
+def sandbox(sandbox_process: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """The sandbox without faults, known to the settings under its address; feeds start cold, and do not pace their
+    requests: most exchanges are asked once a second, which a test would wait for."""
     settings.SANDBOX_URL = sandbox_process.url
+    monkeypatch.setattr(lean, "BURST_SECONDS", 60.0)
+    monkeypatch.setattr(Pace, "wait", AsyncMock())
     valkey.client().flushdb()
     sandbox_process.heal()
     yield sandbox_process

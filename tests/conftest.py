@@ -16,7 +16,6 @@ from feeds import close_feeds
 from feeds.ccxt import lean
 from feeds.native.http import Pace
 from lib import valkey
-from tests import promises
 from tests.sandbox_client import Sandbox, running_sandbox
 
 
@@ -24,15 +23,6 @@ def pytest_configure() -> None:
     """A shell's background job ignores Ctrl-C, and so would every process that tests start and interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    promises.note(item, call)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    session.exitstatus = promises.exit_code(session, exitstatus)
 
 
 # The same after every test, and slow to make again.

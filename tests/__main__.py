@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -59,13 +59,16 @@ class Share:
     output: IO[bytes]
     files: IO[bytes]
     wishes: IO[bytes]
-    taken: list[tuple[str, float]] = field(default_factory=list)
+    running: str = ""
+    began: float = 0.0
+    failures: int = 0
 
-    def give(self, name: str) -> None:
-        if self.taken:
-            before, began = self.taken[-1]
-            say(f"{time.monotonic() - began:6.1f} s  {before}")
-        self.taken.append((name, time.monotonic()))
+    def give(self, name: str, failures: int) -> None:
+        """`failures` are those of all files before, but for the last test of the one that is ending."""
+        if self.running:
+            failed = f"  {failures - self.failures} FAILED" if failures > self.failures else ""
+            say(f"{time.monotonic() - self.began:6.1f} s  {self.running}{failed}")
+        self.running, self.began, self.failures = name, time.monotonic(), failures
         self.files.write(f"{name}\n".encode())
         self.files.flush()
 
@@ -108,8 +111,9 @@ def hand_out(shares: list[Share], left: Queues) -> None:
             selector.register(share.wishes, selectors.EVENT_READ, number)
         while selector.get_map():
             for key, _ in selector.select():
-                if os.read(key.fd, 64):
-                    shares[key.data].give(left.next_for(key.data))
+                wish = os.read(key.fd, 64)
+                if wish:
+                    shares[key.data].give(left.next_for(key.data), int(wish))
                 else:  # it has ended
                     selector.unregister(key.fileobj)
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-FILES, WISHES = "TESTS_FILES_FD", "TESTS_WISHES_FD"  # pipes from and to the parent
+FILES, WISHES = "TESTS_FILES_FD", "TESTS_WISHES_FD"  # pipes from the parent, and to it: how many have failed so far
 
 for name in (FILES, WISHES):
     if name in os.environ:
@@ -24,19 +24,19 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if session.testsfailed or session.config.option.collectonly:
         return None  # what could not be collected is pytest's to tell
     with os.fdopen(int(os.environ[FILES])) as files, os.fdopen(int(os.environ[WISHES]), "w") as wishes:
-        for item, following in pairwise(chain(_handed_out(session.items, files, wishes), [None])):
+        for item, following in pairwise(chain(_handed_out(session, files, wishes), [None])):
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
     return True
 
 
-def _handed_out(items: list[pytest.Item], files: TextIO, wishes: TextIO) -> Iterator[pytest.Item]:
+def _handed_out(session: pytest.Session, files: TextIO, wishes: TextIO) -> Iterator[pytest.Item]:
     by_file: dict[str, list[pytest.Item]] = {}
-    for item in items:
+    for item in session.items:
         by_file.setdefault(item.location[0], []).append(item)
     while True:
-        wishes.write("next\n")
+        wishes.write(f"{session.testsfailed}\n")
         wishes.flush()
         name = files.readline().strip()
         if not name:

@@ -82,7 +82,7 @@ def test_polls_are_stored_through_a_pooler(sandbox: Sandbox, transactional_db: N
     environ = {**os.environ, "DATABASE_URL": pooled, "SANDBOX_URL": sandbox.url, "LOG_LEVEL": "ERROR"}
     done = subprocess.run(
         [sys.executable, "manage.py", "shell", "-v", "0", "-c", POLLS.format(count=3)],
-        cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=60,
+        cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
 
     assert done.stdout.split() == ["stored"] * 3, done.stderr[-2000:]

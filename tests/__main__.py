@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.shares import FILES, WISHES
+from tests.shares import FILES_FD, NEXT, WORDS_FD
 
 FOLDER = Path(__file__).parent
 APART = ("e2e", "lab")  # `make e2e`, `make lab`
@@ -53,23 +53,20 @@ def queues() -> Queues:
 
 @dataclass
 class Share:
-    """One pytest process, what it has taken, and where its output goes."""
+    """One pytest process, what it runs, and where its output goes."""
 
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     files: IO[bytes]
-    wishes: IO[bytes]
+    words: IO[bytes]
     running: str = ""
     began: float = 0.0
-    failures: int = 0
 
-    def give(self, name: str, failures: int) -> None:
-        """`failures` are those of all files before, but for the last test of the one that is ending."""
+    def give(self, path: str) -> None:
         if self.running:
-            failed = f"  {failures - self.failures} FAILED" if failures > self.failures else ""
-            say(f"{time.monotonic() - self.began:6.1f} s  {self.running}{failed}")
-        self.running, self.began, self.failures = name, time.monotonic(), failures
-        self.files.write(f"{name}\n".encode())
+            say(f"{time.monotonic() - self.began:6.1f} s  {self.running}")
+        self.running, self.began = path, time.monotonic()
+        self.files.write(f"{path}\n".encode())
         self.files.flush()
 
 
@@ -90,32 +87,35 @@ def main(options: list[str]) -> int:
 
 def start(stack: ExitStack, number: int, output: IO[bytes], options: list[str]) -> Share:
     files_read, files_write = os.pipe()
-    wishes_read, wishes_write = os.pipe()
+    words_read, words_write = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-W", "ignore", "-p", "tests.shares",
          "-o", f"cache_dir=.pytest_cache/{number}", *options],
-        env={**os.environ, FILES: str(files_read), WISHES: str(wishes_write)},
-        pass_fds=(files_read, wishes_write), stdout=output, stderr=subprocess.STDOUT,
+        env={**os.environ, FILES_FD: str(files_read), WORDS_FD: str(words_write)},
+        pass_fds=(files_read, words_write), stdout=output, stderr=subprocess.STDOUT,
     )  # fmt: skip
     stack.callback(process.terminate)
     os.close(files_read)
-    os.close(wishes_write)
-    files, wishes = stack.enter_context(os.fdopen(files_write, "wb")), stack.enter_context(os.fdopen(wishes_read, "rb"))
-    return Share(process, output, files, wishes)
+    os.close(words_write)
+    files, words = stack.enter_context(os.fdopen(files_write, "wb")), stack.enter_context(os.fdopen(words_read, "rb"))
+    return Share(process, output, files, words)
 
 
 def hand_out(shares: list[Share], left: Queues) -> None:
     """Until each process has ended, or was told that nothing is left."""
     with selectors.DefaultSelector() as selector:
         for number, share in enumerate(shares):
-            selector.register(share.wishes, selectors.EVENT_READ, number)
+            selector.register(share.words, selectors.EVENT_READ, number)
         while selector.get_map():
             for key, _ in selector.select():
-                wish = os.read(key.fd, 64)
-                if wish:
-                    shares[key.data].give(left.next_for(key.data), int(wish))
-                else:  # it has ended
+                said = os.read(key.fd, 65_536).decode().splitlines()
+                if not said:  # it has ended
                     selector.unregister(key.fileobj)
+                for line in said:
+                    if line == NEXT:
+                        shares[key.data].give(left.next_for(key.data))
+                    else:
+                        say(line)
 
 
 def say(line: str) -> None:

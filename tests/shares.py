@@ -12,9 +12,10 @@ from typing import TextIO
 
 import pytest
 
-FILES, WISHES = "TESTS_FILES_FD", "TESTS_WISHES_FD"  # pipes from the parent, and to it: how many have failed so far
+FILES_FD, WORDS_FD = "TESTS_FILES_FD", "TESTS_WORDS_FD"  # pipes from and to the parent
+NEXT = "next"  # the word that asks for a file; any other line is for people
 
-for name in (FILES, WISHES):
+for name in (FILES_FD, WORDS_FD):
     if name in os.environ:
         os.set_inheritable(int(os.environ[name]), False)  # what a test leaves behind must not keep the parent waiting
 
@@ -23,28 +24,36 @@ for name in (FILES, WISHES):
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if session.testsfailed or session.config.option.collectonly:
         return None  # what could not be collected is pytest's to tell
-    with os.fdopen(int(os.environ[FILES])) as files, os.fdopen(int(os.environ[WISHES]), "w") as wishes:
-        for item, following in pairwise(chain(_handed_out(session, files, wishes), [None])):
+    with os.fdopen(int(os.environ[FILES_FD])) as files:
+        for item, following in pairwise(chain(_handed_out(session.items, files), [None])):
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
     return True
 
 
-def _handed_out(session: pytest.Session, files: TextIO, wishes: TextIO) -> Iterator[pytest.Item]:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _tell(f"FAILED {report.when} {report.nodeid}")
+
+
+def _handed_out(items: list[pytest.Item], files: TextIO) -> Iterator[pytest.Item]:
     by_file: dict[str, list[pytest.Item]] = {}
-    for item in session.items:
+    for item in items:
         by_file.setdefault(item.location[0], []).append(item)
     while True:
-        wishes.write(f"{session.testsfailed}\n")
-        wishes.flush()
-        name = files.readline().strip()
-        if not name:
+        _tell(NEXT)
+        path = files.readline().strip()
+        if not path:
             return
-        yield from _in_order(by_file.get(name, []))
+        yield from _in_order(by_file.get(path, []))
 
 
 def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     """As pytest-randomly has shuffled them; those of a running system as they stand in their file."""
     is_system = any(item.get_closest_marker("system") for item in items)
     return sorted(items, key=lambda item: item.location[1] or 0) if is_system else items
+
+
+def _tell(line: str) -> None:
+    os.write(int(os.environ[WORDS_FD]), f"{line}\n".encode())

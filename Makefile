@@ -11,6 +11,9 @@ DEV_STAMP := .venv/installed-dev-$(call checksum,requirements-dev.txt)
 BENCH_STAMP := .venv/installed-bench-$(call checksum,requirements-bench.txt)
 E2E_STAMP := .venv/installed-e2e-$(call checksum,requirements-e2e.txt)
 
+# What the benchmarks' comparison of streams runs with. cryptofeed's releases differ by Python.
+CRYPTOFEED := 'cryptofeed>=2.4.1' 'asyncpg>=0.30'
+
 # Compiled bytecode halves every process's start.
 unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
@@ -22,11 +25,11 @@ PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=m
 	DATABASE_URL='postgres://check@/check?host=/nonexistent' REDIS_URL='unix:///nonexistent/valkey.sock?db=0'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab check bench e2e lock clean chromium
+.PHONY: help run test lab check bench bench-cryptofeed e2e lock clean chromium
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## */\1\t/' | expand -t 18
 
 run: $(RUN_STAMP) ## run everything here, with simulated exchanges (PORT=8001 SANDBOX=off UP=--verbose make run)
 	@exec $(BIN)/python manage.py up $(UP)
@@ -50,6 +53,14 @@ check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deploymen
 bench: $(DEV_STAMP) $(BENCH_STAMP) ## measure ourselves against the alternatives (benchmarks/results.json)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
+# It brings order_book (GPLv3): in no lock file and in no environment of ours, fetched only by who asks for it.
+bench-cryptofeed: | $(UV) ## fetch cryptofeed, to which make bench then compares the stream (GPLv3 parts)
+	@echo 'installing cryptofeed into .venv-cryptofeed ...'
+	@if [ -x $(UV) ]; then $(UV) venv -q --clear --python '$(PYTHON3)' .venv-cryptofeed && \
+		$(UV) pip install -q --python .venv-cryptofeed/bin/python $(CRYPTOFEED); \
+	else '$(PYTHON3)' -m venv --clear --without-pip .venv-cryptofeed && \
+		'$(PYTHON3)' -m pip --python .venv-cryptofeed/bin/python install -q --root-user-action=ignore $(CRYPTOFEED); fi
+
 e2e: $(DEV_STAMP) $(E2E_STAMP) | chromium ## use the running system through a browser (docs/img anew: ARGS=--pictures)
 	@exec $(BIN)/python -m pytest -p no:randomly --timeout=420 tests/e2e $(ARGS)
 
@@ -61,7 +72,7 @@ lock: $(UV) ## choose new versions: requirements*.in -> requirements*.txt
 	done
 
 clean: ## remove what can be made again (collected data stays)
-	@rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-cryptofeed .bootstrap .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if [ -d .marketmon ]; then echo 'collected data and passwords stay in .marketmon; rm -r .marketmon forgets them'; fi
 

@@ -9,7 +9,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from marketmon.settings_table import WrongSettings
+
+    try:
+        execute_from_command_line(sys.argv)
+    except WrongSettings as wrong:
+        sys.exit(str(wrong))
 
 
 if __name__ == "__main__":

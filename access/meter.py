@@ -25,7 +25,6 @@ from limits.strategies import FixedWindowRateLimiter
 from lib import valkey
 
 FALLBACK_SHARE = 4  # so that up to four processes together stay within the limit
-VALKEY_RETRY_SECONDS = 2.0  # meanwhile no call waits for a server that is away
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +129,7 @@ def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
     if not items:
         return Windows(())
     keys = [item.key_for(public_id) for item in items]
-    if _valkey_is_worth_a_try():
+    if _availability.is_worth_a_try():
         try:
             refused, *state = _shared().take(keys, items)
         except redis.RedisError as error:
@@ -143,7 +142,7 @@ def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
 def look(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Windows:
     """The key's windows as they are: nothing is taken."""
     items = _items(per_minute, per_hour)
-    if items and _valkey_is_worth_a_try():
+    if items and _availability.is_worth_a_try():
         try:
             return _seen(FixedWindowRateLimiter(_shared()), items, public_id)
         except redis.RedisError as error:
@@ -157,7 +156,7 @@ def give_back(public_id: str, windows: Windows, *, per_minute: int | None, per_h
     items = _items(per_minute, per_hour)
     if windows.is_local:
         _give_back_here(public_id, items)
-    elif items and _valkey_is_worth_a_try():
+    elif items and _availability.is_worth_a_try():
         try:
             _shared().give_back([item.key_for(public_id) for item in items])
         except redis.RedisError as error:
@@ -196,16 +195,18 @@ def _shared() -> WindowStorage:
 _local = MemoryStorage()
 _local_limiter = FixedWindowRateLimiter(_local)
 _local_lock = threading.Lock()
-_away_until = 0.0
+_availability = valkey.Availability()
 
 
-def _valkey_is_worth_a_try() -> bool:
-    return time.monotonic() >= _away_until
+def forget() -> None:
+    """Makes this process as it was at its start: nothing counted here, Valkey worth a question."""
+    _local.reset()
+    _availability.forget()
+    _shared.cache_clear()
 
 
 def _valkey_failed(error: Exception) -> None:
-    global _away_until
-    _away_until = time.monotonic() + VALKEY_RETRY_SECONDS
+    _availability.failed()
     log.warning("rate_limits_are_local", cause=type(error).__name__, share=f"1/{FALLBACK_SHARE}")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
 import re
 import socket
 import statistics
@@ -19,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -29,16 +27,29 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from benchmarks import world
 from benchmarks.comparison import Comparison, seconds_of
-from benchmarks.reading import _free_port, _running, _wait
+from benchmarks.processes import Site, running, running_sites
+from benchmarks.world import World
 from board import live
 from collectors.models import Pipeline, Worker
 from lib import clock, valkey
 
-BOARDS = 50
-ROUNDS = 5
-SLICE_SECONDS = 6.0
 PATIENCE_SECONDS = 90.0  # 50 at once wait long for who renders each on its own
-PACE_SECONDS = 1.5  # as board.js asks
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Open boards, for how long they ask without a pause and at their pace, and that pace in seconds."""
+
+    world: World
+    boards: int
+    rounds: int
+    storm_seconds: float
+    calm_seconds: float
+    pace_seconds: float = 1.5  # as board.js asks
+
+
+FULL = Sizes(world.PROMISED, boards=50, rounds=5, storm_seconds=6.0, calm_seconds=6.0)
+SMOKE = Sizes(world.TINY, boards=4, rounds=1, storm_seconds=0.3, calm_seconds=1.5, pace_seconds=0.3)
 
 
 @dataclass(slots=True)
@@ -51,7 +62,7 @@ class Reader:
     hashes: dict[str, str] = field(default_factory=dict)
     connection: socket.socket | None = None
     seconds: list[float] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
     parts: list[int] = field(default_factory=list)
 
     def open_page(self) -> tuple[float, int]:
@@ -67,7 +78,7 @@ class Reader:
         started = time.perf_counter()
         _, head, body = self._ask(f"/board/live?{query}")
         self.seconds.append(time.perf_counter() - started)
-        self.bytes.append(len(body))
+        self.lengths.append(len(body))
         self.parts.append(0)
         if head.startswith(b"HTTP/1.1 304"):
             return
@@ -95,54 +106,65 @@ class Reader:
         return first_byte, head, body
 
 
-def comparisons() -> Iterator[Comparison]:
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
     now = clock.now()
-    world.seed(now)
+    world.seed(sizes.world, now)
     Pipeline.objects.update(received_at=now)
     Worker.objects.update(heartbeat_at=now, stored_at=now)
     cookie = _cookie()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        stack.enter_context(_running([sys.executable, "-m", "benchmarks.reading_ingestion"]))
-        drawn = statistics.median(seconds_of(lambda: live.draw(clock.now())) for _ in range(ROUNDS))
-        published = statistics.median(seconds_of(lambda: live.publish(clock.now())) for _ in range(ROUNDS))
-        kept = stack.enter_context(_site(Path(folder)))
-        bare = stack.enter_context(_site(Path(folder), STATUS_BODY_MAX_AGE_SECONDS="0"))
-        stack.enter_context(_running([sys.executable, "-m", "benchmarks.board_pulse"]))
+        stack.enter_context(running([sys.executable, "-m", "benchmarks.reading_ingestion"]))
+        note = _pulse_note(sizes.rounds)
+        kept, bare = stack.enter_context(running_sites(*_sites(folder)))
+        stack.enter_context(running([sys.executable, "-m", "benchmarks.board_pulse"]))
         _wait_for_board()
-        yield from _pages(kept, bare, cookie, published=published, drawn=drawn)
-        yield from _polls(kept, bare, cookie)
+        yield from _pages(kept, bare, cookie, rounds=sizes.rounds, note=note)
+        yield from _polls(kept, bare, cookie, sizes)
 
 
-def _pages(kept: int, bare: int, cookie: str, *, published: float, drawn: float) -> Iterator[Comparison]:
+def _sites(static: str) -> tuple[Site, Site]:
+    """As it is, and without anything kept."""
+    environ = {"STATIC_ROOT": static}
+    return Site(environ=environ), Site(environ=environ | {"STATUS_BODY_MAX_AGE_SECONDS": "0"})
+
+
+def _pulse_note(rounds: int) -> str:
+    drawn = statistics.median(seconds_of(lambda: live.draw(clock.now())) for _ in range(rounds))
+    published = statistics.median(seconds_of(lambda: live.publish(clock.now())) for _ in range(rounds))
+    return f"the pulse draws the board in {drawn * 1000:.0f} ms and hands it over in {published * 1000:.0f} ms"
+
+
+def _pages(kept: int, bare: int, cookie: str, *, rounds: int, note: str) -> Iterator[Comparison]:
     sides: list[list[tuple[float, int]]] = [[], []]
-    for _ in range(ROUNDS + 1):
+    for _ in range(rounds + 1):
         for place, port in enumerate((kept, bare)):
             sides[place].append(Reader(port, cookie).open_page())
     ours, other = (statistics.median(seconds for seconds, _ in side[1:]) for side in sides)
     size = sides[0][-1][1]
     yield Comparison(
-        "board_first_byte", ours * 1000, other * 1000, goal=0.8, unit="ms", at_most=True, rounds=ROUNDS,
-        note=f"the whole page, {size / 1000:.0f} kB; other: read and rendered for this request; "
-        f"the pulse draws the board in {drawn * 1000:.0f} ms and hands it over in {published * 1000:.0f} ms",
+        "board_first_byte", ours * 1000, other * 1000, goal=0.8, unit="ms", at_most=True, rounds=rounds,
+        note=f"the whole page, {size / 1000:.0f} kB; other: read and rendered for this request; {note}",
     )  # fmt: skip
 
 
-def _polls(kept: int, bare: int, cookie: str) -> Iterator[Comparison]:
-    """Boards that ask again as soon as they are answered: what one web process can bear."""
-    figures = {port: [_storm(port, cookie) for _ in range(2)][1] for port in (kept, bare)}
+def _polls(kept: int, bare: int, cookie: str, sizes: Sizes) -> Iterator[Comparison]:
+    """Boards that ask again as soon as they are answered: what one web process can bear. Then at their pace."""
+    storm = Load(sizes.boards, sizes.storm_seconds, pace_seconds=0.0)
+    figures = {port: [_read(port, cookie, storm) for _ in range(2)][1] for port in (kept, bare)}
     ours, other = figures[kept], figures[bare]
-    enough = BOARDS / PACE_SECONDS
+    enough = sizes.boards / sizes.pace_seconds
     yield Comparison(
-        "board_50_readers", ours.per_second, other.per_second, goal=5.0, unit="requests/s", rounds=1,
-        note=f"one web process, {BOARDS} connections; {BOARDS} boards ask {enough:.0f} times a second",
+        "board_50_readers", ours.per_second, other.per_second, goal=5.0, unit="requests/s",
+        note=f"one web process, {sizes.boards} connections; {sizes.boards} boards ask {enough:.0f} times a second",
     )  # fmt: skip
-    calm, slow = _calm(kept, cookie), _calm(bare, cookie)
+    at_pace = Load(sizes.boards, sizes.calm_seconds, sizes.pace_seconds)
+    calm, slow = _read(kept, cookie, at_pace), _read(bare, cookie, at_pace)
     yield Comparison(
-        "board_answer_p50", calm.p50_ms, slow.p50_ms, goal=0.5, unit="ms", at_most=True, rounds=1,
-        note=f"{BOARDS} boards at their pace; p99 {calm.p99_ms:.0f} ms against {slow.p99_ms:.0f} ms",
+        "board_answer_p50", calm.p50_ms, slow.p50_ms, goal=0.5, unit="ms", at_most=True,
+        note=f"{sizes.boards} boards at their pace; p99 {calm.p99_ms:.0f} ms against {slow.p99_ms:.0f} ms",
     )  # fmt: skip
     yield Comparison(
-        "board_answer_bytes", calm.mean_bytes, calm.whole_bytes, goal=0.25, unit="bytes", at_most=True, rounds=1,
+        "board_answer_bytes", calm.mean_bytes, calm.whole_bytes, goal=0.25, unit="bytes", at_most=True,
         note=f"gzipped, mean of {calm.answers} answers with {calm.mean_parts:.1f} changed parts; other: all parts",
     )  # fmt: skip
 
@@ -158,24 +180,28 @@ class Figures:
     whole_bytes: float
 
 
-def _storm(port: int, cookie: str) -> Figures:
-    return _read(port, cookie, pace=0.0)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many boards for so long. Each asks once in `pace_seconds`; 0: as soon as it is answered."""
+
+    boards: int
+    seconds: float
+    pace_seconds: float
 
 
-def _calm(port: int, cookie: str) -> Figures:
-    return _read(port, cookie, pace=PACE_SECONDS)
-
-
-def _read(port: int, cookie: str, *, pace: float) -> Figures:
+def _read(port: int, cookie: str, load: Load) -> Figures:
     whole = Reader(port, cookie)
     whole.ask()
-    readers = [Reader(port, cookie) for _ in range(BOARDS)]
+    readers = [Reader(port, cookie) for _ in range(load.boards)]
     readers[0].open_page()
     for reader in readers:
         reader.order, reader.hashes = readers[0].order, dict(readers[0].hashes)
     started = time.perf_counter()
     threads = [
-        threading.Thread(target=_keep_asking, args=(reader, started + SLICE_SECONDS, pace, place / BOARDS * pace))
+        threading.Thread(
+            target=_keep_asking,
+            args=(reader, started + load.seconds, load.pace_seconds, place / load.boards * load.pace_seconds),
+        )
         for place, reader in enumerate(readers)
     ]
     for thread in threads:
@@ -184,16 +210,16 @@ def _read(port: int, cookie: str, *, pace: float) -> Figures:
         thread.join()
     took = time.perf_counter() - started
     seconds = sorted(each for reader in readers for each in reader.seconds)
-    sizes = [each for reader in readers for each in reader.bytes[1:]]
+    lengths = [each for reader in readers for each in reader.lengths[1:]]
     parts = [each for reader in readers for each in reader.parts[1:]]
     return Figures(
         per_second=len(seconds) / took,
         p50_ms=statistics.median(seconds) * 1000,
         p99_ms=seconds[int(len(seconds) * 0.99)] * 1000,
-        mean_bytes=statistics.fmean(sizes) if sizes else 0.0,
+        mean_bytes=statistics.fmean(lengths) if lengths else 0.0,
         mean_parts=statistics.fmean(parts) if parts else 0.0,
         answers=len(seconds),
-        whole_bytes=whole.bytes[0],
+        whole_bytes=whole.lengths[0],
     )
 
 
@@ -224,16 +250,3 @@ def _wait_for_board() -> None:
         if time.monotonic() > give_up_at:
             raise RuntimeError("the pulse draws nothing")
         time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def _site(static: Path, **more: str) -> Iterator[int]:
-    """One web process as `make run` starts it."""
-    port = _free_port()
-    command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "8", "--log-level", "error", "--no-ws", "marketmon.wsgi:application",
-    ]  # fmt: skip
-    with _running(command, STATIC_ROOT=str(static), LOG_LEVEL=os.environ.get("LOG_LEVEL", "INFO"), **more) as server:
-        _wait(port, server)
-        yield port

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ROUNDS = 7
 SLACK = 0.25  # shared machines: a goal is missed only by more than this
 
 
@@ -25,7 +24,7 @@ class Comparison:
     goal: float | None = None
     unit: str = "rows/s"
     at_most: bool = False
-    rounds: int = ROUNDS
+    rounds: int = 1
     note: str = ""
 
     @property
@@ -59,7 +58,7 @@ class Comparison:
         }
 
 
-def alternate(sides: Sequence[Callable[[int], float]], *, rounds: int = ROUNDS, warm_up_rounds: int = 1) -> list[float]:
+def alternate(sides: Sequence[Callable[[int], float]], *, rounds: int, warm_up_rounds: int = 1) -> list[float]:
     """Each side's median. A side is called with the number of the round and gives its own figure (rows/s, seconds);
     every round calls all of them, so that a noisy neighbour meets them alike."""
     results = [[side(number) for side in sides] for number in range(warm_up_rounds + rounds)]

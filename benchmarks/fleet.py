@@ -1,4 +1,4 @@
-"""More exchanges than the sandbox has venues: `kraken-07` is kraken under a name of its own.
+"""More exchanges than the sandbox simulates: `kraken-07` is kraken under a name of its own.
 
 `celery -A benchmarks.fleet worker` is our worker with these ids known to it, as a native feed's would be; the feed
 behind each is the real one, and so is everything around it.
@@ -10,19 +10,19 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import feeds
 from feeds.base import FeedSpec, MarketCache
 from feeds.ccxt import CcxtFeed
+from feeds.table import FEEDS
 from marketmon.celery import app
 
 __all__ = ["app", "members"]
 
-VENUES = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno")
+SIMULATED = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno")
 LARGEST = 200
 
 
 class CloneFeed(CcxtFeed):
-    """A venue's feed under a clone's spec: every clone has a client and a market list of its own."""
+    """An exchange's feed under a clone's spec: every clone has a client and a market list of its own."""
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
         super().__init__(replace(spec, exchange_id=spec.exchange_id.rpartition("-")[0]), market_cache)
@@ -30,14 +30,14 @@ class CloneFeed(CcxtFeed):
 
 
 def members(count: int) -> Sequence[str]:
-    """The first `count` ids: the venues in turn."""
+    """The first `count` ids: the simulated exchanges in turn."""
     return list(itertools.islice(_names(), count))
 
 
 def _names() -> Iterator[str]:
     for number in itertools.count():
-        for venue in VENUES:
-            yield f"{venue}-{number:02d}"
+        for exchange_id in SIMULATED:
+            yield f"{exchange_id}-{number:02d}"
 
 
-feeds.NATIVE_FEEDS = {**feeds.NATIVE_FEEDS, **dict.fromkeys(members(LARGEST), CloneFeed)}
+FEEDS.update(dict.fromkeys(members(LARGEST), CloneFeed))

@@ -1,4 +1,4 @@
-"""From a venue's decoded answer to quotes: our way against plain ccxt, on the same answers, with equal values.
+"""From an exchange's decoded answer to quotes: our way against plain ccxt, on the same answers, with equal values.
 
 The answers are the sandbox's, taken once; then both sides are asked for their tickers again and again, and every
 request is answered from memory. CPU time, because nothing else is spent.
@@ -10,11 +10,12 @@ import asyncio
 import gc
 import queue
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.comparison import Comparison, alternate, seconds_of
-from benchmarks.venues import plain_client, running_sandbox
+from benchmarks.exchanges import plain_client, running_sandbox
 from feeds.base import FeedSpec, Poll, Quote
 from feeds.ccxt.feed import build_client
 from feeds.ccxt.fields import FIELD_MAPS
@@ -23,41 +24,52 @@ from feeds.ccxt.quotes import QuoteRoute, fetch
 from feeds.loop import Call, current_call
 from feeds.shared.session import open_session
 
-MARKETS = 500
-REPEATS = 5
 # The promise is made for 40 µs a ticker; this is the same on a machine that is twice as fast.
 WORTH_IT_SECONDS = 20e-6
 FIELDS = {"last": "last", "bid": "bid", "ask": "ask", "high": "high", "low": "low"}
 VOLUMES = {"base_volume": "baseVolume", "quote_volume": "quoteVolume"}
-DERIVED = {("kraken", "quote_volume")}  # ccxt multiplies where the venue sends nothing; we say nothing
+DERIVED = {("kraken", "quote_volume")}  # ccxt multiplies where the exchange sends nothing; we say nothing
 
-Asking = Callable[[], Awaitable[Any]]
+Asking = Callable[[], Coroutine[Any, Any, Any]]
 
 
-def comparisons() -> Iterator[Comparison]:
-    with running_sandbox(markets=MARKETS) as sandbox, asyncio.Runner() as runner:
-        for exchange_id in filter(_is_compared, sandbox.venue_ids()):
-            yield _compare(exchange_id, sandbox.url, runner)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    markets: int
+    repeats: int
+    rounds: int
+
+
+FULL = Sizes(markets=500, repeats=5, rounds=7)
+SMOKE = Sizes(markets=10, repeats=1, rounds=1)
+
+
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
+    with running_sandbox(markets=sizes.markets) as sandbox, asyncio.Runner() as runner:
+        for exchange_id in filter(_is_compared, sandbox.exchange_ids()):
+            yield _compare(exchange_id, sandbox.url, runner, sizes)
 
 
 def _is_compared(exchange_id: str) -> bool:
-    """Native feeds have no other side, and prediction venues answer event by event."""
+    """Native feeds have no other side, and prediction markets answer event by event."""
     package, _ = known_classes().get(exchange_id, ("", ""))
     return package == "ccxt.async_support"
 
 
-def _compare(exchange_id: str, base_url: str, runner: asyncio.Runner) -> Comparison:
+def _compare(exchange_id: str, base_url: str, runner: asyncio.Runner, sizes: Sizes) -> Comparison:
     ask_lean, ask_plain = runner.run(_both_sides(exchange_id, base_url))
-    tickers = runner.run(ask_plain())
+    tickers: dict[str, Any] = runner.run(ask_plain())
     _check_equal(exchange_id, runner.run(ask_lean()).quotes, tickers)
     count = len(tickers)
-    ours, other = alternate([_pace(runner, ask_lean, count), _pace(runner, ask_plain, count)])
+    sides = [_pace(runner, ask, count, repeats=sizes.repeats) for ask in (ask_lean, ask_plain)]
+    ours, other = alternate(sides, rounds=sizes.rounds)
     return Comparison(
         f"parse_{exchange_id}",
         ours,
         other,
         goal=2 if 1 / other > WORTH_IT_SECONDS else None,
         unit="tickers/s",
+        rounds=sizes.rounds,
         note=f"{count} tickers; {1e6 / ours:.1f} µs a ticker, plain ccxt {1e6 / other:.1f}",
     )
 
@@ -81,7 +93,9 @@ async def _both_sides(exchange_id: str, base_url: str) -> tuple[Asking, Asking]:
     return asking
 
 
-def _recorded(fetch_over_http: Callable[..., Awaitable[Any]], answers: dict[tuple[str, str], Any]) -> Asking:
+def _recorded(
+    fetch_over_http: Callable[..., Awaitable[Any]], answers: dict[tuple[str, str], Any]
+) -> Callable[..., Awaitable[Any]]:
     async def replayed(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         key = url, str(body)
         if key not in answers:
@@ -105,16 +119,16 @@ def _lean(exchange_id: str, client: Any, symbols: tuple[str, ...]) -> Asking:
     return ask
 
 
-def _pace(runner: asyncio.Runner, ask: Asking, count: int) -> Callable[[int], float]:
+def _pace(runner: asyncio.Runner, ask: Asking, count: int, *, repeats: int) -> Callable[[int], float]:
     """Tickers per second of CPU."""
 
     async def work() -> None:
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             await ask()
 
     def measure(_: int) -> float:
         gc.collect()
-        return REPEATS * count / seconds_of(lambda: runner.run(work()), clock=time.process_time)
+        return repeats * count / seconds_of(lambda: runner.run(work()), clock=time.process_time)
 
     return measure
 

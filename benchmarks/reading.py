@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +20,24 @@ from access import keys
 from access.models import Endpoint, Tier
 from benchmarks import world
 from benchmarks.comparison import Comparison
+from benchmarks.processes import PATIENCE_SECONDS, Site, running, running_sites
 from benchmarks.reading_client import Load, load, request, seconds_of_one
+from benchmarks.world import World
 from collectors.models import Pipeline
 from collectors.status import published
 from lib import clock, valkey
 
-PROJECT = Path(__file__).resolve().parents[1]
-ROUNDS = 5
-ROUNDS_ONE_SOURCE = 25
-SLICE_SECONDS = 2.0
-PATIENCE_SECONDS = 60.0
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    world: World
+    rounds: int
+    rounds_of_one_source: int
+    slice_seconds: float
+
+
+FULL = Sizes(world.PROMISED, rounds=5, rounds_of_one_source=25, slice_seconds=2.0)
+SMOKE = Sizes(world.TINY, rounds=1, rounds_of_one_source=1, slice_seconds=0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,62 +51,51 @@ class Sites:
     metered_key: dict[str, str]
 
 
-def comparisons() -> Iterator[Comparison]:
-    world.seed(clock.now())
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
+    world.seed(sizes.world, clock.now())
     Pipeline.objects.update(received_at=clock.now())
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        static = Path(folder)
-        _write_static(static)
-        free_key, metered_key = _keys()
-        stack.enter_context(_running([sys.executable, "-m", "benchmarks.reading_ingestion"]))
-        sites = Sites(
-            cached=stack.enter_context(_site("wsgi", "benchmarks.reading_site:application", static)),
-            uncached=stack.enter_context(
-                _site("wsgi", "benchmarks.reading_site:application", static, STATUS_BODY_MAX_AGE_SECONDS="0")
-            ),
-            by_hand=_by_hand(stack, static),
-            free_key=free_key,
-            metered_key=metered_key,
-        )
-        yield from _uncached(sites)
-        stack.enter_context(_running([sys.executable, "-m", "benchmarks.reading_pulse"]))
+        _write_static(Path(folder))
+        stack.enter_context(running([sys.executable, "-m", "benchmarks.reading_ingestion"]))
+        sites = stack.enter_context(_sites(Path(folder)))
+        yield from _uncached(sites, sizes)
+        stack.enter_context(running([sys.executable, "-m", "benchmarks.reading_pulse"]))
         _wait_for_bodies()
-        yield from _cached(sites)
+        yield from _cached(sites, sizes)
 
 
 # --- what is compared -------------------------------------------------------------------------------------------
 
 
-def _uncached(sites: Sites) -> Iterator[Comparison]:
+def _uncached(sites: Sites, sizes: Sizes) -> Iterator[Comparison]:
     status, drf = request("/v1/status/pipelines", sites.free_key), request("/bench/drf", {})
-    ours, by_drf = _alternate([(sites.uncached, status), (sites.uncached, drf)], ROUNDS)
+    ours, by_drf = _alternate([(sites.uncached, status), (sites.uncached, drf)], sizes.rounds)
     yield _times("status_50000_uncached_vs_drf", ours, by_drf, 25.0)
     if sites.by_hand is None:
         return
     by_hand = request("/status", {})
-    ours, other = _alternate([(sites.uncached, status), (sites.by_hand, by_hand)], 2 * ROUNDS)
+    ours, other = _alternate([(sites.uncached, status), (sites.by_hand, by_hand)], 2 * sizes.rounds)
     yield _times("status_50000_uncached_vs_fastapi", ours, other, 1.8)
-    status, by_hand = (
-        request("/v1/status/pipelines?source=venue042", sites.free_key),
-        request("/status?source=venue042", {}),
-    )
-    ours, other = _alternate([(sites.uncached, status), (sites.by_hand, by_hand)], ROUNDS_ONE_SOURCE)
+    source = sizes.world.exchange_ids[-1]
+    status = request(f"/v1/status/pipelines?source={source}", sites.free_key)
+    by_hand = request(f"/status?source={source}", {})
+    ours, other = _alternate([(sites.uncached, status), (sites.by_hand, by_hand)], sizes.rounds_of_one_source)
     yield _times("status_one_source_uncached_vs_fastapi", ours, other, 1.0)
 
 
-def _cached(sites: Sites) -> Iterator[Comparison]:
+def _cached(sites: Sites, sizes: Sizes) -> Iterator[Comparison]:
     accept = {"Accept-Encoding": "gzip"}
     status = request("/v1/status/pipelines", sites.free_key | accept)
     metered = request("/v1/status/pipelines", sites.metered_key | accept)
     file = request("/static/bench.json", accept)
-    ours, static, paid = _loads(sites.cached, [status, file, metered])
+    ours, static, paid = _loads(sites.cached, [status, file, metered], sizes)
     yield Comparison(
         "status_50000_cached_vs_static_file",
         ours.per_second,
         static.per_second,
         goal=0.45,
         unit="requests/s",
-        rounds=ROUNDS,
+        rounds=sizes.rounds,
         note="gzip, 8 connections, key checked, caller unmetered",
     )
     yield Comparison(
@@ -111,14 +105,14 @@ def _cached(sites: Sites) -> Iterator[Comparison]:
         goal=5.0,
         unit="ms",
         at_most=True,
-        rounds=ROUNDS,
+        rounds=sizes.rounds,
     )
     yield Comparison(
         "status_50000_cached_and_metered_vs_static_file",
         paid.per_second,
         static.per_second,
         unit="requests/s",
-        rounds=ROUNDS,
+        rounds=sizes.rounds,
         note="25 credits a call, a committed transaction each, all calls on one key",
     )
 
@@ -133,18 +127,36 @@ def _alternate(sides: Sequence[tuple[int, bytes]], rounds: int) -> list[float]:
     return [statistics.median(column) for column in zip(*measured, strict=True)]
 
 
-def _loads(port: int, sides: Sequence[bytes]) -> list[Load]:
-    measured = [[load(port, asked, seconds=SLICE_SECONDS) for asked in sides] for _ in range(ROUNDS + 1)][1:]
+def _loads(port: int, sides: Sequence[bytes], sizes: Sizes) -> list[Load]:
+    rounds = [[load(port, asked, seconds=sizes.slice_seconds) for asked in sides] for _ in range(sizes.rounds + 1)]
     return [
         Load(
             statistics.median(one.per_second for one in column),
             statistics.median(one.p99_seconds for one in column),
         )
-        for column in zip(*measured, strict=True)
+        for column in zip(*rounds[1:], strict=True)
     ]
 
 
 # --- who is asked -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _sites(static: Path) -> Iterator[Sites]:
+    free_key, metered_key = _keys()
+    environ = {"STATIC_ROOT": str(static), "LOG_LEVEL": "INFO"}
+    ours = "benchmarks.reading_site:application"
+    cached, uncached = Site(ours, environ=environ), Site(ours, environ=environ | {"STATUS_BODY_MAX_AGE_SECONDS": "0"})
+    by_hand = [Site("benchmarks.reading_fastapi:application", "asgi", environ)] if _has_fastapi() else []
+    with running_sites(cached, uncached, *by_hand) as ports:
+        yield Sites(ports[0], ports[1], ports[2] if by_hand else None, free_key, metered_key)
+
+
+def _has_fastapi() -> bool:
+    if all(importlib.util.find_spec(name) for name in ("fastapi", "asyncpg")):
+        return True
+    print("skipped: FastAPI and asyncpg are not installed (make bench installs them), so nothing is compared with them")
+    return False
 
 
 def _keys() -> tuple[dict[str, str], dict[str, str]]:
@@ -164,61 +176,9 @@ def _write_static(folder: Path) -> None:
     (folder / "bench.json.gz").write_bytes(published.compressed(body))
 
 
-def _by_hand(stack: contextlib.ExitStack, static: Path) -> int | None:
-    if not all(importlib.util.find_spec(name) for name in ("fastapi", "asyncpg")):
-        print("FastAPI and asyncpg are not installed: no comparison with a handler written by hand", flush=True)
-        return None
-    return stack.enter_context(_site("asgi", "benchmarks.reading_fastapi:application", static))
-
-
 def _wait_for_bodies() -> None:
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not valkey.client().exists(published.PIPELINES):
         if time.monotonic() > give_up_at:
             raise RuntimeError("the pulse renders nothing")
-        time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def _site(interface: str, application: str, static: Path, **more: str) -> Iterator[int]:
-    port = _free_port()
-    threads = ["--blocking-threads", "8"] if interface == "wsgi" else []
-    command = [
-        sys.executable, "-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", *threads, "--log-level", "error", "--no-ws", application,
-    ]  # fmt: skip
-    with _running(command, STATIC_ROOT=str(static), LOG_LEVEL="INFO", **more) as server:
-        _wait(port, server)
-        yield port
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    server = subprocess.Popen(
-        command, cwd=PROJECT, env={**os.environ, **environ}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
-        yield server
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        if server.poll() is not None or time.monotonic() > give_up_at:
-            raise RuntimeError(f"{server.args!r} did not come up")
         time.sleep(0.05)

@@ -8,28 +8,21 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import django
+import psutil
 from django.core.management import call_command
+from django.db import connection
 
 from embedded import attended, postgres, site, valkey
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The environment that names them to any process of ours, and their process ids."""
-
-    environ: dict[str, str]
-    postgres_pid: int
-    valkey_pid: int
+from lib.valkey import client
 
 
 @contextlib.contextmanager
-def durable_servers() -> Iterator[Servers]:
-    """They die with this process, and their folder with them."""
+def durable_servers() -> Iterator[dict[str, str]]:
+    """The environment that names them to any process of ours. They die with this one, and their folder with them."""
     folder = Path(tempfile.mkdtemp(prefix="marketmon-bench-"))
     folder.chmod(0o711)  # the servers run as nobody when we are root
     place = site.settle(folder, elsewhere=folder.parent)
@@ -45,17 +38,26 @@ def durable_servers() -> Iterator[Servers]:
             database.prepare()
             first = stack.enter_context(attended.running(database.command(), place, signal.SIGINT))
             attended.wait_for(lambda: database.is_ready(first.pid), first)
-            yield Servers(_environ(folder, database.url, cache.url), first.pid, second.pid)
+            yield _environ(folder, database.url, cache.url)
     finally:
         for used in {folder, place.folder}:
             shutil.rmtree(used, ignore_errors=True)
 
 
-def prepare_django(servers: Servers) -> None:
+def prepare_django(environ: Mapping[str, str]) -> None:
     """This process is a Django process of these servers from here on, with empty tables."""
-    os.environ.update(servers.environ)
+    os.environ.update(environ)
     django.setup()
     call_command("migrate", interactive=False, verbosity=0)
+
+
+def process_ids() -> dict[str, int]:
+    """Of the servers that this process is connected to, by name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        postgres_server = psutil.Process(cursor.fetchone()[0]).parent()
+    assert postgres_server is not None
+    return {"postgres": postgres_server.pid, "valkey": client().info("server")["process_id"]}
 
 
 def _environ(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
@@ -67,4 +69,5 @@ def _environ(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(64),
         "ADMIN_API_KEY": secrets.token_urlsafe(36),
         "LOG_LEVEL": "WARNING",
+        "ALLOW_PRIVATE_EXCHANGE_URLS": "1",  # the simulated exchanges are on this machine
     }

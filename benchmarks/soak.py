@@ -25,19 +25,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import psutil
 import psycopg2
 import requests
 
-from benchmarks.venues import PORTS, is_free
+from benchmarks.comparison import Comparison
+from benchmarks.processes import free_port
 from lib.home import PROJECT_DIR
 
-SAMPLE_SECONDS = 10.0
-FAULT_EVERY_SECONDS = 12.0
-CHILD_KILLED_EVERY_SECONDS = 150.0
-STREAM_KILLED_AT = (0.1, 0.2)  # shares of the run: what is left is long enough to see it grow
 QUIET_SHARE = 0.1  # of the run, at its end: no more faults, everything comes back
 WARM_UP_SECONDS = 180.0  # of a process: imports, caches and connections that come with its first work
 WARM_UP_SHARE = 1 / 3  # of its life, when that is longer: what only fills up levels off, what leaks goes on
@@ -58,8 +55,9 @@ NAMES: Mapping[str, str] = {
     "beat": r"celery.* beat",
     "pulse": r"manage\.py pulse",
     "stream": r"manage\.py stream",
-    "up": r"manage\.py up|marketmon\.supervisor",
+    "up": r"manage\.py up|-m embedded",
 }
+NAMED_BY_ITS_HOME = frozenset({"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ADMIN_API_KEY"})
 SHARES_BUFFERS = frozenset({"postgres"})  # which fill up to their size: only what is not shared is measured
 OF_REST: Sequence[Mapping[str, Any]] = (
     {"kind": "status", "params": {"code": 500}},
@@ -79,11 +77,11 @@ OF_WEBSOCKETS: Sequence[Mapping[str, Any]] = tuple(
         *("refuse", "no_answer", "no_pong", "burst"),
     )
 )
-ONCE = frozenset({"ws_close", "ws_reset", "ws_burst"})  # on every tick they would be a venue that is shut
+ONCE = frozenset({"ws_close", "ws_reset", "ws_burst"})  # on every tick they would be an exchange that is shut
 
 NOT_DELIVERING = """
 SELECT e.id FROM exchanges_exchange e JOIN collectors_worker w ON w.exchange_id = e.id
-WHERE e.enabled AND NOT e.blacklisted AND (w.status <> 'running' OR NOT EXISTS (
+WHERE e.is_collected AND (w.status <> 'running' OR NOT EXISTS (
     SELECT 1 FROM exchanges_market m JOIN collectors_pipeline p ON p.market_id = m.id
     WHERE m.exchange_id = e.id AND p.received_at > now() - %s * interval '1 second'))
 """
@@ -93,12 +91,33 @@ SELECT (SELECT count(*) FROM collectors_tick), (SELECT count(*) FROM collectors_
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long, and how often something is measured and goes wrong."""
+
+    seconds: float
+    sample_seconds: float = 10.0
+    fault_every_seconds: float = 12.0
+    child_killed_every_seconds: float = 150.0
+    stream_killed_at: Sequence[float] = (0.1, 0.2)  # shares of the run: what is left is long enough to see it grow
+    seed: int = 1  # of the faults
+
+
+FULL = Sizes(seconds=3600.0)
+SMOKE = Sizes(
+    seconds=6.0, sample_seconds=1.0, fault_every_seconds=2.0, child_killed_every_seconds=4.0, stream_killed_at=()
+)
+
+
 class Sample(NamedTuple):
     """Of one process."""
 
     at: float
     megabytes: float
     files: int
+
+
+Samples: TypeAlias = Mapping[tuple[str, int], list[Sample]]  # by name and process id
 
 
 @dataclass
@@ -118,7 +137,7 @@ class System:
 
     def verify(self) -> bool:
         """`manage.py verify`, with all that it says."""
-        environ = {**os.environ, "MARKETMON_HOME": str(self.home)}
+        environ = _environ_of(self.home)
         return not subprocess.call([sys.executable, "manage.py", "verify"], cwd=PROJECT_DIR, env=environ)
 
     def silent_exchanges(self) -> list[str]:
@@ -138,7 +157,7 @@ class System:
     def heal(self) -> None:
         requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=10).raise_for_status()
 
-    def venues(self) -> list[str]:
+    def exchange_ids(self) -> list[str]:
         return [name for (name,) in self.sql("SELECT id FROM exchanges_exchange WHERE enabled ORDER BY id")]
 
 
@@ -147,56 +166,86 @@ class Trouble:
     """What goes wrong, and when. The same seed makes the same plan."""
 
     system: System
-    dice: random.Random
-    seconds: float
+    sizes: Sizes
     faults: int = 0
     kills: list[str] = field(default_factory=list)
     _next_fault: float = 0.0
-    _next_child: float = CHILD_KILLED_EVERY_SECONDS / 2
     _is_over: bool = False
 
+    def __post_init__(self) -> None:
+        self._dice = random.Random(self.sizes.seed)
+        self._next_child = self.sizes.child_killed_every_seconds / 2
+
     def act(self, elapsed: float) -> None:
-        if elapsed > self.seconds * (1 - QUIET_SHARE):
+        if elapsed > self.sizes.seconds * (1 - QUIET_SHARE):
             if not self._is_over:
                 self.system.heal()
                 self._is_over = True
             return
         if elapsed >= self._next_fault:
-            self._next_fault = elapsed + self.dice.uniform(0.5, 1.5) * FAULT_EVERY_SECONDS
-            self._break_a_venue()
+            self._next_fault = elapsed + self._dice.uniform(0.5, 1.5) * self.sizes.fault_every_seconds
+            self._break_an_exchange()
         if elapsed >= self._next_child:
-            self._next_child = elapsed + CHILD_KILLED_EVERY_SECONDS
+            self._next_child = elapsed + self.sizes.child_killed_every_seconds
             self._kill("worker", children_only=True)
-        done = self.kills.count("stream")
-        if done < len(STREAM_KILLED_AT) and elapsed >= STREAM_KILLED_AT[done] * self.seconds:
+        due = [share for share in self.sizes.stream_killed_at if elapsed >= share * self.sizes.seconds]
+        if self.kills.count("stream") < len(due):
             self._kill("stream")
 
-    def _break_a_venue(self) -> None:
-        fault = self.dice.choice([*OF_REST, *OF_WEBSOCKETS])
-        lasts = {"count": 1} if fault["kind"] in ONCE else {"for_seconds": self.dice.uniform(3, 25)}
-        self.system.fault({"exchange": self.dice.choice(self.system.venues()), **fault, **lasts})
+    def _break_an_exchange(self) -> None:
+        fault = self._dice.choice([*OF_REST, *OF_WEBSOCKETS])
+        lasts = {"count": 1} if fault["kind"] in ONCE else {"for_seconds": self._dice.uniform(3, 25)}
+        self.system.fault({"exchange": self._dice.choice(self.system.exchange_ids()), **fault, **lasts})
         self.faults += 1
 
     def _kill(self, name: str, *, children_only: bool = False) -> None:
         found = [one for other, one in self.system.processes() if other == name]
-        victim = self.dice.choice(found[1:]) if children_only else found[0]
+        victim = self._dice.choice(found[1:]) if children_only else found[0]
         victim.kill()
         self.kills.append(name)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
+    outcome = _soak(Sizes(seconds=options.minutes * 60, seed=options.seed))
+    if options.samples:
+        _write_samples(outcome.samples, options.samples)
+    is_flat = _print_processes(outcome.samples)
+    print(f"soak {outcome.trouble}")
+    return 0 if is_flat and outcome.is_true else 1
+
+
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
+    """All processes' memory at the end against the beginning. Raises when what was stored is wrong or incomplete."""
+    outcome = _soak(sizes)
+    if not outcome.is_true:
+        raise RuntimeError("what was stored is not what should have been")
+    every = [sample for of_one in outcome.samples.values() for sample in of_one]
+    first, last = (sum(one.megabytes for one in every if one.at == at) for at in _ends(every))
+    yield Comparison("soak_memory", last, first, unit="MB", at_most=True, note=outcome.trouble)
+
+
+def _ends(samples: Sequence[Sample]) -> tuple[float, float]:
+    moments = [one.at for one in samples]
+    return min(moments), max(moments)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    samples: Samples
+    is_true: bool
+    trouble: str
+
+
+def _soak(sizes: Sizes) -> Outcome:
     with _running() as system:
         _wait("every exchange delivers", lambda: _is_complete(system), seconds=START_SECONDS)
-        trouble = Trouble(system, random.Random(options.seed), options.minutes * 60)
+        trouble = Trouble(system, sizes)
         samples = _watch(system, trouble)
         _wait("every exchange delivers again", lambda: not system.silent_exchanges(), seconds=RECOVERY_SECONDS)
-        if options.samples:
-            _write_samples(samples, options.samples)
-        is_flat = _print_processes(samples)
         is_true = _print_truths(system)
-    print(f"soak faults {trouble.faults}, killed {', '.join(trouble.kills)}, seed {options.seed}")
-    return 0 if is_flat and is_true else 1
+    said = f"{trouble.faults} faults, killed {', '.join(trouble.kills) or 'nothing'}, seed {sizes.seed}"
+    return Outcome(samples, is_true, said)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -211,9 +260,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _running() -> Iterator[System]:
     home = Path(tempfile.mkdtemp(prefix="marketmon-soak-"))
     home.chmod(0o711)  # the servers run as nobody when we are root
-    spare = [port for port in PORTS if is_free(port)]
-    port, sandbox_port = os.environ.get("PORT", spare[0]), os.environ.get("SANDBOX_PORT", spare[1])
-    environ = {**os.environ, "MARKETMON_HOME": str(home), "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+    port, sandbox_port = (os.environ.get(name) or str(free_port()) for name in ("PORT", "SANDBOX_PORT"))
+    environ = {**_environ_of(home), "PORT": port, "SANDBOX_PORT": sandbox_port}
     with (home / "up.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up"], cwd=PROJECT_DIR, env=environ, stdout=output, stderr=output
@@ -226,9 +274,15 @@ def _running() -> Iterator[System]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def _environ_of(home: Path) -> dict[str, str]:
+    """Ours, without what names other servers: the system makes its own, and their secrets."""
+    ours = {name: value for name, value in os.environ.items() if name not in NAMED_BY_ITS_HOME}
+    return {**ours, "MARKETMON_HOME": str(home)}
+
+
 def _is_complete(system: System) -> bool:
     try:
-        return bool(system.venues()) and not system.silent_exchanges()
+        return bool(system.exchange_ids()) and not system.silent_exchanges()
     except (OSError, KeyError, psycopg2.Error):
         return False
 
@@ -241,18 +295,19 @@ def _wait(what: str, is_so: Callable[[], bool], *, seconds: float) -> None:
     print(f"soak waited {time.monotonic() - began:.0f} s until {what}", flush=True)
 
 
-def _watch(system: System, trouble: Trouble) -> Mapping[tuple[str, int], list[Sample]]:
+def _watch(system: System, trouble: Trouble) -> Samples:
     samples: dict[tuple[str, int], list[Sample]] = defaultdict(list)
     began = time.monotonic()
     for number in itertools.count():
         elapsed = time.monotonic() - began
-        if elapsed > trouble.seconds:
+        if elapsed > trouble.sizes.seconds:
             return samples
         with contextlib.suppress(requests.RequestException, psutil.Error):
             trouble.act(elapsed)
-        if elapsed >= number * SAMPLE_SECONDS:
+        every = trouble.sizes.sample_seconds
+        if elapsed >= number * every:
             _note(system, samples, elapsed)
-        time.sleep(max(0.0, began + (number + 1) * SAMPLE_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, began + (number + 1) * every - time.monotonic()))
     return samples
 
 
@@ -264,7 +319,7 @@ def _note(system: System, samples: dict[tuple[str, int], list[Sample]], elapsed:
             samples[name, one.pid].append(Sample(elapsed, used / 1e6, one.num_fds()))
 
 
-def _write_samples(samples: Mapping[tuple[str, int], list[Sample]], path: Path) -> None:
+def _write_samples(samples: Samples, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as output:
         rows = csv.writer(output)
         rows.writerow(["process", "pid", "seconds", "megabytes", "files"])
@@ -306,7 +361,7 @@ class Verdict(NamedTuple):
         )  # fmt: skip
 
 
-def _print_processes(samples: Mapping[tuple[str, int], list[Sample]]) -> bool:
+def _print_processes(samples: Samples) -> bool:
     """Whether none grows. Of those that lived too short to be judged it prints the number only."""
     settled = {key: _settled(of_one) for key, of_one in sorted(samples.items())}
     verdicts = [

@@ -1,16 +1,20 @@
-"""From websocket frame to committed row: ours against cryptofeed, reading the same frames from the same local venue.
+"""From websocket frame to committed row: ours against cryptofeed, reading the same frames from the same local exchange.
 
 Ours is `manage.py stream` as it runs: ccxt.pro, the session with its judgement, the store with state, gaps and
 history. The other is cryptofeed with its own Postgres backend: bid and ask into one table. Frames per second of the
 process's own CPU, from the first frame to the last commit; the database's is told apart.
 
-At the venue's pace (each market once a second) both commit a row for each frame. As fast as they read, ours keeps the
-newest of each market between two batches, as it means to, and cryptofeed stores all: rows are told beside.
+At the exchange's pace (each market once a second) both commit a row for each frame. As fast as they read, ours keeps
+the newest of each market between two batches, as it means to, and cryptofeed stores all: rows are told beside.
+
+cryptofeed brings order_book, which is GPLv3. It has a virtual environment of its own (`make bench-cryptofeed`) and is
+loaded in no process of ours; where it is not installed, ours runs alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -27,21 +31,18 @@ import requests
 from django.db import connection
 
 from benchmarks.comparison import Comparison, alternate
+from benchmarks.processes import free_port
+from benchmarks.servers import process_ids
 from benchmarks.streaming_server import Order
-from benchmarks.venues import PORTS, is_free
 from embedded import process
 from lib.home import PROJECT_DIR
 
-MARKETS = 3000
-ROUNDS = 3
-AT_PACE = Order("ticker", True, 15, 1.0)
-AT_ONCE = Order("ticker", True, 60)
-LIGHTER = Order("bookTicker", True, 15, 1.0)
 EXCHANGE = "binance"
+CRYPTOFEED = PROJECT_DIR / ".venv-cryptofeed" / "bin" / "python"
+VERSION = "import importlib.metadata as metadata; print(metadata.version('cryptofeed'))"
 READY_SECONDS = 90.0
 DONE_SECONDS = 60.0
 LOOK_SECONDS = 0.2
-UNCHANGED_LOOKS = 10  # so often the same number of rows, and nobody works: nothing comes any more
 BUSY_SHARE = 0.3  # of a core
 
 # What cryptofeed's own examples create, without what no one asks for here.
@@ -49,6 +50,35 @@ THEIR_TABLE = """
 CREATE TABLE IF NOT EXISTS bench_ticker (id serial PRIMARY KEY, timestamp timestamp, receipt_timestamp timestamp,
 exchange varchar(32), symbol varchar(32), bid numeric(64, 32), ask numeric(64, 32))
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is told, and how often in a row the same number of rows means that nothing comes any more."""
+
+    markets: int
+    rounds: int
+    at_pace: Order
+    at_once: Order
+    lighter: Order
+    unchanged_looks: int = 10
+
+
+FULL = Sizes(
+    markets=3000,
+    rounds=3,
+    at_pace=Order("ticker", True, 15, 1.0),
+    at_once=Order("ticker", True, 60),
+    lighter=Order("bookTicker", True, 15, 1.0),
+)
+SMOKE = Sizes(
+    markets=500,  # fewer rows cost PostgreSQL less CPU time than can be read
+    rounds=1,
+    at_pace=Order("ticker", True, 10, 0.3, trickle_share=1),
+    at_once=Order("ticker", True, 10, trickle_share=1),
+    lighter=Order("bookTicker", True, 10, 0.3, trickle_share=1),
+    unchanged_looks=5,
+)
 
 
 class Taken(NamedTuple):
@@ -61,46 +91,64 @@ class Taken(NamedTuple):
     wall_seconds: float
 
 
-def comparisons() -> Iterator[Comparison]:
-    with _venue() as url:
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
+    version = find_cryptofeed()
+    with _exchange(sizes.markets) as url:
         _prepare(url)
-        ours, theirs = Side(url, _our_command(), "collectors_tick"), Side(url, _their_command(url), "bench_ticker")
-        runs = [(ours, AT_PACE), (theirs, AT_PACE), (ours, AT_ONCE), (theirs, AT_ONCE), (theirs, LIGHTER)]
-        pace, their_pace, once, their_once, lighter = alternate(
-            [lambda _, side=side, order=order: side.run(order) for side, order in runs],  # type: ignore[misc]
-            rounds=ROUNDS, warm_up_rounds=0,
-        )  # fmt: skip
-    yield _compare("streaming_frames", pace, their_pace, note=_note(ours, theirs, AT_PACE))
-    yield _compare("streaming_frames_at_once", once, their_once, note=_note(ours, theirs, AT_ONCE))
-    yield Comparison(
-        "streaming_rows", _rows_a_core(ours), _rows_a_core(theirs), goal=1.0, unit="committed rows/s of a core",
-        rounds=ROUNDS, note="at the venue's pace",
+        ours = Side(url, _our_command(), "collectors_tick", sizes)
+        if version is None:
+            print("skipped: cryptofeed is not installed (make bench-cryptofeed installs it), so ours runs alone")
+            yield _alone(ours, sizes)
+        else:
+            theirs = Side(url, _their_command(url), "bench_ticker", sizes)
+            yield from _against(ours, theirs, sizes, name=f"cryptofeed {version}")
+
+
+def find_cryptofeed() -> str | None:
+    """The version that its virtual environment holds; None where there is none."""
+    if not CRYPTOFEED.exists():
+        return None
+    asked = subprocess.run([str(CRYPTOFEED), "-c", VERSION], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def _alone(ours: Side, sizes: Sizes) -> Comparison:
+    pace, once = _alternate([(ours, sizes.at_pace), (ours, sizes.at_once)], sizes)
+    return Comparison(
+        "streaming_at_once_vs_at_pace", once, pace, unit="frames/s of a core", rounds=sizes.rounds,
+        note=f"ours alone, as fast as it reads against the exchange's pace: {_words(ours.taken[sizes.at_once])}",
     )  # fmt: skip
-    yield _compare(
-        "streaming_lighter_frames", pace, lighter, goal=None, note="cryptofeed reads bookTicker, ours ticker"
-    )
+
+
+def _against(ours: Side, theirs: Side, sizes: Sizes, *, name: str) -> Iterator[Comparison]:
+    orders = sizes.at_pace, sizes.at_once
+    runs = [(side, order) for order in orders for side in (ours, theirs)]
+    pace, their_pace, once, their_once, lighter = _alternate([*runs, (theirs, sizes.lighter)], sizes)
+    per_core, rounds = "frames/s of a core", sizes.rounds
+    at_pace, at_once = (f"ours {_words(ours.taken[one])}; {name} {_words(theirs.taken[one])}" for one in orders)
+    yield Comparison("streaming_frames", pace, their_pace, goal=1.0, unit=per_core, rounds=rounds, note=at_pace)
+    yield Comparison("streaming_frames_at_once", once, their_once, goal=1.0, unit=per_core, rounds=rounds, note=at_once)
     yield Comparison(
-        "streaming_database", _database(ours), _database(theirs), goal=1.0, unit="us of PostgreSQL/row", at_most=True,
-        rounds=ROUNDS, note="ours: history with its index, state, gaps; cryptofeed: history",
+        "streaming_rows", ours.rows_a_core(), theirs.rows_a_core(), goal=1.0, unit="committed rows/s of a core",
+        rounds=rounds, note="at the exchange's pace",
+    )  # fmt: skip
+    yield Comparison(
+        "streaming_lighter_frames", pace, lighter, unit=per_core, rounds=rounds,
+        note=f"{name} reads bookTicker, ours ticker",
+    )  # fmt: skip
+    yield Comparison(
+        "streaming_database", ours.database(), theirs.database(), goal=1.0, unit="us of PostgreSQL/row", at_most=True,
+        rounds=rounds, note=f"ours: history with its index, state, gaps; {name}: history",
     )  # fmt: skip
 
 
-def _compare(name: str, ours: float, other: float, *, note: str, goal: float | None = 1.0) -> Comparison:
-    return Comparison(name, ours, other, goal=goal, unit="frames/s of a core", rounds=ROUNDS, note=note)
+def _alternate(runs: Sequence[tuple[Side, Order]], sizes: Sizes) -> list[float]:
+    sides = [functools.partial(_run, side, order) for side, order in runs]
+    return alternate(sides, rounds=sizes.rounds, warm_up_rounds=0)
 
 
-def _note(ours: Side, theirs: Side, order: Order) -> str:
-    return f"ours {_words(ours.taken[order])}; cryptofeed {_words(theirs.taken[order])}"
-
-
-def _rows_a_core(side: Side) -> float:
-    runs = side.taken[AT_PACE]
-    return sum(one.rows for one in runs) / sum(one.own_seconds for one in runs)
-
-
-def _database(side: Side) -> float:
-    runs = side.taken[AT_PACE]
-    return sum(one.database_seconds for one in runs) / sum(one.rows for one in runs) * 1e6
+def _run(side: Side, order: Order, _: int) -> float:
+    return side.run(order)
 
 
 def _words(runs: Sequence[Taken]) -> str:
@@ -115,6 +163,7 @@ class Side:
     url: str
     command: Sequence[str]
     table: str
+    sizes: Sizes
     taken: dict[Order, list[Taken]] = field(default_factory=lambda: defaultdict(list))
 
     def run(self, order: Order) -> float:
@@ -125,6 +174,16 @@ class Side:
             taken = self._measure(listener)
         self.taken[order].append(taken)
         return taken.frames / taken.own_seconds
+
+    def rows_a_core(self) -> float:
+        """Committed rows a second of the process's CPU, at the exchange's pace."""
+        runs = self.taken[self.sizes.at_pace]
+        return sum(one.rows for one in runs) / sum(one.own_seconds for one in runs)
+
+    def database(self) -> float:
+        """Microseconds of PostgreSQL's CPU for a committed row, at the exchange's pace."""
+        runs = self.taken[self.sizes.at_pace]
+        return sum(one.database_seconds for one in runs) / sum(one.rows for one in runs) * 1e6
 
     @contextlib.contextmanager
     def _started(self) -> Iterator[psutil.Process]:
@@ -148,18 +207,19 @@ class Side:
     def _wait_until_ready(self, listener: psutil.Process) -> None:
         """Everything is asked for, and what is told is stored."""
         give_up_at = time.monotonic() + READY_SECONDS
-        while self._report()["asked"] < MARKETS or self._row_count() < MARKETS:
+        wanted = self.sizes.markets
+        while self._report()["asked"] < wanted or self._row_count() < wanted:
             if time.monotonic() > give_up_at or listener.status() == psutil.STATUS_ZOMBIE:
                 raise RuntimeError(f"{self.command[-1]} does not listen: {self._report()}, {self._row_count()} rows")
             time.sleep(LOOK_SECONDS)
 
     def _measure(self, listener: psutil.Process) -> Taken:
-        database = _database_process()
+        database = psutil.Process(process_ids()["postgres"])
         before, began = self._row_count(), time.monotonic()
         own, others = _cpu_seconds(listener), _cpu_seconds(database)
         requests.post(f"{self.url}/_bench/start", timeout=10).raise_for_status()
         rows, unchanged, seen, best = before, 0, own + others, (own, others, began)
-        while unchanged < UNCHANGED_LOOKS:
+        while unchanged < self.sizes.unchanged_looks:
             time.sleep(LOOK_SECONDS)
             now = _cpu_seconds(listener), _cpu_seconds(database), time.monotonic()
             if now[2] - began > DONE_SECONDS:
@@ -182,9 +242,9 @@ class Side:
 
 
 @contextlib.contextmanager
-def _venue() -> Iterator[str]:
-    port = next(port for port in PORTS if is_free(port))
-    command = [sys.executable, "-m", "benchmarks.streaming_server", str(port), str(MARKETS)]
+def _exchange(markets: int) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.streaming_server", str(port), str(markets)]
     server = process.spawn(command, environ=os.environ, cwd=PROJECT_DIR, output=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -202,7 +262,7 @@ def _wait_for(is_so: Callable[[], bool]) -> None:
             if is_so():
                 return
         time.sleep(LOOK_SECONDS)
-    raise RuntimeError("the local venue did not come up")
+    raise RuntimeError("the local exchange did not come up")
 
 
 def _prepare(url: str) -> None:
@@ -235,15 +295,8 @@ def _their_command(url: str) -> list[str]:
     """asyncpg connects where we do: over the same socket."""
     at = connection.get_connection_params()
     where = [str(at.get(name) or "") for name in ("host", "port", "user", "password", "dbname")]
-    return [sys.executable, "-m", "benchmarks.streaming_cryptofeed", url, where[0], where[1] or "5432", *where[2:]]
-
-
-def _database_process() -> psutil.Process:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        parent = psutil.Process(cursor.fetchone()[0]).parent()
-    assert parent is not None
-    return parent
+    program = [str(CRYPTOFEED), "-m", "benchmarks.streaming_cryptofeed"]
+    return [*program, url, where[0], where[1] or "5432", *where[2:]]
 
 
 def _cpu_seconds(root: psutil.Process) -> float:

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.streaming_cryptofeed <venue url> <host> <port> <user> <password> <database>`: the other side.
+"""The other side, in a process of its own with the Python of `.venv-cryptofeed`.
 
+`python -m benchmarks.streaming_cryptofeed <exchange url> <host> <port> <user> <password> <database>`:
 cryptofeed as its manual shows it, with its own Postgres backend and its defaults (uvloop, too). Its addresses are
-ours, and its parser of tickers is handed the 24 h tickers, too, which hold what it looks for. A process of its own:
-nothing of ours is loaded here, and nothing of cryptofeed is loaded by ours.
+ours, and its parser of tickers is handed the 24 h tickers, too, which hold what it looks for. Nothing
+of ours is loaded here, and nothing of cryptofeed is loaded by ours.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from sandbox.venues import VENUES
 
 STREAM = re.compile(r"([a-z0-9]+)@(?:ticker|bookTicker)")
 TRICKLE_SECONDS = 0.5
-TRICKLE_SHARE = 20  # one market of so many
 WAITING_BYTES = 256 * 1024  # as much as may wait for the listener; the kernel holds as much again
 WAIT_SECONDS = 0.001
 CHUNK = 100
@@ -38,12 +37,13 @@ PORTION_SECONDS = 0.005
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is told: `bookTicker` or `ticker` frames, wrapped (a combined stream) or bare, so many of each market, one
-    in so many seconds; 0: as fast as they are read."""
+    in so many seconds; 0: as fast as they are read. Before the start, one market of `trickle_share` is told of."""
 
     channel: str
     is_wrapped: bool
     rounds: int
     seconds: float = 0.0
+    trickle_share: int = 20
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ class Line:
             await asyncio.sleep(WAIT_SECONDS)
 
 
-class Venue(Sandbox):
+class LocalExchange(Sandbox):
     def __init__(self, markets: int) -> None:
         super().__init__(size=markets)
         self._exchange: Exchange = self.exchanges.get(VENUES["binance"], None)
@@ -135,7 +135,7 @@ class Venue(Sandbox):
             if self._pouring is not None:
                 return
             ids = self._known(line)
-            new = [id_ for number, id_ in enumerate(ids) if id_ not in told or number % TRICKLE_SHARE == 0]
+            new = [id_ for number, id_ in enumerate(ids) if id_ not in told or number % self._order.trickle_share == 0]
             told.update(new)
             line.transport.write(b"".join(self._recorded[id_][0] for id_ in new))
 
@@ -168,7 +168,7 @@ def _encode(frame: dict[str, Any], order: Order) -> bytes:
 
 
 async def _serve(port: int, markets: int) -> None:
-    runner = web.AppRunner(Venue(markets).application(), access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(LocalExchange(markets).application(), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
     await asyncio.Event().wait()

@@ -16,14 +16,17 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.servers import Servers, durable_servers, prepare_django
+from benchmarks.comparison import Comparison
+from benchmarks.exchanges import Sandbox, running_sandbox
+from benchmarks.processes import free_port
+from benchmarks.servers import durable_servers, prepare_django, process_ids
 from benchmarks.usage import Usage
-from benchmarks.venues import PORTS, Sandbox, is_free, running_sandbox
 from embedded import process
 from embedded.settings import application_specs, read_settings
 from lib.home import PROJECT_DIR
@@ -36,55 +39,87 @@ LAG_GOAL_SECONDS = 1.0
 SHARE_GOAL = 0.98
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """So many exchanges with so many markets, polled every `interval` seconds, measured for so many seconds."""
+
+    exchanges: int
+    markets: int
+    interval: float
+    seconds: float
+    concurrency: int  # of the worker's processes
+
+
+FULL = Sizes(exchanges=100, markets=500, interval=10.0, seconds=180.0, concurrency=4)
+SMOKE = Sizes(exchanges=2, markets=5, interval=1.0, seconds=4.0, concurrency=2)
+
+
 def main(arguments: Sequence[str]) -> int:
-    options = _options(arguments)
-    with durable_servers() as servers, running_sandbox(markets=options.markets) as sandbox:
-        prepare_django(servers)
-        _schedule(options, sandbox)
-        with _running(servers, options) as roots:
-            _wait_until_all_have_stored(options.exchanges)
-            time.sleep(SETTLE_INTERVALS * options.interval)
-            figures = _measure(options, {**roots, "sandbox": sandbox.pid})
+    sizes = _sizes(arguments)
+    with durable_servers() as environ:
+        prepare_django(environ)
+        figures = _figures(sizes)
     for name, value in figures.items():
         print(f"system {name} {value}")
-    results.keep_system_run(f"{options.exchanges}x{options.markets}", figures, now=datetime.now(UTC))
+    results.keep_system_run(f"{sizes.exchanges}x{sizes.markets}", figures, now=datetime.now(UTC))
     return 0 if figures["is_good"] else 1
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def comparisons(sizes: Sizes) -> Iterator[Comparison]:
+    """The system against what was asked of it, on the servers of this process."""
+    figures = _figures(sizes)
+    yield Comparison("system_slots", figures["slots_stored"], figures["slots_expected"], unit="slots")
+    yield Comparison(
+        "system_rows", figures["rows_per_second"], figures["rows_per_second_wanted"], note="stored, and asked for"
+    )
+    yield Comparison(
+        "system_cores", figures["cores_without_sandbox"], CPU_GOAL_CORES, unit="cores", at_most=True,
+        note="used, and promised for 50,000 pipelines every 10 s",
+    )  # fmt: skip
+
+
+def _figures(sizes: Sizes) -> dict[str, Any]:
+    with running_sandbox(markets=sizes.markets) as sandbox:
+        _schedule(sizes, sandbox)
+        with _running(sizes) as roots:
+            _wait_until_all_have_stored(sizes.exchanges)
+            time.sleep(SETTLE_INTERVALS * sizes.interval)
+            return _measure(sizes, {**roots, "sandbox": sandbox.pid})
+
+
+def _sizes(arguments: Sequence[str]) -> Sizes:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.system", description=__doc__)
-    parser.add_argument("--exchanges", type=int, default=100)
-    parser.add_argument("--markets", type=int, default=500)
-    parser.add_argument("--interval", type=float, default=10.0)
-    parser.add_argument("--seconds", type=float, default=180.0)
-    parser.add_argument("--concurrency", type=int, default=4, help="worker processes; 4 is what make run uses")
-    return parser.parse_args(arguments)
+    parser.add_argument("--exchanges", type=int, default=FULL.exchanges)
+    parser.add_argument("--markets", type=int, default=FULL.markets)
+    parser.add_argument("--interval", type=float, default=FULL.interval)
+    parser.add_argument("--seconds", type=float, default=FULL.seconds)
+    parser.add_argument("--concurrency", type=int, default=FULL.concurrency, help="worker processes")
+    return Sizes(**vars(parser.parse_args(arguments)))
 
 
-def _schedule(options: argparse.Namespace, sandbox: Sandbox) -> None:
-    from benchmarks import fleet
+def _schedule(sizes: Sizes, sandbox: Sandbox) -> None:
+    from benchmarks import fleet, world
     from collectors.history import partitions
     from collectors.polling import schedule
     from lib import clock
     from operations import commands
 
     now = clock.now()
+    world.clear()
     partitions.ensure(now)
-    for exchange_id in fleet.members(options.exchanges):
+    for exchange_id in fleet.members(sizes.exchanges):
         url = f"{sandbox.url}/clone-{exchange_id}"
-        commands.create(exchange_id, by="bench", now=now, base_url=url, poll_interval_seconds=options.interval)
+        commands.create(exchange_id, by="bench", now=now, base_url=url, poll_interval_seconds=sizes.interval)
     schedule.sync(now=now)
 
 
 @contextlib.contextmanager
-def _running(servers: Servers, options: argparse.Namespace) -> Iterator[dict[str, int]]:
+def _running(sizes: Sizes) -> Iterator[dict[str, int]]:
     """The commands of `make run`; the worker knows the fleet. Their pids by name, the servers' among them."""
-    port = next(port for port in PORTS if is_free(port))
     environ = {
         **os.environ,
-        **servers.environ,
-        "PORT": str(port),
-        "WORKER_CONCURRENCY": str(options.concurrency),
+        "PORT": str(free_port()),
+        "WORKER_CONCURRENCY": str(sizes.concurrency),
         "PYTHONUNBUFFERED": "1",
     }
     specs = application_specs(read_settings(environ, with_sandbox=False), environ)
@@ -96,11 +131,7 @@ def _running(servers: Servers, options: argparse.Namespace) -> Iterator[dict[str
             log = stack.enter_context((Path(environ["MARKETMON_HOME"]) / f"{name}.log").open("wb"))
             started[name] = process.spawn(command, environ=environ, cwd=PROJECT_DIR, output=log)
             stack.callback(_stop, started[name])
-        yield {
-            **{name: one.pid for name, one in started.items()},
-            "postgres": servers.postgres_pid,
-            "valkey": servers.valkey_pid,
-        }
+        yield {**{name: one.pid for name, one in started.items()}, **process_ids()}
 
 
 def _stop(one: subprocess.Popen[bytes]) -> None:
@@ -121,17 +152,17 @@ def _wait_until_all_have_stored(exchanges: int) -> None:
         time.sleep(1)
 
 
-def _measure(options: argparse.Namespace, roots: Mapping[str, int]) -> dict[str, Any]:
+def _measure(sizes: Sizes, roots: Mapping[str, int]) -> dict[str, Any]:
     from lib import clock
 
     begun, started = clock.now(), time.monotonic()
     with Usage(roots) as usage:
-        time.sleep(options.seconds)
+        time.sleep(sizes.seconds)
     seconds = time.monotonic() - started
     cores = {group: round(used / seconds, 3) for group, used in usage.cpu_seconds().items()}
     memory = {group: round(megabytes) for group, megabytes in usage.memory_mb().items()}
     total = round(sum(cores.values()) - cores["sandbox"], 3)
-    figures = _slots(options, begun, seconds)
+    figures = _slots(sizes, begun, seconds)
     is_good = figures["lag_max_seconds"] < LAG_GOAL_SECONDS and figures["share_of_slots"] >= SHARE_GOAL
     return figures | {
         "cores": cores,
@@ -143,7 +174,7 @@ def _measure(options: argparse.Namespace, roots: Mapping[str, int]) -> dict[str,
     }
 
 
-def _slots(options: argparse.Namespace, begun: datetime, seconds: float) -> dict[str, Any]:
+def _slots(sizes: Sizes, begun: datetime, seconds: float) -> dict[str, Any]:
     from collectors.models import Gap, Run
 
     runs = list(
@@ -152,26 +183,26 @@ def _slots(options: argparse.Namespace, begun: datetime, seconds: float) -> dict
         .values_list("exchange_id", "started_at", "duration_ms", "outcome", "rows_stored")
     )
     stored = [run for run in runs if run[3] == "stored"]
-    late = sorted(_lags(stored, options.interval))
+    late = sorted(_lags(stored, sizes.interval))
     lags = [lag for lag, _ in late]
     durations = sorted(run[2] for run in stored)
-    expected = options.exchanges * seconds / options.interval
+    expected = sizes.exchanges * seconds / sizes.interval
     return {
-        "exchanges": options.exchanges,
-        "markets": options.markets,
-        "interval_seconds": options.interval,
+        "exchanges": sizes.exchanges,
+        "markets": sizes.markets,
+        "interval_seconds": sizes.interval,
         "seconds": round(seconds),
-        "concurrency": options.concurrency,
+        "concurrency": sizes.concurrency,
         "slots_expected": round(expected),
         "slots_stored": len(stored),
         "share_of_slots": round(len(stored) / expected, 4),
         "other_outcomes": len(runs) - len(stored),
         "rows_per_second": round(sum(run[4] for run in stored) / seconds, 1),
-        "rows_per_second_wanted": round(options.exchanges * options.markets / options.interval, 1),
+        "rows_per_second_wanted": round(sizes.exchanges * sizes.markets / sizes.interval, 1),
         "lag_p50_seconds": round(statistics.median(lags), 3),
         "lag_p99_seconds": round(lags[int(len(lags) * 0.99)], 3),
         "lag_max_seconds": round(lags[-1], 3),
-        "drift_seconds_per_slot": round(_drift(stored, options.interval), 4),
+        "drift_seconds_per_slot": round(_drift(stored, sizes.interval), 4),
         "late_at_seconds": sorted({int(at - begun.timestamp()) for lag, at in late if lag > LAG_GOAL_SECONDS / 2}),
         "poll_p50_ms": durations[len(durations) // 2],
         "poll_p99_ms": durations[int(len(durations) * 0.99)],

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import redis
-from celery.exceptions import CeleryError
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
-from kombu.exceptions import KombuError
 
-from collectors.models import TO_FILL, Backfill, Gap
+from collectors.gaps import ledger
+from collectors.models import Backfill
 from collectors.tasks import FILL_SECONDS, fill_gaps
+from lib import queues
 from operations import commands, transitions
 from operations.admin.acting import call
 
@@ -71,10 +69,7 @@ def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> 
         exchange = transitions.locked(exchange_id)
         if not exchange.is_collected:
             raise commands.CommandRefused(f"{exchange_id} is stopped on purpose, and no request is made to it")
-        mine = Gap.objects.filter(pipeline__market__exchange_id=exchange_id, state__in=TO_FILL)
-        paused = Q(next_try_at__gt=now + CLAIMED_FOR) | Q(next_try_at__gt=now, attempts__gt=0)
-        mine.filter(paused).update(next_try_at=None, attempts=0)
-        count = mine.count()
+        count = ledger.ask_again(exchange_id, claims_end_before=now + CLAIMED_FOR, now=now)
         if count:
             Backfill.objects.update_or_create(exchange=exchange, defaults={"has_work": True})
         transitions.record("backfill", by=by, now=now, exchange=exchange_id, origin=origin, changed=bool(count))
@@ -85,8 +80,4 @@ def _send_fill(exchange_id: str) -> bool:
     """Lost, it costs nothing but time: every good poll sends another."""
     if not settings.COLLECTION_ENABLED:
         return False
-    try:
-        fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
-    except (KombuError, CeleryError, redis.RedisError, OSError):
-        return False
-    return True
+    return queues.send(fill_gaps, expires_seconds=FILL_SECONDS, exchange_id=exchange_id)

@@ -36,7 +36,7 @@ LEFT JOIN LATERAL (
     FROM collectors_gap AS g
     WHERE g.pipeline_id = m.id AND g.started_at < %(now)s AND (g.ended_at IS NULL OR g.ended_at > %(start)s)
 ) AS silent ON true
-WHERE m.exchange_id = %(exchange)s AND m.active AND NOT m.blacklisted AND NOT m.excluded
+WHERE m.exchange_id = %(exchange)s AND m.is_collected
 ORDER BY p.received_at IS NULL DESC, round(coalesce(silent.seconds, 0)) DESC, m.symbol, m.id
 LIMIT %(limit)s OFFSET %(offset)s
 """

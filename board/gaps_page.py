@@ -17,7 +17,7 @@ from django.shortcuts import render
 
 from board import gap_rows, links, pages
 from collectors.backfill.answers import MINUTE, PAGE
-from collectors.models import Gap, GapCause, GapState
+from collectors.models import TO_FILL_SQL, Gap, GapCause, GapState
 from exchanges.models import Exchange
 from lib import clock
 
@@ -27,16 +27,16 @@ DAY = timedelta(hours=24)
 
 # Everything that is still to be asked for, and what a day brought, by exchange.
 PROGRESS = f"""
-SELECT m.exchange_id, count(*) FILTER (WHERE g.state IN ('open', 'filling')),
+SELECT m.exchange_id, count(*) FILTER (WHERE g.state IN ({TO_FILL_SQL})),
        coalesce(sum(greatest(1, ceil(extract(epoch FROM coalesce(g.ended_at, %(now)s)
                                              - coalesce(g.filled_until, g.started_at)) / {PAGE * MINUTE})))
-                FILTER (WHERE g.state IN ('open', 'filling')), 0)::bigint,
-       count(*) FILTER (WHERE g.state NOT IN ('open', 'filling')), coalesce(sum(g.filled_count), 0),
+                FILTER (WHERE g.state IN ({TO_FILL_SQL})), 0)::bigint,
+       count(*) FILTER (WHERE g.state NOT IN ({TO_FILL_SQL})), coalesce(sum(g.filled_count), 0),
        max(b.paused_until) FILTER (WHERE b.paused_until > %(now)s)
 FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
 LEFT JOIN collectors_backfill AS b ON b.exchange_id = e.id
-WHERE g.state IN ('open', 'filling') OR g.started_at > %(since)s
+WHERE g.state IN ({TO_FILL_SQL}) OR g.started_at > %(since)s
 GROUP BY 1 ORDER BY 2 DESC, 1
 """
 

@@ -15,7 +15,7 @@ from board.rules.verdict import OLD, Alarm, Tone
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
-from collectors.streaming.ownership import PRESENCE
+from collectors.streaming.ownership import PROCESSES
 from lib import valkey
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 
@@ -153,7 +153,7 @@ def _queues(now: datetime) -> tuple[tuple[tuple[str, int | None], ...], int | No
         with valkey.client().pipeline(transaction=False) as together:
             for name in names:
                 together.llen(name)
-            together.zcount(PRESENCE, now.timestamp(), "+inf")
+            PROCESSES.count_in(together, now=now.timestamp())
             *depths, processes = together.execute()
     except redis.RedisError:
         return tuple((name, None) for name in names), None

@@ -7,7 +7,6 @@ A browser names the hashes of the parts that it shows and is sent only the other
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,19 +14,17 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
-import redis
 from django.conf import settings
 
 from board import fragments, tiles
 from board.fragments import HASH_CHARACTERS, Fragment
 from collectors.status import published
 from lib import clock, valkey
+from lib.published import PublishedCopy, SharedRendering
 
 KEY = "board:live"
 EXPIRES_SECONDS = 10
 SILENCE_SECONDS = 3.0  # of the pulse
-POLL_SECONDS = 0.1
-AWAY_SECONDS = 1.0  # how long a Valkey that failed is left alone
 OWN_SECONDS = 1.0  # as often as the pulse would
 REMEMBERED_ANSWERS = 64  # boards that poll in step have the same hashes
 
@@ -77,54 +74,28 @@ def publish(now: datetime) -> None:
 
 # --- the web's side ---------------------------------------------------------------------------------------------
 
-_lock = threading.Lock()
-_own_lock = threading.Lock()
-_held: Picture | None = None
-_own: tuple[float, Picture] | None = None  # and when it was begun
-_asked_at = 0.0
-_away_until = 0.0
-
 
 def current() -> Picture:
     """The newest picture. Raises DatabaseError, InterfaceError when it must render for itself and cannot."""
-    if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
-        now = clock.now()
-        return picture_of(fragments.render_anew(tiles.read(now)), now)
     now = clock.now()
-    made = _from_pulse()
-    return made if made is not None and made.is_good(now) else _rendered_here()
+    if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
+        return picture_of(fragments.render_anew(tiles.read(now)), now)
+    copy = COPY.newest()
+    return copy if copy is not None and copy.is_good(now) else OWN.get()
 
 
-def _from_pulse() -> Picture | None:
-    """One thread asks Valkey, a few times a second; the others go on with what is held."""
-    global _held, _asked_at
-    if time.monotonic() - _asked_at < POLL_SECONDS or time.monotonic() < _away_until:
-        return _held
-    if not _lock.acquire(blocking=_held is None):
-        return _held
-    try:
-        if time.monotonic() - _asked_at >= POLL_SECONDS:
-            _held = _fetched(_held)
-            _asked_at = time.monotonic()
-        return _held
-    finally:
-        _lock.release()
+def fetch(held: Picture | None) -> Picture | None:
+    """What is published, of which only what has changed since `held` is brought. Raises redis.RedisError.
 
-
-def _fetched(held: Picture | None) -> Picture | None:
-    """What has changed since `held`; the rest is kept. Parts that are replaced meanwhile come with the next look."""
-    global _away_until
-    try:
-        taken_at, etag, hashes = _fields("taken_at", "etag", "hashes")
-        if taken_at is None or etag is None or hashes is None:
-            return None
-        moment = datetime.fromtimestamp(float(taken_at), UTC)
-        if held is not None and held.etag == etag.decode():
-            return replace(held, taken_at=moment)
-        return _merged(held, orjson.loads(hashes), moment)
-    except redis.RedisError:
-        _away_until = time.monotonic() + AWAY_SECONDS
+    Parts that are replaced meanwhile come with the next look.
+    """
+    taken_at, etag, hashes = _fields("taken_at", "etag", "hashes")
+    if taken_at is None or etag is None or hashes is None:
         return None
+    moment = datetime.fromtimestamp(float(taken_at), UTC)
+    if held is not None and held.etag == etag.decode():
+        return replace(held, taken_at=moment)
+    return _merged(held, orjson.loads(hashes), moment)
 
 
 def _merged(held: Picture | None, hashes: list[tuple[str, str]], taken_at: datetime) -> Picture | None:
@@ -146,16 +117,15 @@ def _fields(*names: str) -> list[bytes | None]:
     return cast("list[bytes | None]", valkey.client().hmget(KEY, list(names)))
 
 
-def _rendered_here() -> Picture:
-    """This process's own rendering, once a second for all that ask; what was begun after a request came is as good as
-    its own, however long it took."""
-    global _own
-    came_at = time.monotonic()
-    with _own_lock:
-        if _own is None or _own[0] < came_at - OWN_SECONDS:
-            begun_at = time.monotonic()
-            _own = begun_at, draw(clock.now())
-        return _own[1]
+COPY: PublishedCopy[Picture] = PublishedCopy(fetch)
+OWN: SharedRendering[Picture] = SharedRendering(lambda: draw(clock.now()), good_for_seconds=OWN_SECONDS)
+
+
+def forget() -> None:
+    """Makes this process as it was at its start: nothing held, no answer remembered, Valkey worth a question."""
+    COPY.forget()
+    OWN.forget()
+    _answers.clear()
 
 
 # --- the answer -------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
@@ -12,6 +11,7 @@ from board import links, pages, series
 from board.rules import comparison
 from board.rules.comparison import ComparedSource, Judged
 from collectors.models import Pipeline
+from collectors.status import rates
 from exchanges.models import Market
 from lib import clock
 
@@ -26,7 +26,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
     now = clock.now()
     compared = [pipeline for pipeline in pipelines if pipeline.market.kind in comparison.COMPARED_KINDS]
     sources = [_source(pipeline) for pipeline in compared]
-    middle, judged = comparison.compare(sources, now=now, outlier_share=settings.RATE_OUTLIER_SHARE)
+    middle, judged = comparison.compare(sources, now=now, outlier_share=rates.OUTLIER_SHARE)
     first = pipelines[0].market
     context = {
         "title": f"{first.base}/{first.quote}",
@@ -34,7 +34,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
         "rows": [_row(*each) for each in zip(compared, sources, judged, strict=True)],
         "others": [_other(pipeline) for pipeline in pipelines if pipeline not in compared],
         "verdict": _verdict(compared, judged),
-        "outlier_percent": settings.RATE_OUTLIER_SHARE * 100,
+        "outlier_percent": rates.OUTLIER_SHARE * 100,
         "spans": series.SPANS,
         "span": series.DEFAULT_SPAN,
         "market": first.pk,
@@ -96,7 +96,7 @@ def _source(pipeline: Pipeline) -> ComparedSource:
         ask=pipeline.ask,
         received_at=pipeline.received_at,
         expected_seconds=pipeline.expected_seconds,
-        is_collected=market.exchange.is_collected and not market.blacklisted and not market.excluded,
+        is_collected=market.exchange.is_collected and market.is_collected,
     )
 
 

@@ -5,8 +5,6 @@ No error texts, no addresses, nothing of keys.
 
 from __future__ import annotations
 
-import threading
-import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
 from exchanges.models import Exchange
 from lib import clock
+from lib.published import SharedRendering
 
 COPY_SECONDS = 3.0
 MOST_NAMED = 5
@@ -32,7 +31,7 @@ ORDER = (DOWN, DEGRADED, OPERATIONAL, PAUSED)  # what concerns readers comes fir
 
 SILENT = """
 SELECT m.exchange_id, count(*) FROM collectors_pipeline AS p
-JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
+JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected
 WHERE p.gap_open GROUP BY 1
 """
 
@@ -131,23 +130,16 @@ def _silent() -> Mapping[str, int]:
 
 # --- the copy that everybody gets ---------------------------------------------------------------------------------
 
-_held: tuple[float, PublicReport] | None = None
-_lock = threading.Lock()
+COPY = SharedRendering(lambda: read(clock.now()), good_for_seconds=COPY_SECONDS)
 
 
 def current() -> PublicReport:
     """At most COPY_SECONDS old; whoever comes while it is read waits for it. Raises CollectorAbsent, DatabaseError."""
-    global _held
-    with _lock:
-        if _held is None or time.monotonic() - _held[0] > COPY_SECONDS:
-            _held = None  # an answer from before a failure is not given again
-            _held = (time.monotonic(), read(clock.now()))
-        return _held[1]
+    return COPY.get()
 
 
 def forget() -> None:
     """The next reader gets it anew."""
-    global _held
-    _held = None
+    COPY.forget()
     uptime.forget()
     incidents.forget()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,22 +16,24 @@ from board.rules import verdict
 from board.rules.verdict import Condition, Elsewhere, Signs, SourceState
 from collectors.history import names
 from collectors.history.names import NameIndex
-from collectors.models import Worker
+from collectors.models import TO_FILL_SQL, Worker
 from collectors.polling import transports
 from collectors.rules import worker_status
 from collectors.status import workers as status
+from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
 from exchanges.models import BlacklistEntry, Transport
 from feeds.streams import can_stream
+from lib import int4
 
-FRESH_SECONDS = 60  # as the pipelines API calls a pipeline healthy, or two of its own intervals where it is slower
 SHOWN_EVENTS = 15
 SHOWN_GAP_ROWS = 12
 ERROR_CHARACTERS = 300
 
-# Numbers come packed: 50,000 of them are one value. What an exchange lists and never quotes is not missed.
+# Fresh is what the pipelines API calls healthy, or has come within two of its own intervals where it is slower. Numbers
+# come packed, see `lib.int4`. What an exchange lists and never quotes is not missed.
 FRESH = f"""
 SELECT string_agg(int4send(market_id), ''::bytea) FILTER (
-           WHERE received_at > %(now)s - greatest({FRESH_SECONDS}, 2 * expected_seconds) * interval '1 second'),
+           WHERE received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'),
        string_agg(int4send(market_id), ''::bytea) FILTER (WHERE received_at IS NULL)
 FROM collectors_pipeline
 """
@@ -46,16 +46,16 @@ CROSS JOIN LATERAL (
     ORDER BY started_at LIMIT 1
 ) AS r WHERE w.error_count > 0
 """
-GAPS = """
+GAPS = f"""
 SELECT m.exchange_id, g.cause, count(*) FILTER (WHERE g.ended_at IS NULL),
        count(*) FILTER (WHERE g.ended_at IS NOT NULL), min(g.started_at),
        min(g.started_at) FILTER (WHERE g.ended_at IS NULL), max(g.evidence), sum(g.filled_count),
-       avg(CASE WHEN g.state NOT IN ('open', 'filling') THEN 1 ELSE least(1, greatest(0,
+       avg(CASE WHEN g.state NOT IN ({TO_FILL_SQL}) THEN 1 ELSE least(1, greatest(0,
            extract(epoch FROM coalesce(g.filled_until, g.started_at) - g.started_at)
            / greatest(1, extract(epoch FROM coalesce(g.ended_at, %(now)s) - g.started_at)))) END)
 FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
-WHERE g.ended_at IS NULL OR g.state IN ('open', 'filling')
+WHERE g.ended_at IS NULL OR g.state IN ({TO_FILL_SQL})
 GROUP BY 1, 2
 """
 EVENTS = """
@@ -198,14 +198,7 @@ def _fresh(now: datetime) -> tuple[frozenset[int], frozenset[int]]:
     with connection.cursor() as cursor:
         cursor.execute(FRESH, {"now": now})
         fresh, never = cursor.fetchone()
-    return _unpacked(fresh), _unpacked(never)
-
-
-def _unpacked(packed: bytes | None) -> frozenset[int]:
-    numbers = array("i", bytes(packed or b""))
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return frozenset(numbers)
+    return frozenset(int4.unpack(fresh)), frozenset(int4.unpack(never))
 
 
 def _failing_since() -> dict[str, datetime]:

@@ -33,7 +33,7 @@ SET lease_token = %(token)s,
     cycle_started_at = clock_timestamp()
 FROM exchanges_exchange AS e
 WHERE e.id = %(exchange)s AND w.exchange_id = e.id
-  AND e.enabled AND NOT e.blacklisted
+  AND e.is_collected
   AND (%(despite_pause)s OR w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
   AND (w.lease_until IS NULL OR w.lease_until NOT BETWEEN clock_timestamp()
                                                   AND clock_timestamp() + make_interval(secs => %(longest)s))

@@ -1,64 +1,148 @@
-"""Keeps the tables small: expired partitions and rows past their time, in batches that hold no lock for long."""
+"""Keeps the tables small: each table that grows has one entry that says how long it is kept and how it is pruned.
+
+KEPT has the tables of collection and of API credits, pruned every minute by `run`. The snapshots of `metrics`, whose
+package is above this one, have theirs in `metrics/collection.py`, pruned by its own task. A gap or a hole of trades
+that is too old to be filled is first given up (`backfill.plan`, `filling.expire`), which is no pruning.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, models
 
-from collectors.gaps import sweep
-from collectors.history import coverage, partitions, rollups
+from collectors.gaps import ledger, sweep
+from collectors.history import partitions, rollups
 from collectors.market_data import filling
 from collectors.polling import market_list
 
 BATCH = 20_000
+COVERAGE_DAYS = 100  # the status page shows 90; the rest is for its first day in every time zone, and for a late prune
 
-# (table, the time it is ordered and kept by, the setting that says for how many days)
-KEPT = (
-    ("collectors_run", "started_at", "RUN_RETENTION_DAYS"),
-    ("collectors_depthrun", "started_at", "RUN_RETENTION_DAYS"),
-    ("collectors_gap", "ended_at", "GAP_RETENTION_DAYS"),
-    ("collectors_tradehole", "started_at", "GAP_RETENTION_DAYS"),
-    ("collectors_transition", "happened_at", "GAP_RETENTION_DAYS"),
-    ("collectors_switch", "happened_at", "GAP_RETENTION_DAYS"),
-)
-# Each table has an index that begins with its time.
-PRUNE = """
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A table's rows are kept until `time` is older than `keep` says: a time, or a setting named in HOURS or DAYS.
+
+    `prune` drops them, in steps that hold no lock for long, and returns how many rows or partitions went.
+    """
+
+    table: str
+    time: str
+    keep: timedelta | str
+    prune: Callable[[Kept, datetime], int]
+
+    def limit(self, now: datetime) -> datetime:
+        """The moment from which rows are kept."""
+        if isinstance(self.keep, timedelta):
+            return now - self.keep
+        unit = self.keep.rpartition("_")[2].lower()
+        return now - timedelta(**{unit: getattr(settings, self.keep)})
+
+
+# --- how rows are dropped ---------------------------------------------------------------------------------------
+
+
+def by_days(kept: Kept, now: datetime) -> int:
+    """Drops day partitions whose last moment is too old."""
+    return len(partitions.drop_expired(kept.table, kept.limit(now)))
+
+
+def by_days_rolled_up(kept: Kept, now: datetime) -> int:
+    """Drops day partitions that are too old and all rolled up; others stay for RAW_RETENTION_MOST_HOURS."""
+    most = now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS)
+    return len(partitions.drop_rolled_up(kept.table, kept.limit(now), at_most=most))
+
+
+# The table has an index that begins with its time.
+BY_TIME = """
 DELETE FROM {table}
 WHERE id IN (SELECT id FROM {table} WHERE {time} < %(before)s ORDER BY {time} LIMIT %(batch)s)
 """
-# Only the oldest rows are looked at, so that a call with nothing to do costs nothing.
-PRUNE_CREDITS = """
-DELETE FROM access_creditentry WHERE id IN (
-    SELECT id FROM (SELECT id, charged_at FROM access_creditentry ORDER BY id LIMIT %(batch)s) AS oldest
-    WHERE charged_at < %(before)s)
+# The table has no index on its time, but is written in its order: only the oldest rows are looked at.
+OLDEST = """
+DELETE FROM {table} WHERE id IN (
+    SELECT id FROM (SELECT id, {time} FROM {table} ORDER BY id LIMIT %(batch)s) AS oldest WHERE {time} < %(before)s)
+"""
+# The table's key is an exchange and its time: a search by time alone would read all of it.
+BY_EXCHANGE = """
+DELETE FROM {table} AS kept USING (
+    SELECT e.id, old.{time} FROM exchanges_exchange AS e CROSS JOIN LATERAL (
+        SELECT {time} FROM {table} WHERE exchange_id = e.id AND {time} < %(before)s
+        ORDER BY {time} LIMIT 1000) AS old
+    LIMIT %(batch)s
+) AS expired WHERE kept.exchange_id = expired.id AND kept.{time} = expired.{time}
 """
 
 
+def by_batches(statement: str) -> Callable[[Kept, datetime], int]:
+    """Drops rows by one of the statements above, again and again until a batch is not full."""
+
+    def prune(kept: Kept, now: datetime) -> int:
+        sql, before = statement.format(table=kept.table, time=kept.time), kept.limit(now)
+        dropped = 0
+        with connection.cursor() as cursor:
+            while True:
+                cursor.execute(sql, {"before": before, "batch": BATCH})
+                count = int(cursor.rowcount)
+                dropped += count
+                if count < BATCH:
+                    return dropped
+
+    return prune
+
+
+def with_dependents(model: type[models.Model], *, batch: int) -> Callable[[Kept, datetime], int]:
+    """Drops rows of a model and what refers to them, the oldest first, at most `batch` a call."""
+
+    def prune(kept: Kept, now: datetime) -> int:
+        old = model._default_manager.filter(**{f"{kept.time}__lt": kept.limit(now)})
+        return sum(row.delete()[0] for row in old.order_by(kept.time)[:batch])
+
+    return prune
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------
+
+KEPT = (
+    Kept("collectors_tick", "received_at", "RAW_RETENTION_HOURS", by_days_rolled_up),
+    Kept("collectors_rollup", "minute_at", "ROLLUP_RETENTION_DAYS", by_days),
+    Kept("collectors_orderbook", "received_at", "ORDERBOOK_RETENTION_DAYS", by_days),
+    Kept("collectors_trade", "traded_at", "TRADE_RETENTION_DAYS", by_days),
+    Kept("collectors_funding", "received_at", "FUNDING_RETENTION_DAYS", by_days),
+    Kept("collectors_run", "started_at", "RUN_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_depthrun", "started_at", "RUN_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_gap", "ended_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_tradehole", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_transition", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_switch", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_coverage", "quarter_at", timedelta(days=COVERAGE_DAYS), by_batches(BY_EXCHANGE)),
+    Kept("access_creditentry", "charged_at", "CREDIT_RETENTION_DAYS", by_batches(OLDEST)),
+)
+
+
+def prune(entries: Iterable[Kept], now: datetime) -> dict[str, int]:
+    """Drops what is past its time; how many rows or partitions, by table. Twice is harmless."""
+    return {kept.table: kept.prune(kept, now) for kept in entries}
+
+
+# --- every minute's housekeeping --------------------------------------------------------------------------------
+
+
 def settle_gaps(now: datetime) -> None:
-    """What sweeps leave: gaps without a mark, and gaps that are a day old."""
-    sweep.end_orphans()
+    """Corrects what sweeps leave: gaps without a mark, and the count of gaps that are a day old."""
+    ledger.end_orphans()
     sweep.forget_old_gaps(now)
 
 
 def run(now: datetime) -> None:
     """Idempotent; called every minute, so a missed call costs nothing."""
-    partitions.drop_expired(now)
     filling.expire(now)
-    for table, time, days in KEPT:
-        _prune(PRUNE.format(table=table, time=time), now - timedelta(days=getattr(settings, days)))
-    _prune(PRUNE_CREDITS, now - timedelta(days=settings.CREDIT_RETENTION_DAYS))
-    coverage.prune(now)
+    prune(KEPT, now)
 
 
-def _prune(statement: str, before: datetime) -> None:
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute(statement, {"before": before, "batch": BATCH})
-            if cursor.rowcount < BATCH:
-                return
-
-
-# Every minute's housekeeping, what collection depends on first.
+# What collection depends on comes first.
 PARTS = (partitions.ensure, rollups.run, market_list.follow_volumes, settle_gaps, run)

@@ -7,17 +7,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import redis
 import structlog
 from celery import shared_task
-from celery.exceptions import CeleryError, SoftTimeLimitExceeded
-from kombu.exceptions import KombuError
+from celery.exceptions import SoftTimeLimitExceeded
 
 from collectors import backfill, retention
 from collectors.gaps import learning
 from collectors.market_data import collect
 from collectors.polling import poll, schedule
-from lib import clock
+from lib import clock, queues
 
 log = structlog.get_logger(__name__)
 
@@ -30,17 +28,10 @@ def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
     """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
     outcome = poll.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
     if outcome in ("stored", poll.SKIPPED) and backfill.is_wanted(exchange_id):
-        _send_fill(exchange_id)
+        # The pause after this poll, or all of a stream's time, is the time for it; if the message is lost, the next
+        # poll sends another.
+        queues.send(fill_gaps, expires_seconds=FILL_SECONDS, exchange_id=exchange_id)
     return outcome
-
-
-def _send_fill(exchange_id: str) -> None:
-    """The pause after this poll, or all of a stream's time, is the time for it; should the message be lost, the next
-    poll sends another."""
-    try:
-        fill_gaps.apply_async(kwargs={"exchange_id": exchange_id}, expires=FILL_SECONDS, ignore_result=True)
-    except (KombuError, CeleryError, redis.RedisError, OSError) as error:
-        log.warning("fill_not_sent", exchange=exchange_id, error=str(error))
 
 
 @shared_task

@@ -48,12 +48,6 @@ class HomeLock:
         os.pwrite(self._descriptor, text.encode(), 0)
 
 
-def parse_port(name: str, text: str) -> int:
-    if text.isdecimal() and 0 < int(text) < 65_536:
-        return int(text)
-    raise RefusedError(f"{name}={text!r} is not a port; choose a number from 1 to 65535")
-
-
 def require_free_port(name: str, port: int, *, patience_seconds: float = 0.0) -> None:
     """Patience is for the children of a supervisor that was killed: they need a moment to notice."""
     deadline = time.monotonic() + patience_seconds

@@ -45,4 +45,4 @@ def _data(home: Path, site: Site | None) -> str:
 def _simulated(settings: Settings) -> str:
     if not settings.sandbox_port:
         return "nothing: the sandbox is off"
-    return f"eleven exchanges are simulated by the sandbox at {settings.sandbox_url}; no real market data"
+    return f"all exchanges of a first run are simulated by the sandbox at {settings.sandbox_url}; no real market data"

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedded import variables
 from embedded.child import Spec
-from embedded.lock import RefusedError, parse_port
+from embedded.lock import RefusedError
+from lib import environment
 from lib import home as home_files
+from lib.environment import FILE_SUFFIX
 
-OFF = {"off", "0", "no", "false"}
+READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
+SERVERS = ("DATABASE_URL", "REDIS_URL")
 WEB_THREADS = "8"  # they wait for the database, so more than there are cores; granian would rather have fewer
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
@@ -26,7 +30,7 @@ class Settings:
     sandbox_port: int | None  # None: no sandbox
     concurrency: int
     environ: Mapping[str, str]  # the caller's
-    servers: Mapping[str, str]  # URLs of servers that are not ours to start
+    servers: Mapping[str, str]  # that are not ours to start: each one's URL, or the file that holds it
 
     @property
     def url(self) -> str:
@@ -41,21 +45,21 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
     """The caller's environment, then the operator's file; runtime.env is ours to write and not to believe."""
     home = home_files.home_dir(environ)
     merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
-    sandbox = with_sandbox and merged.get("SANDBOX", "").lower() not in OFF
-    concurrency = merged.get("WORKER_CONCURRENCY", "6")
-    if not concurrency.isdecimal() or int(concurrency) < 1:
-        raise RefusedError(f"WORKER_CONCURRENCY={concurrency!r} is not a number of processes")
-    port = parse_port("PORT", merged.get("PORT", "8000"))
-    sandbox_port = parse_port("SANDBOX_PORT", merged.get("SANDBOX_PORT", "9100")) if sandbox else None
+    reading = environment.read(READ, merged)
+    if reading.faults:
+        raise RefusedError("\n".join(reading.faults))
+    value = reading.values
+    port = value["PORT"]
+    sandbox_port = value["SANDBOX_PORT"] if with_sandbox and value["SANDBOX"] else None
     if port == sandbox_port:
         raise RefusedError(f"PORT and SANDBOX_PORT are both {port}: choose another number for one of them")
     return Settings(
         home=home,
         port=port,
         sandbox_port=sandbox_port,
-        concurrency=int(concurrency),
+        concurrency=value["WORKER_CONCURRENCY"],
         environ=environ,
-        servers={name: url for name in ("DATABASE_URL", "REDIS_URL") if (url := merged.get(name))},
+        servers={name: url for name in SERVERS if (url := merged.get(name) or merged.get(f"{name}{FILE_SUFFIX}"))},
     )
 
 

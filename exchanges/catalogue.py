@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import redis
@@ -19,8 +19,9 @@ from django.db import DatabaseError, InterfaceError, transaction
 
 from exchanges.models import Exchange, Market, is_exchange_id
 from feeds import known_exchange_ids
-from lib import valkey
+from lib import clock, valkey
 from lib.clock import seconds_z
+from lib.published import SharedRendering
 
 log = structlog.get_logger(__name__)
 
@@ -33,14 +34,21 @@ DROPPED = "marketmon:catalogue-dropped"
 Body = Mapping[str, Any]
 
 
-def config(now: datetime) -> bytes:
+class Rendered(NamedTuple):
+    """A body as JSON, and whether it may go into the cache."""
+
+    content: bytes
+    is_worth_keeping: bool
+
+
+def config() -> bytes:
     """JSON of every non-blacklisted exchange."""
-    return _cached(CONFIG_KEY, CONFIG_SECONDS, lambda: render_config(now), is_worth_keeping=lambda body: True)
+    return _cached(CONFIG_KEY, CONFIG_SECONDS, _config)
 
 
 def supported() -> bytes:
     """JSON of the ids that are collected. An empty list is never cached: at start-up it would stay for 30 minutes."""
-    return _cached(SUPPORTED_KEY, SUPPORTED_SECONDS, render_supported, is_worth_keeping=lambda body: body["count"] > 0)
+    return _cached(SUPPORTED_KEY, SUPPORTED_SECONDS, _supported)
 
 
 def drop_on_commit() -> None:
@@ -102,7 +110,19 @@ def _entry(exchange: Exchange, pairs: list[str]) -> Body:
     }
 
 
-def _cached(key: str, seconds: int, render: Callable[[], Body], *, is_worth_keeping: Callable[[Body], bool]) -> bytes:
+def _rendered_config() -> Rendered:
+    return Rendered(orjson.dumps(render_config(clock.now())), True)
+
+
+def _rendered_supported() -> Rendered:
+    body = render_supported()
+    return Rendered(orjson.dumps(body), body["count"] > 0)
+
+
+_config, _supported = SharedRendering(_rendered_config), SharedRendering(_rendered_supported)
+
+
+def _cached(key: str, seconds: int, rendering: SharedRendering[Rendered]) -> bytes:
     """From the cache while it is true; else made and stored, unless something was dropped meanwhile."""
     try:
         with valkey.client().pipeline() as pipe:
@@ -111,18 +131,17 @@ def _cached(key: str, seconds: int, render: Callable[[], Body], *, is_worth_keep
             wanted = _fingerprint_or_none() if held else _fingerprint()
             if held and (wanted is None or made_of == wanted):
                 return held if isinstance(held, bytes) else held.encode()
-            body = render()
-            content = orjson.dumps(body)
+            body = rendering.get()  # begun after the question what it is to be made of
             pipe.multi()
-            if is_worth_keeping(body):
-                pipe.set(key, content, ex=seconds)
+            if body.is_worth_keeping:
+                pipe.set(key, body.content, ex=seconds)
                 pipe.set(MADE_OF + key, wanted or b"", ex=seconds)
             else:
                 pipe.delete(key, MADE_OF + key)
             _store(pipe)
-            return content
+            return body.content
     except redis.RedisError:
-        return orjson.dumps(render())
+        return rendering.get().content
 
 
 def _store(pipe: Any) -> None:

@@ -25,7 +25,7 @@ def is_exchange_id(text: str) -> bool:
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
     def collected(self) -> Self:
         """Those that operators want collected now."""
-        return self.filter(enabled=True, blacklisted=False)
+        return self.filter(is_collected=True)
 
     def known(self) -> Self:
         """All but the removed ones, whose rows stay because history refers to their markets."""
@@ -53,6 +53,12 @@ class Exchange(models.Model):
     name = models.CharField(max_length=100, blank=True)
     enabled = models.BooleanField(default=True)
     blacklisted = models.BooleanField(default=False, editable=False)
+    # PostgreSQL keeps it: an instance on which one of the two was changed shows the old value until it is read again.
+    is_collected = models.GeneratedField(
+        expression=models.Q(enabled=True, blacklisted=False),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     poll_interval_seconds = models.FloatField(
         default=default_poll_interval, validators=[MinValueValidator(0.5), MaxValueValidator(86_400)]
     )
@@ -126,10 +132,6 @@ class Exchange(models.Model):
         return self.id
 
     @property
-    def is_collected(self) -> bool:
-        return self.enabled and not self.blacklisted
-
-    @property
     def is_simulated(self) -> bool:
         return SANDBOX_PLACEHOLDER in self.base_url
 
@@ -152,7 +154,7 @@ class Exchange(models.Model):
 class MarketQuerySet(models.QuerySet["Market"]):
     def collected(self) -> Self:
         """Those whose quotes are stored: listed, not blacklisted, and let through by the exchange's filter."""
-        return self.filter(active=True, blacklisted=False, excluded=False)
+        return self.filter(is_collected=True)
 
 
 class Market(models.Model):
@@ -169,6 +171,11 @@ class Market(models.Model):
     active = models.BooleanField(default=True)
     blacklisted = models.BooleanField(default=False)
     excluded = models.BooleanField(default=False, editable=False, help_text="Left out by the exchange's market filter.")
+    is_collected = models.GeneratedField(
+        expression=models.Q(active=True, blacklisted=False, excluded=False),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     taker_fee = models.FloatField(null=True, blank=True)
     listed_at = models.DateTimeField()
     delisted_at = models.DateTimeField(null=True, blank=True)

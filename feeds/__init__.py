@@ -1,28 +1,16 @@
-"""How marketmon speaks to venues: `open_feed` gives the warm feed of this process for a spec."""
+"""How marketmon speaks to exchanges: `open_feed` gives the warm feed of this process for a spec."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import threading
-from collections.abc import Callable, Mapping
 
 from feeds.base import Feed, FeedSpec, MarketCache
-from feeds.ccxt import CcxtFeed, PredictionFeed, class_names
-from feeds.native import ChainlinkFeed, NativeFeed, QuidaxFeed, ValrFeed
+from feeds.ccxt import CcxtFeed, class_names
+from feeds.table import FEEDS, AnyFeed
 
 __all__ = ["close_feeds", "known_exchange_ids", "open_feed"]
-
-AnyFeed = CcxtFeed | NativeFeed
-# Venues that ccxt's plain classes do not give: what ccxt does not speak, each in native/<id>.py, and what it speaks
-# as prediction markets.
-NATIVE_FEEDS: Mapping[str, Callable[[FeedSpec, MarketCache | None], AnyFeed]] = {
-    "chainlink": ChainlinkFeed,
-    "kalshi": PredictionFeed,
-    "polymarket": PredictionFeed,
-    "quidax": QuidaxFeed,
-    "valr": ValrFeed,
-}
 
 
 def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
@@ -34,7 +22,7 @@ def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Fee
         feeds = _feeds_of_this_process()
         feed = feeds.get(spec.exchange_id)
         if feed is None or feed.spec != spec:
-            opened = NATIVE_FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
+            opened = FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
             feeds[spec.exchange_id], replaced = opened, feed
             if replaced is not None:
                 replaced.close()
@@ -52,7 +40,7 @@ def close_feeds() -> None:
 
 def known_exchange_ids() -> frozenset[str]:
     """Every id that `open_feed` accepts."""
-    return class_names() | NATIVE_FEEDS.keys()
+    return class_names() | FEEDS.keys()
 
 
 def _feeds_of_this_process() -> dict[str, AnyFeed]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 from typing import Protocol
 
-from feeds import NATIVE_FEEDS
 from feeds.base import FeedSpec, OrderBook, Quote
 from feeds.ccxt import stream
 from feeds.ccxt.feed import market_cache_key as ccxt_key
 from feeds.native.feed import market_cache_key as native_key
-from feeds.native.valr_stream import ValrStream
 from feeds.request_gate import ConnectGate
 from feeds.shared.pushed_trades import TakenTrades
+from feeds.table import FEEDS, STREAMS
 
 __all__ = ["DepthStream", "QuoteStream", "TakenTrades", "can_stream", "depth_of", "market_cache_key", "open_stream"]
 
@@ -96,19 +95,17 @@ class DepthStream(Protocol):
         ...
 
 
-NATIVE_STREAMS: Mapping[str, Callable[..., QuoteStream]] = {"valr": ValrStream}
+_ccxt_can_stream = cache(stream.can_stream)  # it makes a client to look at
 
 
-@cache
 def can_stream(exchange_id: str) -> bool:
-    if exchange_id in NATIVE_FEEDS:
-        return exchange_id in NATIVE_STREAMS
-    return stream.can_stream(exchange_id)
+    """Whether the exchange pushes its tickers."""
+    return exchange_id in STREAMS if exchange_id in FEEDS else _ccxt_can_stream(exchange_id)
 
 
 def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> QuoteStream:
     """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
-    return NATIVE_STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
+    return STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
 
 
 def depth_of(stream: QuoteStream) -> DepthStream | None:
@@ -119,4 +116,4 @@ def depth_of(stream: QuoteStream) -> DepthStream | None:
 
 def market_cache_key(spec: FeedSpec) -> str:
     """Where the venue's feed keeps its market list for all processes."""
-    return native_key(spec) if spec.exchange_id in NATIVE_STREAMS else ccxt_key(spec)
+    return native_key(spec) if spec.exchange_id in STREAMS else ccxt_key(spec)

@@ -3,11 +3,13 @@ settings.py calls it before Django exists."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+
+from lib import private_file
+from lib.environment import FILE_SUFFIX
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 SECRETS_FILE = "secrets.env"
@@ -23,12 +25,15 @@ def home_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
-    """The process environment wins, then what the operator may edit, then what the supervisor wrote."""
+    """The process environment wins, then what the operator may edit, then what the supervisor wrote.
+
+    A secret whose file is named (SECRET_KEY_FILE, say) is set by that.
+    """
     environ = os.environ if environ is None else environ
     home = home_dir(environ)
     for name in (SECRETS_FILE, RUNTIME_FILE):
         for key, value in read_env_file(home / name).items():
-            if key not in environ:
+            if key not in environ and not environ.get(key + FILE_SUFFIX):
                 environ[key] = value
                 names_from_files.add(key)
 
@@ -56,28 +61,12 @@ def ensure_secrets(home: Path) -> bool:
         "ADMIN_USERNAME": "admin",
         "ADMIN_PASSWORD": secrets.token_urlsafe(15),
     }
-    return _write_private(home / SECRETS_FILE, lines, overwrite=False)
+    return private_file.write(home / SECRETS_FILE, _env_lines(lines), overwrite=False)
 
 
 def write_runtime(home: Path, values: Mapping[str, str]) -> None:
-    _write_private(home / RUNTIME_FILE, values, overwrite=True)
+    private_file.write(home / RUNTIME_FILE, _env_lines(values))
 
 
-def _write_private(path: Path, values: Mapping[str, str], *, overwrite: bool) -> bool:
-    """Readable by its owner from the first byte on, complete or absent. False when it was there and may not change."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(f"{name}={value}\n" for name, value in values.items())
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            draft.replace(path)
-            return True
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # unlike a rename, a link never replaces what somebody else wrote first
-            return True
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
+def _env_lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in values.items())

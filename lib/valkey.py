@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import cache
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+TIMEOUT_SECONDS = 1.0  # readers and polls go on without it; a second is long for a machine beside ours
+AWAY_SECONDS = 1.0  # how long a Valkey that failed is left alone
 
 _making = threading.Lock()
 
@@ -23,8 +27,8 @@ def client() -> redis.Redis:
 def _client() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=settings.VALKEY_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.VALKEY_TIMEOUT_SECONDS,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=5,
         retry=Retry(NoBackoff(), 1),
     )
@@ -35,3 +39,21 @@ def broker_url(redis_url: str) -> str:
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
     return redis_url
+
+
+class Availability:
+    """Whether Valkey is worth a question: one that failed is left alone for a second, so that no call waits for it."""
+
+    def __init__(self) -> None:
+        self._away_until = 0.0
+
+    def is_worth_a_try(self) -> bool:
+        return time.monotonic() >= self._away_until
+
+    def failed(self) -> None:
+        """A question has ended with redis.RedisError."""
+        self._away_until = time.monotonic() + AWAY_SECONDS
+
+    def forget(self) -> None:
+        """The next question is asked, whatever has failed before."""
+        self._away_until = 0.0

@@ -319,7 +319,7 @@ def newest_of(chosen: Sequence[Series]) -> list[Verdict]:
 
 
 def analyze(chosen: Sequence[Series], *, now: datetime, lookback: int, source: str) -> list[dialect.Body]:
-    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, collection.EXCHANGE_SECONDS)
     errors = sources.fetch_candles(chosen, now=now, budget=budget, lookback=lookback)
     entries = []
     for series in chosen:

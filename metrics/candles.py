@@ -18,13 +18,15 @@ from metrics.rules.regime import CandleWindow
 
 log = structlog.get_logger(__name__)
 
+SETTLE_SECONDS = 5.0  # after its close a candle is asked for: an exchange's clock may be behind ours
+HOLES_SECONDS = 3600.0  # between two requests for candles that did not come: most of them never will
 LIVE_PERIODS = 2  # a candle that came within so many periods of its end was watched, a later one is backfilled
 PAGE_CANDLES = 500  # what venues give in one answer, or more
 
 
 def newest_closed(now: datetime, period_seconds: int) -> float:
     """The Unix second at which the newest bar that is surely closed was opened."""
-    settled = now.timestamp() - settings.CANDLE_SETTLE_SECONDS
+    settled = now.timestamp() - SETTLE_SECONDS
     return float(settled - settled % period_seconds - period_seconds)
 
 
@@ -55,9 +57,7 @@ def is_due(series: Series, window: CandleWindow, now: datetime) -> bool:
     since = missing_since(window)
     if since is None:
         return False
-    holes_are_due = series.holes_asked_at is None or now - series.holes_asked_at >= timedelta(
-        seconds=settings.CANDLE_HOLES_SECONDS
-    )
+    holes_are_due = series.holes_asked_at is None or now - series.holes_asked_at >= timedelta(seconds=HOLES_SECONDS)
     newest_is_missing = not window.bars or window.bars[-1].opened_at < window.newest_at
     return holes_are_due or newest_is_missing
 
@@ -120,7 +120,7 @@ def _ask_from(series: Series, window: CandleWindow, now: datetime) -> float:
     oldest = missing_since(window)
     assert oldest is not None
     was_asked = series.holes_asked_at is not None
-    recently = was_asked and now - series.holes_asked_at < timedelta(seconds=settings.CANDLE_HOLES_SECONDS)  # type: ignore[operator]
+    recently = was_asked and now - series.holes_asked_at < timedelta(seconds=HOLES_SECONDS)  # type: ignore[operator]
     if recently and window.bars:
         return window.bars[-1].opened_at + window.period_seconds
     return oldest

@@ -15,7 +15,12 @@ from metrics.rules.policy import UnknownNumber, with_changes
 def check_metrics_settings(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     try:
-        with_changes(settings.REGIME_POLICY)
+        needed = with_changes(settings.REGIME_POLICY).least_bars
+        if needed > settings.CANDLE_LOOKBACK:
+            words = (
+                f"CANDLE_LOOKBACK={settings.CANDLE_LOOKBACK}: REGIME_POLICY wants least_bars={needed:g} for a verdict."
+            )
+            found.append(Error(words, hint="Keep as many candles, or want fewer.", id="metrics.E004"))
     except UnknownNumber as error:
         found.append(Error(str(error), hint="Names and defaults are in metrics/rules/policy.py.", id="metrics.E001"))
     if unknown := sorted(set(settings.METRICS_TIMEFRAMES) - set(PERIOD_SECONDS)):

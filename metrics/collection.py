@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -18,6 +18,8 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from collectors import retention
+from collectors.retention import Kept
 from lib import clock, valkey
 from metrics import sources
 from metrics.models import Collection
@@ -27,8 +29,15 @@ log = structlog.get_logger(__name__)
 
 LOCK = (5, 20_260_106)  # classid and objid: any two numbers, the same in every process
 LOOK_SECONDS = 0.05
+WAIT_SECONDS = 30.0  # of a second call for a collection that runs: half of its usual budget
+EXCHANGE_SECONDS = 10.0  # of the budget: one that hangs must leave the others their time
 DASHBOARD_KEY = "marketmon:metrics:newest"
 DATABASE_AWAY = (DatabaseError, InterfaceError)
+KEPT = (
+    Kept(
+        "metrics_collection", "started_at", "METRICS_RETENTION_DAYS", retention.with_dependents(Collection, batch=100)
+    ),
+)
 
 ADD_POINTS = """
 INSERT INTO metrics_marketpoint (collection_id, market_id, last, bid, ask, volume_24h, received_at)
@@ -36,7 +45,7 @@ SELECT %(collection)s, p.market_id, p.last, p.bid, p.ask, p.base_volume, p.recei
 FROM collectors_pipeline AS p
 JOIN exchanges_market AS m ON m.id = p.market_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id
-WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+WHERE m.is_collected AND e.is_collected
   AND p.received_at >= %(now)s - greatest(%(fresh)s, 3 * p.expected_seconds) * interval '1 second'
 """
 
@@ -76,7 +85,7 @@ def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Col
     settled = Collection.objects.filter(collection_id=collection_id, settled_at__isnull=False).first()
     if settled is not None:
         return settled
-    with turn(settings.METRICS_WAIT_SECONDS):
+    with turn(WAIT_SECONDS):
         stored = Collection.objects.filter(collection_id=collection_id).first()
         if stored is not None:  # its process may have died after the commit
             return stored if stored.settled_at else settle(stored, dashboard_updated=False)
@@ -85,7 +94,7 @@ def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Col
 
 def run(collection_id: str, trigger: Trigger, *, now: datetime, correlation_id: str) -> Collection:
     """Asks every source, then stores all in one transaction. A source that fails is counted and costs only itself."""
-    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, settings.METRICS_EXCHANGE_SECONDS)
+    budget = TimeBudget(settings.METRICS_BUDGET_SECONDS, EXCHANGE_SECONDS)
     found, failures = CollectedData(), []
     for name, source in sources.SOURCES.items():
         failures += _ask(name, source, found, now=now, budget=budget)
@@ -188,9 +197,5 @@ def _unlock() -> None:
 
 
 def forget(now: datetime) -> int:
-    """Drops what the retention no longer keeps, a few snapshots at a time."""
-    old = Collection.objects.filter(started_at__lt=now - timedelta(days=settings.METRICS_RETENTION_DAYS))
-    deleted = 0
-    for collection in old.order_by("started_at")[:100]:
-        deleted += collection.delete()[0]
-    return deleted
+    """Drops what the retention no longer keeps, a few snapshots at a time; how many rows."""
+    return retention.prune(KEPT, now)["metrics_collection"]

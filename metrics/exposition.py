@@ -28,6 +28,7 @@ from collectors.rules import worker_status
 from collectors.rules.gaps import LISTENED
 from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
+from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
 from lib import valkey
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 from metrics import grids
@@ -39,19 +40,20 @@ RECENT = timedelta(minutes=5)
 NEVER = math.inf
 DATABASE_AWAY = (DatabaseError, InterfaceError)
 
-PIPELINES = """
+PIPELINES = f"""
 SELECT m.exchange_id,
-       count(*) FILTER (WHERE p.received_at > %(now)s - interval '60 seconds'),
-       count(*) FILTER (WHERE p.received_at <= %(now)s - interval '60 seconds'
-                          AND p.received_at >= %(now)s - interval '300 seconds'),
-       count(*) FILTER (WHERE p.received_at IS NULL OR p.received_at < %(now)s - interval '300 seconds'),
+       count(*) FILTER (WHERE p.received_at > %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'),
+       count(*) FILTER (WHERE p.received_at <= %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
+                          AND p.received_at >= %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
+       count(*) FILTER (WHERE p.received_at IS NULL
+                           OR p.received_at < %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
        max(extract(epoch FROM %(now)s - coalesce(p.received_at, '-infinity'))),
        count(*) FILTER (WHERE p.gap_open),
        sum(p.gaps_24h)
 FROM collectors_pipeline AS p
 JOIN exchanges_market AS m ON m.id = p.market_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id
-WHERE m.active AND NOT m.blacklisted AND NOT m.excluded AND e.enabled AND NOT e.blacklisted
+WHERE m.is_collected AND e.is_collected
 GROUP BY m.exchange_id
 """
 RUNS = """
@@ -146,7 +148,10 @@ def breaker_family(workers: Iterable[Worker], now: datetime) -> Metric:
 
 def pipeline_families(now: datetime) -> Iterator[Metric]:
     counts = gauge(
-        "pipelines", "Pipelines by delay: healthy, degraded (60 s), down (300 s, or never).", "exchange", "status"
+        "pipelines",
+        f"Pipelines by delay: healthy, degraded ({DEGRADED_FROM_SECONDS} s), down ({DOWN_AFTER_SECONDS} s, or never).",
+        "exchange",
+        "status",
     )
     delay = gauge("pipeline_delay_seconds_max", "Delay of the pipeline that is furthest behind.", "exchange")
     open_gaps = gauge("gaps_open", "Pipelines that are silent now.", "exchange")

@@ -36,8 +36,9 @@ def timeframes() -> list[tuple[str, Any]]:
 class SeriesQuerySet(models.QuerySet["Series"]):
     def watched(self) -> Self:
         """Those that are configured, on exchanges that operators want collected."""
-        exchange = {"market__exchange__enabled": True, "market__exchange__blacklisted": False}
-        return self.filter(enabled=True, market__active=True, market__blacklisted=False, **exchange)
+        return self.filter(
+            enabled=True, market__active=True, market__blacklisted=False, market__exchange__is_collected=True
+        )
 
 
 class Series(models.Model):

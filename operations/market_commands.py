@@ -36,7 +36,7 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS q
     GROUP BY 1
 ) AS bad
-WHERE e.enabled AND NOT e.blacklisted
+WHERE e.is_collected
   AND (bad.runs = %(bad_runs)s OR (bad.is_unknown AND bad.newest_runs = %(unknown_runs)s))
 """
 

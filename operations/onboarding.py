@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django_celery_beat.models import PeriodicTask
@@ -49,6 +48,7 @@ SETTINGS = (
 )
 WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
 ADDRESS_RULES = {"base_url": addresses.check_base_url, "proxy": addresses.check_proxy}
+CHECKS_SECONDS = 10.0  # all checks of one exchange together: somebody waits for the answer
 PATIENCE_SECONDS = 3.0  # for a poll that is just running
 LEAST_LOAD_SECONDS = 3.0  # of a market list; the rest of the time may go by in waiting for a poll
 RELOADS_AT_ONCE = 6
@@ -134,7 +134,7 @@ def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: flo
     fresh = connectivity.fresh(exchange_id, now=now)
     if fresh is not None:
         return fresh
-    budget_seconds = budget_seconds or settings.CONNECTIVITY_BUDGET_SECONDS
+    budget_seconds = budget_seconds or CHECKS_SECONDS
     started = time.monotonic()
     exchange = _get(exchange_id)
     permit = None
@@ -181,9 +181,7 @@ def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime
     exchange = Exchange(id=exchange_id, **fields)
     _check_values(exchange, list(fields))
     _check_addresses(fields)
-    report = connectivity.check(
-        exchange, market_count=None, budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS, gate=_open_gate
-    )
+    report = connectivity.check(exchange, market_count=None, budget_seconds=CHECKS_SECONDS, gate=_open_gate)
     able, capabilities = report.capabilities, report.finding("capabilities")
     if able is None or capabilities.result == FAILED:
         raise Unsuitable(f"Exchange {exchange_id} cannot be collected: {capabilities.reason}", report)
@@ -232,7 +230,7 @@ def _refresh_in_thread(exchange_id: str, now: datetime) -> Refreshed:
 
 def _refresh(exchange_id: str, now: datetime) -> Refreshed:
     started = time.monotonic()
-    budget_seconds = settings.CONNECTIVITY_BUDGET_SECONDS
+    budget_seconds = CHECKS_SECONDS
     error = ""
     if not _was_loaded_lately(exchange_id, now):
         with transaction.atomic():

@@ -16,12 +16,12 @@ SHOWN_PAIRS = 20
 # Pairs that are collected from these and from no other collected exchange.
 LAST_SOURCES = """
 SELECT m.base || '/' || m.quote FROM exchanges_market AS m
-WHERE m.exchange_id = ANY(%(exchanges)s) AND m.active AND NOT m.blacklisted AND NOT m.excluded
+WHERE m.exchange_id = ANY(%(exchanges)s) AND m.is_collected
 GROUP BY m.base, m.quote
 HAVING NOT EXISTS (
     SELECT FROM exchanges_market AS other JOIN exchanges_exchange AS e ON e.id = other.exchange_id
     WHERE other.base = m.base AND other.quote = m.quote AND other.exchange_id <> ALL(%(exchanges)s)
-      AND other.active AND NOT other.blacklisted AND NOT other.excluded AND e.enabled AND NOT e.blacklisted
+      AND other.is_collected AND e.is_collected
 )
 ORDER BY 1
 """

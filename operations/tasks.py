@@ -6,13 +6,12 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from django.conf import settings
 
 from exchanges import connectivity
 from exchanges.connectivity import Finding
 from exchanges.models import Exchange
 from lib import clock
-from operations import commands, progress
+from operations import commands, onboarding, progress
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +73,7 @@ def _first_look(exchange_id: str, wanted: dict[str, Any]) -> tuple[Finding, ...]
     report = connectivity.check(
         Exchange(id=exchange_id, **wanted),
         market_count=None,
-        budget_seconds=settings.CONNECTIVITY_BUDGET_SECONDS,
+        budget_seconds=onboarding.CHECKS_SECONDS,
         health=Finding("health", "asking"),
     )
     return report.findings

@@ -12,37 +12,22 @@ from typing import Any
 
 import redis
 import structlog
-from celery.exceptions import CeleryError
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
-from kombu.exceptions import KombuError
 
 from collectors import lease, tasks
-from collectors.gaps import sweep
+from collectors.gaps import ledger
 from collectors.models import Worker
 from collectors.polling import schedule
-from collectors.rules import gaps
 from exchanges import catalogue
 from exchanges.models import AuditEntry, Exchange
+from lib import queues
 
 log = structlog.get_logger(__name__)
 
 STOP_WAIT_SECONDS = 2.0  # a cycle asks before each request; only one already in the air can outlive this
 COOL_DOWN = timedelta(seconds=30)  # a restart in less, with nothing gone wrong since, would only be more requests
-
-MISSED = gaps.MISSED.format(start="g.started_at", end="%(now)s", expected="silent.expected_seconds")
-END_GAPS = f"""
-WITH silent AS (
-    UPDATE collectors_pipeline AS p SET gap_open = false
-    FROM (SELECT q.market_id FROM collectors_pipeline AS q JOIN exchanges_market AS m ON m.id = q.market_id
-          WHERE m.exchange_id = %(exchange)s AND q.gap_open ORDER BY q.market_id FOR UPDATE OF q) AS stopped
-    WHERE p.market_id = stopped.market_id
-    RETURNING p.market_id, p.expected_seconds
-)
-UPDATE collectors_gap AS g SET ended_at = %(now)s, missed_count = {MISSED}, is_judged = false FROM silent
-WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
-"""
 
 
 class CommandRefused(Exception):
@@ -104,10 +89,9 @@ def was_done_lately(verb: str, exchange_id: str, now: datetime) -> bool:
 
 
 def stop(exchange_id: str, now: datetime) -> None:
-    sweep.open_gaps_of_exchange(exchange_id, now)  # what was silent before was not planned
+    ledger.open_silent_of_exchange(exchange_id, now)  # what was silent before was not planned
     renew(exchange_id, now)
-    with connection.cursor() as cursor:
-        cursor.execute(END_GAPS, {"exchange": exchange_id, "now": now})
+    ledger.end_of_exchange(exchange_id, now)
 
 
 def resume(exchange_id: str, now: datetime) -> None:
@@ -158,8 +142,4 @@ def _announce(exchange_id: str, generation: int) -> None:
 
 
 def _send_poll(exchange_id: str) -> None:
-    try:
-        seconds = settings.POLL_INTERVAL_SECONDS
-        tasks.collect_exchange.apply_async(kwargs={"exchange_id": exchange_id}, expires=seconds, ignore_result=True)
-    except (KombuError, CeleryError, redis.RedisError, OSError) as error:
-        log.warning("poll_not_sent", exchange=exchange_id, error=str(error))
+    queues.send(tasks.collect_exchange, expires_seconds=settings.POLL_INTERVAL_SECONDS, exchange_id=exchange_id)

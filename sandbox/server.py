@@ -16,13 +16,13 @@ from sandbox.exchange import Exchange, Exchanges
 from sandbox.faults import Fault, Faults
 from sandbox.journal import Entry, Journal
 from sandbox.limits import Limits
-from sandbox.streams import DIALECT_BY_HOST
 from sandbox.streams.session import Session
 from sandbox.target import Target, resolve
 from sandbox.venues import VENUES
 from sandbox.venues.base import LIST, Ask, Refused
 
 VENUE_BY_HOST = {host: venue for venue in VENUES.values() for host in venue.hosts}
+STREAM_BY_HOST = {host: (venue, dialect) for venue in VENUES.values() for host, dialect in venue.streams.items()}
 BODY_BYTES = 1_000_000
 
 
@@ -64,11 +64,12 @@ class Sandbox:
 
     async def stream(self, request: web.Request, target: Target) -> web.StreamResponse:
         """A handshake, and the connection that comes of it."""
-        dialect = DIALECT_BY_HOST.get(target.host)
-        if dialect is None:
+        found = STREAM_BY_HOST.get(target.host)
+        if found is None:
             return _nobody(target)
+        venue, dialect = found
         now = time.time()
-        exchange = self.exchanges.get(VENUES[dialect.venue], target.clone)
+        exchange = self.exchanges.get(venue, target.clone)
         met = self.faults.take(exchange.id, f"{target.host}{target.path}?{target.query}", now)
         met += self.limits.refusals(exchange.id, now)
         kinds = ",".join(fault.kind for fault in met) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import prices
@@ -132,3 +133,8 @@ def newest(period: int, *, last: int, count: int) -> range:
 def between(period: int, first: int, last: int) -> range:
     """The starts of all periods in these seconds, ascending."""
     return range(-(-first // period) * period, last + 1, period)
+
+
+def iso(at: float) -> str:
+    """`2026-03-03T10:30:47.123Z`"""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

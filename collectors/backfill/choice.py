@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
-from collectors.backfill import answers
+from collectors.backfill import answers, turns
 from collectors.backfill.answers import GapSpan
-from collectors.models import TO_FILL, Backfill, Gap, GapState
+from collectors.gaps import ledger
+from collectors.models import TO_FILL, Backfill, Gap
 from exchanges.models import Exchange
 
 SETTLE = timedelta(seconds=90)  # exchanges publish the last minute late
@@ -35,9 +36,7 @@ def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> Q
     """Gaps of one exchange that may be asked about now, the newest first: exchanges forget the oldest first."""
     found = Gap.objects.filter(
         pipeline__market__exchange_id=exchange_id,
-        pipeline__market__active=True,
-        pipeline__market__blacklisted=False,
-        pipeline__market__excluded=False,
+        pipeline__market__is_collected=True,
         state__in=TO_FILL,
         started_at__lt=now - SETTLE,
     ).exclude(next_try_at__gt=now).exclude(ended_at__gt=now - SETTLE).exclude(ended_at__lt=kept_since(now))  # fmt: skip
@@ -52,13 +51,13 @@ def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> Q
 
 def claim(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> GapSpan | None:
     """The next span to ask for, taken from all others for as long as a request may take."""
-    until = now + timedelta(seconds=settings.BACKFILL_DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
+    until = now + timedelta(seconds=turns.DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
     with transaction.atomic():
         locked = due(exchange_id, now, wanted).select_for_update(of=("self",), skip_locked=True)
         gap = locked.select_related("pipeline__market").first()
         if gap is None:
             return None
-        Gap.objects.filter(pk=gap.pk).update(state=GapState.FILLING, next_try_at=until)
+        ledger.claim(gap, until=until)
     return _span(gap, now, until)
 
 
@@ -90,18 +89,10 @@ def requests_left(gap: Gap, now: datetime) -> int:
 
 # --- the plan ---------------------------------------------------------------------------------------------------
 
-EXPIRE = """
-UPDATE collectors_gap SET next_try_at = NULL,
-    state = CASE WHEN filled_count > 0 THEN 'partly filled' ELSE 'expired' END
-WHERE id IN (SELECT id FROM collectors_gap WHERE state IN ('open', 'filling') AND ended_at < %s
-             ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED)
-"""
-
 
 def plan(now: datetime) -> list[str]:
     """Gives up what is too old to be kept, and notes which exchanges have something to fill; their names."""
-    with connection.cursor() as cursor:
-        cursor.execute(EXPIRE, [kept_since(now)])
+    ledger.expire(before=kept_since(now))
     wanted = []
     for exchange in Exchange.objects.collected().order_by("id"):
         has_work = due(exchange.id, now).exists()

@@ -10,8 +10,9 @@ from django.db import connection, transaction
 
 from collectors.backfill import refused_history
 from collectors.backfill.answers import AnswerRows, GapSpan
+from collectors.gaps import ledger
 from collectors.history import partitions, rollups
-from collectors.models import Gap, GapState, Worker
+from collectors.models import Gap, Worker
 from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import FeedError, Throttled
@@ -31,10 +32,6 @@ FROM unnest(%(moments)s::timestamptz[], %(prices)s::float8[]) AS found (at, pric
 ON CONFLICT DO NOTHING
 """
 
-FILLED_FIELDS = (
-    "filled_until", "filled_count", "lacking_count", "lacking_reason", "attempts", "state", "next_try_at"
-)  # fmt: skip
-
 
 def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> int:
     """Stores the rows and how far the gap is filled, if the gap and the exchange's generation are still the same."""
@@ -44,15 +41,14 @@ def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> 
         if gap is None:
             return 0
         stored = _store(span, found)
-        gap.filled_until = _moment(found.reached)
-        gap.filled_count += len(found.points)
-        gap.lacking_count += found.lacking
-        if found.lacking:
-            closed = refused_history.of(turn.exchange.id, generation=turn.generation, now=now)
-            gap.lacking_reason = "; ".join(closed.values())
-        gap.attempts = 0
-        gap.state, gap.next_try_at = _state_after(gap, now)
-        gap.save(update_fields=FILLED_FIELDS)
+        ledger.note_filled(
+            gap,
+            until=_moment(found.reached),
+            rows=len(found.points),
+            lacking=found.lacking,
+            lacking_reason=_why_lacking(turn, now) if found.lacking else "",
+            ask_again_at=now + OPEN_PAUSE,
+        )
         if stored:
             rollups.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached))
     return stored
@@ -81,19 +77,8 @@ def _store(span: GapSpan, found: AnswerRows) -> int:
         return int(cursor.rowcount)
 
 
-def _state_after(gap: Gap, now: datetime) -> tuple[str, datetime | None]:
-    assert gap.filled_until is not None
-    if gap.ended_at is None:
-        return GapState.FILLING, now + OPEN_PAUSE
-    if gap.filled_until < gap.ended_at:
-        return GapState.FILLING, None  # a page was full: the rest stays open, for the next turn
-    return final_state(gap.filled_count, gap.lacking_count), None
-
-
-def final_state(filled_count: int, lacking_count: int) -> str:
-    if filled_count == 0:
-        return GapState.NOTHING
-    return GapState.PARTLY_FILLED if lacking_count else GapState.FILLED
+def _why_lacking(turn: RequestSlot, now: datetime) -> str:
+    return "; ".join(refused_history.of(turn.exchange.id, generation=turn.generation, now=now).values())
 
 
 def remember_nothing(turn: RequestSlot, span: GapSpan, why: str) -> None:
@@ -102,22 +87,25 @@ def remember_nothing(turn: RequestSlot, span: GapSpan, why: str) -> None:
         gap = _still_ours(turn, span)
         if gap is None:
             return
-        gap.lacking_count += max(1, int((span.end - span.start) / span.expected_seconds))
-        gap.filled_until, gap.next_try_at = _moment(span.end), None
-        gap.state = final_state(gap.filled_count, gap.lacking_count) if span.is_ended else GapState.FILLING
-        if not span.is_ended:
-            gap.next_try_at = span.claimed_until + LONGEST_RETRY
-        gap.lacking_reason = why
-        gap.save(update_fields=["lacking_count", "lacking_reason", "filled_until", "next_try_at", "state"])
+        ledger.note_nothing(
+            gap,
+            until=_moment(span.end),
+            lacking=max(1, int((span.end - span.start) / span.expected_seconds)),
+            why=why,
+            ask_again_at=None if span.is_ended else span.claimed_until + LONGEST_RETRY,
+        )
 
 
 def pause(turn: RequestSlot, span: GapSpan, error: FeedError, now: datetime) -> dict[str, Any]:
     """What the exchange's refusal means for this gap, for its backfill, and for live polling, too, if it must wait."""
     gap = Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).first()
     if gap is not None:
-        again_at = now + retry_pause(gap.attempts)
-        attempts = min(gap.attempts + 1, 1000)
-        Gap.objects.filter(pk=gap.pk, next_try_at=span.claimed_until).update(attempts=attempts, next_try_at=again_at)
+        ledger.put_off(
+            gap.pk,
+            claimed_until=span.claimed_until,
+            attempts=min(gap.attempts + 1, 1000),
+            next_try_at=now + retry_pause(gap.attempts),
+        )
     log.warning("backfill_failed", exchange=turn.exchange.id, symbol=span.symbol, outcome=error.kind, error=str(error))
     if isinstance(error, Throttled):
         asked = timedelta(seconds=error.retry_after_seconds or 0)
@@ -138,7 +126,7 @@ def _hold_polls(exchange_id: str, *, until: datetime) -> None:
 
 
 def release(span: GapSpan) -> None:
-    Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).update(next_try_at=None)
+    ledger.release(span.gap_id, claimed_until=span.claimed_until)
 
 
 def step_back(span: GapSpan, error: HeldBack, now: datetime) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from collectors.rate_limits import idle_window
 from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 
+DEADLINE_SECONDS = 3.0  # of one request; shortened where the next poll is due sooner, which at 10 s leaves about four
+
 TAKE_TURN = f"""
 UPDATE collectors_backfill AS b SET
     busy_until = clock_timestamp() + make_interval(secs => t.seconds + 1),
@@ -32,7 +34,7 @@ def take_turn(exchange: Exchange) -> RequestSlot | None:
     with connection.cursor() as cursor:
         cursor.execute(
             TAKE_TURN,
-            idle_window.parameters(exchange, deadline_seconds=settings.BACKFILL_DEADLINE_SECONDS)
+            idle_window.parameters(exchange, deadline_seconds=DEADLINE_SECONDS)
             | {"budget": settings.BACKFILL_REQUESTS_PER_MINUTE},
         )
         row = cursor.fetchone()

@@ -1,6 +1,6 @@
 """Why was it silent? Gives gaps causes from all runs of the silence: when they open, while they last, at their end.
 
-`gaps.py` has the rule; here the evidence is read and the verdicts are written down, so much of it in one sweep.
+`rules/gaps.py` has the rule and `ledger` the writing; here the evidence is read, so much of it in one sweep.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import connection
 
+from collectors.gaps import ledger
 from collectors.models import Watermark
-from collectors.rules.gaps import AWAITED, GAP_INTERVALS, LISTENED, MISSED_BY_NOW, Evidence, is_looked_at_again, judge
+from collectors.rules.gaps import AWAITED, GAP_INTERVALS, LISTENED, Evidence, is_looked_at_again, judge
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
@@ -86,20 +87,6 @@ LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
 WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0
 """
 
-RECORD = f"""
-WITH verdict AS (SELECT * FROM unnest(%(gaps)s::bigint[], %(causes)s::text[], %(evidences)s::text[],
-                                      %(ends)s::timestamptz[]) AS v (id, cause, evidence, ended_at)),
-locked AS (
-    SELECT g.id FROM collectors_gap AS g JOIN verdict AS v ON v.id = g.id
-    WHERE (g.cause, g.evidence, g.is_judged) IS DISTINCT FROM (v.cause, v.evidence, true)
-    ORDER BY g.id FOR UPDATE OF g SKIP LOCKED
-)
-UPDATE collectors_gap AS g SET cause = v.cause, evidence = v.evidence, is_judged = true,
-    missed_count = {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")}
-FROM verdict AS v JOIN locked ON locked.id = v.id, collectors_pipeline AS p
-WHERE g.id = v.id AND p.market_id = g.pipeline_id AND g.ended_at IS NOT DISTINCT FROM v.ended_at
-"""
-
 
 def judge_new(now: datetime) -> int:
     """Gives gaps that were opened or have ended since they were judged their cause. Twice finds the same."""
@@ -150,11 +137,13 @@ def _judge(silences: Sequence[SilentSpan], now: datetime) -> int:
         covered = _covered(cursor, spans, [silence.expected_seconds for silence in silences])
         particular = _particular(cursor, spans, silences)
     verdicts = [
-        JudgedCause(gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at)
+        ledger.JudgedCause(
+            gap, *judge(_evidence(silence, covered.get(number, []), particular.get(gap))), silence.ended_at
+        )
         for number, silence in enumerate(silences)
         for gap in silence.gaps
     ]
-    return _record(verdicts, now)
+    return ledger.record_causes(verdicts, now)
 
 
 class SilentSpan(NamedTuple):
@@ -170,15 +159,6 @@ class SilentSpan(NamedTuple):
     @property
     def length(self) -> timedelta:
         return self.seen_until - self.started_at
-
-
-class JudgedCause(NamedTuple):
-    """One gap's cause, why, and the end that it was judged by."""
-
-    gap: int
-    cause: str
-    evidence: str
-    ended_at: datetime | None
 
 
 def _affordable(
@@ -223,12 +203,3 @@ def _evidence(
         quarantined_count=times or 0,
         quarantine_reason=reason or "",
     )
-
-
-def _record(verdicts: Sequence[JudgedCause], now: datetime) -> int:
-    """In the order of keys, and past gaps that a poll has ended meanwhile: they are judged by the next sweep."""
-    gaps, causes, evidences, ends = map(list, zip(*sorted(verdicts), strict=True))
-    values: dict[str, Any] = {"gaps": gaps, "causes": causes, "evidences": evidences, "ends": ends, "now": now}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(RECORD, values)
-        return int(cursor.rowcount)

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from collectors.models import GapCause
 from collectors.rules import cadence, frozen
 from collectors.rules.gaps import GAP_INTERVALS
 
@@ -23,11 +24,12 @@ MOST_PEERS = 10
 TICKS_FOR_USUAL = 500
 
 LIVE = """
-JOIN exchanges_market AS m ON m.id = p.market_id AND m.active AND NOT m.blacklisted AND NOT m.excluded
-JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.enabled AND NOT e.blacklisted
+JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.is_collected
 """
 
 # Distances that an outage made teach nothing about the market.
+OUTAGES = f"'{GapCause.OUR_OUTAGE}', '{GapCause.EXCHANGE_OUTAGE}', '{GapCause.RATE_LIMITED}'"
 DISTANCES = f"""
 SELECT p.market_id, p.expected_seconds, e.poll_interval_seconds, d.distances
 FROM collectors_pipeline AS p {LIVE}
@@ -41,7 +43,7 @@ CROSS JOIN LATERAL (
     ) AS t
     WHERE t.next_at IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM collectors_gap AS g WHERE g.pipeline_id = p.market_id AND g.started_at = t.received_at
-        AND g.cause IN ('our outage', 'exchange outage', 'rate limited'))
+        AND g.cause IN ({OUTAGES}))
 ) AS d
 WHERE %(slice)s IS NULL OR p.market_id %% {SLICES} = %(slice)s
 """
@@ -140,9 +142,7 @@ def find_frozen(now: datetime) -> int:
 def _is_frozen(row: Sequence[Any], now: datetime) -> bool:
     _, base, quote, changed_at, usual_seconds, moves = row
     still = frozen.Stillness(base, quote, (now - changed_at).total_seconds(), usual_seconds, tuple(moves or ()))
-    return frozen.is_frozen(
-        still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=settings.FROZEN_LEAST_MOVE_SHARE
-    )
+    return frozen.is_frozen(still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=frozen.LEAST_MOVE_SHARE)
 
 
 def _write(statement: str, rows: Sequence[tuple[Any, ...]]) -> int:

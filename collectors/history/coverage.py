@@ -6,13 +6,6 @@ do not raise it. Planned stops expect nothing; our own downtime does.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from django.conf import settings
-from django.db import connection
-
-BATCH = 20_000
-
 # Continues the rollup's statement: `minute` are the pipelines that have rows in it, with `is_live`.
 #
 # A pipeline that comes at most every half minute has a row in every minute, or a gap. Others hold a minute as long as
@@ -23,8 +16,8 @@ BATCH = 20_000
 COUNT = """
 , market AS (
     SELECT m.id, m.exchange_id,
-           m.active AND NOT m.blacklisted AND NOT m.excluded
-           AND (e.enabled AND NOT e.blacklisted AND w.resumed_at <= %(start)s
+           m.is_collected
+           AND (e.is_collected AND w.resumed_at <= %(start)s
                 OR w.status = 'stopped' AND w.status_since >= %(end)s AND w.stored_at IS NOT NULL) AS is_wanted
     FROM exchanges_market AS m
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id
@@ -62,21 +55,3 @@ COUNT = """
         stored_minutes = c.stored_minutes + excluded.stored_minutes
 )
 """
-
-# Through each exchange's end of the key: a search by time alone would read the whole table.
-PRUNE = """
-DELETE FROM collectors_coverage AS c USING (
-    SELECT e.id, old.quarter_at FROM exchanges_exchange AS e CROSS JOIN LATERAL (
-        SELECT quarter_at FROM collectors_coverage WHERE exchange_id = e.id AND quarter_at < %(before)s
-        ORDER BY quarter_at LIMIT 1000) AS old
-    LIMIT %(batch)s
-) AS expired WHERE c.exchange_id = expired.id AND c.quarter_at = expired.quarter_at
-"""
-
-
-def prune(now: datetime) -> int:
-    """Forgets quarters past their retention, a batch at a time; the rest is the next call's."""
-    before = now - timedelta(days=settings.COVERAGE_DAYS)
-    with connection.cursor() as cursor:
-        cursor.execute(PRUNE, {"before": before, "batch": BATCH})
-        return int(cursor.rowcount)

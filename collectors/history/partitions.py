@@ -1,4 +1,4 @@
-"""Day partitions of history: made ahead, dropped whole when their retention is over.
+"""Day partitions of history: made ahead, dropped whole when their retention (`collectors/retention.py`) is over.
 
 Ticks wait for the rollups that are made of them: a day that is not yet rolled up stays, within a bound.
 """
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import structlog
-from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
 from collectors.history import rollups
@@ -44,30 +43,23 @@ def _ensure(tables: Sequence[str], first: date, last: date) -> None:
                 _create(table, day)
 
 
-def drop_expired(now: datetime) -> list[str]:
-    """Drops the partitions whose last moment is older than the retention, but those in use, and of ticks those whose
-    minutes are not all rolled up; gives their names."""
-    limits = {
-        "collectors_tick": _limit_of_ticks(now),
-        "collectors_rollup": now - timedelta(days=settings.ROLLUP_RETENTION_DAYS),
-        "collectors_orderbook": now - timedelta(days=settings.ORDERBOOK_RETENTION_DAYS),
-        "collectors_trade": now - timedelta(days=settings.TRADE_RETENTION_DAYS),
-        "collectors_funding": now - timedelta(days=settings.FUNDING_RETENTION_DAYS),
-    }
-    expired = [name for table, limit in limits.items() for name in _partitions(table) if _end(name) <= limit]
-    return [name for name in expired if _drop(name)]
+def drop_expired(table: str, limit: datetime) -> list[str]:
+    """Drops a table's partitions whose last moment is not after a limit, but those in use; gives their names."""
+    return [name for name in _partitions(table) if _end(name) <= limit and _drop(name)]
 
 
-def _limit_of_ticks(now: datetime) -> datetime:
-    """Raw rows are kept for as long as nothing else remains of them, but not until the disk is full."""
-    usual = now - timedelta(hours=settings.RAW_RETENTION_HOURS)
-    at_most = min(usual, now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS))
+def drop_rolled_up(table: str, limit: datetime, *, at_most: datetime) -> list[str]:
+    """Drops the same of ticks, but a day whose minutes are not all rolled up only when it ended before `at_most`, too.
+
+    Raw rows are kept for as long as nothing else remains of them, but not until the disk is full.
+    """
+    at_most = min(limit, at_most)
     rolled_up = rollups.reached() or at_most
-    for name in _partitions("collectors_tick"):
-        if rolled_up < _end(name) <= usual:
+    for name in _partitions(table):
+        if rolled_up < _end(name) <= limit:
             event = "raw_rows_lost" if _end(name) <= at_most else "raw_rows_kept"
             log.warning(event, partition=name, rolled_up_to=rolled_up.isoformat())
-    return max(at_most, min(usual, rolled_up))
+    return drop_expired(table, max(at_most, min(limit, rolled_up)))
 
 
 def _drop(name: str) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -69,7 +68,7 @@ def _claim(exchange_id: str, now: datetime) -> TradeHole | None:
         locked = _due(exchange_id, now).select_for_update(of=("self",), skip_locked=True)
         hole = locked.select_related("pipeline__market").order_by("-started_at", "-id").first()
         if hole is not None:
-            hole.next_try_at = now + timedelta(seconds=settings.DEPTH_DEADLINE_SECONDS + 30)
+            hole.next_try_at = now + timedelta(seconds=turns.DEADLINE_SECONDS + 30)
             hole.save(update_fields=["next_try_at"])
     return hole
 

@@ -27,7 +27,7 @@ BORDER = timedelta(seconds=1)  # around a hole, for stamps that were rounded
 FENCE = """
 SELECT 1 FROM exchanges_exchange WHERE id = %(exchange)s FOR SHARE;
 SELECT w.resumed_at FROM collectors_worker AS w JOIN exchanges_exchange AS e ON e.id = w.exchange_id
-WHERE e.id = %(exchange)s AND e.enabled AND NOT e.blacklisted AND w.generation = %(generation)s
+WHERE e.id = %(exchange)s AND e.is_collected AND w.generation = %(generation)s
 """
 BOOK = """
 INSERT INTO collectors_orderbook

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db import connection
 
 from collectors.models import Worker
@@ -16,6 +15,7 @@ from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
 from feeds.base import Throttled
 
+DEADLINE_SECONDS = 5.0  # of one request; shortened where the next poll is due sooner
 PATIENCE_SECONDS = 2.0  # a poll that is just running takes less
 LOOK_AGAIN_SECONDS = 0.05
 THROTTLE_PAUSE = timedelta(minutes=5)
@@ -56,7 +56,7 @@ def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) 
 def take(exchange: Exchange) -> RequestSlot | None:
     DepthTurn.objects.get_or_create(exchange=exchange)
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, idle_window.parameters(exchange, deadline_seconds=settings.DEPTH_DEADLINE_SECONDS))
+        cursor.execute(TAKE, idle_window.parameters(exchange, deadline_seconds=DEADLINE_SECONDS))
         row = cursor.fetchone()
     return None if row is None else RequestSlot(exchange, int(row[0]), float(row[1]))
 

@@ -60,6 +60,7 @@ class GapState(models.TextChoices):
 
 
 TO_FILL = (GapState.OPEN, GapState.FILLING)
+TO_FILL_SQL = ", ".join(f"'{state.value}'" for state in TO_FILL)  # for `state IN (...)`, as in the partial index
 
 
 class Origin(models.IntegerChoices):
@@ -105,13 +106,7 @@ class Worker(models.Model):
 class PipelineQuerySet(models.QuerySet["Pipeline"]):
     def live(self) -> Self:
         """Those whose market is collected on an exchange that operators want collected."""
-        return self.filter(
-            market__active=True,
-            market__blacklisted=False,
-            market__excluded=False,
-            market__exchange__enabled=True,
-            market__exchange__blacklisted=False,
-        )
+        return self.filter(market__is_collected=True, market__exchange__is_collected=True)
 
 
 class Pipeline(models.Model):
@@ -209,7 +204,7 @@ class Coverage(models.Model):
 class Gap(models.Model):
     """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
 
-    `ended_at` is null while the silence lasts. Opened by `sweep` or by the row that ends it, exactly once.
+    `ended_at` is null while the silence lasts. Written by `gaps/ledger.py` only.
     The exchange has been asked for everything before `filled_until`: `filled_count` rows came, `lacking_count` that
     should be there it has not.
     """

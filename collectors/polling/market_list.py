@@ -10,10 +10,9 @@ from typing import Final
 import redis
 from django.db import connection, transaction
 
-from collectors.gaps import sweep
+from collectors.gaps import ledger
 from collectors.lease import Permit
 from collectors.models import Worker
-from collectors.rules.gaps import MISSED
 from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market
@@ -22,6 +21,7 @@ from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is a broken answer, not a mass delisting
+REFRESH_SECONDS = 3600.0  # lists change a few times a day, and are the largest answers that exchanges give
 TRY_AGAIN_SECONDS = 300
 _known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
 
@@ -144,20 +144,20 @@ def _settled(exchange_id: str, now: datetime) -> Iterator[None]:
     before = _collected_ids(exchange_id)
     yield
     after = _collected_ids(exchange_id)
-    sweep.open_gaps_of_markets(sorted(before - after), now)  # what was silent before was not planned
-    _run(END_GAPS_OF_STOPPED, before - after, now)
-    _run(RESUME, after - before, now)
+    ledger.open_silent_of_markets(sorted(before - after), now)  # what was silent before was not planned
+    ledger.end_of_markets(before - after, now)
+    _resume(after - before, now)
 
 
 def _collected_ids(exchange_id: str) -> set[int]:
     return set(Market.objects.collected().filter(exchange_id=exchange_id).values_list("id", flat=True))
 
 
-def _run(sql: str, market_ids: Iterable[int], now: datetime) -> None:
+def _resume(market_ids: Iterable[int], now: datetime) -> None:
     wanted = sorted(market_ids)
     if wanted:
         with connection.cursor() as cursor:
-            cursor.execute(sql, {"markets": wanted, "now": now})
+            cursor.execute(RESUME, {"markets": wanted, "now": now})
 
 
 def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
@@ -192,8 +192,7 @@ def _deactivate_missing(exchange_id: str, listings: Sequence[Listing], now: date
     known = Market.objects.filter(exchange_id=exchange_id, active=True)
     missing = [pk for pk, symbol in known.values_list("id", "symbol") if symbol not in listed]
     Market.objects.filter(pk__in=missing).update(active=False, delisted_at=now)
-    with connection.cursor() as cursor:
-        cursor.execute(END_GAPS_OF_DELISTED, {"exchange": exchange_id, "now": now})
+    ledger.end_of_delisted(exchange_id, now)
 
 
 def _add_pipelines(exchange: Exchange) -> None:
@@ -218,27 +217,10 @@ UPDATE collectors_worker SET
     markets_version = ((extract(epoch FROM clock_timestamp()) * 1000)::bigint %% 2147483647)::int,
     markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
     symbols_tracked = (SELECT count(*) FROM exchanges_market
-                       WHERE exchange_id = %(exchange)s AND active AND NOT blacklisted AND NOT excluded),
+                       WHERE exchange_id = %(exchange)s AND is_collected),
     stored_count = 0
 WHERE exchange_id = %(exchange)s
 RETURNING markets_version
-"""
-
-MISSED_OF_ENDED = MISSED.format(start="g.started_at", end="%(now)s", expected="{}.expected_seconds")
-# Rows are locked in the order in which a poll locks them. A poll that began before may still bring a row of a market
-# that is out: from here on it was not expected.
-END_GAPS_OF_STOPPED = f"""
-WITH stopped AS (
-    UPDATE collectors_pipeline AS p SET gap_open = false, resumed_at = %(now)s
-    FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
-          ORDER BY market_id FOR UPDATE) AS locked
-    WHERE p.market_id = locked.market_id
-    RETURNING p.market_id, p.expected_seconds
-)
-UPDATE collectors_gap AS g
-SET ended_at = %(now)s, missed_count = {MISSED_OF_ENDED.format("stopped")}, is_judged = false
-FROM stopped
-WHERE g.pipeline_id = stopped.market_id AND g.ended_at IS NULL AND g.started_at < %(now)s
 """
 
 RESUME = """
@@ -246,18 +228,4 @@ UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
 FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND received_at IS NOT NULL
       ORDER BY market_id FOR UPDATE) AS resumed
 WHERE p.market_id = resumed.market_id
-"""
-
-END_GAPS_OF_DELISTED = f"""
-WITH silent AS (
-    UPDATE collectors_pipeline AS p SET gap_open = false
-    FROM exchanges_market AS m
-    WHERE m.id = p.market_id AND m.exchange_id = %(exchange)s AND NOT m.active AND p.gap_open
-    RETURNING p.market_id, p.expected_seconds
-)
-UPDATE collectors_gap AS g
-SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'),
-    missed_count = {MISSED_OF_ENDED.format("silent")}, cause = 'delisted',
-    evidence = 'the exchange no longer lists this market'
-FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
 """

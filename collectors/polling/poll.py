@@ -110,8 +110,8 @@ def policy() -> BreakerPolicy:
     return BreakerPolicy(
         failures_until_open=settings.BREAKER_FAILURES,
         pause_max_seconds=settings.BREAKER_PAUSE_MAX_SECONDS,
-        throttle_pause_seconds=settings.THROTTLE_PAUSE_SECONDS,
-        denied_pause_seconds=settings.DENIED_PAUSE_SECONDS,
+        throttle_pause_seconds=breaker.THROTTLE_PAUSE_SECONDS,
+        denied_pause_seconds=breaker.DENIED_PAUSE_SECONDS,
     )
 
 
@@ -140,7 +140,7 @@ def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
     long not come. Then an old list will do where no new one is to be had: prices come by another road."""
     if permit.markets_loaded_at is None:
         return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
-    is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * settings.MARKETS_REFRESH_SECONDS)
+    is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * market_list.REFRESH_SECONDS)
     if not is_old or not market_list.may_try_again(permit.exchange.id):
         return permit.markets_version
     try:

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from collectors.models import Worker
+from collectors.polling import market_list
 from exchanges import depth_settings
 from exchanges.models import Exchange
 
@@ -78,7 +79,7 @@ def _sync_exchange(exchange_id: str, now: datetime) -> list[str]:
     if worker.scheduled_seconds != seconds:
         _remember(exchange, seconds)
     arguments = {"exchange_id": exchange.id}
-    every_hour = settings.MARKETS_REFRESH_SECONDS
+    every_hour = market_list.REFRESH_SECONDS
     return [
         *_put(
             poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now, priority=exchange.priority

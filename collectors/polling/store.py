@@ -2,7 +2,7 @@
 
 Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a cycle
 that an operator has overtaken stores nothing. `RETURNING old` of MERGE (PostgreSQL 18) tells how long a pipeline was
-silent without a second look.
+silent without a second look; what follows of that for its gaps stands in `gaps/ledger.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from collectors.gaps import ledger
 from collectors.lease import Permit
-from collectors.models import reports
+from collectors.models import GapCause, reports
 from collectors.polling import copy_format
-from collectors.rules.gaps import GAP_INTERVALS, MISSED
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
 
@@ -31,9 +31,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
 """
 COPY = f"COPY stage_quotes ({copy_format.COLUMNS}) FROM STDIN (FORMAT binary)"
 
-SILENCE = "s.received_at - greatest(p.received_at, p.resumed_at, s.resumed_at)"
 CLOCKS_DIFFER = "interval '1 minute'"  # by less, even between hosts that nobody looks after
-LIMIT = f"{GAP_INTERVALS} * p.expected_seconds * interval '1 second'"
 
 FENCED = """
 WITH fenced AS (
@@ -73,34 +71,13 @@ QUOTES = f"""
         quote_volume = COALESCE(s.quote_volume, p.quote_volume),  -- some streams tell none
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
                           THEN s.received_at ELSE least(p.changed_at, s.received_at) END,
-        gaps_24h = p.gaps_24h + CASE
-            WHEN {SILENCE} > {LIMIT}
-            THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
-            ELSE -(p.gap_open::int) END,
-        gap_open = false
-    RETURNING p.market_id, s.received_at AS ended_at,
-              greatest(old.received_at, old.resumed_at, s.resumed_at) AS silent_since,
-              old.received_at IS NULL AS is_first, old.gap_open AS was_open, p.expected_seconds,
-              s.received_at - greatest(old.received_at, old.resumed_at, s.resumed_at) > {LIMIT} AS is_gap
+        {ledger.MARKED}
+    RETURNING {ledger.ENDED_SILENCE}
 ), history AS (
     INSERT INTO collectors_tick ({copy_format.COLUMNS}, origin)
     SELECT {copy_format.COLUMNS}, 0 FROM stage_quotes CROSS JOIN fenced
     RETURNING 1
-), closed AS (
-    INSERT INTO collectors_gap (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at)
-    SELECT market_id, silent_since, ended_at,
-           {MISSED.format(start="silent_since", end="ended_at", expected="expected_seconds")},
-           CASE WHEN is_ours THEN 'our outage' ELSE %(cause)s END,
-           CASE WHEN is_ours THEN 'no cycle was finished during the silence' ELSE %(evidence)s END,
-           %(finished_at)s
-    FROM (SELECT m.*, COALESCE(f.heartbeat_before < m.silent_since + m.expected_seconds * interval '1 second', true)
-                 AS is_ours
-          FROM merged AS m CROSS JOIN fenced AS f) AS ended
-    WHERE is_gap AND NOT is_first
-    ON CONFLICT (pipeline_id, started_at) DO UPDATE
-        SET ended_at = excluded.ended_at, missed_count = excluded.missed_count, is_judged = false
-        WHERE collectors_gap.ended_at IS NULL
-)
+), {ledger.CLOSED}
 """
 
 RUN = """
@@ -120,37 +97,10 @@ FINISH_WITH_QUOTES = (
     + QUOTES
     + RUN.format(
         stored="(SELECT count(*) FROM history)",
-        corrected="EXISTS (SELECT FROM merged WHERE silent_since > ended_at OR was_open AND NOT is_gap)",
+        corrected=ledger.MUST_CORRECT,
     )
 )
 FINISH_WITHOUT_QUOTES = FENCED + RUN.format(stored="0", corrected="false")
-# Sweep saw the silence a moment before the row that ended it in time was committed. A statement of its own: the gap may
-# have come after the snapshot of the one above, which found the pipeline's mark only because it waited for the row.
-WITHDRAW = """
-DELETE FROM collectors_gap AS g USING stage_quotes AS s, collectors_pipeline AS p
-WHERE g.pipeline_id = s.pipeline_id AND p.market_id = s.pipeline_id AND NOT p.gap_open AND g.ended_at IS NULL
-"""
-# A market was taken out while its row was under way: the gap that the verb has ended at its own moment ended with this
-# row, or was none.
-END_SOONER = f"""
-WITH late AS (
-    SELECT g.id, g.pipeline_id, g.started_at, s.received_at, p.expected_seconds,
-           s.received_at - g.started_at <= {LIMIT} AS is_none
-    FROM stage_quotes AS s
-    JOIN collectors_pipeline AS p ON p.market_id = s.pipeline_id AND p.resumed_at > s.received_at
-    JOIN collectors_gap AS g ON g.pipeline_id = s.pipeline_id
-         AND g.started_at < s.received_at AND g.ended_at > s.received_at
-), withdrawn AS (
-    DELETE FROM collectors_gap AS g USING late WHERE g.id = late.id AND late.is_none RETURNING g.pipeline_id
-), counted AS (
-    UPDATE collectors_pipeline AS p SET gaps_24h = greatest(0, p.gaps_24h - 1)
-    FROM withdrawn WHERE p.market_id = withdrawn.pipeline_id
-)
-UPDATE collectors_gap AS g
-SET ended_at = late.received_at, is_judged = false,
-    missed_count = {MISSED.format(start="late.started_at", end="late.received_at", expected="late.expected_seconds")}
-FROM late WHERE g.id = late.id AND NOT late.is_none
-"""
 # The first statement for the rare cycle that brings a row which is already there; as the rule it costs a sixth of the
 # speed.
 FINISH_WITH_KNOWN_QUOTES = FINISH_WITH_QUOTES.replace("RETURNING 1\n)", "ON CONFLICT DO NOTHING RETURNING 1\n)")
@@ -212,7 +162,7 @@ class Cycle:
     http_status: int | None = None
     error: str = ""
     excerpt: str = ""
-    cause: tuple[str, str] = ("unknown", "")
+    cause: tuple[str, str] = (GapCause.UNKNOWN, "")
     correlation_id: str = field(default="")
     keep_seconds: float | None = None
     records_run: bool = True
@@ -239,8 +189,7 @@ def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
         cursor.execute(statement, _parameters(permit, cycle))
         was_ours, stored, must_correct = cursor.fetchone()
         if must_correct:
-            cursor.execute(WITHDRAW)
-            cursor.execute(END_SOONER)
+            ledger.correct(cursor)
     return int(stored) if was_ours else None
 
 

@@ -132,7 +132,7 @@ class RequestGate:
 
     def _ask_all(self, cost: float, seconds_left: float) -> RequestPermission:
         memory = _memory()
-        if memory.is_worth_a_try():
+        if memory.valkey.is_worth_a_try():
             try:
                 return self._ask_shared(memory, cost, seconds_left)
             except redis.RedisError as error:

@@ -11,7 +11,7 @@ LEAST_WINDOW_SECONDS = 0.3
 
 # An exchange whose polls fail, or that told us to wait, is left alone.
 IS_WELL = """
-e.enabled AND NOT e.blacklisted AND w.cycle_started_at IS NOT NULL
+e.is_collected AND w.cycle_started_at IS NOT NULL
       AND w.error_count = 0 AND w.last_outcome = 'stored'
       AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
 """

@@ -11,8 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from collectors.rules.rate_limits import Grant, Outage, RateBudget
-
-RETRY_SECONDS = 1.0  # meanwhile no request waits for a server that is away
+from lib.valkey import Availability
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Memory:
     pages: dict[str, RememberedUsage] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     began_at: float | None = None  # of the outage
-    ask_again_at: float = 0.0
+    valkey: Availability = field(default_factory=Availability)
     processes: int = 1
     rank: int | None = None
     said_at: float = -1e9
@@ -42,15 +41,11 @@ class Memory:
     def page(self, key: str) -> RememberedUsage:
         return self.pages.setdefault(key, RememberedUsage())
 
-    def is_worth_a_try(self) -> bool:
-        return time.monotonic() >= self.ask_again_at
-
     def lost(self) -> bool:
         """Notes a failed question; True when it is the outage's first."""
-        now = time.monotonic()
-        self.ask_again_at = now + RETRY_SECONDS
+        self.valkey.failed()
         is_first = self.began_at is None
-        self.began_at = now if is_first else self.began_at
+        self.began_at = time.monotonic() if is_first else self.began_at
         return is_first
 
     def found(self) -> None:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from collectors.rate_limits.memory import process_name
 from collectors.rules.rate_limits import Priority, RateBudget
 from lib import valkey
+from lib.presence import Presence
 
 PREFIX = "marketmon:ledger"
-PRESENCE = f"{PREFIX}:processes"
+PROCESSES = Presence(f"{PREFIX}:processes")
 PRESENCE_SECONDS = 300.0  # a process that asked nobody for so long is not counted
 BUDGETS = f"{PREFIX}:budgets"
 
@@ -169,13 +170,8 @@ def pause(line: RateAccount, seconds: float, *, is_dial: bool) -> None:
 
 def say_present() -> tuple[int, int]:
     """That this process asks exchanges; how many do, and which of them it is. Raises redis.RedisError."""
-    name, now = process_name(), time.time()
-    pipe = valkey.client().pipeline()
-    pipe.zadd(PRESENCE, {name: now})
-    pipe.zremrangebyscore(PRESENCE, "-inf", now - PRESENCE_SECONDS)
-    pipe.zrange(PRESENCE, 0, -1)
-    names = sorted(each.decode() for each in pipe.execute()[2])
-    return len(names), names.index(name)
+    names = PROCESSES.say(process_name(), now=time.time(), seconds=PRESENCE_SECONDS)
+    return len(names), names.index(process_name())
 
 
 def say_budget(line: RateAccount, budget: RateBudget) -> None:

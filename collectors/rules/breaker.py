@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 # Outcomes that say the exchange is ill. Throttling is not: it asked us to wait, and we do. Nor is our own restraint.
 COUNTS_AS_STRIKE = frozenset({"unreachable", "bad_reply", "failed"})
+THROTTLE_PAUSE_SECONDS = 30.0  # after a 429 that names no time: half of the minute that most exchanges count by
+DENIED_PAUSE_SECONDS = 900.0  # key, region or certificate: a human must act, and a retry a minute would look hostile
 
 
 @dataclass(frozen=True, slots=True)

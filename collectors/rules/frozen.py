@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 LEAST_SOURCES = 2  # one other that moves may be the one that is wrong
+LEAST_MOVE_SHARE = 0.001  # of a price: less is the difference between two exchanges, not a move of the pair
 USUAL_CHANGES = 10  # a market that rests long between changes is given ten such rests
 PEGS = {
     "dollar": {

@@ -1,4 +1,4 @@
-"""What is a gap, and why? The rules in words and numbers; `store.py` and `sweep.py` carry them out in SQL."""
+"""What is a gap, and why? The rules in words and numbers; `gaps/ledger.py` carries them out in SQL."""
 
 from __future__ import annotations
 

@@ -10,10 +10,12 @@ from feeds.base import Quote
 
 SMALL_GROUP = 20  # fewer markets may all be quiet at once
 SMALL_GROUP_PATIENCE = 10.0  # so they are given so many silence limits
+DISAGREEMENT_SHARE = 0.01  # of a price: twice the usual spread, and what a price moves while a poll is under way
 DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll is under way
 LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
 TALKING_SHARE = 0.5  # of the silence limit
 DIAL_WINDOW_SECONDS = 300.0
+BACKOFF_SECONDS = 1.0  # the first pause, which doubles: shorter ones are taken for an attack
 STABLE_SECONDS = 60.0  # a stream that lived so long has earned a quick redial
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ from collectors.history import names
 from collectors.history.names import Groups
 from collectors.rules.snapshot import PairRows, PipelineRows, RowNames, WorkerView
 from collectors.status import workers as status
+from lib import int4
 
 # A poll stores all its rows in one second, so 50,000 rows are few groups; their numbers come packed.
 STORED = """
@@ -41,7 +40,7 @@ SELECT m.source COLLATE "C", m.base COLLATE "C",
        extract(epoch FROM date_trunc('second', max(p.received_at)))::bigint, COALESCE(max(p.gaps_24h), 0)
 FROM exchanges_market AS m JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
 LEFT JOIN collectors_pipeline AS p ON p.market_id = m.id
-WHERE m.active AND NOT m.blacklisted AND NOT m.excluded {filters}
+WHERE m.is_collected {filters}
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
 FILTERS = {
@@ -105,9 +104,7 @@ def _load_source(source: str) -> tuple[NewestRows, str | None]:
 def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> NewestRows:
     stored = NewestRows({}, {})
     for stored_at, gaps, packed in groups:
-        markets = array("i", bytes(packed))
-        if sys.byteorder == "little":
-            markets.byteswap()
+        markets = int4.unpack(packed)
         stored.seconds.update(dict.fromkeys(markets, int(stored_at.timestamp()) if stored_at else NEVER))
         if gaps:
             stored.gaps.update(dict.fromkeys(markets, gaps))

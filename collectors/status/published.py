@@ -6,12 +6,11 @@ or Valkey is away, a web process renders for itself, once for all that wait.
 
 from __future__ import annotations
 
-import threading
-import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import redis
@@ -21,12 +20,11 @@ from collectors.status import pipelines as pipelines_status
 from collectors.status.dialects import pairs, pipelines
 from collectors.status.workers import CollectorAbsent
 from lib import clock, valkey
+from lib.published import PublishedCopy, SharedRendering
 
 PIPELINES, PAIRS, SOURCES = "status:pipelines", "status:pairs", "status:sources"
 EXPIRES_SECONDS = 10
 EDGE_GRACE_SECONDS = 1.0  # until the next pulse; the web would otherwise render in each second that some row ages
-POLL_SECONDS = 0.1
-AWAY_SECONDS = 1.0  # how long a Valkey that failed is left alone
 WORTH_COMPRESSING_BYTES = 1400  # one packet
 COMPRESSION = 1  # 7.5 MB: 200 kB in 19 ms; level 6 makes 166 kB of it in 45 ms
 
@@ -99,12 +97,12 @@ def compressed(body: bytes) -> bytes:
 
 def all_pipelines(now: datetime, *, accepts_gzip: bool) -> Body:
     """All rows of the pipelines API. Raises CollectorAbsent."""
-    return _ready(PIPELINES, now, accepts_gzip) or _rendered(PIPELINES, _render_pipelines, accepts_gzip)
+    return _ready(PIPELINES, now, accepts_gzip) or as_accepted(_own_pipelines.get(), accepts_gzip)
 
 
 def all_pairs(now: datetime, *, accepts_gzip: bool) -> Body:
     """The pairs API. Raises CollectorAbsent."""
-    return _ready(PAIRS, now, accepts_gzip) or _rendered(PAIRS, _render_pairs, accepts_gzip)
+    return _ready(PAIRS, now, accepts_gzip) or as_accepted(_own_pairs.get(), accepts_gzip)
 
 
 def one_source(source: str, now: datetime) -> Body:
@@ -112,13 +110,28 @@ def one_source(source: str, now: datetime) -> Body:
     return _ready_source(source, now) or _render_source(source, now)
 
 
+def forget() -> None:
+    """Makes this process as it was at its start: nothing held, Valkey worth a question."""
+    for copy in _copies.values():
+        copy.forget()
+    _own_pipelines.forget()
+    _own_pairs.forget()
+
+
+def _ready(name: str, now: datetime, accepts_gzip: bool) -> Body | None:
+    if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
+        return None
+    body = _copies[name, accepts_gzip].newest()
+    return body if body is not None and body.is_good(now) else None
+
+
 def _ready_source(source: str, now: datetime) -> Body | None:
-    if not _may_ask():
+    if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0 or not _availability.is_worth_a_try():
         return None
     try:
         taken_at, edge, fragment = _fields(SOURCES, "taken_at", "edge", f"source:{source}")
     except redis.RedisError:
-        _stop_asking()
+        _availability.failed()
         return None
     if taken_at is None or fragment is None:
         return None
@@ -132,59 +145,24 @@ def _render_source(source: str, now: datetime) -> Body:
     return Body(now, None, len(rows.names.names), b",".join(pipelines.entries(rows)))
 
 
-def _render_pipelines(now: datetime) -> Body:
+def _render_pipelines() -> Body:
+    now = clock.now()
     rows = pipelines_status.read_pipelines(now)
     return Body(now, pipelines.next_edge(rows), len(rows.names.names), pipelines.render(rows))
 
 
-def _render_pairs(now: datetime) -> Body:
+def _render_pairs() -> Body:
+    now = clock.now()
     rows = pipelines_status.read_pairs(now)
     return Body(now, pairs.next_edge(rows), len(rows.names.names), pairs.render(rows))
 
 
-# What the pulse has made, by document and encoding, and when Valkey was last asked for something newer.
-_held: dict[tuple[str, bool], Body] = {}
-_asked_at: dict[tuple[str, bool], float] = {}
-_held_lock = threading.Lock()
-_away_until = 0.0
-
-
-def _ready(name: str, now: datetime, accepts_gzip: bool) -> Body | None:
-    slot = (name, accepts_gzip)
-    held = _held.get(slot)
-    if (held is None or time.monotonic() - _asked_at.get(slot, 0.0) >= POLL_SECONDS) and _may_ask():
-        held = _refreshed(slot, held)
-    return held if held is not None and held.is_good(now) else None
-
-
-def _refreshed(slot: tuple[str, bool], held: Body | None) -> Body | None:
-    """One thread asks; the others go on with what is held."""
-    if not _held_lock.acquire(blocking=held is None):
-        return held
-    try:
-        held = _held.get(slot)
-        if held is None or time.monotonic() - _asked_at.get(slot, 0.0) >= POLL_SECONDS:
-            held = _fetched(slot, held)
-            _asked_at[slot] = time.monotonic()
-            if held is None:
-                _held.pop(slot, None)
-            else:
-                _held[slot] = held
-        return held
-    finally:
-        _held_lock.release()
-
-
-def _fetched(slot: tuple[str, bool], held: Body | None) -> Body | None:
-    name, wants_gzip = slot
-    try:
-        (taken_at,) = _fields(name, "taken_at")
-        if taken_at is None or (held is not None and held.taken_at == _moment(taken_at)):
-            return held if taken_at is not None else None
-        taken_at, edge, count, content = _fields(name, "taken_at", "edge", "count", "gzip" if wants_gzip else "body")
-    except redis.RedisError:
-        _stop_asking()
-        return None
+def _fetch(name: str, wants_gzip: bool, held: Body | None) -> Body | None:
+    """What is published under this name; `held` where nothing is newer. Raises redis.RedisError."""
+    (taken_at,) = _fields(name, "taken_at")
+    if taken_at is None or (held is not None and held.taken_at == _moment(taken_at)):
+        return held if taken_at is not None else None
+    taken_at, edge, count, content = _fields(name, "taken_at", "edge", "count", "gzip" if wants_gzip else "body")
     if taken_at is None or count is None or content is None:
         return None
     return Body(_moment(taken_at), _edge(edge), int(count), content, is_gzip=wants_gzip)
@@ -202,30 +180,13 @@ def _edge(text: bytes | None) -> int | None:
     return int(text) if text else None
 
 
-def _may_ask() -> bool:
-    return settings.STATUS_BODY_MAX_AGE_SECONDS > 0 and time.monotonic() >= _away_until
-
-
-def _stop_asking() -> None:
-    global _away_until
-    _away_until = time.monotonic() + AWAY_SECONDS
-
-
-# This process's own last rendering by document, and when it was begun.
-_own: dict[str, tuple[float, Body]] = {}
-_own_locks = {PIPELINES: threading.Lock(), PAIRS: threading.Lock()}
-
-
-def _rendered(name: str, render: Callable[[datetime], Body], accepts_gzip: bool) -> Body:
-    """What was begun after this request came is as good as its own rendering; nothing older is used."""
-    came_at = time.monotonic()
-    with _own_locks[name]:
-        begun_at, body = _own.get(name, (0.0, None))
-        if body is None or begun_at <= came_at:
-            begun_at = time.monotonic()
-            body = render(clock.now())
-            _own[name] = begun_at, body
-    return as_accepted(body, accepts_gzip)
+_availability = valkey.Availability()
+_copies = {
+    (name, gzip): PublishedCopy(partial(_fetch, name, gzip), availability=_availability)
+    for name in (PIPELINES, PAIRS)
+    for gzip in (False, True)
+}
+_own_pipelines, _own_pairs = SharedRendering(_render_pipelines), SharedRendering(_render_pairs)
 
 
 def as_accepted(body: Body, accepts_gzip: bool) -> Body:

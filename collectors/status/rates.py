@@ -8,8 +8,6 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from django.conf import settings
-
 from collectors.models import Pipeline
 from collectors.rules.snapshot import SourcePrice
 from collectors.status import workers
@@ -17,6 +15,7 @@ from collectors.status.dialects.json_rows import age_seconds, whole_second
 from collectors.status.dialects.pairs import UNAVAILABLE_AFTER_SECONDS
 from lib.clock import seconds_z
 
+OUTLIER_SHARE = 0.05  # from the median of three or more: documented with the rate's `excluded`
 FEWEST_TO_JUDGE = 3  # of two that differ nobody can tell which one is wrong
 
 
@@ -86,7 +85,7 @@ def read(markets_of_pairs: Mapping[str, Sequence[int]], now: datetime) -> list[R
     wanted = [market for markets in markets_of_pairs.values() for market in markets]
     with workers.reading():
         prices = _prices(wanted)
-    share = settings.RATE_OUTLIER_SHARE
+    share = OUTLIER_SHARE
     return [
         rate_of(pair, _one_per_exchange(markets, prices), now, outlier_share=share)
         for pair, markets in markets_of_pairs.items()

@@ -29,6 +29,7 @@ from lib import clock
 log = structlog.get_logger(__name__)
 
 MOST_REJECTED = 100
+RUN_SECONDS = 5.0  # one run for all batches of this time: a run for each would be a row a second and exchange
 NOTE_VOLUMES = """
 UPDATE collectors_pipeline AS p SET quote_volume = told.volume
 FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.market_id = told.pipeline_id
@@ -119,7 +120,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
     if not verdict.accepted:
         lease.extend(permit, lease_seconds=settings.STREAM_LEASE_SECONDS)
         return Written(permit, 0, is_asked_for)
-    is_due = (now - batch.started_at).total_seconds() >= settings.STREAM_RUN_SECONDS
+    is_due = (now - batch.started_at).total_seconds() >= RUN_SECONDS
     writes_run = is_due or is_asked_for  # what others do under the lease is in no run's time but theirs
     retry_at = permit.health.retry_at if permit.health.retry_at and permit.health.retry_at > now else None
     cycle = store.Cycle(

@@ -63,7 +63,7 @@ class Shadow:
 
 def judge(pushed: Mapping[str, Quote], poll: Poll) -> None:
     """Raises Contradicted where the stream is not what the poll shows."""
-    reason = streams.contradiction(pushed, poll.quotes, tolerance=settings.STREAM_DISAGREEMENT_SHARE)
+    reason = streams.contradiction(pushed, poll.quotes, tolerance=streams.DISAGREEMENT_SHARE)
     if reason:
         raise Contradicted(reason)
 

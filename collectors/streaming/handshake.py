@@ -16,6 +16,7 @@ from feeds.streams import QuoteStream
 
 TICK_SECONDS = 0.1
 COMPARE_SECONDS = 1.0
+GOOD_UPDATES = 3  # batches of sound tickers that prove delivery: the first may be a snapshot without more to come
 
 
 class StreamFault(Exception):
@@ -68,7 +69,7 @@ async def prove(stream: QuoteStream, heard: Heard, check: Callable[[], None]) ->
     """Returns after some good updates, of every subscription. Raises Fault, or what `check` raises."""
     good, unfit, give_up_at = 0, "", time.monotonic() + settings.STREAM_CONNECT_SECONDS
     rejected_before = stream.rejected_frames
-    while good < settings.STREAM_GOOD_UPDATES or not streams.is_complete(heard):
+    while good < GOOD_UPDATES or not streams.is_complete(heard):
         await asyncio.sleep(TICK_SECONDS)
         check()
         faults = [quote_checks.fault(quote) for quote in take_in(stream, heard)]
@@ -109,7 +110,7 @@ async def wait_for_agreement(
         if time.monotonic() - compared_at > COMPARE_SECONDS:
             compared_at = time.monotonic()
             if quotes := await polled():
-                reason = streams.contradiction(pushed, quotes, tolerance=settings.STREAM_DISAGREEMENT_SHARE)
+                reason = streams.contradiction(pushed, quotes, tolerance=streams.DISAGREEMENT_SHARE)
 
 
 def take_in(stream: QuoteStream, heard: Heard) -> list[Quote]:

@@ -14,6 +14,8 @@ from django.db import DatabaseError, InterfaceError
 
 from collectors.market_data import streamed
 from collectors.market_data.streamed import Plan, Saved, StreamTally
+from collectors.rules import streams
+from collectors.streaming import blocking_calls
 from collectors.streaming.handshake import LeaseLost
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Do
@@ -79,7 +81,7 @@ class Depth:
         depth.want(plan.books.keys(), plan.trades.keys())
         depth.ask(
             silence_seconds=settings.STREAM_SILENCE_SECONDS,
-            pause_seconds=settings.STREAM_BACKOFF_SECONDS,
+            pause_seconds=streams.BACKOFF_SECONDS,
             longest_pause_seconds=settings.STREAM_BACKOFF_MAX_SECONDS,
         )
         if depth.complaint != self._complaint:
@@ -90,7 +92,7 @@ class Depth:
             await self._save_trades(plan, depth)
         if BOOKS in plan.wanted:
             await self._save_books(plan, depth, now)
-        if now - self._written_at >= settings.STREAM_RUN_SECONDS:
+        if now - self._written_at >= blocking_calls.RUN_SECONDS:
             self._written_at = now
             await self._write_down(wish.exchange_id)
 

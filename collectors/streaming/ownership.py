@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from collectors.models import Stream
 from exchanges.models import Exchange, Transport
 from feeds.base import FeedSpec
 from feeds.streams import can_stream
-from lib import valkey
+from lib.presence import Presence
 
-PRESENCE = "marketmon:stream-processes"
+PROCESSES = Presence("marketmon:stream-processes")
 
 # A listener that vanished has written nothing down: whoever claims its exchange does, with the end of its lease.
 CLAIM = """
@@ -55,7 +56,7 @@ WITH released AS (
 )
 INSERT INTO collectors_switch (exchange_id, happened_at, to_transport, reason)
 SELECT r.exchange_id, r.since,
-       CASE WHEN e.transport = 'stream' OR NOT e.enabled OR e.blacklisted THEN 'none' ELSE 'poll' END, %(reason)s
+       CASE WHEN e.transport = 'stream' OR NOT e.is_collected THEN 'none' ELSE 'poll' END, %(reason)s
 FROM released AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id WHERE r.was_delivering
 """
 LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since
@@ -135,19 +136,12 @@ def release(holder: str, exchange_id: str, *, reason: str) -> None:
 
 def count_processes(holder: str, *, seconds: float) -> int:
     """Says that this one lives, and how many do. Without Valkey each believes to be alone and shares nothing out."""
-    now = time.time()
     try:
-        pipe = valkey.client().pipeline()
-        pipe.zadd(PRESENCE, {holder: now + seconds})
-        pipe.zremrangebyscore(PRESENCE, "-inf", now)
-        pipe.zcard(PRESENCE)
-        return max(1, int(pipe.execute()[2]))
+        return len(PROCESSES.say(holder, now=time.time(), seconds=seconds))
     except redis.RedisError:
         return 1
 
 
 def leave(holder: str) -> None:
-    try:
-        valkey.client().zrem(PRESENCE, holder)
-    except redis.RedisError:
-        return
+    with contextlib.suppress(redis.RedisError):  # it is not counted for longer than its last word lasts
+        PROCESSES.leave(holder)

@@ -17,7 +17,7 @@ from django.db import DatabaseError, InterfaceError
 from collectors.lease import Permit
 from collectors.polling import poll as ingest
 from collectors.rate_limits import RequestGate
-from collectors.rules import streams
+from collectors.rules import breaker, streams
 from collectors.streaming import blocking_calls, handshake
 from collectors.streaming import comparison_poll as shadows
 from collectors.streaming.comparison_poll import Shadow
@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 CLEAN_UP_SECONDS = 5.0
+FLUSH_ROWS = 2000  # stored at once, whatever the time: more would hold the loop for longer than a tick
+RECYCLE_SECONDS = 72_000.0  # 20 h: binance hangs up after 24, and we would rather choose the moment
 LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
 EXPECTED = (StreamFault, FeedError, DatabaseError, InterfaceError, ingest.ExchangeBusy)
@@ -98,7 +100,7 @@ class StreamSession:
                 await self._close_stream()
             jittered = streams.backoff_seconds(
                 failures - 1,
-                base=settings.STREAM_BACKOFF_SECONDS,
+                base=streams.BACKOFF_SECONDS,
                 cap=settings.STREAM_BACKOFF_MAX_SECONDS,
                 jitter=random.random(),
             )
@@ -194,7 +196,7 @@ class StreamSession:
             self._check_stream(now)
             await self._renew_when_old(now)
             waiting = len(self._tenure.quotes)
-            if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or waiting >= settings.STREAM_FLUSH_ROWS:
+            if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or waiting >= FLUSH_ROWS:
                 flushed_at = now
                 await self._timeline.tell(self.wish)
                 await self._follow_markets()
@@ -267,7 +269,7 @@ class StreamSession:
         try:
             poll = shadow.answer(self.wish)
         except Throttled as error:
-            self._tenure.pause(error.retry_after_seconds or settings.THROTTLE_PAUSE_SECONDS)
+            self._tenure.pause(error.retry_after_seconds or breaker.THROTTLE_PAUSE_SECONDS)
             poll = None
         if poll is not None:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
@@ -292,7 +294,7 @@ class StreamSession:
     async def _renew_when_old(self, now: float) -> None:
         """The next connection proves itself before this one is closed: nothing is missed, nothing switches."""
         assert self._markets is not None
-        ages = settings.STREAM_RECYCLE_SECONDS, self._dialled.longest_seconds or settings.STREAM_RECYCLE_SECONDS
+        ages = RECYCLE_SECONDS, self._dialled.longest_seconds or RECYCLE_SECONDS
         if self._renewal.is_due(now, min(ages)):
             self._renewal.begin(now, self._open(), self._markets, self._budget, self._stall_check())
         if (proven := self._renewal.take()) is not None:

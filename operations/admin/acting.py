@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-import redis
 from celery import Task
-from celery.exceptions import CeleryError
 from django.contrib import messages
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from kombu.exceptions import KombuError
 
 from access.addresses import caller_address
 from exchanges.models import AuditEntry, Exchange
-from lib import clock
+from lib import clock, queues
 from operations import commands, tasks
 
 TASK_SECONDS = 60  # asked for by a page that nobody looks at any more, it is forgotten
@@ -100,9 +97,7 @@ def with_undo(request: HttpRequest, text: str, verb: str, exchange_id: str, now:
 
 def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:
     """What takes longer than a page may is a task's. False, and a message, when no queue takes it."""
-    try:
-        task.apply_async(kwargs=details, expires=TASK_SECONDS)
-    except (KombuError, CeleryError, redis.RedisError, OSError):
+    if not queues.send(task, expires_seconds=TASK_SECONDS, **details):
         messages.error(request, "The queue cannot be reached, so nothing was started. Try again in a moment.")
         return False
     return True

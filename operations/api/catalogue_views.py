@@ -11,7 +11,6 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from exchanges import catalogue
-from lib import clock
 from operations.api.descriptions import EXAMPLE_TIME, answers
 
 
@@ -48,7 +47,7 @@ class CatalogueViews(ViewSet):
     )
     def config(self, request: Request) -> Response | HttpResponse:
         """Every exchange that is not blacklisted. Cached for up to an hour, made anew at every change."""
-        return _from_cache(request, catalogue.config(clock.now()))
+        return _from_cache(request, catalogue.config())
 
     @extend_schema(
         operation_id="exchanges_supported",

@@ -60,7 +60,6 @@ class StreamDialect:
     Older connections than `lifetime_seconds` are ended.
     """
 
-    venue: str
     hear: Callable[[View, Subscriptions, Message], list[Frame]]
     refuse: Callable[[Message], list[Frame]]
     frames: Callable[[View, Subscriptions], Iterator[Frame]]

@@ -14,9 +14,9 @@ from typing import Any
 from sandbox.market import Market, Quote, Trade
 from sandbox.streams import books
 from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
-from sandbox.venues.binance import MOST_LEVELS
 from sandbox.view import View
 
+MOST_LEVELS = 100  # a book has no more, so that a stream's changes are all of it
 EVERY_MARKET = "!"
 TICKERS = frozenset({"miniTicker", "ticker", "bookTicker"})
 DEPTH = frozenset({"depth", "depth@100ms", "depth@500ms"})
@@ -116,5 +116,5 @@ def _foreign() -> Frame:
     return names | dict.fromkeys("cohlvq", "1.0")
 
 
-SPOT = StreamDialect("binance", hear, refuse, partial(frames, has_sides=True), _foreign())
-FUTURES = StreamDialect("binanceusdm", hear, refuse, partial(frames, has_sides=False), _foreign())
+SPOT = StreamDialect(hear, refuse, partial(frames, has_sides=True), _foreign())
+FUTURES = StreamDialect(hear, refuse, partial(frames, has_sides=False), _foreign())

@@ -102,4 +102,4 @@ FOREIGN: Frame = {
     "channel": "ticker_batch", "client_id": "", "timestamp": "2026-11-20T10:00:00.000000Z", "sequence_num": 0,
     "events": [{"type": "update", "tickers": [{"type": "ticker", "product_id": "NOBODY-USD", "price": "1.0"}]}],
 }  # fmt: skip
-DIALECT = StreamDialect("coinbase", hear, refuse, frames, FOREIGN)
+DIALECT = StreamDialect(hear, refuse, frames, FOREIGN)

@@ -81,4 +81,4 @@ def is_ping(message: Message) -> bool:
 
 
 FOREIGN: Frame = {"channel": "activeAssetCtx", "data": {"coin": "NOBODY", "ctx": {"midPx": "1.0"}}}
-DIALECT = StreamDialect("hyperliquid", hear, refuse, frames, FOREIGN, is_ping=is_ping)
+DIALECT = StreamDialect(hear, refuse, frames, FOREIGN, is_ping=is_ping)

@@ -156,4 +156,4 @@ FOREIGN: Frame = {
     "channel": "book", "type": "update",
     "data": [{"symbol": "NOBODY/USD", "bids": [{"price": 1.0, "qty": 1.0}], "asks": [], "checksum": 0}],
 }  # fmt: skip
-DIALECT = StreamDialect("kraken", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=greeting, alive=alive)
+DIALECT = StreamDialect(hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=greeting, alive=alive)

@@ -12,15 +12,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.market import Market, Quote
+from sandbox.market import Market, Quote, Trade
 from sandbox.streams import books
 from sandbox.streams.base import Frame, Message, StreamDialect, Subscriptions, Topic
-from sandbox.venues.valr import LEVELS, book_row, iso, trade_row
-from sandbox.view import View
+from sandbox.view import View, iso
 
 SUMMARY, BOOK, TRADE = "MARKET_SUMMARY_UPDATE", "AGGREGATED_ORDERBOOK_UPDATE", "NEW_TRADE"
 EVENTS = (SUMMARY, BOOK, TRADE)
+LEVELS = 40
 KEYLESS_SECONDS = 900.0
+
+
+def book_row(view: View, pair: str, market: Market) -> dict[str, Any]:
+    book = view.book(market, LEVELS)
+    asks, bids = (
+        [
+            {"side": side, "quantity": size, "price": price, "currencyPair": pair, "orderCount": 1}
+            for price, size in levels
+        ]
+        for side, levels in (("sell", book.asks), ("buy", book.bids))
+    )
+    return {"Asks": asks, "Bids": bids, "LastChange": iso(view.stamp), "SequenceNumber": view.second}
+
+
+def trade_row(pair: str, trade: Trade) -> dict[str, Any]:
+    return {
+        "price": trade.price, "quantity": trade.amount, "currencyPair": pair, "tradedAt": iso(trade.at),
+        "takerSide": "buy" if trade.is_buy else "sell", "id": f"01976898-0000-7000-8000-{trade.number:012d}",
+    }  # fmt: skip
 
 
 def hear(view: View, subscriptions: Subscriptions, message: Message) -> list[Frame]:
@@ -103,6 +122,6 @@ def _summary(view: View, id_: str, quote: Quote) -> dict[str, Any]:
 
 FOREIGN: Frame = {"type": SUMMARY, "currencyPairSymbol": "NOBODYZAR", "data": {"lastTradedPrice": "1.0"}}
 DIALECT = StreamDialect(
-    "valr", hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=lambda _: [{"type": "AUTHENTICATED"}],
+    hear, refuse, frames, FOREIGN, is_ping=is_ping, greeting=lambda _: [{"type": "AUTHENTICATED"}],
     lifetime_seconds=KEYLESS_SECONDS,
 )  # fmt: skip

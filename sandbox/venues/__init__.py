@@ -1,36 +1,24 @@
-"""The simulated venues. A new one is a file here and a line below."""
+"""The simulated venues. A new one is a file here and its name below."""
 
-from sandbox.venues import (
-    binance,
-    binanceusdm,
-    bitstamp,
-    bitvavo,
-    chainlink,
-    coinbase,
-    hyperliquid,
-    kalshi,
-    kraken,
-    luno,
-    mexc,
-    polymarket,
-    quidax,
-    valr,
-)
+from collections.abc import Mapping
+from importlib import import_module
+
 from sandbox.venues.base import Venue
 
-VENUES: dict[str, Venue] = {
-    "binance": binance.VENUE,
-    "binanceusdm": binanceusdm.VENUE,
-    "bitstamp": bitstamp.VENUE,
-    "bitvavo": bitvavo.VENUE,
-    "chainlink": chainlink.VENUE,
-    "coinbase": coinbase.VENUE,
-    "hyperliquid": hyperliquid.VENUE,
-    "kalshi": kalshi.VENUE,
-    "kraken": kraken.VENUE,
-    "luno": luno.VENUE,
-    "mexc": mexc.VENUE,
-    "polymarket": polymarket.VENUE,
-    "quidax": quidax.VENUE,
-    "valr": valr.VENUE,
-}
+NAMES = (
+    "binance",
+    "binanceusdm",
+    "bitstamp",
+    "bitvavo",
+    "chainlink",
+    "coinbase",
+    "hyperliquid",
+    "kalshi",
+    "kraken",
+    "luno",
+    "mexc",
+    "polymarket",
+    "quidax",
+    "valr",
+)
+VENUES: Mapping[str, Venue] = {name: import_module(f"sandbox.venues.{name}").VENUE for name in NAMES}

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sandbox.market import Market
+from sandbox.streams.base import StreamDialect
 from sandbox.view import View
 
 LIST = "*list*"  # among an Ask's values: the JSON body where that is a list
@@ -58,6 +59,7 @@ class Venue:
     """`routes`: a path, with `{name}` for a part that varies, to what renders its answer.
 
     `id_of` names a market as the venue does. `error` is the venue's body for an HTTP status: JSON, or plain text.
+    `streams` are what it says over websockets, by host; a venue without one is polled.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Venue:
     id_of: Callable[[Market], str]
     routes: Mapping[str, Renderer]
     error: Callable[[int], Any]
+    streams: Mapping[str, StreamDialect] = field(default_factory=dict)
 
     def find_route(self, path: str) -> tuple[Renderer, dict[str, str]] | None:
         if path in self.routes:

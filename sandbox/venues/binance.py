@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from sandbox.market import Market, PriceBar, Quote, spot
+from sandbox.streams.binance import MOST_LEVELS, SPOT
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.venues.binance_account import account
 from sandbox.view import View, between, newest
@@ -21,7 +22,6 @@ PERIODS = {
 }  # fmt: skip
 DAY_MS = 86_400_000
 MOST_BARS = 1000
-MOST_LEVELS = 100  # a book has no more, so that its stream's changes are all of it
 BAD_SYMBOL = {"code": -1121, "msg": "Invalid symbol."}
 
 
@@ -199,6 +199,7 @@ def _find(view: View, ask: Ask) -> Market:
 VENUE = Venue(
     id="binance",
     hosts=("api.binance.com", "dapi.binance.com"),
+    streams={"stream.binance.com": SPOT},
     size=400,
     symbols=lambda: spot(["USDT", "USDC", "BTC", "FDUSD", "EUR", "TRY"]),
     id_of=id_of,

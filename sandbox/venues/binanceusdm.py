@@ -9,6 +9,7 @@ from typing import Any
 
 from sandbox.assets import unit
 from sandbox.market import perpetual
+from sandbox.streams.binance import FUTURES
 from sandbox.venues import binance
 from sandbox.venues.base import Ask, Venue
 from sandbox.view import View
@@ -56,6 +57,7 @@ def next_funding(id_: str, second: int) -> int:
 VENUE = Venue(
     id="binanceusdm",
     hosts=("fapi.binance.com",),
+    streams={"fstream.binance.com": FUTURES},
     size=200,
     symbols=lambda: perpetual(["USDT", "USDC"]),
     id_of=binance.id_of,

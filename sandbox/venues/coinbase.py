@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.assets import COINS, unit
 from sandbox.market import Market, Quote, spot
+from sandbox.streams.coinbase import DIALECT
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.view import View, between, newest
 
@@ -138,6 +139,7 @@ def _uuid(code: str) -> str:
 VENUE = Venue(
     id="coinbase",
     hosts=("api.coinbase.com",),
+    streams={"advanced-trade-ws.coinbase.com": DIALECT},
     size=250,
     symbols=lambda: spot(["USD", "USDC", "EUR"]),
     id_of=lambda market: f"{market.base}-{market.quote}",

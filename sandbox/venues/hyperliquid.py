@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.assets import unit
 from sandbox.market import Market, Quote, perpetual
+from sandbox.streams.hyperliquid import DIALECT
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.view import View, between
 
@@ -219,6 +220,7 @@ TYPES = {
 VENUE = Venue(
     id="hyperliquid",
     hosts=("api.hyperliquid.xyz", "api-ui.hyperliquid.xyz"),
+    streams={"api.hyperliquid.xyz": DIALECT},
     size=155,
     symbols=symbols,
     id_of=id_of,

@@ -13,8 +13,7 @@ from sandbox import questions
 from sandbox.assets import unit, usd_anchor
 from sandbox.market import Market
 from sandbox.venues.base import Ask, Refused, Venue
-from sandbox.venues.valr import iso
-from sandbox.view import View, between
+from sandbox.view import View, between, iso
 
 SERIES = {"BTC": "KXBTCD", "ETH": "KXETHD", "SOL": "KXSOLD"}
 EVENT = "30DEC3117"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.market import Market, Quote, spot
+from sandbox.streams.kraken import DIALECT
 from sandbox.venues.base import Ask, Refused, Venue
 from sandbox.view import View, between, newest
 
@@ -167,6 +168,7 @@ def _find(view: View, ask: Ask) -> Market:
 VENUE = Venue(
     id="kraken",
     hosts=("api.kraken.com",),
+    streams={"ws.kraken.com": DIALECT},
     size=300,
     symbols=lambda: spot(["USD", "EUR", "USDT"]),
     id_of=id_of,

@@ -10,8 +10,7 @@ from typing import Any
 
 from sandbox.market import Market, Quote, spot
 from sandbox.venues.base import Ask, Refused, Venue
-from sandbox.venues.valr import iso
-from sandbox.view import View, newest
+from sandbox.view import View, iso, newest
 
 COINS = ("BTC", "ETH", "USDT", "USDC", "SOL", "XRP", "LTC", "DOGE", "ADA", "TRX", "SHIB", "BNB", "LINK", "DOT", "FIL")
 PERIODS = frozenset({1, 5, 15, 30, 60, 120, 240, 360, 720, 1440, 4320, 10_080})  # minutes

@@ -5,28 +5,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from math import ceil, floor
 from typing import Any
 
-from sandbox.market import Market, PriceBar, Quote, Trade, spot
+from sandbox.market import Market, PriceBar, Quote, spot
+from sandbox.streams.valr import DIALECT, book_row, trade_row
 from sandbox.venues.base import Ask, Refused, Venue
-from sandbox.view import View, between, newest
+from sandbox.view import View, between, iso, newest
 
 COINS = ("BTC", "ETH", "XRP", "SOL", "BNB", "AVAX", "LINK", "LTC", "SHIB", "DOGE", "ADA", "TRX")
 PERIODS = frozenset({60, 300, 900, 1800, 3600, 21_600, 86_400})
 MOST_BARS = 300
 MOST_TRADES = 100
-LEVELS = 40
 
 
 def error(status: int) -> dict[str, Any]:
     return {"code": -429 if status == 429 else -1, "message": "Too many requests" if status == 429 else "Error"}
-
-
-def iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def pairs(view: View, _: Ask) -> Any:
@@ -49,18 +45,6 @@ def order_book(view: View, ask: Ask) -> Any:
     return book_row(view, ask.text("pair"), _find(view, ask))
 
 
-def book_row(view: View, pair: str, market: Market) -> dict[str, Any]:
-    book = view.book(market, LEVELS)
-    asks, bids = (
-        [
-            {"side": side, "quantity": size, "price": price, "currencyPair": pair, "orderCount": 1}
-            for price, size in levels
-        ]
-        for side, levels in (("sell", book.asks), ("buy", book.bids))
-    )
-    return {"Asks": asks, "Bids": bids, "LastChange": iso(view.stamp), "SequenceNumber": view.second}
-
-
 def trades(view: View, ask: Ask) -> Any:
     pair, market = ask.text("pair"), _find(view, ask)
     wanted = min(max(ask.whole("limit", MOST_TRADES), 1), MOST_TRADES)
@@ -73,13 +57,6 @@ def trades(view: View, ask: Ask) -> Any:
         | {"quoteVolume": f"{float(trade.price) * float(trade.amount):.8f}"}
         for trade in islice(inside, skipped, skipped + wanted)
     ]  # fmt: skip
-
-
-def trade_row(pair: str, trade: Trade) -> dict[str, Any]:
-    return {
-        "price": trade.price, "quantity": trade.amount, "currencyPair": pair, "tradedAt": iso(trade.at),
-        "takerSide": "buy" if trade.is_buy else "sell", "id": f"01976898-0000-7000-8000-{trade.number:012d}",
-    }  # fmt: skip
 
 
 def buckets(view: View, ask: Ask) -> Any:
@@ -176,6 +153,7 @@ PUBLIC = "/v1/public"
 VENUE = Venue(
     id="valr",
     hosts=("api.valr.com",),
+    streams={"api.valr.com": DIALECT},
     size=36,
     symbols=lambda: spot(["ZAR", "USDT", "USDC"], coins=COINS),
     id_of=lambda market: market.base + market.quote,

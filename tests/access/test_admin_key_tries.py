@@ -22,15 +22,15 @@ HOME, ELSEWHERE = "192.0.2.7", "192.0.2.8"
 def full_windows(settings: Any) -> Iterator[None]:
     settings.ADMIN_API_KEY = KEY
     valkey.client().flushdb()
-    meter._local.reset()
+    meter.forget()
     yield
     valkey.client().flushdb()
-    meter._local.reset()
+    meter.forget()
 
 
 @pytest.fixture
 def no_valkey(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter, "_valkey_is_worth_a_try", lambda: False)
+    monkeypatch.setattr(valkey.Availability, "is_worth_a_try", lambda self: False)
 
 
 def call(key: str, address: str = HOME, **headers: str) -> Any:

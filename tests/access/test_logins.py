@@ -18,10 +18,10 @@ RIGHT = "correct horse battery"
 @pytest.fixture(autouse=True)
 def full_windows() -> Iterator[None]:
     valkey.client().flushdb()
-    meter._local.reset()
+    meter.forget()
     yield
     valkey.client().flushdb()
-    meter._local.reset()
+    meter.forget()
 
 
 @pytest.fixture

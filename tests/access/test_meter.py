@@ -32,10 +32,9 @@ def world(noon: Any, venue: Callable[..., Venue]) -> None:
 def no_valkey(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gone = redis.Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
     monkeypatch.setattr(valkey, "client", lambda: gone)
-    meter._shared.cache_clear()
+    meter.forget()
     yield
-    meter._shared.cache_clear()
-    meter._away_until = 0.0
+    meter.forget()
 
 
 def row_of(key: str) -> ApiKey:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,15 +27,13 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after the start of a process."""
     monkeypatch.setattr(activity, "_memory", activity._Memory())
     monkeypatch.setattr(fragments, "_memory", {})
-    monkeypatch.setattr(live, "_answers", OrderedDict())
-    for name, value in (("_held", None), ("_own", None), ("_asked_at", 0.0), ("_away_until", 0.0)):
-        monkeypatch.setattr(live, name, value)
+    live.forget()
 
 
 def look_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the tenth of a second had passed that a web process waits between two looks."""
-    monkeypatch.setattr(live, "_asked_at", 0.0)
-    monkeypatch.setattr(live, "_own", None)
+    monkeypatch.setattr(live.COPY, "ask_every_seconds", 0.0)
+    monkeypatch.setattr(live.OWN, "good_for_seconds", 0.0)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from board import activity, fragments, health, live, tiles
 from collectors import retention
 from collectors.gaps import sweep
 from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Watermark, Worker
-from collectors.streaming.ownership import PRESENCE
+from collectors.streaming.ownership import PROCESSES
 from exchanges.models import Exchange, Market
 from lib import clock, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
@@ -35,7 +35,7 @@ def well(world: Fill, now: datetime, forgetful: None) -> datetime:
     Run.objects.all().delete()
     for name in ("beat", "pulse"):
         Watermark.objects.create(name=name, reached_at=now)
-    valkey.client().zadd(PRESENCE, {"a stream process": now.timestamp() + 60})
+    PROCESSES.say("a stream process", now=now.timestamp(), seconds=60)
     return now
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
@@ -110,12 +111,12 @@ def test_a_part_that_was_replaced_between_two_looks_is_not_kept_under_the_old_on
 ) -> None:
     """It was: when the old content came back, browsers went on showing what was brought in between."""
     old, new = (Fragment(fragments.hash_of("verdict", text), text) for text in ("all is well", "nothing is well"))
-    fetch = live._fields
+    hmget = redis.Redis.hmget
 
-    def look_while_it_changes(*names: str) -> list[bytes | None]:
+    def look_while_it_changes(client: redis.Redis, key: str, names: list[str]) -> Any:
         if names[0].startswith("part:"):
             put(new)
-        return fetch(*names)
+        return hmget(client, key, names)
 
     def put(fragment: Fragment) -> None:
         hashes = f'[["verdict","{fragment.hash}"]]'
@@ -123,11 +124,11 @@ def test_a_part_that_was_replaced_between_two_looks_is_not_kept_under_the_old_on
         valkey.client().hset(live.KEY, mapping={**fields, "part:verdict": fragment.html})
 
     put(old)
-    monkeypatch.setattr(live, "_fields", look_while_it_changes)
-    between = live._fetched(None)
-    monkeypatch.setattr(live, "_fields", fetch)
+    monkeypatch.setattr(redis.Redis, "hmget", look_while_it_changes)
+    between = live.fetch(None)
+    monkeypatch.setattr(redis.Redis, "hmget", hmget)
     put(old)
-    after = live._fetched(between)
+    after = live.fetch(between)
 
     assert between is not None
     assert after is not None

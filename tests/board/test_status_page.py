@@ -364,7 +364,7 @@ def test_the_copy_is_read_once_for_all_and_only_for_seconds(client, add, monkeyp
         held = client.get("/status.json").json()["status"]
     assert (held, len(queries)) == ("operational", 0)
 
-    monkeypatch.setattr(public, "COPY_SECONDS", 0.0)
+    monkeypatch.setattr(public.COPY, "good_for_seconds", 0.0)
     assert client.get("/status.json").json()["status"] == "down"
 
 
@@ -387,7 +387,7 @@ def test_the_number_of_queries_is_fixed(client, add):
 def test_what_is_over_is_not_read_each_time(client, add, monkeypatch):
     add("kraken")
     client.get("/status")
-    monkeypatch.setattr(public, "COPY_SECONDS", 0.0)
+    monkeypatch.setattr(public.COPY, "good_for_seconds", 0.0)
 
     with CaptureQueriesContext(connection) as queries:
         client.get("/status")

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors.history import coverage, partitions, rollups
+from collectors import retention
+from collectors.history import partitions, rollups
 from collectors.models import Coverage, Pipeline, Watermark, Worker
 from exchanges.models import Exchange, Market
 from operations import commands
@@ -213,11 +214,11 @@ def test_an_exchange_without_expectations_has_no_row(world, quarter):
     assert counted() == {}
 
 
-def test_quarters_past_the_retention_are_pruned(world, quarter, settings):
-    edge = quarter - timedelta(days=settings.COVERAGE_DAYS)
+def test_quarters_past_the_retention_are_pruned(world, quarter):
+    edge = quarter - timedelta(days=retention.COVERAGE_DAYS)
     for moment in (edge - timedelta(seconds=1), edge):
         Coverage.objects.create(exchange=world.exchange, quarter_at=moment)
 
-    assert coverage.prune(quarter) == 1
+    assert retention.prune(retention.KEPT, quarter)["collectors_coverage"] == 1
 
     assert Coverage.objects.get().quarter_at == edge

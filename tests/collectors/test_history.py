@@ -32,13 +32,13 @@ def test_a_partition_is_dropped_when_its_last_moment_is_past_the_retention(world
     partitions.ensure(day)
     Watermark.objects.create(name="rollups", reached_at=day + DAY)
 
-    partitions.drop_expired(day + 3 * DAY - timedelta(seconds=1))
+    retention.prune(retention.KEPT, day + 3 * DAY - timedelta(seconds=1))
     assert "collectors_tick_20200101" in partitions_of("collectors_tick")
-    partitions.drop_expired(day + 3 * DAY)
+    retention.prune(retention.KEPT, day + 3 * DAY)
 
     assert "collectors_tick_20200101" not in partitions_of("collectors_tick")
     assert "collectors_rollup_20200101" in partitions_of("collectors_rollup")
-    partitions.drop_expired(day + 200 * DAY)
+    retention.prune(retention.KEPT, day + 200 * DAY)
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 
+from access import keys
+from access.models import CreditEntry, Tier
 from collectors import retention, tasks
 from collectors.history import partitions, rollups
 from collectors.models import Run, Switch, Transition
+from metrics import collection
 from tests.gaps.test_races import in_thread, until_somebody_waits
 
 DAY = datetime(2031, 5, 17, tzinfo=UTC)
@@ -69,8 +73,38 @@ def test_a_partition_that_is_being_read_is_dropped_later_and_stops_no_writer(wor
     long_after = day + timedelta(days=200)
     with ThreadPoolExecutor(1) as pool, transaction.atomic(), connection.cursor() as reader:
         reader.execute("SELECT count(*) FROM collectors_tick")
-        dropping = in_thread(pool, lambda: partitions.drop_expired(long_after))
-        assert "collectors_rollup_20200517" in dropping.result()
+        in_thread(pool, lambda: retention.prune(retention.KEPT, long_after)).result()
+        assert "collectors_rollup_20200517" not in partitions._partitions("collectors_rollup")
 
     assert expired in partitions._partitions("collectors_tick")
-    assert expired in partitions.drop_expired(long_after)
+    retention.prune(retention.KEPT, long_after)
+    assert expired not in partitions._partitions("collectors_tick")
+
+
+@pytest.mark.parametrize("kept", [*retention.KEPT, *collection.KEPT], ids=lambda kept: kept.table)
+def test_each_entry_names_a_table_its_time_and_a_setting(db, settings, kept):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT data_type FROM information_schema.columns WHERE table_name = %s AND column_name = %s",
+            [kept.table, kept.time],
+        )
+        assert cursor.fetchall() == [("timestamp with time zone",)]
+    if isinstance(kept.keep, timedelta):
+        assert DAY - kept.limit(DAY) == kept.keep
+        return
+    setattr(settings, kept.keep, 48)
+    assert DAY - kept.limit(DAY) == timedelta(**{"hours" if kept.keep.endswith("_HOURS") else "days": 48})
+
+
+def test_credits_are_forgotten_the_oldest_first_and_no_younger_one(world, settings, monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    tier, _ = Tier.objects.get_or_create(name="free", defaults={"rank": 1, "max_rows": 1})
+    key = keys.issue("somebody", tier, now=world.now).key
+    edge = world.now - timedelta(days=settings.CREDIT_RETENTION_DAYS)
+    for second in (-3, -2, -1, 0, 1):
+        moment = edge + timedelta(seconds=second)
+        CreditEntry.objects.create(key=key, request_id=uuid4(), charged_at=moment, endpoint="pairs", credits=1)
+
+    assert retention.prune(retention.KEPT, world.now)["access_creditentry"] == 3
+
+    assert CreditEntry.objects.earliest("charged_at").charged_at == edge

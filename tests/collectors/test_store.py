@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from collectors import lease
-from collectors.gaps import sweep
+from collectors.gaps import ledger, sweep
 from collectors.models import Gap, Run, Transition, Worker
 from collectors.polling import store
 from collectors.rules.quote_checks import QuoteRow
@@ -125,8 +125,8 @@ def test_a_row_after_our_outage_records_the_gap_once_and_closed(world, after):
 
 def test_a_gap_that_sweep_opened_is_closed_by_the_next_row(world, after):
     world.store(at=world.now)
-    assert sweep.open_gaps(after(21)) == 3
-    assert sweep.open_gaps(after(22)) == 0
+    assert ledger.open_silent(after(21)) == 3
+    assert ledger.open_silent(after(22)) == 0
     assert world.pipeline().gap_open
 
     world.store(at=after(40))
@@ -139,7 +139,7 @@ def test_a_gap_that_sweep_opened_is_closed_by_the_next_row(world, after):
 
 def test_a_gap_that_sweep_opened_too_early_is_withdrawn(world, after):
     world.store(at=world.now)
-    sweep.open_gaps(after(20.5))
+    ledger.open_silent(after(20.5))
 
     world.store(at=after(19.9))
 
@@ -152,7 +152,7 @@ def test_one_silent_market_makes_a_gap_of_its_own(world, after):
     world.store(at=after(10), markets=[0, 2])
     world.store(at=after(20), markets=[0, 2])
 
-    assert sweep.open_gaps(after(21)) == 1
+    assert ledger.open_silent(after(21)) == 1
     (gap,) = world.gaps(1)
     assert gap.is_open
     assert gap.cause == "unknown"
@@ -167,7 +167,7 @@ def test_a_gap_names_what_the_last_cycles_met(world, after, outcome, cause):
     permit = lease.take("kraken", lease_seconds=8, repeat=True)
     store.finish(permit, world.cycle(at=after(15), outcome=outcome, error_count=1))
 
-    sweep.open_gaps(after(21))
+    ledger.open_silent(after(21))
 
     assert {gap.cause for gap in Gap.objects.all()} == {cause}
 
@@ -185,9 +185,9 @@ def test_silence_after_a_planned_stop_counts_from_its_end(world, after):
     world.store(at=world.now)
     Worker.objects.update(resumed_at=after(100))
 
-    sweep.open_gaps(after(119))
+    ledger.open_silent(after(119))
     assert world.gaps() == []
-    sweep.open_gaps(after(121))
+    ledger.open_silent(after(121))
 
     assert [gap.started_at for gap in world.gaps()] == [after(100)]
 

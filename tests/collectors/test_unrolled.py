@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError
 
+from collectors import retention
 from collectors.history import partitions, rollups
 from collectors.models import Watermark
 
@@ -21,7 +22,7 @@ def old_day(world, settings):
     partitions.ensure(OLD)
     yield
     Watermark.objects.filter(pk=rollups.CURSOR).delete()
-    partitions.drop_expired(OLD + 300 * DAY)
+    retention.prune(retention.KEPT, OLD + 300 * DAY)
 
 
 def rolled_up_to(moment: datetime) -> None:
@@ -43,18 +44,19 @@ def test_a_day_of_ticks_is_kept_until_all_its_minutes_are_rolled_up(old_day, rea
     if reached is not None:
         rolled_up_to(reached)
 
-    dropped = partitions.drop_expired(asked_at)
+    retention.prune(retention.KEPT, asked_at)
 
     assert (TICKS in partitions._partitions("collectors_tick")) is is_kept
-    assert (TICKS not in dropped) is is_kept
-    assert ROLLUPS not in dropped
+    assert ROLLUPS in partitions._partitions("collectors_rollup")
 
 
 def test_a_retention_that_is_longer_than_the_bound_is_kept_to(old_day, settings):
     settings.RAW_RETENTION_HOURS = 240
     rolled_up_to(OLD)
 
-    assert TICKS not in partitions.drop_expired(OLD + 8 * DAY)
+    retention.prune(retention.KEPT, OLD + 8 * DAY)
+
+    assert TICKS in partitions._partitions("collectors_tick")
 
 
 def test_what_the_first_rollup_failed_at_is_rolled_up_by_a_later_one(world, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from marketmon.management.commands.sync import SIMULATED
 from tests.e2e.conftest import manage
 from tests.e2e.visitor import Look, Record, Visitor, visitor
 from tests.system.conftest import System
@@ -95,8 +96,10 @@ class Tile:
 
 def test_signing_in_leads_to_the_board(operator: Visitor):
     assert operator.open("/").locator("#board").count() == 1
-    expect(operator.page.locator("[data-fragment=verdict]")).to_contain_text("All 11 sources deliver", timeout=20_000)
-    expect(operator.page.locator(".bd-tile")).to_have_count(11)
+    expect(operator.page.locator("[data-fragment=verdict]")).to_contain_text(
+        f"All {len(SIMULATED)} sources deliver", timeout=20_000
+    )
+    expect(operator.page.locator(".bd-tile")).to_have_count(len(SIMULATED))
 
 
 def test_a_failing_exchange_and_its_recovery_are_seen_in_time(operator: Visitor, system: System):
@@ -224,7 +227,7 @@ def test_a_drill_is_started_by_its_button_and_passes(operator: Visitor, system: 
 
 def test_who_may_only_look_gets_no_buttons(viewer: Visitor):
     page = viewer.open("/board/")
-    expect(page.locator(".bd-tile")).to_have_count(11)
+    expect(page.locator(".bd-tile")).to_have_count(len(SIMULATED))
 
     for path in ("/board/", "/board/exchanges/luno", "/board/drills/", "/board/gaps/", "/admin/exchanges/exchange/"):
         viewer.open(path)
@@ -236,7 +239,7 @@ def test_who_may_only_look_gets_no_buttons(viewer: Visitor):
 def test_the_status_page_is_read_without_signing_in(system: System, browser: Browser, clean: Record):
     with visitor(browser, clean) as stranger:
         page = stranger.open("/status")
-        expect(page.locator("article.exchange")).to_have_count(11)
+        expect(page.locator("article.exchange")).to_have_count(len(SIMULATED))
         expect(page.locator("body")).not_to_contain_text("http://127.0.0.1")
 
 

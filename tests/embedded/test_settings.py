@@ -52,6 +52,26 @@ def test_a_number_of_processes_that_is_none_is_refused(tmp_path: Path, number: s
         read_settings({"MARKETMON_HOME": str(tmp_path), "WORKER_CONCURRENCY": number}, with_sandbox=True)
 
 
+@pytest.mark.parametrize("text", ["", "0", "65536", "http", "-1", "80.5"])
+def test_nonsense_is_not_a_port(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RefusedError, match=r"^PORT=.* from 1 to 65535$"):
+        read_settings({"MARKETMON_HOME": str(tmp_path), "PORT": text}, with_sandbox=True)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    wrong = {"MARKETMON_HOME": str(tmp_path), "PORT": "0", "SANDBOX": "perhaps", "WORKER_CONCURRENCY": "0"}
+    with pytest.raises(RefusedError) as refused:
+        read_settings(wrong, with_sandbox=True)
+    assert [line.split("=")[0] for line in str(refused.value).splitlines()] == ["PORT", "SANDBOX", "WORKER_CONCURRENCY"]
+
+
+def test_a_server_whose_address_is_in_a_file_is_the_callers(tmp_path: Path) -> None:
+    settings = read_settings(
+        {"MARKETMON_HOME": str(tmp_path), "REDIS_URL_FILE": "/run/secrets/valkey"}, with_sandbox=True
+    )
+    assert settings.servers == {"REDIS_URL": "/run/secrets/valkey"}
+
+
 def test_processes_are_told_where_things_are_and_no_secret(tmp_path: Path) -> None:
     ensure_secrets(tmp_path)
     settings = read_settings({"MARKETMON_HOME": str(tmp_path), "SANDBOX_PORT": "9200"}, with_sandbox=True)

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from collectors import lease
-from collectors.gaps import invariants, sweep
+from collectors.gaps import invariants, ledger, sweep
 from collectors.models import Pipeline
 from collectors.polling import store
 from operations import commands
@@ -77,7 +77,7 @@ def crowd(field_: Field, *, seconds: float, seed: int) -> None:
         time.sleep(chance.random() * 0.1)
 
     def keep_up(chance: random.Random) -> None:
-        sweep.end_orphans()
+        ledger.end_orphans()
         sweep.forget_old_gaps(now())
         Pipeline.objects.filter(pk=chance.choice(field_.all_pipelines)).update(expected_seconds=chance.choice([10, 20]))
         time.sleep(0.02)

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from collectors.gaps import invariants, sweep
+from collectors.gaps import invariants, ledger
 from collectors.history import rollups
 from collectors.models import Gap, Pipeline, Run
 from tests.gaps.conftest import Field
@@ -31,7 +31,7 @@ def history(field_: Field) -> tuple[int, datetime]:
     rollups.run(after(start, 30))
     for seconds in (0, 10, 20):
         field_.store("kraken", after(start, seconds))
-    sweep.open_gaps(after(start, 45))
+    ledger.open_silent(after(start, 45))
     for seconds in (80, 90, 100, 110):
         field_.store("kraken", after(start, seconds), without=[second])
     rollups.run(after(start, 210))

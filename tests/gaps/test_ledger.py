@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from collectors.gaps import causes, sweep
+from collectors.gaps import causes, ledger, sweep
 from collectors.models import Gap, Pipeline, Run, Worker
 from collectors.polling import market_list
 from exchanges.models import Market
@@ -263,11 +263,11 @@ def test_a_gap_that_lost_its_pipelines_mark_is_ended_where_rows_went_on(field_):
     field_.store("kraken", start + timedelta(seconds=40))
     field_.store("kraken", start + timedelta(seconds=50))
 
-    assert sweep.end_orphans() == 1
+    assert ledger.end_orphans() == 1
 
     (gap,) = gaps_of(pipeline)
     assert gap.ended_at == start + timedelta(seconds=40)
-    assert sweep.end_orphans() == 0
+    assert ledger.end_orphans() == 0
 
 
 def test_a_planned_stop_does_not_hide_the_silence_before_it(field_):
@@ -307,13 +307,12 @@ def take_out(field_: Field, now: datetime) -> None:
 
 def delist(field_: Field, now: datetime) -> None:
     Market.objects.update(active=False, delisted_at=now)
-    with connection.cursor() as cursor:
-        cursor.execute(market_list.END_GAPS_OF_DELISTED, {"exchange": "kraken", "now": now})
+    ledger.end_of_delisted("kraken", now)
 
 
 def lose_its_mark(field_: Field, now: datetime) -> None:
     Pipeline.objects.update(gap_open=False, received_at=now)
-    sweep.end_orphans()
+    ledger.end_orphans()
 
 
 @pytest.mark.parametrize("end", [stop_all, take_out, delist, lose_its_mark])
@@ -321,7 +320,7 @@ def test_what_was_missed_is_counted_whoever_ends_the_gap(field_: Field, end: Cal
     field_.add("kraken", 1)
     start = field_.begun + timedelta(minutes=5)
     field_.store("kraken", start)
-    sweep.open_gaps(start + timedelta(seconds=25))
+    ledger.open_silent(start + timedelta(seconds=25))
 
     end(field_, start + timedelta(minutes=10))
 
@@ -352,7 +351,7 @@ def test_a_gap_that_is_noticed_late_counts_what_was_missed_by_then(field_: Field
     start = field_.begun + timedelta(minutes=5)
     field_.store("kraken", start)
 
-    sweep.open_gaps(start + timedelta(minutes=10))
+    ledger.open_silent(start + timedelta(minutes=10))
 
     assert Gap.objects.get().missed_count == 59
 
@@ -368,7 +367,7 @@ def test_a_gap_opened_while_the_row_that_is_in_time_is_being_stored_is_withdrawn
         Worker.objects.select_for_update().get(pk="kraken")
         stored = pool.submit(storing)
         wait_for_a_waiting_statement()
-        assert sweep.open_gaps(start + timedelta(seconds=2 * INTERVAL + 1)) == 2
+        assert ledger.open_silent(start + timedelta(seconds=2 * INTERVAL + 1)) == 2
 
     assert stored.result() == 2
     assert not Gap.objects.exists()

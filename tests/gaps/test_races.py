@@ -13,7 +13,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from collectors import lease
-from collectors.gaps import invariants, sweep
+from collectors.gaps import invariants, ledger, sweep
 from collectors.models import Gap, Pipeline, Transition, Worker
 from exchanges.models import AuditEntry, Exchange
 from operations import commands, transitions
@@ -47,7 +47,7 @@ def held_back_sweep(now: datetime) -> Iterator[Future[Any]]:
     """A sweep that has taken its snapshot and reads its rows when the block is over."""
     with ThreadPoolExecutor(1) as pool:
         execute("SELECT pg_advisory_lock(%s)", DOOR)
-        swept = in_thread(pool, lambda: sweep._open(sweep.COLLECTED + BEHIND_THE_DOOR, now))
+        swept = in_thread(pool, lambda: ledger._open(ledger.COLLECTED + BEHIND_THE_DOOR, now))
         try:
             until_somebody_waits()
             yield swept
@@ -88,7 +88,7 @@ def test_a_stop_while_a_sweep_is_opening_gaps_ends_them(silent: datetime) -> Non
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            assert sweep.open_gaps(silent + timedelta(seconds=59)) == 2
+            assert ledger.open_silent(silent + timedelta(seconds=59)) == 2
             stop = in_thread(pool, lambda: commands.disable("kraken", by="test", now=stopped_at))
             until_done_or_waiting(stop)
         stop.result()
@@ -121,7 +121,7 @@ def test_taking_a_market_out_while_a_sweep_is_opening_gaps_ends_its_gap(silent: 
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            assert sweep.open_gaps(silent + timedelta(seconds=59)) == 2
+            assert ledger.open_silent(silent + timedelta(seconds=59)) == 2
             taken_out = in_thread(pool, lambda: commands.blacklist_market("kraken", "C0/USD", by="test", now=out_at))
             until_done_or_waiting(taken_out)
         taken_out.result()
@@ -166,7 +166,7 @@ def test_a_poll_that_waited_for_a_stop_does_not_begin(silent: datetime) -> None:
 def test_a_row_that_was_under_way_when_its_market_was_taken_out_makes_no_second_gap(
     field_: Field, silent: datetime
 ) -> None:
-    sweep.open_gaps(silent + timedelta(seconds=60))
+    ledger.open_silent(silent + timedelta(seconds=60))
     storing = field_.begin_to_store("kraken", silent + timedelta(seconds=62))
     commands.blacklist_market("kraken", "C0/USD", by="test", now=silent + timedelta(seconds=61))
 
@@ -179,7 +179,7 @@ def test_a_row_that_was_under_way_when_its_market_was_taken_out_makes_no_second_
 
 def test_a_row_that_was_under_way_when_its_market_was_taken_out_ends_its_gap(field_: Field, silent: datetime) -> None:
     """It came a moment before the verb and was committed a moment after it."""
-    sweep.open_gaps(silent + timedelta(seconds=60))
+    ledger.open_silent(silent + timedelta(seconds=60))
     came_at, out_at = silent + timedelta(seconds=60.5), silent + timedelta(seconds=61)
     storing = field_.begin_to_store("kraken", came_at)
     commands.blacklist_market("kraken", "C0/USD", by="test", now=out_at)
@@ -210,7 +210,7 @@ def test_a_row_in_time_that_was_under_way_when_its_market_was_taken_out_withdraw
 
 def test_a_row_that_waits_for_the_verb_that_takes_its_market_out_ends_its_gap(field_: Field, silent: datetime) -> None:
     """Its statement began before the verb was committed, and saw the gap as running."""
-    sweep.open_gaps(silent + timedelta(seconds=60))
+    ledger.open_silent(silent + timedelta(seconds=60))
     came_at, out_at = silent + timedelta(seconds=60.5), silent + timedelta(seconds=61)
     storing = field_.begin_to_store("kraken", came_at)
 
@@ -231,7 +231,7 @@ def broken_promises(since: datetime) -> dict[str, tuple[str, ...]]:
 
 
 def test_the_database_knows_at_most_one_running_gap_of_a_pipeline(silent: datetime) -> None:
-    sweep.open_gaps(silent + timedelta(seconds=60))
+    ledger.open_silent(silent + timedelta(seconds=60))
     gap = Gap.objects.first()
     assert gap is not None
 
@@ -246,14 +246,14 @@ def test_the_database_knows_at_most_one_running_gap_of_a_pipeline(silent: dateti
 
 def test_a_row_is_stored_though_an_older_gap_has_lost_its_mark(field_: Field, silent: datetime) -> None:
     """The last line of defence refuses a second running gap, never a row."""
-    sweep.open_gaps(silent + timedelta(seconds=60))
+    ledger.open_silent(silent + timedelta(seconds=60))
     resumed_at = silent + timedelta(seconds=100)
     Pipeline.objects.update(gap_open=False)
     Worker.objects.update(resumed_at=resumed_at)
 
-    assert sweep.open_gaps(silent + timedelta(seconds=200)) == 0
+    assert ledger.open_silent(silent + timedelta(seconds=200)) == 0
     field_.store("kraken", silent + timedelta(seconds=210))
-    sweep.end_orphans()
+    ledger.end_orphans()
 
     for pipeline in field_.pipelines["kraken"]:
         assert not Pipeline.objects.get(pk=pipeline).gap_open

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.backfill import answers, outcome
+from collectors.backfill import answers
 from collectors.backfill.answers import GapSpan
+from collectors.gaps import ledger
 from collectors.rules import cadence, frozen, gaps
 from feeds.base import Candle, Trade
 
@@ -213,7 +214,7 @@ def test_trades_around_a_gap_without_one_inside_say_that_it_was_quiet():
     found = answers.from_trades([trade(90), trade(140)], span(100, 130))
 
     assert (found.points, found.lacking) == ((), 0)
-    assert outcome.final_state(0, 0) == "exchange has none"
+    assert ledger.final_state(0, 0) == "exchange has none"
 
 
 def test_a_full_page_of_trades_leaves_the_rest_open():

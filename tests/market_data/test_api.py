@@ -233,9 +233,9 @@ def test_each_history_is_dropped_by_its_own_days(world, settings, model, setting
     world.fill(1)
     others = {OrderBookSnapshot, PublicTrade, FundingSnapshot} - {model}
 
-    partitions.drop_expired(world.midnight + timedelta(days=days, hours=23))
+    retention.prune(retention.KEPT, world.midnight + timedelta(days=days, hours=23))
     assert model.objects.count() == 4
-    partitions.drop_expired(world.midnight + timedelta(days=days + 1))
+    retention.prune(retention.KEPT, world.midnight + timedelta(days=days + 1))
 
     assert model.objects.count() == 0
     assert [other.objects.count() for other in others] == [4, 4]

@@ -14,7 +14,7 @@ from collectors.history import partitions
 from collectors.models import Pipeline, Tick
 from exchanges.models import Market
 from lib import clock
-from metrics import candles
+from metrics import candles, collection
 from metrics.models import Candle, Series
 from tests.metrics.series import HOUR, bars_of
 from tests.world import add_exchange, add_market
@@ -94,9 +94,9 @@ def make_place(now: datetime) -> Place:
 
 
 @pytest.fixture
-def place(transactional_db: None, settings: Any) -> Place:
+def place(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Place:
     settings.METRICS_MARKETS = []
-    settings.METRICS_EXCHANGE_SECONDS = 3.0
+    monkeypatch.setattr(collection, "EXCHANGE_SECONDS", 3.0)
     return make_place(clock.now())
 
 

@@ -175,8 +175,10 @@ def test_different_ids_run_one_after_the_other(place: Place, monkeypatch: Any) -
     assert most == [1] * 6
 
 
-def test_who_has_waited_long_enough_gets_a_500_that_is_not_stored(place: Place, api: Client, settings: Any) -> None:
-    settings.METRICS_WAIT_SECONDS = 0.2
+def test_who_has_waited_long_enough_gets_a_500_that_is_not_stored(
+    place: Place, api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "WAIT_SECONDS", 0.2)
 
     with another_collection():
         answer = collect(api, {"collection_id": "late"})

@@ -1,4 +1,4 @@
-"""The five venues that ccxt's plain classes do not give, as the sandbox plays them."""
+"""The exchanges that ccxt's plain classes do not give, as the sandbox plays them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 from collectors.history import partitions
 from feeds import close_feeds, open_feed
 from feeds.base import Feed, FeedSpec
+from feeds.table import FEEDS
 from lib import clock
+from sandbox.venues import VENUES
 from tests.feeds.venue import Venue, open_venue
 from tests.sandbox_client import Sandbox
 from tests.world import onboard_and_poll
 
-FIVE = ["chainlink", "kalshi", "polymarket", "quidax", "valr"]
+NATIVE = sorted(FEEDS.keys() & VENUES.keys())
 OpenFeed = Callable[[str], Feed]
 
 

@@ -10,7 +10,7 @@ import pytest
 from feeds.base import BadReply, FeedError, Superseded, Throttled, Unreachable, Unsupported
 from tests.sandbox_client import Sandbox
 
-from .conftest import FIVE, OpenFeed
+from .conftest import NATIVE, OpenFeed
 
 
 def fetch(feed: Any, *, deadline_seconds: float = 5.0) -> Any:
@@ -48,7 +48,7 @@ EVERYWHERE: dict[str, tuple[str, dict[str, Any], type[FeedError]]] = {
 
 
 @pytest.mark.parametrize("case", EVERYWHERE)
-@pytest.mark.parametrize("exchange_id", FIVE)
+@pytest.mark.parametrize("exchange_id", NATIVE)
 def test_an_answer_without_data_is_named(
     open_on_sandbox: OpenFeed, sandbox: Sandbox, exchange_id: str, case: str
 ) -> None:
@@ -59,7 +59,7 @@ def test_an_answer_without_data_is_named(
     assert outcome(ask) is expected
 
 
-@pytest.mark.parametrize("exchange_id", FIVE)
+@pytest.mark.parametrize("exchange_id", NATIVE)
 def test_the_deadline_holds_whatever_the_venue_does(
     open_on_sandbox: OpenFeed, sandbox: Sandbox, exchange_id: str
 ) -> None:
@@ -73,7 +73,7 @@ def test_the_deadline_holds_whatever_the_venue_does(
     assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize("exchange_id", FIVE)
+@pytest.mark.parametrize("exchange_id", NATIVE)
 def test_a_stopped_call_sends_nothing(open_on_sandbox: OpenFeed, sandbox: Sandbox, exchange_id: str) -> None:
     feed = open_on_sandbox(exchange_id)
     symbols = [market.symbol for market in feed.load_markets(deadline_seconds=10)]
@@ -85,7 +85,7 @@ def test_a_stopped_call_sends_nothing(open_on_sandbox: OpenFeed, sandbox: Sandbo
     assert sandbox.requests_of(exchange_id, since=began) == []
 
 
-@pytest.mark.parametrize("exchange_id", FIVE)
+@pytest.mark.parametrize("exchange_id", NATIVE)
 def test_it_says_that_it_is_alive_and_when_it_is_not(
     open_on_sandbox: OpenFeed, sandbox: Sandbox, exchange_id: str
 ) -> None:
@@ -204,7 +204,7 @@ def test_kalshis_limit_says_nothing_about_its_end(open_on_sandbox: OpenFeed, san
     assert "too many requests" in caught.value.excerpt
 
 
-@pytest.mark.parametrize("exchange_id", FIVE)
+@pytest.mark.parametrize("exchange_id", NATIVE)
 def test_a_market_it_does_not_list_is_unsupported_without_a_request(
     open_on_sandbox: OpenFeed, sandbox: Sandbox, exchange_id: str
 ) -> None:

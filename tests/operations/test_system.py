@@ -47,6 +47,7 @@ class System:
     def start(self) -> None:
         wanted = {"MARKETMON_HOME": str(self.folder), "PORT": str(self.port), "SANDBOX_PORT": str(self.sandbox_port)}
         wanted |= {"POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS), "SANDBOX_MARKETS": "40"}
+        wanted |= {"POLL_DEADLINE_SECONDS": str(INTERVAL_SECONDS - 0.5)}
         own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ADMIN_API_KEY", "SANDBOX_URL"}
         environ = {name: value for name, value in os.environ.items() if name not in own} | wanted
         with (self.logs / "up.log").open("ab") as log:

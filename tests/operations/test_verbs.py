@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client
 
 from collectors import lease
-from collectors.gaps import sweep
+from collectors.gaps import ledger
 from collectors.models import Gap, Pipeline, Run, Worker
 from collectors.polling import poll
 from exchanges.models import AuditEntry, Exchange, Market, MarketBlacklistEntry
@@ -128,7 +128,7 @@ def test_a_blacklisted_market_is_not_stored_and_is_no_gap(collected: Collect, op
     pipeline.refresh_from_db()
     assert pipeline.received_at == last
     Worker.objects.update(resumed_at=last - timedelta(hours=2))
-    sweep.open_gaps(clock.now() + timedelta(hours=1))
+    ledger.open_silent(clock.now() + timedelta(hours=1))
     assert not Gap.objects.filter(pipeline=pipeline).exists()
     assert Gap.objects.exclude(pipeline=pipeline).exists()  # the others are silent, and that is one
 

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from collectors.rate_limits.memory import RETRY_SECONDS, Memory, RememberedUsage
+from collectors.rate_limits.memory import Memory, RememberedUsage
 from collectors.rules.rate_limits import Grant, Outage, Priority, RateBudget, budget_of, wait_alone
+from lib.valkey import AWAY_SECONDS
 
 LUNO = RateBudget(20, 1.0)  # 18 are usable; each is counted for 1.25 s
 SINGLE = RateBudget(1, 1.0)
@@ -253,12 +254,12 @@ def at(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_an_outage_begins_with_its_first_failure_and_ends_with_an_answer(at: list[float]) -> None:
     memory = Memory(least_processes=1)
-    assert memory.is_worth_a_try()
+    assert memory.valkey.is_worth_a_try()
 
     assert memory.lost()
-    assert not memory.is_worth_a_try()
-    at[0] += RETRY_SECONDS
-    assert memory.is_worth_a_try()
+    assert not memory.valkey.is_worth_a_try()
+    at[0] += AWAY_SECONDS
+    assert memory.valkey.is_worth_a_try()
     assert not memory.lost()
     assert memory.began_at == 1000.0
 

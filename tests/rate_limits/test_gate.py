@@ -259,7 +259,7 @@ def test_books_that_are_lost_are_begun_with_what_a_process_knows(luno: Exchange,
         away.setattr(shared, "take", _refuse)
         with pytest.raises(HeldBack):
             open_gate(luno).ask(1.0, seconds_left=0.0)
-    memory.ask_again_at = 0.0
+    memory.valkey.forget()
     valkey.client().delete(line.key)
 
     with pytest.raises(HeldBack):
@@ -279,7 +279,7 @@ def test_what_a_process_sent_in_an_outage_is_counted_after_it(luno: Exchange, mo
     with monkeypatch.context() as away:
         away.setattr(shared, "take", _refuse)
         assert [mine.ask(1.0, seconds_left=0.0) for _ in range(3)] == [0, 0, 0]
-    memory.ask_again_at = 0.0
+    memory.valkey.forget()
 
     mine.ask(1.0, seconds_left=0.0)
 

@@ -22,11 +22,9 @@ from tests.status.conftest import NOW, Venue
 
 @pytest.fixture(autouse=True)
 def nothing_held() -> Iterator[None]:
-    for held in (published._held, published._asked_at, published._own):
-        held.clear()  # type: ignore[attr-defined]
-    published._away_until = 0.0
+    published.forget()
     yield
-    published._away_until = 0.0
+    published.forget()
 
 
 @pytest.fixture
@@ -96,7 +94,7 @@ def test_a_body_does_not_outlive_its_edge_by_more_than_a_second(
     noon.shift(timedelta(seconds=1.9))
     still = ask(client, key, "/v1/status/pipelines").json()["data"][0]["status"]
     published.publish(NOW + timedelta(seconds=0.5))
-    published._asked_at.clear()
+    published.forget()
     noon.shift(timedelta(seconds=0.1))
     later = ask(client, key, "/v1/status/pipelines").json()["data"][0]["status"]
 
@@ -111,13 +109,12 @@ def test_without_valkey_the_web_renders_and_limits_by_itself(
 
     gone = redis.Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
     monkeypatch.setattr(valkey, "client", lambda: gone)
-    meter._shared.cache_clear()
+    meter.forget()
     key = key_of("free")
     try:
         answers = [ask(client, key, "/v1/status/pairs") for _ in range(12)]
     finally:
-        meter._shared.cache_clear()
-        meter._away_until = 0.0
+        meter.forget()
 
     assert [answer.status_code for answer in answers] == [200, 200] + [429] * 10
     assert len(answers[0].json()["pairs"]) == 30

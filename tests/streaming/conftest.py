@@ -53,14 +53,16 @@ HURRIED = {
     "STREAM_CONNECT_SECONDS": "2",
     "STREAM_LEASE_SECONDS": str(LEASE_SECONDS),
     "STREAM_FLUSH_SECONDS": "0.3",
-    "STREAM_RUN_SECONDS": "0.5",
-    "STREAM_GOOD_UPDATES": "2",
     "STREAM_SHADOW_INTERVALS": "3",
-    "STREAM_BACKOFF_SECONDS": "0.2",
     "STREAM_BACKOFF_MAX_SECONDS": "0.4",
     "STREAM_PING_SECONDS": "0.6",
     "POLL_DEADLINE_SECONDS": "4",
     "LOG_LEVEL": "INFO",
+}
+SHORTENED = {
+    "collectors.streaming.blocking_calls.RUN_SECONDS": 0.5,
+    "collectors.streaming.handshake.GOOD_UPDATES": 2,
+    "collectors.rules.streams.BACKOFF_SECONDS": 0.2,
 }
 
 
@@ -86,9 +88,9 @@ class Site:
         with ThreadPoolExecutor(len(exchange_ids)) as pool:
             assert set(pool.map(collect, exchange_ids)) == {"stored"}
 
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, *, shortened: Mapping[str, float] | None = None, **settings: str) -> subprocess.Popen[bytes]:
         begun_before = len(list(self.logs.glob("stream-*.log")))
-        started = spawn(self.sandbox, self.logs / f"stream-{begun_before}.log", **settings)
+        started = spawn(self.sandbox, self.logs / f"stream-{begun_before}.log", shortened=shortened, **settings)
         self.processes.append(started)
         return started
 
@@ -238,10 +240,13 @@ def sweeping() -> Iterator[None]:
             running.result()
 
 
-def spawn(sandbox: Sandbox, log: Path, **settings: str) -> subprocess.Popen[bytes]:
+def spawn(
+    sandbox: Sandbox, log: Path, *, shortened: Mapping[str, float] | None = None, **settings: str
+) -> subprocess.Popen[bytes]:
+    constants = [f"{name}={value}" for name, value in {**SHORTENED, **(shortened or {})}.items()]
     with log.open("wb") as output:
         return process.spawn(
-            [sys.executable, "manage.py", "stream"],
+            [sys.executable, "-m", "tests.streaming.hurried", *constants],
             environ={**os.environ, **environment(sandbox.url), **settings},
             cwd=PROJECT,
             output=output,

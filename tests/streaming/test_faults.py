@@ -234,7 +234,7 @@ def test_a_market_that_the_stream_says_nothing_of_is_polled_beside_it(listening:
 def recycling(crowd: Site) -> Iterator[Site]:
     crowd.sandbox.heal()
     crowd.stop_all()
-    crowd.start(STREAM_RECYCLE_SECONDS="1")
+    crowd.start(shortened={"collectors.streaming.session.RECYCLE_SECONDS": 1.0})
     crowd.wait_for_streams(*STREAMED, seconds=30)
     yield crowd
     crowd.stop_all()

@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 import requests
 
+from marketmon.management.commands.sync import SIMULATED
 from tests.sandbox_client import PROJECT, Sandbox, free_port, wait_for_http
 from tests.servers import system_home
 
@@ -125,7 +126,9 @@ class System:
             workers = self.workers()
         except (requests.RequestException, AssertionError):
             return False
-        return len(workers) == 11 and all(w["status"] == "running" and w["last_update"] for w in workers.values())
+        return workers.keys() == SIMULATED.keys() and all(
+            w["status"] == "running" and w["last_update"] for w in workers.values()
+        )
 
 
 class AdminSession(requests.Session):
@@ -162,7 +165,7 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
         "SANDBOX_PORT": str(sandbox_port),
         "SANDBOX_MARKETS": "40",
         "POLL_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
-        "POLL_DEADLINE_SECONDS": "4",
+        "POLL_DEADLINE_SECONDS": str(INTERVAL_SECONDS - 0.1),
         "STREAM_LEASE_SECONDS": "5",
     }
     with system_home(keep_logs_in=logs) as home, (logs / "up.log").open("wb") as output:
@@ -181,8 +184,8 @@ def started_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
 
 @pytest.fixture
 def system(started_system: System) -> Iterator[System]:
-    """The running system with all eleven exchanges healthy."""
+    """The running system with every simulated exchange healthy."""
     started_system.sandbox.heal()
-    started_system.wait_until(started_system.is_healthy, seconds=90, what="all eleven exchanges are running")
+    started_system.wait_until(started_system.is_healthy, seconds=90, what="every simulated exchange is running")
     yield started_system
     started_system.sandbox.heal()

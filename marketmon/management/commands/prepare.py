@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from embedded.settings import PROGRESS_MARK
 from lib import home
+from marketmon import retired_settings, settings_table
 
 
 class Command(BaseCommand):
@@ -19,6 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **__: Any) -> None:
         refuse_wrong_settings()
+        for retired, text in retired_settings.still_set():
+            self._progress(retired_settings.in_words(retired, text))
         call_command("migrate", interactive=False, verbosity=0)
         self._progress("tables are up to date")
         sync_says = StringIO()
@@ -33,7 +36,10 @@ class Command(BaseCommand):
 
 
 def refuse_wrong_settings() -> None:
-    """Here and not by every process that follows: a worker that cannot start would only be started again."""
+    """What values mean; that each may be what it is, reading them has settled before this command began.
+
+    Here and not by every process that follows: a worker that cannot start would only be started again.
+    """
     wrong = [message for message in run_checks() if message.is_serious()]
     if wrong:
         raise CommandError(" ".join(f"{message.msg} {message.hint or ''}".strip() for message in wrong))
@@ -42,8 +48,9 @@ def refuse_wrong_settings() -> None:
 def create_first_administrator() -> str | None:
     """Only into a database without any user, and only with credentials that were made for this home."""
     users = get_user_model().objects
-    secrets = home.read_env_file(home.home_dir() / home.SECRETS_FILE)
-    name, password = (os.environ.get(key) or secrets.get(key, "") for key in ("ADMIN_USERNAME", "ADMIN_PASSWORD"))
+    made = home.read_env_file(home.home_dir() / home.SECRETS_FILE)
+    known = settings_table.read(os.environ)
+    name, password = (known[key] or made.get(key, "") for key in ("ADMIN_USERNAME", "ADMIN_PASSWORD"))
     if not name or not password or users.exists():
         return None
     users.create_superuser(username=name, password=password)

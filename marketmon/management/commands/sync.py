@@ -14,6 +14,7 @@ from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from lib import clock, home
 from operations import commands
 
+# By exchange id: the display name. What `make run` collects; the sandbox plays a few more.
 SIMULATED = {
     "binance": "Binance",
     "binanceusdm": "Binance USDⓈ-M",
@@ -43,7 +44,10 @@ SIMULATED_DEPTH: dict[str, dict[str, Any]] = {
 
 
 class Command(BaseCommand):
-    help = "Brings beat's schedule and the day partitions up to date; on a first run adds eleven simulated exchanges."
+    help = (
+        "Brings beat's schedule and the day partitions up to date; "
+        f"on a first run adds the {len(SIMULATED)} simulated exchanges."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()

@@ -31,3 +31,18 @@ def test_threads_that_ask_first_at_once_get_the_same_client(monkeypatch):
         valkey._client.cache_clear()
 
     assert len({id(each) for each in clients}) == 1
+
+
+def test_a_valkey_that_failed_is_left_alone_for_a_second(monkeypatch):
+    moment = [100.0]
+    monkeypatch.setattr(valkey.time, "monotonic", lambda: moment[0])
+    availability = valkey.Availability()
+    before = availability.is_worth_a_try()
+
+    availability.failed()
+    worth = []
+    for moment[0] in (100.0, 100.99, 101.0):
+        worth.append(availability.is_worth_a_try())
+
+    assert before
+    assert worth == [False, False, True]

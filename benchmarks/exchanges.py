@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,13 +15,13 @@ from typing import Any
 import psutil
 import requests
 
+from benchmarks.processes import free_port
 from embedded import process
 from feeds.ccxt.lazy import client_class
 from feeds.ccxt.quirks import quirk_of
 from feeds.shared.addresses import rebase
 from lib.home import PROJECT_DIR
 
-PORTS = range(9320, 9340)
 START_SECONDS = 20.0
 PLAIN_OPTIONS: Mapping[str, Any] = {"enableRateLimit": False, "timeout": 10_000}
 
@@ -32,7 +31,7 @@ class Sandbox:
     url: str
     pid: int
 
-    def venue_ids(self) -> list[str]:
+    def exchange_ids(self) -> list[str]:
         found: list[str] = requests.get(f"{self.url}/_sandbox/health", timeout=5).json()["venues"]
         return found
 
@@ -43,7 +42,7 @@ class Sandbox:
 
 @contextlib.contextmanager
 def running_sandbox(*, markets: int) -> Iterator[Sandbox]:
-    port = next(port for port in PORTS if is_free(port))
+    port = free_port()
     server = process.spawn(
         [sys.executable, "-m", "sandbox", "--port", str(port), "--markets", str(markets)],
         environ={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -70,12 +69,6 @@ def plain_client(exchange_id: str, base_url: str) -> Any:
 
 def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _wait_until_healthy(sandbox: Sandbox, server: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,225 @@
+"""Reads settings from environment variables by a table that also says what is allowed. Standard library only: the
+supervisor reads by it, too.
+
+A value that may not be is never raised for on its own: it is collected, so that one start names all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+N = TypeVar("N", int, float)
+FILE_SUFFIX = "_FILE"  # NAME_FILE names a file that holds the secret, as Docker and Kubernetes hand secrets over
+YES = frozenset({"1", "true", "yes", "on"})
+NO = frozenset({"0", "false", "no", "off"})
+SHOWN_CHARACTERS = 80
+PLAIN = re.compile(r"[\w.,:/+*@%-]+", re.ASCII)  # needs no quotes to be read in a sentence
+
+
+class WrongValue(ValueError):
+    """One setting's fault: its name, its value unless that is a secret, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a text becomes a value (ValueError when it cannot), and the words for what is allowed."""
+
+    read: Callable[[Setting, str], Any]
+    allowed: Callable[[Setting], str]
+    is_default_when_empty: bool = False
+    is_verbatim: bool = False  # a blank around it is part of it
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable. `least` and `most` are allowed themselves."""
+
+    name: str
+    kind: Kind
+    default: Any
+    sentence: str
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+    words: tuple[str, ...] = ()  # those of a choice
+    usually: str = ""  # the default in words, where it is not a value that is the same everywhere
+    is_secret: bool = False  # its value is never shown, and a file may hold it
+    why_not_empty: str = ""  # what an empty value would open
+
+    @property
+    def allowed(self) -> str:
+        return self.kind.allowed(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """What several settings must be together, as a pure function of their values in the order of `names`."""
+
+    names: tuple[str, ...]
+    holds: Callable[..., bool]
+    sentence: str
+
+    def fault(self, values: Mapping[str, Any]) -> str:
+        """Empty when it holds."""
+        chosen = [values[name] for name in self.names]
+        if self.holds(*chosen):
+            return ""
+        named = ", ".join(f"{name}={number(value)}" for name, value in zip(self.names, chosen, strict=True))
+        return f"{named}: {self.sentence}"
+
+
+@dataclass(slots=True)
+class Reading:
+    """All values, the default where one was wrong, and a sentence for each that was."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
+
+
+def read(settings: Iterable[Setting], environ: Mapping[str, str], combinations: Iterable[Combination] = ()) -> Reading:
+    """Every setting's value. A combination is judged only where each of its settings is sound."""
+    reading = Reading()
+    for setting in settings:
+        try:
+            reading.values[setting.name] = value_of(setting, environ)
+        except WrongValue as fault:
+            reading.values[setting.name] = setting.default
+            reading.faults.append(str(fault))
+            reading.wrong.add(setting.name)
+    for combination in combinations:
+        if reading.wrong.isdisjoint(combination.names) and (sentence := combination.fault(reading.values)):
+            reading.faults.append(sentence)
+    return reading
+
+
+def value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
+    """The value in effect; the default when the variable is not set. Raises WrongValue."""
+    text = text_of(setting, environ)
+    if text is None:
+        return setting.default
+    if not setting.kind.is_verbatim:
+        text = text.strip()
+    if not text and setting.why_not_empty:
+        raise WrongValue(f"{setting.name} is set but empty: {setting.why_not_empty}")
+    if not text and setting.kind.is_default_when_empty:
+        return setting.default
+    try:
+        return setting.kind.read(setting, text)
+    except ValueError:
+        raise WrongValue(f"{setting.name}{_shown(setting, text)}: must be {setting.allowed}") from None
+
+
+def text_of(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    """What is set, by itself or, for a secret, in the file that NAME_FILE names. Raises WrongValue."""
+    path = environ.get(setting.name + FILE_SUFFIX, "") if setting.is_secret else ""
+    if not path:
+        return environ.get(setting.name)
+    if setting.name in environ:
+        raise WrongValue(f"{setting.name} and {setting.name}{FILE_SUFFIX} are both set: leave one of them out")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise WrongValue(f"{setting.name}{FILE_SUFFIX}={path}: the file cannot be read: {reason}") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def number(value: Any) -> str:
+    """As a person would write it: 8, not 8.0."""
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _shown(setting: Setting, text: str) -> str:
+    if setting.is_secret:
+        return " (its value is not shown)"
+    short = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    return f"={short if PLAIN.fullmatch(short) else repr(short)}"
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def _read_switch(setting: Setting, text: str) -> bool:
+    word = text.lower()
+    if word not in YES | NO:
+        raise ValueError
+    return word in YES
+
+
+def _read_whole(setting: Setting, text: str) -> int:
+    if not text.isascii():  # int() reads the digits of every script
+        raise ValueError
+    return _in_range(setting, int(text))
+
+
+def _read_number(setting: Setting, text: str) -> float:
+    value = float(text)
+    if not text.isascii() or not math.isfinite(value):
+        raise ValueError
+    return _in_range(setting, value)
+
+
+def _in_range(setting: Setting, value: N) -> N:
+    too_small = setting.least is not None and value < setting.least
+    too_large = setting.most is not None and value > setting.most
+    if too_small or too_large:
+        raise ValueError
+    return value
+
+
+def _range_in_words(setting: Setting, noun: str) -> str:
+    unit = f" of {setting.unit}" if setting.unit else ""
+    if setting.least is None or setting.most is None:
+        return f"{noun}{unit}"
+    return f"{noun}{unit} from {number(setting.least)} to {number(setting.most)}"
+
+
+def _read_choice(setting: Setting, text: str) -> str:
+    if text.upper() not in setting.words:
+        raise ValueError
+    return text.upper()
+
+
+def _read_list(setting: Setting, text: str) -> list[str]:
+    return [item for part in text.split(",") if (item := part.strip())]
+
+
+def _read_mapping(setting: Setting, text: str) -> dict[str, str]:
+    """`1=…,2=…`; a value may hold `=`, and is kept as it is, because mappings hold secrets."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name.strip() and separator for name, separator, _ in pairs):
+        raise ValueError
+    return {name.strip(): value for name, _, value in pairs}
+
+
+def _read_json_object(setting: Setting, text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError
+    return found
+
+
+def _read_web_address(setting: Setting, text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]\S*", text):
+        raise ValueError
+    return text
+
+
+SWITCH = Kind(_read_switch, lambda _: "on or off (1 or 0, true or false, yes or no)")
+WHOLE = Kind(_read_whole, lambda setting: _range_in_words(setting, "a whole number"))
+NUMBER = Kind(_read_number, lambda setting: _range_in_words(setting, "a number"))
+CHOICE = Kind(_read_choice, lambda setting: f"one of {', '.join(setting.words)}")
+TEXT = Kind(lambda _, text: text, lambda _: "text", is_default_when_empty=True)
+PATH = Kind(lambda _, text: text, lambda _: "a path", is_default_when_empty=True)
+SECRET = Kind(lambda _, text: text, lambda _: "text, taken as it is", is_verbatim=True)
+LIST = Kind(_read_list, lambda _: "a list, separated by commas")
+MAPPING = Kind(_read_mapping, lambda _: "a list like 1=…,2=…", is_verbatim=True)
+JSON_OBJECT = Kind(_read_json_object, lambda _: "a JSON object")
+WEB_ADDRESS = Kind(_read_web_address, lambda _: "an http or https address", is_default_when_empty=True)

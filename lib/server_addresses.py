@@ -1,0 +1,60 @@
+"""The addresses of PostgreSQL and Valkey, read by the libraries that will connect to them.
+
+Nothing here repeats an address or a library's words about it: both hold the password.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import redis
+from psycopg2.extensions import parse_dsn
+
+from lib.environment import Kind, Setting
+
+POSTGRES = re.compile(r"(postgres(?:ql)?://)([^/?]*)(/[^?@]*)?(\?.*)?")
+NAMED_BY_DJANGO = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+POSTGRES_FORM = (
+    "an address like postgres://user:password@host:5432/database, with what is special in the password "
+    "percent-encoded (%40 for @, %25 for %)"
+)
+VALKEY_FORM = (
+    "an address like redis://:password@host:6379/0, rediss://… or unix:///path?db=0, with what is special in the "
+    "password percent-encoded (%2F for /, %23 for #)"
+)
+
+
+def read_postgres(setting: Setting, text: str) -> dict[str, Any]:
+    """Django's words for what libpq reads in the address; its other parameters, such as sslmode, are options."""
+    parts = POSTGRES.fullmatch(text)
+    if parts is None:
+        raise ValueError
+    scheme, place, path, query = parts.groups("")
+    user, separator, hosts = place.rpartition("@")  # libpq would end the password at its first @
+    try:
+        found = parse_dsn(scheme + user.replace("@", "%40") + separator + hosts + path + query)
+    except psycopg2.Error:
+        raise ValueError from None
+    if not found.get("dbname") or not re.fullmatch(r"[\d,]*", found.get("port", ""), re.ASCII):
+        raise ValueError
+    named = {theirs: str(found.pop(ours, "")) for ours, theirs in NAMED_BY_DJANGO.items()}
+    return {"ENGINE": "django.db.backends.postgresql", **named, "OPTIONS": found}
+
+
+def read_valkey(setting: Setting, text: str) -> str:
+    """The address itself, once a connection can be made of it (none is opened)."""
+    parts = urlsplit(text)
+    if parts.fragment or (parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path, re.ASCII)):
+        raise ValueError
+    try:
+        redis.ConnectionPool.from_url(text).make_connection()
+    except TypeError:  # a parameter that no connection has
+        raise ValueError from None
+    return text
+
+
+POSTGRES_ADDRESS = Kind(read_postgres, lambda _: POSTGRES_FORM, is_default_when_empty=True)
+VALKEY_ADDRESS = Kind(read_valkey, lambda _: VALKEY_FORM, is_default_when_empty=True)

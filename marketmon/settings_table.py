@@ -1,0 +1,391 @@
+"""The table of all settings: it is the reader, the check at start, and the tables of docs/settings.md.
+
+A setting is here because an operator has a reason to turn it. What only a developer would turn is a constant in the
+module that uses it; those that were settings once are in marketmon/retired_settings.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from embedded import variables
+from lib import environment
+from lib.environment import (
+    CHOICE,
+    JSON_OBJECT,
+    LIST,
+    MAPPING,
+    NUMBER,
+    PATH,
+    SECRET,
+    SWITCH,
+    TEXT,
+    WEB_ADDRESS,
+    WHOLE,
+    Combination,
+    Setting,
+)  # fmt: skip
+from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS
+
+DECADE_DAYS = 3650
+LOCAL_POSTGRES = {
+    "ENGINE": "django.db.backends.postgresql", "HOST": "localhost", "NAME": "marketmon", "USER": "marketmon",
+}  # fmt: skip
+
+
+class WrongSettings(ImproperlyConfigured):
+    """Some settings may not be as they are set; the message has a line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of the page, under the heading `title`."""
+
+    title: str
+    settings: tuple[Setting, ...]
+
+
+WHERE_AND_WHO = Section(
+    "Where and who",
+    (
+        variables.MARKETMON_HOME,
+        variables.PORT,
+        variables.SANDBOX_PORT,
+        variables.SANDBOX,
+        Setting(
+            "SANDBOX_MARKETS", WHOLE, None, "so many on each simulated exchange; fewer for a small machine",
+            least=1, most=100_000, usually="as many as each exchange is known for, 1,600 together",
+        ),
+        Setting(
+            "SANDBOX_URL", WEB_ADDRESS, "", "what `{SANDBOX_URL}` in an exchange's address stands for",
+            usually="`http://127.0.0.1:SANDBOX_PORT`",
+        ),
+        Setting(
+            "SECRET_KEY", SECRET, "", "signs sessions; required", usually="generated in embedded mode", is_secret=True
+        ),
+        Setting(
+            "ADMIN_API_KEY", SECRET, "",
+            "opens the admin-only API; at least 32 characters; unset: those routes answer 503",
+            usually="generated in embedded mode", is_secret=True,
+        ),
+        Setting("ADMIN_USERNAME", TEXT, "", "the first administrator", usually="`admin` in embedded mode"),
+        Setting(
+            "ADMIN_PASSWORD", SECRET, "", "that administrator's first password; without one nobody is created",
+            usually="generated in embedded mode", is_secret=True,
+        ),
+        Setting(
+            "ALLOWED_HOSTS", LIST, ["localhost", "127.0.0.1", "[::1]"], "host names that the web answers to"
+        ),
+        Setting(
+            "CSRF_TRUSTED_ORIGINS", LIST, [], "origins of a proxy in front, such as `https://marketmon.example`"
+        ),
+        Setting(
+            "USE_TLS", SWITCH, False,
+            "secure cookies, redirect to https, HSTS; needs a proxy that sets `X-Forwarded-Proto`",
+        ),
+        Setting("DEBUG", SWITCH, False, "Django's debug pages; never in production"),
+        Setting(
+            "LOG_LEVEL", CHOICE, "INFO", "logs are one JSON object a line on stderr",
+            words=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        ),
+        Setting(
+            "LIVENESS_FILE", PATH, "",
+            "touched while a process works; compose sets it, for the health checks of what has no port",
+        ),
+        Setting(
+            "STATIC_ROOT", PATH, "", "where `collectstatic` writes", usually="`MARKETMON_HOME/static`"
+        ),
+    ),
+)  # fmt: skip
+
+SERVERS = Section(
+    "Servers",
+    (
+        Setting(
+            "DATABASE_URL", POSTGRES_ADDRESS, LOCAL_POSTGRES,
+            "PostgreSQL 18 or newer; set it and no embedded server is started", usually="embedded", is_secret=True,
+        ),
+        Setting(
+            "REDIS_URL", VALKEY_ADDRESS, "redis://localhost:6379/0",
+            "Valkey 8 or Redis 7 and newer, `maxmemory-policy noeviction`; holds queue and caches, nothing of value",
+            usually="embedded", is_secret=True,
+        ),
+        variables.WORKER_CONCURRENCY,
+        # A child of ours begins at about 150 MB: with less it would be replaced after each task.
+        Setting(
+            "WORKER_MAX_MEMORY_PER_CHILD_KB", WHOLE, 800_000,
+            "memory above which a child of a worker is replaced after its task",
+            least=250_000, most=64_000_000, unit="KB",
+        ),
+        # Most: the killed task, 5 s later, must be redelivered by the visibility timeout of 90 s, and a container is
+        # given 45 s to stop.
+        Setting(
+            "TASK_SOFT_TIME_LIMIT_SECONDS", WHOLE, 30, "a task is interrupted then, and killed 5 s later",
+            least=5, most=40, unit="seconds",
+        ),
+    ),
+)  # fmt: skip
+
+COLLECTION = Section(
+    "Collection",
+    (
+        Setting(
+            "COLLECTION_ENABLED", SWITCH, True, "off: nothing is polled, the worker status answers 503"
+        ),
+        Setting(
+            "POLL_INTERVAL_SECONDS", NUMBER, 10.0, "interval of a new exchange; edit existing ones in the admin",
+            least=0.5, most=86_400, unit="seconds",
+        ),
+        Setting(
+            "POLL_DEADLINE_SECONDS", NUMBER, 8.0,
+            "all requests of one poll together; shorter than the interval, so that a hanging exchange misses only its "
+            "own slot",
+            least=0.1, most=39, unit="seconds",
+        ),
+        Setting(
+            "MARKETS_DEADLINE_SECONDS", NUMBER, 20.0, "the same for loading a market list",
+            least=0.1, most=39, unit="seconds",
+        ),
+        Setting(
+            "MIN_SHARE_OF_USUAL_ROWS", NUMBER, 0.5,
+            "an answer with a smaller share of the last good row count is a bad reply", least=0, most=1,
+        ),
+        Setting(
+            "BREAKER_FAILURES", WHOLE, 3, "failures in a row after which an exchange is paused", least=1, most=100
+        ),
+        Setting(
+            "BREAKER_PAUSE_MAX_SECONDS", NUMBER, 60.0, "pauses double from twice the interval up to this",
+            least=1, most=86_400, unit="seconds",
+        ),
+        Setting(
+            "OUTGOING_ADDRESS", TEXT, "direct",
+            "name of the address that exchanges see this host under; hosts behind one address give the same, so that "
+            "they share its limits; a proxy counts by its own",
+        ),
+        Setting(
+            "LEDGER_LEAST_PROCESSES", WHOLE, 8,
+            "among so many processes, or more when more were seen, an exchange's limit is divided while Valkey is away",
+            least=1, most=10_000,
+        ),
+        # Most: the board is drawn anew by each reader once the pulse has been silent for three seconds.
+        Setting(
+            "PULSE_SECONDS", NUMBER, 1.0, "how often silence is looked for", least=0.1, most=2, unit="seconds"
+        ),
+        Setting(
+            "BACKFILL_REQUESTS_PER_MINUTE", WHOLE, 6,
+            "requests for missed history per exchange, made only in the pauses between polls; 0 switches backfill off",
+            least=0, most=600,
+        ),
+        Setting(
+            "CADENCE_CEILING_SECONDS", NUMBER, 300.0,
+            "a pipeline whose rows come seldom is expected at least this often, whatever was learned",
+            least=1, most=86_400, unit="seconds",
+        ),
+        Setting(
+            "FROZEN_AFTER_SECONDS", NUMBER, 600.0,
+            "values that stand still for longer, while the same pair moves on two other exchanges, are marked frozen",
+            least=10, most=86_400, unit="seconds",
+        ),
+    ),
+)  # fmt: skip
+
+STREAMS = Section(
+    "Streams",
+    (
+        Setting(
+            "STREAM_SILENCE_SECONDS", NUMBER, 6.0, "without a ticker for so long a stream is no longer believed",
+            least=0.5, most=300, unit="seconds",
+        ),
+        Setting(
+            "STREAM_CONNECT_SECONDS", NUMBER, 10.0, "from dialling to the proof of delivery",
+            least=0.5, most=120, unit="seconds",
+        ),
+        Setting(
+            "STREAM_SHADOW_INTERVALS", WHOLE, 3,
+            "poll intervals between two polls beside a stream, which compare prices and bring quiet markets; 0: none",
+            least=0, most=10_000,
+        ),
+        Setting(
+            "STREAM_FLUSH_SECONDS", NUMBER, 1.0,
+            "how often batches are stored, or sooner at 2,000 rows; between two, the newest ticker of a market wins",
+            least=0.1, most=60, unit="seconds",
+        ),
+        # Least: it is renewed four times in its life, by a process that looks every 0.4 s. Most: a lease that ends
+        # later than in ten minutes is taken for one of a clock that was set back.
+        Setting(
+            "STREAM_LEASE_SECONDS", NUMBER, 10.0,
+            "after a stream process dies, another, or polls, take over in this time and two seconds",
+            least=2, most=300, unit="seconds",
+        ),
+        Setting(
+            "STREAM_BACKOFF_MAX_SECONDS", NUMBER, 60.0,
+            "pauses between connections double from one second up to this, fully jittered",
+            least=0.1, most=3600, unit="seconds",
+        ),
+        # Most: binance bans an address at 300.
+        Setting(
+            "STREAM_DIALS_PER_FIVE_MINUTES", WHOLE, 60, "connections to one exchange", least=1, most=250
+        ),
+        Setting(
+            "STREAM_PING_SECONDS", NUMBER, 0.0,
+            "between two pings; 0: as ccxt thinks fit for the exchange, 6 to 180 s", least=0, most=300, unit="seconds",
+        ),
+    ),
+)  # fmt: skip
+
+RETENTION = Section(
+    "Retention",
+    (
+        # Least: what interval a market keeps is learned from six hours.
+        Setting(
+            "RAW_RETENTION_HOURS", WHOLE, 48, "ticks; dropped by whole days", least=6, most=87_600, unit="hours"
+        ),
+        Setting(
+            "RAW_RETENTION_MOST_HOURS", WHOLE, 168,
+            "ticks of days that are not all rolled up, should rollups fail: the board says so after a quarter of an "
+            "hour, and so long is the time to mend it. Then the disk comes first and they are lost; a week at 5,000 "
+            "rows a second is 430 GB",
+            least=6, most=87_600, unit="hours",
+        ),
+        Setting(
+            "ROLLUP_RETENTION_DAYS", WHOLE, 90, "one-minute rollups", least=1, most=DECADE_DAYS, unit="days"
+        ),
+        Setting("RUN_RETENTION_DAYS", WHOLE, 7, "collection cycles", least=1, most=DECADE_DAYS, unit="days"),
+        Setting(
+            "GAP_RETENTION_DAYS", WHOLE, 90, "closed gaps, and changes of status and of transport",
+            least=1, most=DECADE_DAYS, unit="days",
+        ),
+        Setting(
+            "ORDERBOOK_RETENTION_DAYS", WHOLE, 2,
+            "order books; dropped by whole days, as are the next two; 0.4 KB each at ten levels",
+            least=1, most=DECADE_DAYS, unit="days",
+        ),
+        Setting(
+            "TRADE_RETENTION_DAYS", WHOLE, 7, "trades, and how far back missed ones are asked for",
+            least=1, most=DECADE_DAYS, unit="days",
+        ),
+        Setting("FUNDING_RETENTION_DAYS", WHOLE, 90, "funding rates", least=1, most=DECADE_DAYS, unit="days"),
+        # Least: the entries of a whole month, by which its bill can be explained.
+        Setting(
+            "CREDIT_RETENTION_DAYS", WHOLE, 400, "the ledger of charged calls", least=31, most=DECADE_DAYS, unit="days"
+        ),
+    ),
+)  # fmt: skip
+
+KEYS_AND_LIMITS = Section(
+    "Exchanges, keys and limits",
+    (
+        Setting(
+            "CREDENTIALS_KEY", SECRET, "", "Fernet keys, newest first, that encrypt exchanges' credentials at rest",
+            usually="from `SECRET_KEY`", is_secret=True,
+        ),
+        Setting(
+            "ALLOW_PRIVATE_EXCHANGE_URLS", SWITCH, None,
+            "whether an exchange's address or proxy may be on a private network; asked when it is entered and again "
+            "before each connect; link-local addresses never",
+            usually="on in embedded mode, else off",
+        ),
+        Setting(
+            "API_KEY_PEPPERS", MAPPING, {},
+            "`1=…,2=…`: secrets that key hashes depend on; the highest number hashes new keys",
+            usually="from `SECRET_KEY`", is_secret=True,
+        ),
+        Setting(
+            "TRUSTED_PROXIES", LIST, [],
+            "networks whose `X-Forwarded-For` is believed, for keys that are bound to addresses",
+        ),
+        Setting(
+            "STATUS_BODY_MAX_AGE_SECONDS", NUMBER, 2.0,
+            "age up to which a body of the pulse is handed out; 0: each request is rendered on its own",
+            least=0, most=60, unit="seconds",
+        ),
+        Setting(
+            "PUBLIC_STATUS", SWITCH, True,
+            "`/status`, `/status.json` and the badges for everybody, without login; off: they do not exist",
+        ),
+    ),
+)  # fmt: skip
+
+METRICS = Section(
+    "Metrics webhook, candles, regimes",
+    (
+        Setting(
+            "METRICS_WEBHOOK_TOKEN", SECRET, "",
+            "wanted as `Bearer` or `X-Webhook-Token` on the metrics, regime and grid routes",
+            usually="none: open, as an internal service", is_secret=True,
+            why_not_empty="the webhook would be open; set a token, or leave the variable out if it may be open",
+        ),
+        # Least: the ten seconds that one exchange may take of it.
+        Setting(
+            "METRICS_BUDGET_SECONDS", NUMBER, 60.0, "one collection, in which an exchange may take ten seconds",
+            least=10, most=600, unit="seconds",
+        ),
+        Setting(
+            "METRICS_FRESH_SECONDS", NUMBER, 60.0, "older stored quotes are asked for again, or left out",
+            least=1, most=86_400, unit="seconds",
+        ),
+        Setting("METRICS_RETENTION_DAYS", WHOLE, 14, "snapshots", least=1, most=DECADE_DAYS, unit="days"),
+        Setting(
+            "METRICS_MARKETS", LIST, ["binance:BTC/USDT", "binance:ETH/USDT", "kraken:BTC/USD"],
+            "`exchange:SYMBOL` list of the markets with candles and regimes",
+        ),
+        Setting("METRICS_TIMEFRAMES", LIST, ["1h", "4h"], "their timeframes"),
+        # Least: fewer give no verdict. Most: what the API takes as `lookback`.
+        Setting("CANDLE_LOOKBACK", WHOLE, 250, "candles kept ready for the regime", least=60, most=1000),
+        Setting(
+            "REGIME_POLICY", JSON_OBJECT, {},
+            'JSON, such as `{"trend_limit": 0.7}`: any number of `metrics/rules/policy.py`',
+        ),
+    ),
+)  # fmt: skip
+
+SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, KEYS_AND_LIMITS, METRICS)
+TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
+
+COMBINATIONS = (
+    Combination(
+        ("POLL_DEADLINE_SECONDS", "POLL_INTERVAL_SECONDS"),
+        lambda deadline, interval: deadline < interval,
+        "a poll's deadline must be below the interval, or a hanging exchange misses more than its own slot",
+    ),
+    Combination(
+        ("POLL_DEADLINE_SECONDS", "MARKETS_DEADLINE_SECONDS", "TASK_SOFT_TIME_LIMIT_SECONDS"),
+        lambda poll, markets, limit: poll + markets < limit,
+        "the two deadlines together must be below the task limit: a first poll loads the market list, too",
+    ),
+    Combination(
+        ("RAW_RETENTION_HOURS", "RAW_RETENTION_MOST_HOURS"),
+        lambda usual, most: usual <= most,
+        "ticks that are not rolled up must be kept for at least as long as those that are",
+    ),
+    Combination(
+        ("STREAM_FLUSH_SECONDS", "STREAM_SILENCE_SECONDS", "STREAM_LEASE_SECONDS"),
+        lambda flush, silence, lease: flush < min(silence, lease),
+        "streams must be stored more often than both the silence and the lease, which storing renews",
+    ),
+    Combination(
+        ("STREAM_PING_SECONDS",),
+        lambda seconds: seconds == 0 or seconds >= 0.5,
+        "must be 0, or at least 0.5 seconds: more frequent pings are an attack to an exchange",
+    ),
+    Combination(
+        ("PULSE_SECONDS", "STATUS_BODY_MAX_AGE_SECONDS"),
+        lambda pulse, age: age == 0 or pulse < age,
+        "bodies must be handed out for longer than the pulse takes to make new ones, or never (0)",
+    ),
+)
+
+
+def read(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Every setting's value by its variable's name. Raises WrongSettings, with a line for each fault."""
+    reading = environment.read(TABLE, os.environ if environ is None else environ, COMBINATIONS)
+    if reading.faults:
+        count = "A setting is" if len(reading.faults) == 1 else f"{len(reading.faults)} settings are"
+        lines = [f"{count} wrong, and nothing is started (docs/settings.md explains each):", *reading.faults]
+        raise WrongSettings("\n  ".join(lines))
+    return reading.values

@@ -59,7 +59,6 @@ def make_exchange(exchange_id: str, now: datetime) -> Exchange:
     }
     return add_exchange(
         exchange_id, since=now, name=exchange_id.title(), base_url=SANDBOX_PLACEHOLDER, worker=worker,
-        poll_interval_seconds=None,
     )  # fmt: skip
 
 

@@ -139,9 +139,7 @@ def kraken(sandbox: Sandbox, transactional_db: None, settings: Any, monkeypatch:
         "kraken", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER, poll_interval_seconds=INTERVAL_SECONDS
     )
     assert poll.collect_once("kraken", now=clock.now()) == "stored"
-    yield Exchange.objects.get(pk="kraken")
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return Exchange.objects.get(pk="kraken")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import poll as ingest
-from exchanges.models import Market
+from exchanges.models import Exchange, Market
 from lib import clock
 from operations import commands
 from tests.world import onboard_and_poll

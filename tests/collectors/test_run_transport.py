@@ -13,7 +13,7 @@ from collectors.models import Run
 from lib import clock
 from tests.api.conftest import make_exchange
 
-marking = import_module("collectors.migrations.0014_transport_of_stored_runs")
+marking = import_module("collectors.migrations.0013_transport_of_stored_runs")
 
 pytestmark = pytest.mark.django_db
 

@@ -57,7 +57,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
 
 @admin.register(LogEntry)
 class ChangeAdmin(LogEntryAdmin, ModelAdmin):
-    """Who changed what."""
+    """Admin page of who changed what."""
 
     paginator = InfinitePaginator
     show_full_result_count = False
@@ -71,7 +71,7 @@ class ChangeAdmin(LogEntryAdmin, ModelAdmin):
 
 @admin.register(PeriodicTask)
 class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
-    """Beat's rows. The code says what runs; operators say when, and whether."""
+    """Admin page of beat's rows. The code says what runs; operators say when, and whether."""
 
     form = ModelForm
     change_form_template = None
@@ -101,7 +101,7 @@ class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
         self._switch(request, queryset, enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, enabled: bool) -> None:
-        """The library's own actions ask for no permission and leave no trace."""
+        """Switches tasks and logs it: the library's own actions ask for no permission and leave no trace."""
         turned = list(queryset.exclude(enabled=enabled))
         queryset.filter(pk__in=[task.pk for task in turned]).update(enabled=enabled)
         PeriodicTasks.update_changed()

@@ -1,4 +1,4 @@
-"""What `up` reads from its environment and command line."""
+"""Settings of `up` from its environment and command line, and the processes that follow from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings:
-    """The caller's environment, then the operator's file; runtime.env is ours to write and not to believe."""
+    """Reads the caller's environment, then the operator's file; runtime.env is ours to write and is never read here."""
     home = home_files.home_dir(environ)
     merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
     reading = environment.read(READ, merged)
@@ -63,7 +63,7 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
 
 
 def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_run: bool) -> dict[str, str]:
-    """Without the generated secrets: every process reads them from the home."""
+    """Returns the environment without the generated secrets: every process reads them from the home."""
     environ = {
         **settings.environ,
         **urls,
@@ -80,7 +80,7 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
 
 
 def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[str, Spec]:
-    """Our own processes, by name, in the order they start."""
+    """Returns our own processes, by name, in the order they start."""
     celery = [sys.executable, "-m", "celery", "-A", "marketmon"]
     queues = "poll,default"
     commands = {
@@ -113,7 +113,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
 
 
 def web_command(port: int) -> list[str]:
-    """One process that buffers slow clients; a thread per running request, the rest waits in line."""
+    """Returns the command of one process that buffers slow clients; a thread per running request, the rest waits."""
     flags = {
         "--interface": "rsgi",
         "--host": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""Where an exchange may be: operators' addresses never lead into our own network, unless a setting says so."""
+"""Checks where an exchange may be: operators' addresses never lead into our own network, unless a setting says so."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SCHEMES = ("http", "https")
 
 
 class Unsafe(Exception):
-    """This address may not be used; the message says why and what would be allowed."""
+    """An address that may not be used; the message says why and what would be allowed."""
 
 
 def check_base_url(text: str) -> None:
-    """Raises Unsafe. Empty is the exchange's own address."""
+    """Checks an exchange's address; empty is the exchange's own. Raises Unsafe."""
     if not text:
         return
     if SANDBOX_PLACEHOLDER in text:
@@ -38,7 +38,7 @@ def check_base_url(text: str) -> None:
 
 
 def check_proxy(text: str) -> None:
-    """Raises Unsafe. Empty is no proxy."""
+    """Checks a proxy's address; empty is no proxy. Raises Unsafe."""
     if not text:
         return
     if f"{HIDDEN}@" in text:  # what pages show of a stored one
@@ -70,7 +70,7 @@ def _port(parts: SplitResult) -> int:
 
 
 def _refuse_host(parts: SplitResult) -> None:
-    """By what the name resolves to now, so that decimal and hexadecimal names are seen for what they are.
+    """Refuses a host by what its name resolves to now, so that decimal and hexadecimal names are seen through.
 
     What it resolves to later is asked again before each connect (`feeds.network_guard`). Where private addresses are
     allowed a name may be one that is not known yet.

@@ -64,7 +64,7 @@ class ExchangeFilters(django_filters.FilterSet):
 
 @extend_schema(tags=["state"])
 class ExchangeViews(ReadOnlyModelViewSet[Exchange]):
-    """What operators want collected."""
+    """Exchanges, and what operators want collected."""
 
     queryset = Exchange.objects.known()
     permission_classes = [AllowAny]

@@ -66,7 +66,7 @@ class GroupAdmin(DjangoGroupAdmin, PageAdmin):
 
 @admin.register(LogEntry)
 class ChangeAdmin(LogEntryAdmin, PageAdmin):
-    """Who changed what."""
+    """Admin page of who changed what."""
 
     paginator = InfinitePaginator
     show_full_result_count = False
@@ -80,7 +80,7 @@ class ChangeAdmin(LogEntryAdmin, PageAdmin):
 
 @admin.register(PeriodicTask)
 class ScheduleAdmin(PeriodicTaskAdmin, PageAdmin):
-    """Beat's rows. The code says what runs; operators say when, and whether."""
+    """Admin page of beat's rows. The code says what runs; operators say when, and whether."""
 
     form = ModelForm
     change_form_template = None
@@ -110,7 +110,7 @@ class ScheduleAdmin(PeriodicTaskAdmin, PageAdmin):
         self._switch(request, queryset, enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, enabled: bool) -> None:
-        """The library's own actions ask for no permission and leave no trace."""
+        """Switches tasks and logs it: the library's own actions ask for no permission and leave no trace."""
         turned = list(queryset.exclude(enabled=enabled))
         queryset.filter(pk__in=[task.pk for task in turned]).update(enabled=enabled)
         PeriodicTasks.update_changed()

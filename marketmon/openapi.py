@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of every route below /api/v1 alike: how it refuses."""
+"""Adds to the OpenAPI schema how every route below /api/v1 refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Operation = dict[str, Any]
 
 
 def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's. What a view describes itself stays as it is."""
+    """Adds the refusals, as a hook of drf-spectacular's. What a view describes itself stays as it is."""
     for path, operations in result["paths"].items():
         if path.startswith("/api/v1/"):
             for operation in operations.values():

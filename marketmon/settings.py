@@ -190,7 +190,7 @@ MARKETS_DEADLINE_SECONDS = value["MARKETS_DEADLINE_SECONDS"]
 MIN_SHARE_OF_USUAL_ROWS = value["MIN_SHARE_OF_USUAL_ROWS"]
 BREAKER_FAILURES = value["BREAKER_FAILURES"]
 BREAKER_PAUSE_MAX_SECONDS = value["BREAKER_PAUSE_MAX_SECONDS"]
-# Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
+# Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real ones.
 SANDBOX_URL = value["SANDBOX_URL"] or f"http://127.0.0.1:{value['SANDBOX_PORT']}"
 OUTGOING_ADDRESS = value["OUTGOING_ADDRESS"]
 LEDGER_LEAST_PROCESSES = value["LEDGER_LEAST_PROCESSES"]

@@ -39,7 +39,7 @@ LOCAL_POSTGRES = {
 
 
 class WrongSettings(ImproperlyConfigured):
-    """Some settings may not be as they are set; the message has a line for each."""
+    """A refusal of settings that may not be as they are set; the message has a line for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +391,7 @@ COMBINATIONS = (
 
 
 def read(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Every setting's value by its variable's name. Raises WrongSettings, with a line for each fault."""
+    """Returns every setting's value by its variable's name. Raises WrongSettings, with a line for each fault."""
     reading = environment.read(TABLE, os.environ if environ is None else environ, COMBINATIONS)
     if reading.faults:
         count = "A setting is" if len(reading.faults) == 1 else f"{len(reading.faults)} settings are"

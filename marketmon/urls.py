@@ -34,7 +34,7 @@ def route(place: str, view: Callable[..., HttpResponseBase], name: str) -> URLPa
 
 
 def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> list[URLPattern]:
-    """The list and the rows of a read-only view set."""
+    """Returns the routes of a read-only view set: its list and its rows."""
     as_view: Callable[..., Callable[..., HttpResponseBase]] = views.as_view  # type: ignore[attr-defined]
     return [
         route(f"api/v1/{place}", as_view({"get": "list"}, name=place.capitalize()), f"{name}-list"),

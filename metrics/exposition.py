@@ -1,7 +1,7 @@
 """GET /metrics: Prometheus' view of the snapshot, read at each scrape, so that a removed exchange's series end.
 
-What cannot be read has no series, what never happened is infinitely old, and `marketmon_component_up` says which part
-is away: silence never reads as health.
+A part that cannot be read has no series, and `marketmon_component_up` says which one is away; what never happened is
+infinitely old, so that silence is never taken for health.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ WHERE r.started_at > %(since)s GROUP BY 1, 2
 
 
 def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
-    """The exposition in the format that the scraper accepts."""
+    """Returns the exposition in the format that the scraper accepts, and its content type."""
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry()
     registry.register(ExpositionFacts(now))
@@ -72,7 +72,7 @@ def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
 
 
 class ExpositionFacts(Collector):
-    """Everything at one moment; a part that cannot be read is left out and reported down."""
+    """All metrics at one moment; a part that cannot be read is left out and reported down."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now

@@ -23,6 +23,7 @@ from board.models import Drill, DrillState
 from board.rules.verdict import Condition, SourceState
 from board.tiles import Tile
 from collectors.history import partitions
+from collectors.models import Worker
 from collectors.polling import poll
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
 from lib import clock
@@ -94,7 +95,7 @@ def test_a_fault_must_last_until_it_is_noticed_for_sure(fault: str, seconds: flo
 
 
 def test_every_fault_is_one_that_the_sandbox_knows(sandbox: Sandbox):
-    orders = [faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
+    orders = [faults.order(name, exchange="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
 
     numbers = {sandbox.fault(**order) for order in orders}
 
@@ -178,8 +179,8 @@ def test_what_is_broken_is_detected_shown_and_healed(fault: str, collecting: Non
 
 def test_who_was_sent_a_board_from_before_the_fault_has_not_been_told_of_it(kraken: Exchange):
     pulse.publish(clock.now())
-    drill = runner.start("server-error", "kraken", seconds=1.5, now=clock.now())
-    assert _comes(lambda: poll.collect_once("kraken", now=clock.now()) == "unreachable")
+    drill = Drill(exchange=kraken, symbol="BTC/USD", fault="server-error", seconds=30, started_at=clock.now())
+    Worker.objects.filter(pk="kraken").update(error_count=1, last_outcome="unreachable", last_error="503")
     assert live.current().taken_at < drill.started_at
 
     before = observations.showing(drill)

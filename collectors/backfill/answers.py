@@ -1,4 +1,4 @@
-"""What an exchange's answer says of a gap: the rows it gives, how far it reaches, what is missing. Pure."""
+"""Reads an exchange's answer about a gap: the rows it gives, how far it reaches, what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 300  # rows a request; coinbase gives no more
 
 @dataclass(frozen=True, slots=True)
 class GapSpan:
-    """What is still to be asked of one gap, in Unix seconds; both ends are rows that we have, or moments of no row."""
+    """The part of a gap still to be asked for, in Unix seconds; its ends are rows we have, or moments of no row."""
 
     gap_id: int
     pipeline_id: int
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """What an answer says of a span: the rows, how far it reaches, and how many rows are missing up to there."""
+    """The rows that an answer gives for a span, how far it reaches, and how many rows are missing up to there."""
 
     points: tuple[Point, ...]
     reached: float
@@ -47,12 +47,12 @@ class AnswerRows:
 
 
 def minutes_between(start: float, end: float) -> int:
-    """How many whole minutes close strictly between two moments."""
+    """Returns how many whole minutes close strictly between two moments, in Unix seconds."""
     return max(0, ceil(end / MINUTE) - 1 - floor(start / MINUTE))
 
 
 def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
-    """Each closed minute gives its close at the moment it closed. Its high and low are a minute's, not a day's."""
+    """Returns each closed minute's close, at the moment it closed. Its high and low are a minute's, not a day's."""
     closes: dict[float, float] = {}
     newest = 0.0
     for candle in candles:
@@ -72,7 +72,7 @@ def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
 
 
 def from_trades(trades: Sequence[Trade], span: GapSpan) -> AnswerRows:
-    """The newest trade of each expected interval. A list that reaches over both ends leaves nothing to be missed."""
+    """Returns the newest trade of each expected interval; nothing is missing where the list reaches over both ends."""
     inside = sorted((t for t in trades if span.start < t.traded_at < span.end and t.price > 0), key=_traded_at)
     newest_by_interval = {_interval(span, trade.traded_at): trade for trade in inside}
     oldest = min((trade.traded_at for trade in trades), default=span.start)

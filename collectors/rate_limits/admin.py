@@ -1,4 +1,4 @@
-"""The rate ledger's page: how much of each exchange's limit is used now, who waits, and what was held back."""
+"""The rate limiter's page: how much of each exchange's limit is used now, who waits, and what was held back."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=m
 	DATABASE_URL='postgres://check@/check?host=/nonexistent' REDIS_URL='unix:///nonexistent/valkey.sock?db=0'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-cryptofeed e2e lock clean chromium
+.PHONY: help run test lab check bench bench-cryptofeed e2e lock clean chromium
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -36,6 +36,9 @@ run: $(RUN_STAMP) ## run everything here, with simulated exchanges (PORT=8001 SA
 
 test: $(DEV_STAMP) ## run the tests, on real servers of their own (some of them: ARGS="-k gaps -x")
 	@exec $(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests)
+
+lab: $(DEV_STAMP) ## long tests, as root: kills, chance, servers from Debian (two minutes of it: ARGS="-m smoke")
+	@exec $(BIN)/python -m pytest -p no:randomly tests/lab $(ARGS)
 
 check: $(DEV_STAMP) ## format, lint, import layers, types, migrations, deployment checks
 	$(BIN)/ruff format --check .

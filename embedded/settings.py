@@ -17,7 +17,6 @@ from lib.environment import FILE_SUFFIX
 
 READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
-WEB_THREADS = "8"  # they wait for the database, so more than there are cores; granian would rather have fewer
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
@@ -116,14 +115,14 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
 def web_command(port: int) -> list[str]:
     """One process that buffers slow clients; a thread per running request, the rest waits in line."""
     flags = {
-        "--interface": "wsgi",
+        "--interface": "rsgi",
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",
-        "--blocking-threads": WEB_THREADS,
+        "--http": "1",  # without TLS nobody speaks HTTP/2, and its headers have no time limit
         "--http1-header-read-timeout": "10000",
         "--workers-kill-timeout": "4",
         "--log-level": "warning",
     }
     flat = [part for pair in flags.items() for part in pair]
-    return [sys.executable, "-m", "granian", *flat, "--no-ws", "marketmon.wsgi:application"]
+    return [sys.executable, "-m", "granian", *flat, "--no-ws", "marketmon.rsgi:application"]

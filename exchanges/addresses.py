@@ -10,6 +10,7 @@ from django.conf import settings
 
 from exchanges.models import SANDBOX_PLACEHOLDER
 from feeds.network_guard import is_metadata, is_public
+from web.redaction import HIDDEN
 
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
 SCHEMES = ("http", "https")
@@ -40,6 +41,8 @@ def check_proxy(text: str) -> None:
     """Raises Unsafe. Empty is no proxy."""
     if not text:
         return
+    if f"{HIDDEN}@" in text:  # what pages show of a stored one
+        raise Unsafe("Give user and password again: those that were stored are not shown.")
     _refuse_host(_parts(text))
 
 
@@ -58,9 +61,12 @@ def _parts(text: str) -> SplitResult:
 
 def _port(parts: SplitResult) -> int:
     try:
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
     except ValueError:
-        raise Unsafe("The port is no number from 1 to 65535.") from None
+        port = 0
+    if port == 0:
+        raise Unsafe("The port is no number from 1 to 65535.")
+    return port or (443 if parts.scheme == "https" else 80)
 
 
 def _refuse_host(parts: SplitResult) -> None:

@@ -74,7 +74,7 @@ class Exchange(models.Model):
         max_length=10,
         choices=transports,
         default=Transport.AUTO,
-        help_text="Where the venue has no websocket that we listen to, each of these polls.",
+        help_text="An exchange without a supported websocket is polled, whatever is chosen here.",
     )
     priority = models.PositiveSmallIntegerField(
         default=5, validators=[MaxValueValidator(9)], help_text="0 is collected first when workers are short, 9 last."
@@ -299,7 +299,7 @@ class AuditEntry(models.Model):
     undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "who did what"
+        verbose_name_plural = "audit log"
         indexes = [
             models.Index(fields=["-happened_at", "-id"], name="audit_newest_first"),
             models.Index(

@@ -23,11 +23,11 @@ from django_celery_beat.models import (
     PeriodicTasks,
     SolarSchedule,
 )
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from collectors.polling import schedule
 from lib import clock
+from lib.admin_pages import PageAdmin
 from web.admin import InfinitePaginator, ago
 
 for model in (
@@ -44,19 +44,28 @@ for model in (
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, PageAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Not one's own account: what it does would be written down under a user who is gone, and be lost with that."""
+        return obj != request.user and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deletable, counts, needed, protected = super().get_deleted_objects(objs, request)
+        is_own = any(each.pk == request.user.pk for each in objs)
+        return deletable, counts, {*needed, "your own account"} if is_own else needed, protected
+
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, PageAdmin):
     pass
 
 
 @admin.register(LogEntry)
-class ChangeAdmin(LogEntryAdmin, ModelAdmin):
+class ChangeAdmin(LogEntryAdmin, PageAdmin):
     """Who changed what."""
 
     paginator = InfinitePaginator
@@ -70,7 +79,7 @@ class ChangeAdmin(LogEntryAdmin, ModelAdmin):
 
 
 @admin.register(PeriodicTask)
-class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
+class ScheduleAdmin(PeriodicTaskAdmin, PageAdmin):
     """Beat's rows. The code says what runs; operators say when, and whether."""
 
     form = ModelForm
@@ -123,15 +132,15 @@ class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
 
 
 @admin.register(IntervalSchedule)
-class IntervalAdmin(ModelAdmin):
+class IntervalAdmin(PageAdmin):
     list_display = ("__str__", "every", "period")
 
 
 @admin.register(CrontabSchedule)
-class CrontabAdmin(ModelAdmin):
+class CrontabAdmin(PageAdmin):
     list_display = ("__str__", "human_readable")
 
 
 @admin.register(SolarSchedule, ClockedSchedule)
-class OtherScheduleAdmin(ModelAdmin):
+class OtherScheduleAdmin(PageAdmin):
     pass

@@ -15,6 +15,7 @@ REFUSALS = {
     429: "Too many wrong admin keys from this address; Retry-After says for how long.",
     503: "The state cannot be read now.",
 }
+EITHER = {"EitherError", "StatusOfEitherDocument"}
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 Operation = dict[str, Any]
@@ -26,7 +27,15 @@ def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         if path.startswith("/api/v1/"):
             for operation in operations.values():
                 _complete(path, operation)
+    _admit_either(result)
     return result
+
+
+def _admit_either(result: dict[str, Any]) -> None:
+    """One error may fit both shapes of a path that speaks two documents; `oneOf` would then refuse it."""
+    schemas = result.get("components", {}).get("schemas", {})
+    for name in EITHER & schemas.keys():
+        schemas[name]["anyOf"] = schemas[name].pop("oneOf")
 
 
 def _complete(path: str, operation: Operation) -> None:
@@ -41,8 +50,8 @@ def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield 503
     if operation.get("requestBody"):
         yield from (400, 413, 415)
-    if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
-        yield 400
+    if "{" in path or any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        yield 400  # a path with control characters is refused, too
     if "{" in path and "200" in operation["responses"] and "state" in operation.get("tags", ()):
         yield 404
     if any("AdminKey" in way for way in operation.get("security", ())):

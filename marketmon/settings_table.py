@@ -86,7 +86,15 @@ WHERE_AND_WHO = Section(
         ),
         Setting(
             "USE_TLS", SWITCH, False,
-            "secure cookies, redirect to https, HSTS; needs a proxy that sets `X-Forwarded-Proto`",
+            "secure cookies, redirect to https, HSTS for this host; needs a proxy that sets `X-Forwarded-Proto`",
+        ),
+        Setting(
+            "HSTS_SUBDOMAINS", SWITCH, False,
+            "with `USE_TLS`: browsers speak nothing but TLS with every host below this one, for a year",
+        ),
+        Setting(
+            "HSTS_PRELOAD", SWITCH, False,
+            "with `USE_TLS`: asks for a place in the lists that browsers are shipped with; hard to take back",
         ),
         Setting("DEBUG", SWITCH, False, "Django's debug pages; never in production"),
         Setting(
@@ -297,7 +305,8 @@ KEYS_AND_LIMITS = Section(
         ),
         Setting(
             "TRUSTED_PROXIES", LIST, [],
-            "networks whose `X-Forwarded-For` is believed, for keys that are bound to addresses",
+            "networks whose `X-Forwarded-For` is believed, to bind keys to addresses and to count wrong "
+            "ones: [behind a proxy](running.md#behind-a-proxy)",
         ),
         Setting(
             "STATUS_BODY_MAX_AGE_SECONDS", NUMBER, 2.0,

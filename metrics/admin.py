@@ -9,12 +9,12 @@ from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from collectors.models import Pipeline
 from lib import clock
+from lib.admin_pages import PageAdmin
 from metrics import charts, grids
 from metrics.models import Collection, ExitTransition, Grid, Notice, PaperFill, Series, Verdict
 from web.admin import MachineAdmin, cut, since, word_filter
@@ -63,7 +63,7 @@ class CollectionAdmin(MachineAdmin):
 
 
 @admin.register(Series)
-class SeriesAdmin(ModelAdmin):
+class SeriesAdmin(PageAdmin):
     """What is watched. People add markets and switch them on and off; the rest follows."""
 
     list_display = ("market", "timeframe", "enabled", "says", "exit", "asked", "problem")
@@ -248,7 +248,7 @@ class GridForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Grid)
-class GridAdmin(ModelAdmin):
+class GridAdmin(PageAdmin):
     """Grids are followed on paper; nothing here ever places an order."""
 
     form = GridForm

@@ -18,7 +18,7 @@ import yaml
 from exchanges.models import Exchange
 from feeds import known_exchange_ids
 from operations import exchange_commands, onboarding
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 CHOICES_FOR_OTHERS = ("keep", "remove")
 BYTES = 1_000_000
@@ -107,7 +107,9 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
     changes = {key: value for key, value in wanted.settings.items() if getattr(exchange, key) != value}
     steps = []
     if changes:
-        shown = ", ".join(f"{key}: {_said(getattr(exchange, key))} -> {_said(new)}" for key, new in changes.items())
+        shown = ", ".join(
+            f"{key}: {_said(key, getattr(exchange, key))} -> {_said(key, new)}" for key, new in changes.items()
+        )
         steps.append(Step(f"~ {name}: {shown}", "configure", name, {"wanted": changes}))
     if wanted.enabled != exchange.enabled:
         verb = "enable" if wanted.enabled else "disable"
@@ -116,12 +118,12 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
 
 
 def _listed(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}: {_said(value)}" for key, value in settings.items())
+    return ", ".join(f"{key}: {_said(key, value)}" for key, value in settings.items())
 
 
-def _said(value: Any) -> str:
+def _said(name: str, value: Any) -> str:
     """Returns a value for a terminal, and for the log of whatever runs the command: without a proxy's password."""
-    return hide_secrets(repr(value))
+    return hide_named(name, repr(value))
 
 
 def _configure(exchange_id: str, *, wanted: dict[str, Any], by: str, now: datetime, origin: str) -> None:

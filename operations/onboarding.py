@@ -29,7 +29,7 @@ from feeds import known_exchange_ids
 from feeds.base import Capabilities, FeedError
 from operations import exchange_commands, transitions
 from operations.transitions import CommandRefused
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 log = structlog.get_logger(__name__)
 
@@ -291,7 +291,7 @@ def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the audit log keeps: a proxy without its password, and nothing of credentials."""
     kept = {name: value for name, value in values.items() if name != "credentials"}
-    return kept | ({"proxy": hide_secrets(kept["proxy"])} if "proxy" in kept else {})
+    return kept | ({"proxy": hide_login(kept["proxy"])} if "proxy" in kept else {})
 
 
 def _check_values(exchange: Exchange, names: Sequence[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import structlog
 from celery import shared_task
 
-from exchanges import connectivity
+from exchanges import connectivity, secrets
 from exchanges.connectivity import Finding
 from exchanges.models import Exchange
 from lib import clock
@@ -37,11 +38,16 @@ def add_exchange(
     by: str,
     origin: str = "",
     wanted: dict[str, Any] | None = None,
+    sealed: str = "",
     progress_key: str = "",
     **_: Any,
 ) -> None:
-    """Runs `add` for a page that shows progress. Twice is harmless: an active exchange stays as it is."""
+    """Runs `add` for a page that shows progress: `sealed` is what is wanted as JSON, sealed by `exchanges.secrets`.
+
+    Twice is harmless: an active exchange stays as it is.
+    """
     try:
+        wanted = json.loads(secrets.unseal_text(sealed)) if sealed else wanted
         first = _first_look(exchange_id, wanted or {})
         progress.note(progress_key, exchange_id, progress.RUNNING, findings=first)
         report = commands.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)

@@ -18,7 +18,7 @@ from sandbox.journal import Journal
 from sandbox.limits import Limits, WrongLimit
 from sandbox.venues import VENUES
 
-SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9.-]+)?")
+SYMBOL = re.compile(r"[A-Za-z0-9]{1,40}/[A-Za-z0-9]{1,40}(:[A-Za-z0-9.-]{1,60})?")
 USUAL_LIMIT = 1000
 CLOCKS = ("price", "stamp", "both")
 

@@ -72,7 +72,7 @@ COLLECTED = "m.is_collected AND e.is_collected"
 OF_EXCHANGE = "e.id = %(exchange)s AND m.is_collected"
 OF_MARKETS = "m.id = ANY(%(markets)s) AND m.active AND e.is_collected"
 
-OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied")
+OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied", "not_connected")
 
 
 def open_silent(now: datetime) -> int:

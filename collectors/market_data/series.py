@@ -20,7 +20,11 @@ EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to th
 PATIENCE_SHARE = 0.5  # of an interval: a stream's row may come that much late
 LONGEST_PAUSE = timedelta(minutes=10)
 # An exchange may be able tomorrow to do what it cannot today; where a person must act, an hour is soon enough.
-PAUSES: Mapping[str, timedelta] = {"unsupported": timedelta(days=1), "denied": timedelta(hours=1)}
+PAUSES: Mapping[str, timedelta] = {
+    "unsupported": timedelta(days=1),
+    "denied": timedelta(hours=1),
+    "not_connected": timedelta(hours=1),
+}
 
 
 def sync(exchange: Exchange, now: datetime) -> dict[str, WantedData]:

@@ -13,7 +13,6 @@ from django.db import models
 from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
 from collectors.models.reports import RunReport
 from collectors.rules import gaps
-from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange, Market
 
 
@@ -24,7 +23,7 @@ class WorkerStatus(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """The outcome of a collection run, in the words of FeedError.kind and of what only we can do."""
+    """The outcome of a run, in the words of FeedError.kind and of what only we can do."""
 
     STORED = "stored"
     THROTTLED = "throttled"
@@ -32,9 +31,17 @@ class Outcome(models.TextChoices):
     UNREACHABLE = "unreachable"
     BAD_REPLY = "bad_reply"
     DENIED = "denied"
+    NOT_CONNECTED = "not_connected"  # we refused to connect to a private address
     UNSUPPORTED = "unsupported"
     SUPERSEDED = "superseded"
     FAILED = "failed"
+
+
+class RunTransport(models.TextChoices):
+    """The transport that brought a run's rows, whichever process made the run."""
+
+    POLL = "poll"
+    STREAM = "stream"  # rows came all the while, not at the run's end
 
 
 class GapCause(models.TextChoices):
@@ -268,9 +275,10 @@ class Gap(models.Model):
 
 
 class Run(RunReport):
-    """One collection run."""
+    """One collection of an exchange's tickers: a poll, or what a stream brought in some seconds."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
+    transport = models.CharField(max_length=6, default=RunTransport.POLL, db_default=RunTransport.POLL)
     correlation_id = models.CharField(max_length=64, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)  # nobody asks before this: a pause, not an outage of ours
 
@@ -285,7 +293,7 @@ class Run(RunReport):
 
     @property
     def is_listened(self) -> bool:
-        return self.correlation_id == LISTENED
+        return self.transport == RunTransport.STREAM
 
 
 class Transition(models.Model):

@@ -125,13 +125,13 @@ class DepthSeries(models.Model):
     stored_at = models.DateTimeField(null=True, blank=True)
     newest_number = models.BigIntegerField(null=True, blank=True)
     newest_at = models.DateTimeField(null=True, blank=True)
-    last_outcome = models.CharField(max_length=12, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
     last_error = models.TextField(blank=True)
     error_count = models.IntegerField(default=0)
 
     class Meta:
         app_label = "collectors"
-        verbose_name_plural = "depth series"
+        verbose_name = verbose_name_plural = "market data series"
         constraints = [
             models.UniqueConstraint(
                 fields=["exchange", "kind", "market"], name="depth_series_once", nulls_distinct=False
@@ -151,6 +151,7 @@ class DepthRun(RunReport):
 
     class Meta:
         app_label = "collectors"
+        verbose_name = "market data run"
         indexes = [models.Index(fields=["-started_at", "-id"], name="depth_run_newest_first")]  # lists and pruning
 
     def __str__(self) -> str:

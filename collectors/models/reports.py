@@ -18,7 +18,7 @@ class RunReport(models.Model):
 
     started_at = models.DateTimeField()
     duration_ms = models.IntegerField()
-    outcome = models.CharField(max_length=12)
+    outcome = models.CharField(max_length=20)
     rows_answered = models.IntegerField(default=0)
     rows_stored = models.IntegerField(default=0)
     rows_quarantined = models.IntegerField(default=0)

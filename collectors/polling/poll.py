@@ -13,6 +13,7 @@ from django.conf import settings
 
 from collectors import lease, rate_limits
 from collectors.lease import Permit
+from collectors.models import RunTransport
 from collectors.polling import market_list, store
 from collectors.rate_limits import Priority
 from collectors.rules import breaker, gaps, quote_checks, worker_status
@@ -227,7 +228,13 @@ def _finish_stored(
 
 
 def record_failure(
-    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str = ""
+    permit: Permit,
+    error: FeedError,
+    *,
+    started_at: datetime,
+    finished_at: datetime,
+    correlation_id: str = "",
+    transport: str = RunTransport.POLL,
 ) -> str:
     """Writes down a run that brought no data, and gives the lease back; returns the outcome's word."""
     if error.kind == "superseded":
@@ -245,6 +252,7 @@ def record_failure(
         error=str(error),
         excerpt=error.excerpt,
         correlation_id=correlation_id,
+        transport=transport,
     )
     if store.finish(permit, cycle) is None:
         return _superseded(permit)
@@ -283,7 +291,7 @@ def _status_after(permit: Permit, error: FeedError, health: BreakerState, now: d
         is_collected=True,
         interval_seconds=permit.exchange.poll_interval_seconds,
         error_count=health.error_count,
-        is_paused=error.kind == "denied",
+        is_paused=error.kind in breaker.NEEDS_A_PERSON,
         resumed_at=permit.resumed_at,
         heartbeat_at=now,
         stored_at=None,

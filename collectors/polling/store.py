@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, transaction
 
 from collectors.gaps import ledger
 from collectors.lease import Permit
-from collectors.models import GapCause, reports
+from collectors.models import GapCause, RunTransport, reports
 from collectors.polling import copy_format
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
@@ -83,11 +83,12 @@ QUOTES = f"""
 RUN = """
 , run AS (
     INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
-                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, retry_at)
+                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, transport,
+                                retry_at)
     SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s,
            {stored} + %(stored_before)s,
            %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s,
-           %(retry_at)s
+           %(transport)s, %(retry_at)s
     FROM fenced WHERE %(records_run)s
 )
 SELECT (SELECT count(*) FROM fenced), {stored}, {corrected}
@@ -129,6 +130,7 @@ PARAMETERS = {
     "error": "text",
     "excerpt": "text",
     "correlation_id": "text",
+    "transport": "text",
     "keep_seconds": "float8",
     "records_run": "boolean",
     "stored_before": "int",
@@ -163,7 +165,8 @@ class Cycle:
     error: str = ""
     excerpt: str = ""
     cause: tuple[str, str] = (GapCause.UNKNOWN, "")
-    correlation_id: str = field(default="")
+    correlation_id: str = ""
+    transport: str = RunTransport.POLL
     keep_seconds: float | None = None
     records_run: bool = True
     stored_before: int = 0  # by batches since the last run
@@ -229,6 +232,7 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "error": reports.clean(cycle.error),
         "excerpt": reports.clean(cycle.excerpt),
         "correlation_id": cycle.correlation_id,
+        "transport": cycle.transport,
         "keep_seconds": cycle.keep_seconds,
         "records_run": cycle.records_run,
         "stored_before": cycle.stored_before,

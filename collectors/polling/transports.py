@@ -41,4 +41,4 @@ def in_use(exchange: Exchange, now: datetime) -> InUse:
 def _never_streamed(exchange: Exchange, fallback: str) -> InUse:
     if can_stream(exchange.id):
         return InUse(fallback, None, "no stream process has run yet")
-    return InUse(Transport.POLL, None, "no websocket of this venue is listened to")
+    return InUse(Transport.POLL, None, "no websocket of this exchange is supported")

@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from collectors.models import Worker
 from collectors.rules import worker_status
+from collectors.rules.breaker import NEEDS_A_PERSON
 from collectors.rules.snapshot import Snapshot, WorkerFacts
 
 
@@ -49,7 +50,7 @@ def facts(worker: Worker) -> WorkerFacts:
         is_collected=exchange.is_collected,
         interval_seconds=exchange.poll_interval_seconds,
         error_count=worker.error_count,
-        is_paused=worker.last_outcome == "denied" and worker.error_count > 0,
+        is_paused=worker.last_outcome in NEEDS_A_PERSON and worker.error_count > 0,
         resumed_at=worker.resumed_at,
         heartbeat_at=worker.heartbeat_at,
         stored_at=worker.stored_at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from django.db import connection, transaction
 
 from collectors import lease, rate_limits
 from collectors.lease import Permit
-from collectors.models import Pipeline, Stream, Switch, Worker
+from collectors.models import Pipeline, RunTransport, Stream, Switch, Worker
 from collectors.polling import market_list, store
 from collectors.polling import poll as ingest
 from collectors.rules import gaps, quote_checks
@@ -66,6 +67,7 @@ class Batch:
     """The tickers that came since the last run was written down, counted."""
 
     started_at: datetime
+    correlation_id: str = ""  # of the connection that brings it
     rows_stored: int = 0
     overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
     rejected: list[RejectedRow] = field(default_factory=list)
@@ -139,7 +141,8 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         keep_seconds=settings.STREAM_LEASE_SECONDS,
         records_run=writes_run,
         stored_before=batch.rows_stored - len(verdict.accepted),
-        correlation_id=gaps.LISTENED,
+        correlation_id=batch.correlation_id,
+        transport=RunTransport.STREAM,
     )
     stored = store.finish(permit, cycle)
     if stored is None:
@@ -201,19 +204,33 @@ def poll(wish: StreamTarget) -> str:
     lately = now - timedelta(seconds=wish.interval_seconds)
     if Worker.objects.filter(pk=wish.exchange_id, cycle_started_at__gt=lately).exists():
         return ingest.SKIPPED
-    return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
+    correlation_id = new_correlation_id()
+    with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        return ingest.collect_once(wish.exchange_id, now=now, correlation_id=correlation_id)
 
 
-def end(permit: Permit, error: FeedError, silent_since: datetime) -> None:
+def new_correlation_id() -> str:
+    """Returns a new id that joins the runs of one connection, or of one poll, with its lines in the log."""
+    return uuid.uuid4().hex
+
+
+def end(permit: Permit, error: FeedError, silent_since: datetime, correlation_id: str) -> None:
     """Gives the right to store back, and writes down since when nothing was stored."""
-    ingest.record_failure(permit, error, started_at=silent_since, finished_at=clock.now(), correlation_id=gaps.LISTENED)
+    ingest.record_failure(
+        permit,
+        error,
+        started_at=silent_since,
+        finished_at=clock.now(),
+        correlation_id=correlation_id,
+        transport=RunTransport.STREAM,
+    )
 
 
-def note_failure(exchange_id: str, error: FeedError) -> None:
+def note_failure(exchange_id: str, error: FeedError, correlation_id: str) -> None:
     """Notes, for an exchange that may only be listened to, that it still cannot be."""
     permit = take(exchange_id)
     if permit is not None:
-        end(permit, error, clock.now())
+        end(permit, error, clock.now(), correlation_id)
 
 
 def switch(wish: StreamTarget, holder: str, turn: TransportChange) -> None:

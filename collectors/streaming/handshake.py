@@ -11,7 +11,7 @@ from django.conf import settings
 from collectors.rules import quote_checks, streams
 from collectors.rules.streams import DialBudget, Heard
 from collectors.streaming.blocking_calls import Markets
-from feeds.base import BadReply, FeedError, Quote, Unreachable
+from feeds.base import BadReply, FeedError, NotConnected, Quote, Unreachable
 from feeds.streams import QuoteStream
 
 TICK_SECONDS = 0.1
@@ -49,10 +49,15 @@ def in_words(error: Exception) -> str:
 
 def for_the_record(error: Exception) -> FeedError:
     """Returns the error as a stream's end is written down: ours where neither the stream nor its feed is to blame."""
-    blame = (
-        error.blame if isinstance(error, StreamFault) else type(error) if isinstance(error, FeedError) else FeedError
-    )
-    return blame(f"websocket: {in_words(error)}")
+    return _blame(error)(f"websocket: {in_words(error)}")
+
+
+def _blame(error: Exception) -> type[FeedError]:
+    if isinstance(error, StreamFault):
+        return error.blame
+    if isinstance(error, NotConnected):
+        return NotConnected  # its own class is made of an address
+    return type(error) if isinstance(error, FeedError) else FeedError
 
 
 async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Heard:

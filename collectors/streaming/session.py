@@ -69,6 +69,7 @@ class StreamSession:
         self._is_silent.set()
         self._last_error: FeedError | None = None
         self._is_distrusted = False
+        self._correlation_id = ""  # of the connection under way: in its runs and in the log
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
         self._tenure = StreamLease(wish.exchange_id, self._do)
@@ -86,6 +87,8 @@ class StreamSession:
         failures = 0
         while True:
             began = time.monotonic()
+            self._correlation_id = blocking_calls.new_correlation_id()
+            structlog.contextvars.bind_contextvars(correlation_id=self._correlation_id)
             try:
                 await self._connect()
                 await self._deliver()
@@ -152,7 +155,7 @@ class StreamSession:
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
-            await self._tenure.hand_over(error)
+            await self._tenure.hand_over(error, self._correlation_id)
             await self._timeline.note(self.wish, is_delivering=False, reason=handshake.in_words(error))
             raise
         finally:
@@ -184,7 +187,7 @@ class StreamSession:
         self._rejected_before = self._dialled.rejected_frames
 
     async def _store_what_comes(self, began: float) -> None:
-        batch = blocking_calls.Batch(started_at=clock.now())
+        batch = blocking_calls.Batch(started_at=clock.now(), correlation_id=self._correlation_id)
         check, shadow = self._stall_check(), Shadow(self._threads, began=began)
         self._renewal = Renewal(began)
         flushed_at = began
@@ -319,7 +322,8 @@ class StreamSession:
                     if await self._do_slow(blocking_calls.poll, self.wish) == ingest.SKIPPED:
                         pause *= LOOK_AGAIN_SHARE
                 elif self._last_error:
-                    await self._do_slow(blocking_calls.note_failure, self.wish.exchange_id, self._last_error)
+                    failed = self.wish.exchange_id, self._last_error, self._correlation_id
+                    await self._do_slow(blocking_calls.note_failure, *failed)
             except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
                 log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
             await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))

@@ -103,7 +103,7 @@ class StreamLease:
         await self._do(lease.release, permit)
         await asyncio.sleep(STEP_ASIDE_SECONDS)
 
-    async def hand_over(self, error: Exception) -> None:
+    async def hand_over(self, error: Exception, correlation_id: str) -> None:
         """Hands the lease to polls, with the record why. While the database is away the lease runs out by itself."""
         silent_since = clock.now() - timedelta(seconds=time.monotonic() - self.sound_at)
         try:
@@ -111,7 +111,8 @@ class StreamLease:
                 await self._regain()
             permit, self.permit = self.permit, None
             if permit is not None:
-                await self._do(blocking_calls.end, permit, handshake.for_the_record(error), silent_since)
+                record = handshake.for_the_record(error)
+                await self._do(blocking_calls.end, permit, record, silent_since, correlation_id)
         except (DatabaseError, InterfaceError) as away:
             log.warning("end_not_recorded", exchange=self._exchange_id, error=str(away).strip())
 

@@ -97,7 +97,7 @@ disable = button(
 )  # fmt: skip
 RESTART = Words(
     "Restart worker…", "restart_alt", "Restart this exchange's worker",
-    "Errors and pauses are forgotten; a running cycle is replaced, never doubled.", "Restart",
+    "Errors and pauses are forgotten; a run under way is replaced, never doubled.", "Restart",
 )  # fmt: skip
 restart = button("restart", RESTART)
 remove = button(

@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
@@ -17,13 +16,14 @@ from collectors.api.workers import view_of
 from exchanges import catalogue, secrets
 from exchanges.models import Exchange
 from lib import clock
+from lib.admin_pages import PageAdmin
 from operations import commands, tasks
 from operations.admin import adding, buttons, panels
 from operations.admin.acting import call, carry_out_all, send
 from operations.admin.dialogs import ConfirmForm, WhyForm, consequences, details
 from operations.admin.forms import CREDENTIAL_FIELDS, FILTER_FIELDS, ExchangeForm
 from web.admin import STATUS_LABELS, back_to_page, since
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 REFUSED = "marketmon.refused"
 STATE = (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")})
@@ -34,7 +34,7 @@ ABILITIES = (
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(ModelAdmin):
+class ExchangeAdmin(PageAdmin):
     form = ExchangeForm
     list_display = (
         "exchange",
@@ -140,7 +140,7 @@ class ExchangeAdmin(ModelAdmin):
         worker = getattr(exchange, "worker", None)
         return view_of(worker, clock.now()).status if worker else None
 
-    @display(description="because")
+    @display(description="reason")
     def worker_reason(self, exchange: Exchange) -> str:
         worker = getattr(exchange, "worker", None)
         return (view_of(worker, clock.now()).reason if worker else "it has no worker yet") or "-"
@@ -187,7 +187,7 @@ class ExchangeAdmin(ModelAdmin):
 
     @display(description="proxy")
     def proxy_shown(self, exchange: Exchange) -> str:
-        return hide_secrets(exchange.proxy) or "-"
+        return hide_login(exchange.proxy) or "-"
 
     @display(description="collects")
     def collects(self, exchange: Exchange) -> str:

@@ -21,7 +21,7 @@ from exchanges import addresses, connectivity, market_filter, secrets
 from exchanges.models import ID_FAULT, Exchange, Market, is_exchange_id
 from feeds import known_exchange_ids
 from operations.onboarding import SETTINGS
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 BETWEEN_QUOTES = re.compile(r"[,;\s]+")
 BETWEEN_MARKETS = re.compile(r"[,;\n]+")
@@ -66,7 +66,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
                 "quotes": ", ".join(stored.get("quotes") or ()),
                 "only_markets": ", ".join(stored.get("symbols") or ()),
                 "top": stored.get("top"),
-                "proxy": hide_secrets(self.instance.proxy),  # unchanged, it is not saved
+                "proxy": hide_login(self.instance.proxy),  # unchanged, it is not saved
             }
         )
 

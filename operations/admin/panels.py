@@ -1,4 +1,4 @@
-"""The panels under an exchange's settings: the checks, who did what, which fields changed, blacklists."""
+"""The panels under an exchange's settings: the checks, the audit log, which fields changed, blacklists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from operations import tasks
 from operations.admin.acting import send
 from operations.admin.history import row_of
 from web.admin import ago, cut, polled, utc
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 SHOWN_ROWS = 15
 SHOWN_CHECKS = 5
@@ -158,8 +158,8 @@ def _changes(exchange_id: str) -> list[dict[str, Any]]:
             "when": utc(entry.timestamp),
             "who": entry.actor.get_username() if entry.actor else "-",
             "field": name.replace("_", " "),
-            "old": cut(hide_secrets(str(change[0]))),
-            "new": cut(hide_secrets(str(change[1]))),
+            "old": cut(hide_named(name, str(change[0]))),
+            "new": cut(hide_named(name, str(change[1]))),
         }
         for entry in entries
         for name, change in (entry.changes or {}).items()

@@ -25,7 +25,7 @@ class WorkerAdmin(MachineAdmin):
     """One collector per exchange; its row's key is the exchange's id, so the verb takes it as it is."""
 
     list_display = (
-        "exchange", "state", "transport", "error_count", "problem", "last_update", "last_cycle", "symbols_tracked"
+        "exchange", "state", "transport", "error_count", "problem", "last_update", "last_run", "symbols_tracked"
     )  # fmt: skip
     list_select_related = ("exchange__stream",)
     list_per_page = 200
@@ -62,8 +62,8 @@ class WorkerAdmin(MachineAdmin):
     def last_update(self, worker: Worker) -> tuple[str, str]:
         return since(worker.stored_at)
 
-    @display(description="last cycle", header=True)
-    def last_cycle(self, worker: Worker) -> tuple[str, str]:
+    @display(description="last run", header=True)
+    def last_run(self, worker: Worker) -> tuple[str, str]:
         return since(worker.heartbeat_at)
 
     @display(description="last error", header=True)

@@ -16,7 +16,7 @@ from exchanges.models import ID_FAULT, Exchange, is_exchange_id
 from lib import clock
 from operations import commands
 from operations.api.descriptions import failure
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 MARKET = re.compile(r"([a-z0-9_-]{1,64}):(.{1,100})\Z", re.IGNORECASE)
 
@@ -100,7 +100,7 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "market_filter": exchange.market_filter,
         "depth": exchange.depth,
         "base_url": exchange.base_url,
-        "proxy": hide_secrets(exchange.proxy),
+        "proxy": hide_login(exchange.proxy),
         "credentials_set": secrets.names_in(exchange.credentials),
     }
 

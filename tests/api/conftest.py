@@ -11,9 +11,9 @@ from django.db import connection
 from django.test import Client
 
 from collectors.history import partitions
-from collectors.models import Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from lib import clock
+from tests.world import add_exchange
 
 FILL = """
 INSERT INTO collectors_pipeline (market_id, received_at, last, bid, ask, expected_seconds, gaps_24h, gap_open)
@@ -50,18 +50,16 @@ Fill = Callable[[int], None]
 
 
 def make_exchange(exchange_id: str, now: datetime) -> Exchange:
-    exchange = Exchange.objects.create(id=exchange_id, name=exchange_id.title(), base_url=SANDBOX_PLACEHOLDER)
-    Worker.objects.create(
-        exchange=exchange,
-        resumed_at=now,
-        status_since=now,
-        heartbeat_at=now,
-        stored_at=now,
-        symbols_tracked=245,
-        status="running",
-        last_error="secret words",
-    )
-    return exchange
+    worker = {
+        "heartbeat_at": now,
+        "stored_at": now,
+        "symbols_tracked": 245,
+        "status": "running",
+        "last_error": "secret words",
+    }
+    return add_exchange(
+        exchange_id, since=now, name=exchange_id.title(), base_url=SANDBOX_PLACEHOLDER, worker=worker,
+    )  # fmt: skip
 
 
 def fill(count: int, now: datetime) -> None:

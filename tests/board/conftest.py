@@ -10,9 +10,9 @@ import pytest
 from board import badges, public
 from board.rules import heat
 from collectors.history import partitions
-from collectors.models import Pipeline
 from exchanges.models import Exchange, Market
 from tests.api.conftest import now, operator
+from tests.world import add_market
 
 __all__ = ["now", "operator"]
 
@@ -35,14 +35,11 @@ def day(db: None, now: datetime) -> datetime:
 
 
 def make_pipelines(exchange: Exchange, symbols: Sequence[str], now: datetime) -> list[Market]:
-    markets = [
-        Market.objects.create(
-            exchange=exchange, symbol=symbol, base=symbol.partition("/")[0], quote="USD", kind="spot",
-            venue_id=symbol, source=exchange.pk, listed_at=now - timedelta(days=9),
+    since = now - timedelta(days=9)
+    return [
+        add_market(
+            exchange, symbol.partition("/")[0], since=since, symbol=symbol, venue_id=symbol,
+            pipeline={"received_at": now, "gaps_24h": 0},
         )
         for symbol in symbols
     ]  # fmt: skip
-    Pipeline.objects.bulk_create(
-        Pipeline(market=market, expected_seconds=10, received_at=now, gaps_24h=0) for market in markets
-    )
-    return markets

@@ -1,6 +1,9 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from collectors import lease
 from collectors.models import Worker
@@ -75,3 +78,39 @@ def test_waiting_for_a_stop_ends_with_the_lease(world):
     lease.release(permit)
 
     assert lease.wait_until_idle("kraken", at_most_seconds=0.05)
+
+
+WISH = "marketmon:lease-wanted:kraken"
+
+
+def test_the_wish_of_a_waiter_who_died_ends_by_itself(world, monkeypatch):
+    def die(_: float) -> None:
+        raise SystemExit
+
+    lease.take("kraken", lease_seconds=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", die)
+        with pytest.raises(SystemExit):
+            lease.wait_for("kraken", patience_seconds=5, lease_seconds=8)
+
+    assert 0 < valkey.client().pttl(WISH) <= lease.ASKED_SECONDS * 1000
+
+
+def test_a_waiter_goes_on_asking_until_it_has_the_lease(world):
+    def wait() -> lease.Permit | None:
+        try:
+            return lease.wait_for("kraken", patience_seconds=30, lease_seconds=8)
+        finally:
+            connection.close()
+
+    permit = lease.take("kraken", lease_seconds=8)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        for _ in range(2):  # whoever holds the lease has heard it, and has not stepped aside
+            while not lease.is_asked_for("kraken"):
+                assert not waiting.done()
+                time.sleep(0.01)
+        lease.release(permit)
+
+        assert waiting.result() is not None
+    assert not valkey.client().exists(WISH)

@@ -1,18 +1,18 @@
 """One collection cycle end to end: real client, real wire, real database."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from django.db import connection
 
 from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import poll as ingest
-from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from exchanges.models import Exchange, Market
 from lib import clock
 from operations import commands
+from tests.world import onboard_and_poll
 
 SIX = ["binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "luno"]
 
@@ -22,16 +22,7 @@ def collect(transactional_db, sandbox, settings):
     """Makes an exchange on the sandbox and gives a function that collects it, whatever the slot."""
     settings.POLL_DEADLINE_SECONDS = 3.0
     partitions.ensure(clock.now())
-
-    def poll(exchange_id: str, *, now: datetime | None = None) -> str:
-        if not Exchange.objects.filter(pk=exchange_id).exists():
-            commands.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
-        Worker.objects.update(cycle_started_at=None)
-        return ingest.collect_once(exchange_id, now=now or clock.now())
-
-    yield poll
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return onboard_and_poll
 
 
 @pytest.mark.parametrize("exchange_id", SIX)
@@ -94,6 +85,19 @@ def test_an_answer_without_data_stores_nothing_and_is_named(collect, sandbox, ki
     assert run.error
     assert worker.error_count == 1
     assert worker.stored_at < worker.heartbeat_at
+
+
+def test_a_connection_that_we_refuse_has_an_outcome_of_its_own(collect, settings):
+    collect("kraken")
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = False
+    Exchange.objects.update(base_url="http://127.0.0.1:9")
+
+    assert collect("kraken") == "not_connected"
+
+    run, worker = Run.objects.latest("id"), Worker.objects.get()
+    assert (run.outcome, worker.last_outcome, worker.status) == ("not_connected", "not_connected", "error")
+    assert "127.0.0.1" in run.error
+    assert worker.retry_at > clock.now() + timedelta(seconds=settings.DENIED_PAUSE_SECONDS - 60)
 
 
 @pytest.mark.parametrize(

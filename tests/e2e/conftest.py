@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def record(started_system: System) -> Record:
     RECORD.append(Record(started_system.url))
     return RECORD[0]

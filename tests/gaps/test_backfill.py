@@ -8,7 +8,6 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 
 from collectors import backfill
 from collectors.backfill import answers, asking, choice, outcome, refused_history, turns
@@ -32,9 +31,7 @@ def collected(transactional_db, sandbox):
         assert ingest.collect_once("binance", now=clock.now()) == "stored"
 
     poll()
-    yield poll
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return poll
 
 
 def make_gap(
@@ -141,9 +138,7 @@ def luno(transactional_db, sandbox):
         return backfill.fill("luno", clock=clock.now, seconds=5.0)
 
     fill_luno()
-    yield fill_luno
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return fill_luno
 
 
 def test_where_candles_need_a_key_trades_fill_the_gap(luno, monkeypatch):

@@ -17,9 +17,10 @@ from collectors.gaps import invariants, ledger, sweep
 from collectors.models import Pipeline
 from collectors.polling import store
 from operations import commands
-from tests.gaps.conftest import INTERVAL, Field, _cycle
+from tests.gaps.conftest import INTERVAL, Field
+from tests.world import cycle
 
-SECONDS = 6.0
+SECONDS = 4.0  # longer in the lab
 CLOCK_RUNS = 60.0  # so many times as fast
 
 
@@ -37,10 +38,14 @@ def keep_doing(work: Callable[[random.Random], None], seed: int, until: float) -
 
 @pytest.mark.timeout(120)
 def test_a_crowd_leaves_every_gap_once_and_every_count_right(field_: Field) -> None:
+    crowd(field_, seconds=SECONDS, seed=0)
+
+
+def crowd(field_: Field, *, seconds: float, seed: int) -> None:
     for exchange_id in ("kraken", "luno"):
         field_.add(exchange_id, 6)
     begun_at, origin = time.monotonic(), field_.begun + timedelta(minutes=5)
-    until = begun_at + SECONDS
+    until = begun_at + seconds
 
     def now() -> datetime:
         return origin + timedelta(seconds=CLOCK_RUNS * (time.monotonic() - begun_at))
@@ -51,9 +56,9 @@ def test_a_crowd_leaves_every_gap_once_and_every_count_right(field_: Field) -> N
             if permit is not None:
                 at = now()
                 without = [number for number in field_.pipelines[exchange_id] if chance.random() < 0.4]
-                quotes = field_._quotes(exchange_id, at, without)
+                quotes = field_.quotes(exchange_id, at, without)
                 time.sleep(chance.random() * 0.1)
-                if quotes and store.finish(permit, _cycle(at, "stored", accepted=quotes)) is None:
+                if quotes and store.finish(permit, cycle(at, accepted=quotes)) is None:
                     lease.release(permit)
             time.sleep(chance.random() * 2 * INTERVAL / CLOCK_RUNS)
 
@@ -79,7 +84,7 @@ def test_a_crowd_leaves_every_gap_once_and_every_count_right(field_: Field) -> N
 
     jobs = [poll("kraken"), poll("luno"), look, look, operate, keep_up]
     with ThreadPoolExecutor(len(jobs)) as pool:
-        futures = [pool.submit(keep_doing, job, seed, until) for seed, job in enumerate(jobs)]
+        futures = [pool.submit(keep_doing, job, seed + number, until) for number, job in enumerate(jobs)]
     assert all(future.result() > 10 for future in futures)
 
     broken = {kept.promise: kept.examples for kept in invariants.check(since=field_.begun) if kept.offences}

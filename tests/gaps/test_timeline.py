@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -27,22 +28,27 @@ STEP = st.tuples(
     st.integers(1, 25),
 )
 CANDLES_KEPT = st.integers(1, 4)  # the exchange has every so many-th minute
+LINE = {
+    "steps": st.lists(STEP, min_size=2, max_size=14),
+    "every": CANDLES_KEPT,
+    "page": st.sampled_from([2, 5, 300]),
+}
 
 
 class TimeLine(TransactionTestCase):
-    @given(steps=st.lists(STEP, min_size=2, max_size=14), every=CANDLES_KEPT, page=st.sampled_from([2, 5, 300]))
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(**LINE)
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))  # many more in the lab
     def test_everything_is_live_stopped_or_a_gap(self, steps, every, page):
-        now = clock.now()
-        partitions.ensure(now)
-        story = Story(now, every, page)
-        for kind, slots in steps:
-            story.play(kind, slots)
-        story.check()
+        play(steps, every, page)
 
-    def tearDown(self):
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+
+def play(steps: Sequence[tuple[str, int]], every: int, page: int) -> None:
+    now = clock.now()
+    partitions.ensure(now)
+    story = Story(now, every, page)
+    for kind, slots in steps:
+        story.play(kind, slots)
+    story.check()
 
 
 class Story:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from collectors.history import partitions
 from collectors.market_data import collect
 from collectors.models import Worker
 from collectors.models.market_data import DepthRun, DepthSeries, DepthTurn
-from collectors.polling import poll as ingest
-from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from exchanges.models import Exchange, Market
 from lib import clock
-from operations import commands
 from sandbox.exchange import Exchanges
 from sandbox.view import View
 from tests.sandbox_client import Sandbox
-
-HISTORIES = "collectors_orderbook, collectors_trade, collectors_funding, collectors_tick, collectors_rollup"
+from tests.world import onboard, poll
 
 
 @dataclass
@@ -35,14 +31,12 @@ class Place:
 
     def open(self, exchange_id: str, **depth: Any) -> None:
         """Added, polled once, and nothing but tickers collected so far."""
-        commands.create(
-            exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER, depth=depth
-        )  # fmt: skip
+        onboard(exchange_id, depth=depth)
         self.poll(exchange_id)
 
     def poll(self, exchange_id: str) -> None:
-        Worker.objects.filter(pk=exchange_id).update(cycle_started_at=None, retry_at=None, error_count=0)
-        assert ingest.collect_once(exchange_id, now=clock.now()) == "stored"
+        Worker.objects.filter(pk=exchange_id).update(retry_at=None, error_count=0)
+        assert poll(exchange_id) == "stored"
 
     def collect(self, exchange_id: str, *, at: Callable[[], datetime] = clock.now) -> dict[str, int]:
         """A round in which everything is due."""
@@ -78,8 +72,6 @@ class Place:
 
 
 @pytest.fixture
-def place(transactional_db: None, sandbox: Sandbox) -> Iterator[Place]:
+def place(transactional_db: None, sandbox: Sandbox) -> Place:
     partitions.ensure(clock.now())
-    yield Place(sandbox, time.time())
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {HISTORIES}")
+    return Place(sandbox, time.time())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from collectors import retention
 from collectors.history import partitions
 from collectors.market_data import store, turns
-from collectors.models import Pipeline, Worker
+from collectors.models import Worker
 from collectors.models.market_data import (
     DepthRun,
     DepthSeries,
@@ -30,7 +29,7 @@ from feeds.base import FundingRate, OrderBook, Superseded
 from lib import clock
 from operations import commands
 from tests.gaps.test_races import in_thread, until_somebody_waits
-from tests.market_data.conftest import HISTORIES
+from tests.world import add_exchange, add_market
 
 PLACES = ("orderbooks", "trades", "funding")
 BOOK = OrderBook(((99.0, 1.5), (98.0, 2.5)), ((101.0, 0.1), (102.0, 0.3)), None, 0.0, 7)
@@ -44,15 +43,8 @@ class World:
         self.markets = [self._market(exchange, base) for exchange in ("binance", "kraken") for base in ("BTC", "ETH")]
 
     def _market(self, exchange_id: str, base: str) -> Market:
-        exchange, is_new = Exchange.objects.get_or_create(pk=exchange_id)
-        if is_new:
-            Worker.objects.create(exchange=exchange, resumed_at=self.midnight, status_since=self.midnight)
-        market = Market.objects.create(
-            exchange=exchange, symbol=f"{base}/USD", base=base, quote="USD", kind="spot", venue_id=base,
-            source=exchange_id, listed_at=self.midnight,
-        )  # fmt: skip
-        Pipeline.objects.create(market=market, expected_seconds=10)
-        return market
+        exchange = Exchange.objects.filter(pk=exchange_id).first() or add_exchange(exchange_id, since=self.midnight)
+        return add_market(exchange, base, since=self.midnight)
 
     def turn(self, market: Market) -> turns.RequestSlot:
         return turns.RequestSlot(market.exchange, 1, 5.0)
@@ -81,11 +73,9 @@ class World:
 
 
 @pytest.fixture
-def world(transactional_db: None) -> Iterator[World]:
+def world(transactional_db: None) -> World:
     partitions.ensure(clock.now())
-    yield World()
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {HISTORIES}")
+    return World()
 
 
 def ask(client: Client, place: str, **query: object) -> list[dict]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from collectors.history import partitions
-from collectors.models import Pipeline, Tick, Worker
-from exchanges.models import Exchange, Market
+from collectors.models import Pipeline, Tick
+from exchanges.models import Market
 from lib import clock
 from metrics import candles, collection
 from metrics.models import Candle, Series
 from tests.metrics.series import HOUR, bars_of
+from tests.world import add_exchange, add_market
+
+STORED = {"last": 100.0, "bid": 99.5, "ask": 100.5, "base_volume": 7.0}
 
 
 @dataclass
@@ -74,29 +76,28 @@ def make_place(now: datetime) -> Place:
     partitions.ensure(now)
     markets = {}
     for exchange_id, quote in (("binance", "USDT"), ("kraken", "USD")):
-        exchange = Exchange.objects.create(id=exchange_id, base_url="http://127.0.0.1:9", poll_interval_seconds=10)
-        Worker.objects.create(
-            exchange=exchange, resumed_at=now - timedelta(hours=1), status_since=now, heartbeat_at=now, stored_at=now
-        )
+        exchange = add_exchange(
+            exchange_id, since=now - timedelta(hours=1), base_url="http://127.0.0.1:9",
+            worker={"status_since": now, "heartbeat_at": now, "stored_at": now},
+        )  # fmt: skip
         for base in ("BTC", "ETH", "SOL"):
-            markets[f"{exchange_id}:{base}/{quote}"] = Market.objects.create(
-                exchange=exchange, symbol=f"{base}/{quote}", base=base, quote=quote, kind="spot",
-                venue_id=f"{base}{quote}", source=f"{exchange_id}_spot", listed_at=now, taker_fee=0.001,
-            )  # fmt: skip
-    Pipeline.objects.bulk_create(
-        Pipeline(market=market, expected_seconds=10, received_at=now, last=100.0, bid=99.5, ask=100.5, base_volume=7.0)
-        for market in markets.values()
-    )
+            markets[f"{exchange_id}:{base}/{quote}"] = add_market(
+                exchange,
+                base,
+                quote,
+                since=now,
+                source=f"{exchange_id}_spot",
+                taker_fee=0.001,
+                pipeline=STORED | {"received_at": now},
+            )
     return Place(now, markets)
 
 
 @pytest.fixture
-def place(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Place:
     settings.METRICS_MARKETS = []
     monkeypatch.setattr(collection, "EXCHANGE_SECONDS", 3.0)
-    yield make_place(clock.now())
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return make_place(clock.now())
 
 
 @pytest.fixture

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 
 import pytest
-from django.db import connection
 
 from collectors.history import partitions
-from collectors.models import Worker
-from collectors.polling import poll as ingest
-from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from feeds import close_feeds, open_feed
 from feeds.base import Feed, FeedSpec
 from feeds.table import FEEDS
 from lib import clock
-from operations import commands
 from sandbox.venues import VENUES
 from tests.feeds.venue import Venue, open_venue
 from tests.sandbox_client import Sandbox
+from tests.world import onboard_and_poll
 
 NATIVE = sorted(FEEDS.keys() & VENUES.keys())
 OpenFeed = Callable[[str], Feed]
 
 
 @pytest.fixture
-def collect(transactional_db, sandbox, settings) -> Iterator[Callable[..., str]]:
+def collect(transactional_db, sandbox, settings) -> Callable[..., str]:
     """Makes an exchange on the sandbox and gives a function that collects it, whatever the slot."""
     settings.POLL_DEADLINE_SECONDS = 3.0
     partitions.ensure(clock.now())
-
-    def poll(exchange_id: str, *, now: datetime | None = None) -> str:
-        if not Exchange.objects.filter(pk=exchange_id).exists():
-            commands.create(exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
-            Exchange.objects.update(budget_units=1000, budget_seconds=1)  # limits have tests of their own
-        Worker.objects.update(cycle_started_at=None)
-        return ingest.collect_once(exchange_id, now=now or clock.now())
-
-    yield poll
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
+    return onboard_and_poll
 
 
 @pytest.fixture

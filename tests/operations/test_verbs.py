@@ -207,21 +207,23 @@ def _runs(now: Any, count: int, quarantine: list[dict[str, str]]) -> None:
 
 
 def test_a_filter_decides_what_is_collected_and_leaves_no_gaps(collected: Collect) -> None:
-    collected("kraken")
-    before = Market.objects.collected().filter(exchange="kraken").count()
+    collected("binance")  # which tells volumes
+    before = Market.objects.collected().filter(exchange="binance").count()
 
-    commands.configure("kraken", {"market_filter": {"quotes": ["USD"], "top": 1}}, **by())
+    commands.configure("binance", {"market_filter": {"quotes": ["USDT"], "top": 1}}, **by())
 
-    left = Market.objects.collected().get(exchange="kraken")
-    assert (left.quote, Worker.objects.get(pk="kraken").symbols_tracked) == ("USD", 1)
-    largest = Pipeline.objects.filter(market__exchange="kraken", market__quote="USD").order_by("-quote_volume").first()
+    left = Market.objects.collected().get(exchange="binance")
+    assert (left.quote, Worker.objects.get(pk="binance").symbols_tracked) == ("USDT", 1)
+    largest = (
+        Pipeline.objects.filter(market__exchange="binance", market__quote="USDT").order_by("-quote_volume").first()
+    )
     assert largest is not None
     assert largest.market_id == left.pk
     Worker.objects.update(cycle_started_at=None)
-    assert poll.collect_once("kraken", now=clock.now()) == "stored"
+    assert poll.collect_once("binance", now=clock.now()) == "stored"
     assert Run.objects.order_by("-pk").values_list("rows_stored", flat=True)[0] == 1
-    commands.configure("kraken", {"market_filter": {}}, **by())
-    assert Market.objects.collected().filter(exchange="kraken").count() == before
+    commands.configure("binance", {"market_filter": {}}, **by())
+    assert Market.objects.collected().filter(exchange="binance").count() == before
 
 
 # --- preview, undo, removal -------------------------------------------------------------------------------------

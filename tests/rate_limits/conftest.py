@@ -19,7 +19,6 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import connection
 
 from collectors.history import partitions
 from collectors.polling import poll
@@ -107,8 +106,6 @@ def crowd(sandbox: Sandbox, transactional_db: None, settings: Any, tmp_path: Pat
     running.wait(10)
     found.stop_valkey()
     shutil.rmtree(valkey_home, ignore_errors=True)
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
 
 
 def _answers(client: redis.Redis) -> bool:

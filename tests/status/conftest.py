@@ -14,9 +14,10 @@ from django.test import Client
 
 from access import key_cache, keys
 from access.models import Tier
-from collectors.models import Pipeline, Worker
+from collectors.models import Worker
 from exchanges.models import Exchange, Market
 from lib import clock, valkey
+from tests.world import add_exchange, add_market
 
 NOW = datetime(2026, 3, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -38,19 +39,11 @@ class Venue:
         **state: Any,
     ) -> Market:
         """A market whose newest row was stored `age` seconds ago."""
-        market = Market.objects.create(
-            exchange=self.exchange,
-            symbol=f"{base}/{quote}" if kind == "spot" else f"{base}/{quote}:{quote}",
-            base=base,
-            quote=quote,
-            kind=kind,
-            venue_id=f"{base}{quote}{kind}",
-            source=source or self.exchange.id,
-            listed_at=clock.now() - timedelta(days=1),
-        )
         received_at = None if age is None else clock.now() - timedelta(seconds=age)
-        Pipeline.objects.create(market=market, expected_seconds=10, received_at=received_at, **state)
-        return market
+        return add_market(
+            self.exchange, base, quote, since=clock.now() - timedelta(days=1), source=source or self.exchange.id,
+            kind=kind, pipeline={"received_at": received_at, **state},
+        )  # fmt: skip
 
     @property
     def worker(self) -> Worker:
@@ -59,14 +52,10 @@ class Venue:
 
 def make_venue(name: str, *, heartbeat_age: float | None = 5, **desired: Any) -> Venue:
     now = clock.now()
-    exchange = Exchange.objects.create(id=name, name=name.capitalize(), poll_interval_seconds=10, **desired)
-    Worker.objects.create(
-        exchange=exchange,
-        resumed_at=now - timedelta(hours=1),
-        status_since=now,
-        heartbeat_at=None if heartbeat_age is None else now - timedelta(seconds=heartbeat_age),
-    )
-    return Venue(exchange)
+    heartbeat_at = None if heartbeat_age is None else now - timedelta(seconds=heartbeat_age)
+    worker = {"status_since": now, "heartbeat_at": heartbeat_at}
+    since = now - timedelta(hours=1)
+    return Venue(add_exchange(name, since=since, name=name.capitalize(), worker=worker, **desired))
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import requests
 from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
@@ -33,11 +32,12 @@ from collectors.models import Gap, Pipeline, Stream, Switch, Tick
 from collectors.polling import poll
 from collectors.rules.gaps import is_gap
 from embedded import process
-from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
+from exchanges.models import Exchange
 from feeds import close_feeds
 from lib import clock, valkey
-from operations import commands
+from tests.conftest import empty_tables
 from tests.sandbox_client import PROJECT, Sandbox, running_sandbox
+from tests.world import onboard
 
 STREAMED = ("binance", "binanceusdm", "coinbase", "hyperliquid", "kraken", "valr")
 SILENCE_SECONDS = 1.2
@@ -83,11 +83,8 @@ class Site:
     def add(self, *exchange_ids: str, transport: str = "auto", intervals: Mapping[str, float] | None = None) -> None:
         """Made by the operators' verb; the first poll, as Celery would do it, brings the markets."""
         for exchange_id in exchange_ids:
-            commands.create(
-                exchange_id, by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER,
-                poll_interval_seconds=(intervals or {}).get(exchange_id, INTERVAL_SECONDS), transport=transport,
-                budget_units=1000, budget_seconds=1,  # twice a second is more than most of them allow
-            )  # fmt: skip
+            seconds = (intervals or {}).get(exchange_id, INTERVAL_SECONDS)
+            onboard(exchange_id, poll_interval_seconds=seconds, transport=transport)
         with ThreadPoolExecutor(len(exchange_ids)) as pool:
             assert set(pool.map(collect, exchange_ids)) == {"stored"}
 
@@ -298,8 +295,6 @@ def open_site(sandbox: Sandbox, logs: Path) -> Iterator[Site]:
         sandbox.heal()
         site.retire()
         close_feeds()
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE collectors_tick, collectors_rollup")
 
 
 @pytest.fixture
@@ -317,4 +312,4 @@ def crowd(
         site.add(*STREAMED, intervals=PACES)
         with sweeping():
             yield site
-        call_command("flush", interactive=False, verbosity=0)
+        empty_tables()

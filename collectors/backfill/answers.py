@@ -1,4 +1,4 @@
-"""What an exchange's answer says of a gap: the rows it gives, how far it reaches, what is missing. Pure."""
+"""Reads an exchange's answer about a gap: the rows it gives, how far it reaches, what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 300  # rows a request; coinbase gives no more
 
 @dataclass(frozen=True, slots=True)
 class GapSpan:
-    """What is still to be asked of one gap, in Unix seconds; both ends are rows that we have, or moments of no row."""
+    """The part of a gap still to be asked for, in Unix seconds; its ends are rows we have, or moments of no row."""
 
     gap_id: int
     pipeline_id: int
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """What an answer says of a span: the rows, how far it reaches, and how many rows are missing up to there."""
+    """The rows that an answer gives for a span, how far it reaches, and how many rows are missing up to there."""
 
     points: tuple[Point, ...]
     reached: float
@@ -47,13 +47,13 @@ class AnswerRows:
 
 
 def minutes_between(start: float, end: float) -> int:
-    """How many whole minutes close strictly between two moments."""
+    """Returns how many whole minutes close strictly between two moments, in Unix seconds."""
     return max(0, ceil(end / MINUTE) - 1 - floor(start / MINUTE))
 
 
 def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
-    """Each closed minute in which was traded gives its close at the moment it closed. Its high and low are a minute's,
-    not a day's. Where a venue writes the last price on, without volume, nobody has traded: that fills nothing."""
+    """Returns the close of each closed minute with trades, at the moment it closed. Its high and low are a minute's,
+    not a day's. Where an exchange repeats the last price, without volume, nobody has traded: that fills nothing."""
     closes: dict[float, float] = {}
     newest = reached = 0.0
     for candle in candles:
@@ -78,7 +78,7 @@ def _is_written_on(candle: Candle) -> bool:
 
 
 def from_trades(trades: Sequence[Trade], span: GapSpan) -> AnswerRows:
-    """The newest trade of each expected interval. Fewer than were asked for are no proof of the end: venues cap their
+    """Returns the newest trade of each expected interval. Fewer than were asked for prove no end: exchanges cap their
     pages. So the rest stays open behind the newest one, until an answer goes beyond the end or has nothing more."""
     inside = sorted((t for t in trades if span.start < t.traded_at < span.end and t.price > 0), key=_traded_at)
     newest_by_interval = {_interval(span, trade.traded_at): trade for trade in inside}

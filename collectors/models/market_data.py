@@ -1,4 +1,4 @@
-"""What is stored besides tickers, and how its collection goes.
+"""Models of market data: what is stored besides tickers, and how its collection goes.
 
 The three histories are partitioned by day and written by `store.py`; the models here are for reading.
 """
@@ -19,7 +19,7 @@ class DepthKind(models.TextChoices):
 
 
 class HoleState(models.TextChoices):
-    """How far the exchange has been asked for trades that we missed."""
+    """The state of a hole: how far the exchange has been asked for trades that we missed."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -82,7 +82,7 @@ class PublicTrade(Received):
 
 
 class FundingSnapshot(Received):
-    """What one perpetual's funding was said to be at one moment."""
+    """The funding of one perpetual, as it was said to be at one moment."""
 
     exchange_at = models.DateTimeField(null=True)
     rate = models.FloatField()
@@ -99,7 +99,7 @@ class FundingSnapshot(Received):
 
 
 class DepthTurn(models.Model):
-    """The turn-taking of one exchange: one request at a time, and none while it told us to wait."""
+    """The request slots of one exchange: one request at a time, and none while it told us to wait."""
 
     exchange = models.OneToOneField(Exchange, models.CASCADE, primary_key=True, related_name="depth_turn")
     busy_until = models.DateTimeField(null=True, blank=True)
@@ -113,7 +113,7 @@ class DepthTurn(models.Model):
 
 
 class DepthSeries(models.Model):
-    """One thing asked for again and again: a market's book, its trades, or (without a market) an exchange's funding.
+    """A thing asked for again and again: a market's book, its trades, or (without a market) an exchange's funding.
 
     `newest_number` and `newest_at` are of the newest stored trade: what lies between it and the next page is a hole.
     """
@@ -143,7 +143,7 @@ class DepthSeries(models.Model):
 
 
 class DepthRun(RunReport):
-    """One round of one kind at one exchange."""
+    """One round of one kind of market data at one exchange."""
 
     exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="depth_runs", db_index=False)
     kind = models.CharField(max_length=8)

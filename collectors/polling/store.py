@@ -1,6 +1,6 @@
-"""The end of a cycle in one statement: history, state, gaps, run, transition and heartbeat, all or nothing.
+"""Ends a run in one statement: history, state, gaps, run, status change and heartbeat, all or nothing.
 
-Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a cycle
+Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a run
 that an operator has overtaken stores nothing. `RETURNING old` of MERGE (PostgreSQL 18) tells how long a pipeline was
 silent without a second look; what follows of that for its gaps stands in `gaps/ledger.py`.
 """
@@ -145,9 +145,9 @@ _staged: weakref.WeakSet[Any] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """A finished cycle as it will be written down. Empty `accepted` means that nothing is stored but the record.
+    """A finished run as it will be written down. Empty `accepted` means that nothing is stored but the record.
 
-    A stream's batch is a cycle too. It keeps the lease, for `keep_seconds` more; only some batches leave a run, and
+    A stream's batch is stored so, too. It keeps the lease, for `keep_seconds` more; only some batches leave a run, and
     none says how many rows are usual.
     """
 
@@ -173,8 +173,8 @@ class Cycle:
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
-    """Writes the cycle and gives the lease back, unless it keeps it. The number of rows stored, or None when the
-    permit was out of date."""
+    """Writes the run down and gives the lease back, unless it keeps it. Returns the number of rows stored, or None when
+    the permit was out of date."""
     if not cycle.accepted:
         return _finish(permit, cycle, FINISH_WITHOUT_QUOTES)
     _ensure_stage()

@@ -1,4 +1,4 @@
-"""The read path: `read(now)` gives the one snapshot, in a fixed number of queries."""
+"""Reads worker status: `read(now)` gives the one snapshot, in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from collectors.rules.snapshot import Snapshot, WorkerFacts
 
 
 class CollectorAbsent(Exception):
-    """Collection is switched off, or its state cannot be read: there is no honest answer but 503."""
+    """Collection is switched off, or its state cannot be read: no answer but 503 would be true."""
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Around every reading of state: what the database cannot say is CollectorAbsent."""
+    """Turns a database error in any reading of state into CollectorAbsent."""
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
@@ -34,7 +34,7 @@ def require_collection() -> None:
 
 
 def read(now: datetime) -> Snapshot:
-    """All workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
+    """Returns all workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
     require_collection()
     here = Worker.objects.filter(exchange__removed_at__isnull=True)
     with reading():
@@ -43,7 +43,7 @@ def read(now: datetime) -> Snapshot:
 
 
 def facts(worker: Worker) -> WorkerFacts:
-    """The rules' view of a worker row."""
+    """Returns the rules' view of a worker row."""
     exchange = worker.exchange
     return WorkerFacts(
         exchange=exchange.id,

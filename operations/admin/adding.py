@@ -1,4 +1,4 @@
-"""Adding an exchange: a form, a task that does it, and a page that shows the four checks as they finish."""
+"""Adds an exchange: a form, a task that does it, and a page that shows the four checks as they finish."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def progress_fragment(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _start(request: HttpRequest, form: Any) -> str:
-    """The key of the progress; empty, with a message, when nothing could be started."""
+    """Starts the task and returns the key of its progress; empty, with a message, when nothing could be started."""
     exchange_id = form.cleaned_data["exchange"]
     who = call(request)
     try:

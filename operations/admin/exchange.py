@@ -230,7 +230,7 @@ class ExchangeAdmin(PageAdmin):
             messages.error(request, f"Not saved: {refusal}")
 
     def response_change(self, request: HttpRequest, obj: Exchange) -> HttpResponse:
-        """A refusal has its own message, and leaves none of success."""
+        """Shows no message of success after a refusal, which has its own message."""
         if REFUSED in request.META:
             return HttpResponseRedirect(request.path)
         response: HttpResponse = super().response_change(request, obj)
@@ -240,7 +240,7 @@ class ExchangeAdmin(PageAdmin):
         return [{"changed": {"fields": [form.fields[name].label or name for name in form.changed_data]}}]
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the buttons that would change something."""
+        """Returns only the buttons that would change something."""
         state = Exchange.objects.filter(pk=object_id).values("enabled", "blacklisted").first()
         if state is None:
             return []
@@ -297,7 +297,7 @@ class ExchangeAdmin(PageAdmin):
     def _confirm(
         self, request: HttpRequest, queryset: QuerySet[Exchange], verb: str, form_class: type[BaseDialogForm]
     ) -> HttpResponse | None:
-        """The page in between for several at once: first POST shows what is chosen, the second carries it out."""
+        """Shows the page in between for several at once: first POST shows what is chosen, the second carries it out."""
         chosen = [exchange.id for exchange in queryset.order_by("id")]
         form = form_class(data=request.POST if "_form_submitted" in request.POST else None, request=request)
         if form.is_valid():

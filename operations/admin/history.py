@@ -1,4 +1,4 @@
-"""The audit log: who did what, why and from where; and taking it back within ten minutes."""
+"""Shows the audit log: who did what, why and from where; and takes a verb back within ten minutes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ PERMISSIONS = {
 
 
 def may_undo(entry: AuditEntry, request: HttpRequest, now: datetime) -> bool:
-    """Fit for lists: it does not ask whether something newer stands in the way."""
+    """Says whether an entry may be undone, for lists: it does not ask whether something newer stands in the way."""
     is_young = now - entry.happened_at <= UNDO_WITHIN
     is_open = entry.changed and entry.undone_at is None and entry.verb in OPPOSITES
     return is_young and is_open and not find_lost(entry) and request.user.has_perm(_permission(entry))
 
 
 def row_of(entry: AuditEntry, request: HttpRequest, now: datetime) -> dict[str, Any]:
-    """One line of an exchange's page."""
+    """Returns one line of an exchange's page."""
     return {
         "when": ago(entry.happened_at, now),
         "moment": utc(entry.happened_at),
@@ -103,7 +103,7 @@ class AuditAdmin(MachineAdmin):
 
     @display(description="before")
     def was_before(self, entry: AuditEntry) -> str:
-        """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
+        """Shows what undoing needs. Older entries may hold a proxy's password, which nobody has to see."""
         return ", ".join(f"{name}: {hide_named(name, str(value))}" for name, value in entry.before.items()) or "-"
 
     @display(description="action")
@@ -127,7 +127,7 @@ class AuditAdmin(MachineAdmin):
         return _note(entry) or None
 
     def has_undo_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For the button; which of them an entry needs is asked when it is pressed."""
+        """Says whether to show the button; the permission that an entry needs is asked when it is pressed."""
         return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Workers: how each exchange's collection goes, and its one verb."""
+"""Shows workers: how each exchange's collection goes, and its one verb."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WorkerAdmin(MachineAdmin):
 
     @display(description="transport", header=True)
     def transport(self, worker: Worker) -> tuple[str, str]:
-        """What is in use now; since when, and why."""
+        """Shows the transport in use now; since when, and why."""
         now = transports.in_use(worker.exchange, clock.now())
         return now.word, ", ".join(filter(None, [since(now.since)[0] if now.since else "", cut(now.why)]))
 

@@ -30,7 +30,7 @@ from django.db.models import Q
 from collectors.models import TO_FILL, TO_FILL_SQL, Gap, GapCause, GapState
 from collectors.rules.gaps import GAP_INTERVALS, MISSED, MISSED_BY_NOW, cause_of
 
-NO_CYCLE = "no cycle was finished during the silence"
+NO_CYCLE = "no run was finished during the silence"
 NOT_LISTED = "the exchange no longer lists this market"
 
 # --- it begins --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from embedded import process
 from lib.home import PROJECT_DIR
 
 PATIENCE_SECONDS = 120.0  # tests run this while all other tests run
+PATIENCE_AT_THE_END_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 
 
@@ -59,19 +62,22 @@ def running_sites(*sites: Site) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, silent, in our environment and more; it ends with the block."""
-    one = subprocess.Popen(
-        command, cwd=PROJECT_DIR, env={**os.environ, **environ}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    """The process, silent, in our environment and more; it ends with the block, and its children with it."""
+    one = process.spawn(command, cwd=PROJECT_DIR, environ={**os.environ, **environ}, output=subprocess.DEVNULL)
     try:
         yield one
     finally:
-        one.terminate()
-        try:
-            one.wait(10)
-        except subprocess.TimeoutExpired:
-            one.kill()
-            one.wait(10)
+        end(one)
+
+
+def end(one: subprocess.Popen[bytes]) -> None:
+    """Asks it to end, and kills its group when it does not: a killed granian leaves its worker behind."""
+    one.terminate()
+    try:
+        one.wait(PATIENCE_AT_THE_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill_group(one.pid, signal.SIGKILL)
+        one.wait()
 
 
 def free_port() -> int:

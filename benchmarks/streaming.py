@@ -31,7 +31,7 @@ import requests
 from django.db import connection
 
 from benchmarks.comparison import Comparison, alternate
-from benchmarks.processes import free_port
+from benchmarks.processes import end, free_port
 from benchmarks.servers import process_ids
 from benchmarks.streaming_server import Order
 from embedded import process
@@ -198,11 +198,7 @@ class Side:
                 log.seek(0)
                 raise RuntimeError(f"{error}\n{log.read().decode()[-2000:]}") from None
             finally:
-                one.send_signal(signal.SIGTERM)
-                try:
-                    one.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill_group(one.pid, signal.SIGKILL)
+                end(one)
 
     def _wait_until_ready(self, listener: psutil.Process) -> None:
         """Everything is asked for, and what is told is stored."""

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import itertools
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 from benchmarks import results
 from benchmarks.comparison import Comparison
 from benchmarks.exchanges import Sandbox, running_sandbox
-from benchmarks.processes import free_port
+from benchmarks.processes import end, free_port
 from benchmarks.servers import durable_servers, prepare_django, process_ids
 from benchmarks.usage import Usage
 from embedded import process
@@ -130,16 +129,8 @@ def _running(sizes: Sizes) -> Iterator[dict[str, int]]:
                        for part in specs[name].command]  # fmt: skip
             log = stack.enter_context((Path(environ["MARKETMON_HOME"]) / f"{name}.log").open("wb"))
             started[name] = process.spawn(command, environ=environ, cwd=PROJECT_DIR, output=log)
-            stack.callback(_stop, started[name])
+            stack.callback(end, started[name])
         yield {**{name: one.pid for name, one in started.items()}, **process_ids()}
-
-
-def _stop(one: subprocess.Popen[bytes]) -> None:
-    one.send_signal(signal.SIGTERM)
-    try:
-        one.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill_group(one.pid, signal.SIGKILL)
 
 
 def _wait_until_all_have_stored(exchanges: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -47,3 +48,25 @@ def test_every_package_stands_on_one_floor() -> None:
 
     assert sorted(standing) == sorted(packages() - APART)
     assert sorted(configured["root_packages"]) == sorted(standing)
+
+
+# --- one owner per fact, and names that say what they are --------------------------------------------------------
+
+LEDGER = Path("collectors/gaps/ledger.py")
+WRITES_GAPS = re.compile(
+    r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(ONLY\s+)?collectors_gap\b", re.IGNORECASE
+)
+NUMBERED = re.compile(r"\bdocuments? [1-5]\b|document_[1-5]", re.IGNORECASE)
+
+
+def test_gaps_are_written_by_one_module() -> None:
+    writers = {path.relative_to(PROJECT) for path in own_files() if WRITES_GAPS.search(path.read_text())}
+
+    assert writers == {LEDGER}
+
+
+def test_no_document_is_spoken_of_by_a_number() -> None:
+    pages = [path for package in packages() for path in (PROJECT / package).rglob("*.py") if path != Path(__file__)]
+    numbered = {path.relative_to(PROJECT) for path in pages if NUMBERED.search(path.read_text())}
+
+    assert numbered == set()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 LONGEST_WAIT_SECONDS = 900.0  # of a limit: more is a broken header, or milliseconds for seconds
 LONGEST_BAN_SECONDS = 86_400.0
+LONGEST_MAINTENANCE_SECONDS = 3600.0  # and of whatever else names its end
 BANNED_STATUS = 418  # binance: the address is banned
 SEARCHED_CHARACTERS = 4000
 LONGEST_RESET_SECONDS = 86_400.0  # of a header on an answer: what is further off is no reset of a limit
@@ -62,7 +63,8 @@ def read(status: int | None, headers: Mapping[str, str], text: str, *, now: floa
     banned = status == BANNED_STATUS or (is_limit and BAN_WORDS.search(text) is not None)
     if not found:
         return Wait(None, banned)
-    return _capped(max(found), banned)
+    longest = LONGEST_WAIT_SECONDS if is_limit else LONGEST_MAINTENANCE_SECONDS
+    return _capped(max(found), LONGEST_BAN_SECONDS if banned else longest, banned)
 
 
 def of_text(text: str, *, now: float) -> Wait:
@@ -83,8 +85,7 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return max(_from_now(seconds, now), 0.0)
 
 
-def _capped(seconds: float, banned: bool) -> Wait:
-    longest = LONGEST_BAN_SECONDS if banned else LONGEST_WAIT_SECONDS
+def _capped(seconds: float, longest: float, banned: bool) -> Wait:
     if seconds <= longest:
         return Wait(seconds, banned)
     return Wait(longest, banned, f"it asks for {seconds:.0f} s, which is beyond reason; we wait {longest:.0f} s")

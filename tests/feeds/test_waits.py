@@ -77,8 +77,8 @@ ANSWERS: dict[str, tuple[int, str, dict[str, str], type[FeedError], float | None
     "a region": (403, "<html>block access from your country</html>", {}, Denied, None),
     "a permission": (403, '{"message":"Forbidden"}', {}, Denied, None),
     "a key, whatever it says": (401, "too many requests", {}, Denied, None),
-    "maintenance with an end": (503, '{"msg":"maintenance"}', {"Retry-After": "800"}, Unreachable, 800.0),
-    "maintenance of days": (503, "", {"Retry-After": "100000"}, Unreachable, 900.0),
+    "maintenance with an end": (503, '{"msg":"maintenance"}', {"Retry-After": "1800"}, Unreachable, 1800.0),
+    "maintenance of days": (503, "", {"Retry-After": "100000"}, Unreachable, 3600.0),
     "a gateway that is asked too much": (503, "rate limit exceeded", {}, Throttled, None),
     "a page that is not there": (404, "<html>", {}, BadReply, None),
 }  # fmt: skip

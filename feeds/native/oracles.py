@@ -13,7 +13,7 @@ HOUR, DAY = 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """A feed is written when its price has moved, and at the latest after its heartbeat."""
+    """A Chainlink feed: it is written when its price has moved, and at the latest after its heartbeat."""
 
     symbol: str
     proxy: str

@@ -1,4 +1,4 @@
-"""How marketmon speaks to exchanges: `open_feed` returns this process's connected client for a spec."""
+"""Market data from exchanges: `open_feed` returns this process's connected client for a spec."""
 
 from __future__ import annotations
 

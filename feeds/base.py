@@ -83,7 +83,7 @@ class OrderBook(NamedTuple):
 
 
 class FundingRate(NamedTuple):
-    """What holders of a perpetual pay each other: `rate` is due at `next_at`, then every `interval_seconds`."""
+    """The rate that holders of a perpetual pay each other: `rate` is due at `next_at`, then every `interval_seconds`."""
 
     symbol: str
     rate: float
@@ -110,9 +110,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an exchange can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average over
-    `rate_window_seconds` (None: the exchange says no such window). `needs_credentials` are those without which it gives
-    not even public data."""
+    """An exchange's abilities, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average
+    over `rate_window_seconds` (None: the exchange says no such window). `needs_credentials` are those without
+    which it gives not even public data."""
 
     name: str
     has: Mapping[str, bool]
@@ -165,7 +165,7 @@ class Poll:
 
 
 class MarketCache(Protocol):
-    """Where parsed market lists live between processes, so that each is downloaded once an hour."""
+    """A store of parsed market lists that processes share, so that each is downloaded once an hour."""
 
     def load(self, key: str) -> bytes | None: ...
 
@@ -174,7 +174,7 @@ class MarketCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
-    """How to reach one exchange. Two equal specs may share one warm client.
+    """The way to reach one exchange. Two equal specs may share one warm client.
 
     `base_url` rebases every address of the exchange (https://H/P becomes base_url/H/P); `proxy` is an
     ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's. With

@@ -1,4 +1,4 @@
-"""What every feed of ours shares: each call bounded, its errors in our words, its market list common to processes."""
+"""The base of every feed of ours: bounds each call, words its errors, shares its market list between processes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class DeadlineFeed(ABC):
         self._unshared = packed
 
     def _recall_markets(self) -> None:
-        """Reads the shared list in the caller's thread, as caches may be bound to it; once an hour, if needed."""
+        """Reads the shared list in the caller's thread (caches may be bound to it), once an hour per process."""
         if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
             return
         self._recalled = self.market_cache.load(self._cache_key)

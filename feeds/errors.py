@@ -1,4 +1,4 @@
-"""What went wrong, as a table: ccxt's error words, HTTP statuses and raw Python errors → the FeedError family.
+"""The table of errors: ccxt's error words, HTTP statuses and raw Python errors → the FeedError family.
 
 Nothing here imports ccxt: its classes are known by name, looked up along the raised class's ancestry.
 """

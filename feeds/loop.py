@@ -31,7 +31,7 @@ LAST_REQUEST_SECONDS = 0.1  # before the deadline: a request that left then coul
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whether a request of this cost may leave. The answer: after how many seconds to ask again, 0 for now."""
+    """A request's wish to leave, with its cost. The answer: after how many seconds to ask again, 0 for now."""
 
     answer: asyncio.Future[float]
     cost: float

@@ -1,4 +1,4 @@
-"""Where a connection may lead: onto the internet, and never into our own network.
+"""The limits of where a connection may lead: onto the internet, and never into our own network.
 
 A name is judged when an operator enters it, and may resolve to something else a minute later. So sockets are judged,
 too: after names are resolved and right before each connect, whatever name, redirect, proxy or answer led there.

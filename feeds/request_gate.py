@@ -1,4 +1,4 @@
-"""Which requests may leave: a `may_call` that also counts, makes wait, and hears of an exchange's refusals."""
+"""The gate that requests pass: a `may_call` that also counts, makes wait, and hears of an exchange's refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which exchanges push their tickers, and how to listen: the streaming counterpart of `open_feed`."""
+"""The exchanges that push their tickers, and how to listen: the streaming counterpart of `open_feed`."""
 
 from __future__ import annotations
 

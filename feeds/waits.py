@@ -1,4 +1,4 @@
-"""Until when an exchange asks us to stay away, in whatever words it says so: one reader of headers and texts."""
+"""The time for which an exchange asks us to stay away, in whatever words: one reader of headers and texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RESETS_IN_MILLISECONDS = ("gw-ratelimit-reset",)
 
 
 class Wait(NamedTuple):
-    """How long to stay away: `seconds` until the exchange may be asked again, None where it names no time. `remark`
+    """The time to stay away: `seconds` until the exchange may be asked again, None where it names no time. `remark`
     says what was told where it was beyond reason and cut."""
 
     seconds: float | None

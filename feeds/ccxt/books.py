@@ -25,8 +25,8 @@ LEVELS: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(slots=True)
 class Reach:
-    """How far a book reached that has followed its changes since: lower bids and higher asks are known only if they
-    have changed. `most` levels of a side are kept."""
+    """The limits of a book that has followed its changes since it began: lower bids and higher asks are known only
+    if they have changed. `most` levels of a side are kept."""
 
     most: int
     lowest_bid: float = -math.inf

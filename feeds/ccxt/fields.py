@@ -1,4 +1,4 @@
-"""Where six exchanges keep a ticker's numbers in their raw answers.
+"""The places of a ticker's numbers in the raw answers of six exchanges.
 
 ccxt's parsers spend 40 to 100 µs per ticker, mostly on values derived from others. An exchange listed here is read
 straight from its JSON with equal values (tests/feeds compares both); any other goes through ccxt's own parser.

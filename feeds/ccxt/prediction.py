@@ -60,7 +60,7 @@ class PredictionMarket:
 
 @dataclass(frozen=True, slots=True)
 class PredictionExchange:
-    """How one exchange is asked: `end_name` is the parameter that ends a span of candles, `is_derived` says of an
+    """The API of one exchange: `end_name` is the parameter that ends a span of candles, `is_derived` says of an
     outcome's id whether the exchange gives its history as the other outcome's."""
 
     end_name: str

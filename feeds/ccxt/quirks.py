@@ -1,4 +1,4 @@
-"""What single exchanges need, as data. An exchange that is not named here works by its ccxt id alone."""
+"""The needs of single exchanges, as data. An exchange that is not named here works by its ccxt id alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Repair = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
-    """What one exchange needs; `because` says what happens without it.
+    """The special needs of one exchange; `because` says what happens without it.
 
     `keeps_market_info` keeps each market's raw row, `keeps` only these of its keys. `repair` puts an answer right
     before ccxt reads it. `derives_quote_volume`: ccxt's quote volume is base volume times average price, and not sent.

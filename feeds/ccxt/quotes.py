@@ -34,7 +34,7 @@ class Silent(Unsupported):
 
 @dataclass(slots=True)
 class QuoteRoute:
-    """How to ask this exchange, and what has been learned about that; `forget` it with the market list."""
+    """The way to ask this exchange, and what has been learned about that; `forget` it with the market list."""
 
     field_map: FieldMap | None = None
     needs_symbols: bool = False

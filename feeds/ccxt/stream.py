@@ -39,8 +39,8 @@ USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of an
 
 @dataclass(frozen=True, slots=True)
 class StreamRoute:
-    """How an exchange is subscribed to. `in_one`: a single subscription brings every market. `longest_seconds`: the
-    age at which the exchange ends a connection, less a margin."""
+    """The way to subscribe to an exchange. `in_one`: a single subscription brings every market. `longest_seconds`:
+    the age at which the exchange ends a connection, less a margin."""
 
     group_size: int = USUAL_GROUP
     in_one: bool = False

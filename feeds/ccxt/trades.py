@@ -16,7 +16,7 @@ EXCERPT_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class TradeReader:
-    """How an exchange counts its trades, and how it is asked for earlier ones: by `number` under that parameter, by
+    """An exchange's count of its trades, and the way to ask for earlier ones: by `number` under that parameter, by
     `since`, or by `span` (both ends). `side_of` gives the taker's side of a raw row where ccxt reads it wrongly."""
 
     is_numbered: bool = False

@@ -41,7 +41,7 @@ MARKET_FORMAT = 1  # part of the cache key: raise it when Listing changes
 
 
 class NativeFeed(DeadlineFeed):
-    """What all native exchanges share. An exchange says the rest in the class attributes and the `read_…` methods."""
+    """The base of all native exchanges. An exchange says the rest in the class attributes and the `read_…` methods."""
 
     name: ClassVar[str]
     has: ClassVar[Mapping[str, bool]]

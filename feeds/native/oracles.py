@@ -1,4 +1,4 @@
-"""Which Chainlink feeds are collected: Ethereum's proxies, as the feed directory lists them.
+"""The Chainlink feeds that are collected: Ethereum's proxies, as the feed directory lists them.
 
 A proxy stays when its aggregator is replaced. At every load of the markets each contract is asked for its name and
 decimals, so that a wrong address here shows as an inactive market, never as a wrong price.

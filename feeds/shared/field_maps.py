@@ -1,4 +1,4 @@
-"""Where an exchange keeps a ticker's numbers in its raw answers, declared: requests, rows, values."""
+"""The places of a ticker's numbers in an exchange's raw answers, declared: requests, rows, values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def market_id(market: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Where one exchange keeps its values. `id_of` gives the id of a market that the answers' rows carry."""
+    """The places of one exchange's values. `id_of` gives the id of a market that the answers' rows carry."""
 
     requests: Sequence[Request]
     values: Callable[[Any], Values]

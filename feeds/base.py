@@ -83,7 +83,7 @@ class OrderBook(NamedTuple):
 
 
 class FundingRate(NamedTuple):
-    """The rate that holders of a perpetual pay each other: `rate` is due at `next_at`, then every `interval_seconds`."""
+    """The rate that holders of a perpetual pay: `rate` is due at `next_at`, then every `interval_seconds`."""
 
     symbol: str
     rate: float

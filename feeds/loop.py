@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # A loop that is silent this long after the deadline is stuck in a parser; the caller goes on without it.
 STUCK_LOOP_SECONDS = 0.9
-LONGEST_SLEEP_SECONDS = 0.5  # who waits at a gate asks again so often: it may have been stopped meanwhile
+LONGEST_SLEEP_SECONDS = 0.5  # a call that waits at a gate asks again this often: it may have been stopped meanwhile
 LAST_REQUEST_SECONDS = 0.1  # before the deadline: a request that left then could not be answered
 
 

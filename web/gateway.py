@@ -26,7 +26,7 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 THREADS = 8  # they wait for the database, so more than there are cores
-PROBE_THREADS = 2  # whoever asks whether we live waits for nobody's costly question
+PROBE_THREADS = 2  # health checks do not wait behind anybody's costly request
 PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together

@@ -81,7 +81,7 @@ def _reserve(caller: Caller) -> float:
 
 def _was_right(caller: Caller, *, was_counted: bool) -> None:
     tries.forget(caller.together)
-    if was_counted:  # with an account of one's own nobody wipes out guesses at another
+    if was_counted:  # signing in to one's own account does not clear guesses at another
         tries.give_back(caller.of_address)
     caller.remember()
 

@@ -18,7 +18,7 @@ from collectors.rules.gaps import AWAITED, GAP_INTERVALS, Evidence, is_looked_at
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
-# Of those that last a sweep looks at fewer: a round has a minute, and the sweeps of it have other things to do.
+# A sweep looks at fewer gaps that last: a round has a minute, and its sweeps have other things to do.
 MOST_JUDGED_AGAIN = MOST_JUDGED / 10
 MOST_GAPS_AGAIN = 1000
 ROUND_CURSOR, WALK_CURSOR = "open_gaps_round", "open_gaps"  # the round's minute; the beginnings that it has come to

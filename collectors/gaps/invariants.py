@@ -61,7 +61,7 @@ CROSS JOIN LATERAL (
 JOIN exchanges_market AS m ON m.id = p.market_id
 WHERE p.received_at IS NULL OR p.received_at < t.received_at
 """
-# What stored nothing may look back: a stream's end says since when.
+# A run that stored nothing may look back: a stream's end says since when.
 AT_ONCE = f"""
 SELECT exchange_id, NULL, started_at, 'stored while another collector of this exchange did'
 FROM (SELECT exchange_id, started_at, started_at - lag(started_at + duration_ms * interval '1 millisecond')

@@ -18,7 +18,7 @@ class Priority(StrEnum):
     BACKFILL = "backfill"
 
 
-# Of the usable budget. What a kind may not use stays free for those before it.
+# Shares of the usable budget. What a kind may not use stays free for those before it.
 SHARES: Mapping[Priority, float] = {
     Priority.LIVE: 1.0,
     Priority.SHADOW: 0.8,

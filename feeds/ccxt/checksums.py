@@ -72,7 +72,7 @@ def _is_sound(client: Any, books: dict[str, ChecksumBook], frame: Any, depth: in
     elif symbol in books and symbol in client.orderbooks:
         book = books[symbol]
     else:
-        return symbol not in client.markets  # what nobody listed is ccxt's to stumble over
+        return symbol not in client.markets  # a market that is not listed is left to ccxt's own error
     book.change(row, depth)
     if told is None:
         return True

@@ -1,4 +1,4 @@
-"""Where a call comes from. X-Forwarded-For is believed only from proxies that the settings name."""
+"""The address that a call comes from. X-Forwarded-For is believed only from proxies that the settings name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = "unknown"  # behind a unix socket
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Raises ValueError naming the first text that is no network."""
+    """Returns the networks; raises ValueError naming the first text that is no network."""
     return _networks(tuple(texts))
 
 
@@ -42,13 +42,13 @@ def contains(allowed: Sequence[Network], address: Address | None) -> bool:
 
 
 def caller_address(remote: str, forwarded_for: str) -> Address | None:
-    """The nearest address that is none of our proxies; None when it cannot be known (a unix socket, or a proxy that
-    names none): what is bound to addresses is closed then."""
+    """Returns the nearest address that is none of our proxies; None when it cannot be known (a unix socket, or a
+    proxy that names none): what is bound to addresses is closed then."""
     return _way(remote, forwarded_for)[-1]
 
 
 def customer_of(request: HttpRequest) -> str:
-    """Whose wrong tries are counted together. Whoever names no address counts as the proxy that let him through."""
+    """Returns the name under which wrong tries are counted together; without an address that of the proxy."""
     way = _way(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
     address = next((each for each in reversed(way) if each is not None), None)
     if isinstance(address, ipaddress.IPv6Address):
@@ -57,7 +57,7 @@ def customer_of(request: HttpRequest) -> str:
 
 
 def _way(remote: str, forwarded_for: str) -> list[Address | None]:
-    """From who is connected with us back to the first that is none of our proxies."""
+    """Returns the addresses from who is connected with us back to the first that is none of our proxies."""
     proxies = networks(settings.TRUSTED_PROXIES)
     way = [parse(remote)]
     for hop in reversed(forwarded_for.split(",") if proxies and forwarded_for else []):
@@ -68,7 +68,7 @@ def _way(remote: str, forwarded_for: str) -> list[Address | None]:
 
 
 def parse(text: str) -> Address | None:
-    """An address as headers write it: perhaps with a port, and an IPv6 address then in brackets."""
+    """Returns an address as headers write it: perhaps with a port, and an IPv6 address then in brackets; else None."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

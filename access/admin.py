@@ -1,4 +1,4 @@
-"""Keys, plans and what was used. A key's text is on one page, once: the answer to the form that made it."""
+"""Admin pages of keys, plans and use. A key's text is shown once: on the answer to the form that made it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TierAdmin(PageAdmin):
 
 
 class KeyConfirmForm(BaseDialogForm):
-    """Nothing to fill in: its hidden field proves that the dialog was confirmed."""
+    """A form with nothing to fill in: its hidden field proves that the dialog was confirmed."""
 
 
 class RotateForm(forms.Form):

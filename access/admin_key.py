@@ -1,4 +1,4 @@
-"""Who may manage exchanges: the holder of the admin key, or signed-in staff with the right permission."""
+"""Access to managing exchanges: for the holder of the admin key, or signed-in staff with the right permission."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log: Any = structlog.get_logger(__name__)
 
 
 class AdminKeyHolder(AnonymousUser):
-    """Whoever sent the admin key. Not a user: no permission of the admin pages comes with it."""
+    """The sender of the admin key. Not a user: no permission of the admin pages comes with it."""
 
     username = "admin key"  # type: ignore[assignment]
 
@@ -67,7 +67,7 @@ class AdminKeyRefused(exceptions.APIException):
 
 
 class AdminDisabled(exceptions.APIException):
-    """The documented 503: without a key that deserves the name these routes are closed to everybody."""
+    """The documented 503: without a key that is good enough these routes are closed to everybody."""
 
     status_code = 503
 
@@ -85,7 +85,7 @@ class TooManyWrongKeys(exceptions.APIException):
 
 
 class AdminKeyAuthentication(BaseAuthentication):
-    """X-Admin-Key, X-API-Key or a bearer token; never the query string."""
+    """Authentication by X-Admin-Key, X-API-Key or a bearer token; never by the query string."""
 
     def authenticate(self, request: Request) -> tuple[AdminKeyHolder, str] | None:
         fault = find_fault(settings.ADMIN_API_KEY)
@@ -100,11 +100,11 @@ class AdminKeyAuthentication(BaseAuthentication):
 
 
 class StaffSession(SessionAuthentication):
-    """Staff in the browsable API; a session without its CSRF token is refused."""
+    """Authentication of staff in the browsable API; a session without its CSRF token is refused."""
 
 
 class MayManage(BasePermission):
-    """The key opens everything; staff need the permission that the view names for the action."""
+    """Permission to manage: the key opens everything; staff need what the view names for the action."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if isinstance(request.user, AdminKeyHolder):
@@ -154,12 +154,12 @@ def _require_right(sent: Iterable[bytes], request: HttpRequest) -> None:
 
 
 def is_admin_key(sent: bytes) -> bool:
-    """In constant time, and for any bytes: comparing text would raise for letters beyond ASCII."""
+    """Says whether it is the admin key, in constant time and for any bytes: comparing text would raise beyond ASCII."""
     return hmac.compare_digest(hashlib.sha256(sent).digest(), hashlib.sha256(settings.ADMIN_API_KEY.encode()).digest())
 
 
 def find_fault(key: str) -> str:
-    """Why this cannot be the admin key; empty when it can."""
+    """Returns why this cannot be the admin key; empty when it can."""
     if not key.strip():
         return "ADMIN_API_KEY not set"
     if len(key.strip()) < LEAST_CHARACTERS:
@@ -171,7 +171,7 @@ def find_fault(key: str) -> str:
 
 
 def _is_made_of_examples(letters: str) -> bool:
-    """Each place is looked at once: of words that begin alike a pattern would try every combination."""
+    """Says whether the key is made of examples. Each place is looked at once: a pattern would try every combination."""
     reached = {0}
     for place in range(len(letters)):
         if place in reached:
@@ -190,7 +190,7 @@ def check_admin_key(**_: Any) -> list[checks.CheckMessage]:
 
 
 def _sent_keys(request: Request) -> Iterator[bytes]:
-    """WSGI hands headers over as Latin-1; the bytes are what was sent."""
+    """Yields the keys as the bytes that were sent: WSGI hands headers over as Latin-1."""
     for name in KEY_HEADERS:
         value = request.headers.get(name)
         if value is not None:

@@ -1,4 +1,4 @@
-"""Who is calling: a presented key becomes a Caller, or nothing."""
+"""Authentication of callers: a presented key becomes a Caller, or nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER = "X-API-Key"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key in good standing, and what its tier opens."""
+    """The holder of a key that is active, and what its tier opens."""
 
     key_id: int
     public_id: str
@@ -48,7 +48,7 @@ class Caller:
 
 
 def identify(presented: str, now: datetime) -> Caller | None:
-    """The caller behind a key that is active now; None for every other text, with no hint why."""
+    """Returns the caller behind a key that is active now; None for every other text, with no hint why."""
     parsed = keys.parse(presented)
     if parsed is None:
         keys.matches(None, presented[:200], now)
@@ -80,12 +80,12 @@ def caller_of(key: ApiKey) -> Caller:
 
 
 def is_good(caller: Caller) -> bool:
-    """Asked anew: not revoked since the call began."""
+    """Says whether the key is still not revoked; asked anew, as the call has begun meanwhile."""
     return ApiKey.objects.filter(pk=caller.key_id, revoked_at__isnull=True).exists()
 
 
 def required_tier(endpoint: str) -> str | None:
-    """The lowest plan that opens the endpoint."""
+    """Returns the lowest plan that opens the endpoint; None where none does."""
     found = Tier.objects.filter(endpoints__contains=[endpoint]).order_by("rank", "name").first()
     return found.name if found else None
 
@@ -110,7 +110,7 @@ def _touch(key: ApiKey, secret: str, now: datetime) -> None:
 
 
 class KeyAuthentication(BaseAuthentication):
-    """For views of ours that any active key may read: `request.auth` is the Caller."""
+    """Authentication for views of ours that any active key may read: `request.auth` is the Caller."""
 
     def authenticate(self, request: Any) -> tuple[AnonymousUser, Caller] | None:
         presented = request.headers.get(HEADER)

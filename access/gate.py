@@ -27,7 +27,7 @@ UNLIMITED = Windows(())
 
 @dataclass(frozen=True, slots=True)
 class CallTerms:
-    """What one endpoint is called in tiers and scopes, and what a call of it costs."""
+    """The terms of an endpoint: what it is called in tiers and scopes, and what a call of it costs."""
 
     endpoint: str
     credits: int = 0
@@ -36,7 +36,7 @@ class CallTerms:
 
 @dataclass(slots=True)
 class Visit:
-    """One call on its way through the gate; headers are made of how far it came."""
+    """A call on its way through the gate; headers are made of how far it came."""
 
     dialect: Dialect
     terms: CallTerms
@@ -48,13 +48,13 @@ class Visit:
 
 
 def presented_key(request: HttpRequest) -> str:
-    """The header wins over the query."""
+    """Returns the key that was sent, empty without one; the header wins over the query."""
     header = request.headers.get(authentication.HEADER, "")
     return header or next((request.GET[name] for name in KEY_NAMES if name in request.GET), "")
 
 
 def enter(visit: Visit, request: HttpRequest) -> Caller:
-    """401, 403, 429. Raises CallRefused."""
+    """Returns the caller or refuses with 401, 403 or 429. Raises CallRefused."""
     caller = authentication.identify(presented_key(request), visit.now)
     if caller is None:
         raise refusals.unauthorized(visit.dialect)
@@ -85,7 +85,7 @@ def _require_right(caller: Caller, endpoint: str, request: HttpRequest) -> None:
 
 
 def parsed(visit: Visit, parse: Callable[[], Parsed]) -> Parsed:
-    """402 comes before 400: a bad request of a caller without credits hears of the credits. Raises CallRefused."""
+    """Parses the request; 402 comes before 400, so that a lack of credits is told first. Raises CallRefused."""
     try:
         return parse()
     except CallRefused:
@@ -140,7 +140,7 @@ def _caller(visit: Visit) -> Caller:
 
 
 def headers(visit: Visit) -> dict[str, str]:
-    """How much is left, in the dialect's spelling. A tier without limits has none to tell."""
+    """Returns headers that say how much is left, in the dialect's spelling; none for a tier without limits."""
     found = _rate_headers(visit)
     if visit.dialect is Dialect.PIPELINES:
         found["X-Credits-Charged"] = str(visit.charged)

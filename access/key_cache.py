@@ -15,7 +15,7 @@ _lock = threading.Lock()
 
 
 def find(public_id: str) -> ApiKey | None:
-    """The row, at most REMEMBERED_SECONDS old."""
+    """Returns the key's row, at most REMEMBERED_SECONDS old; None where there is none."""
     now = time.monotonic()
     known = _remembered.get(public_id)
     if known and now - known[0] < REMEMBERED_SECONDS:
@@ -32,6 +32,6 @@ def find(public_id: str) -> ApiKey | None:
 
 
 def forget() -> None:
-    """What this process remembers; the others follow within REMEMBERED_SECONDS."""
+    """Forgets what this process remembers; the others follow within REMEMBERED_SECONDS."""
     with _lock:
         _remembered.clear()

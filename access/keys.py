@@ -35,12 +35,12 @@ class Issued:
 
 
 def configured_peppers() -> dict[int, bytes]:
-    """What API_KEY_PEPPERS says, by number. Raises ValueError when a number is none."""
+    """Returns the peppers of API_KEY_PEPPERS by number. Raises ValueError for a number that is none."""
     return {int(number): pepper.encode() for number, pepper in settings.API_KEY_PEPPERS.items()}
 
 
 def peppers() -> dict[int, bytes]:
-    """All that may have hashed a stored key; number 0 is derived from SECRET_KEY."""
+    """Returns all peppers that may have hashed a stored key; number 0 is derived from SECRET_KEY."""
     return {DERIVED_PEPPER_NUMBER: _derived_pepper(settings.SECRET_KEY), **configured_peppers()}
 
 
@@ -50,18 +50,18 @@ def _derived_pepper(secret_key: str) -> bytes:
 
 
 def hash_secret(secret: str, pepper_number: int) -> bytes:
-    """An unknown number hashes with nothing that anybody stored, so that it matches nothing."""
+    """Returns the keyed hash; an unknown number hashes with a pepper that no stored key has, so it matches nothing."""
     return hmac.digest(peppers().get(pepper_number, b"no such pepper"), secret.encode(errors="replace"), hashlib.sha256)
 
 
 def parse(presented: str) -> tuple[str, str] | None:
-    """The public id and the secret; None for a text that cannot be a key."""
+    """Returns the public id and the secret; None for a text that cannot be a key."""
     found = PRESENTED.match(presented)
     return (found[1], found[2]) if found else None
 
 
 def matches(key: ApiKey | None, secret: str, now: datetime) -> bool:
-    """In constant time; an unknown key costs the same hash as a known one."""
+    """Says whether the secret is the key's, in constant time; an unknown key costs the same hash as a known one."""
     if key is None:
         hmac.compare_digest(hash_secret(secret, DERIVED_PEPPER_NUMBER), bytes(32))
         return False
@@ -119,7 +119,7 @@ def rotate(key: ApiKey, *, now: datetime, overlap: timedelta = timedelta(hours=2
 
 
 def revoke(key: ApiKey, *, now: datetime) -> None:
-    """For good: nothing un-revokes a key."""
+    """Revokes the key for good: nothing un-revokes it."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now)
     key_cache.forget()
 
@@ -142,7 +142,7 @@ def _new_secret(key: ApiKey) -> str:
 
 
 def state(key: ApiKey, now: datetime) -> str:
-    """The key's state in one word, the strongest first."""
+    """Returns the key's state in one word, the strongest first."""
     if key.revoked_at is not None:
         return "revoked"
     if key.expires_at is not None and key.expires_at <= now:

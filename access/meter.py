@@ -57,7 +57,7 @@ end
 
 
 class WindowStorage(RedisStorage):
-    """limits' storage on our own connections, with several windows in one step."""
+    """The storage of `limits` on our own connections, with several windows in one step."""
 
     def __init__(self) -> None:
         super().__init__("redis://", connection_pool=valkey.client().connection_pool)
@@ -74,7 +74,7 @@ class WindowStorage(RedisStorage):
 
 @dataclass(frozen=True, slots=True)
 class LimitWindow:
-    """One window of a key after this call. `is_refusing` says that it was full before."""
+    """A window of a key after this call. `is_refusing` says that it was full before."""
 
     unit: str
     limit: int
@@ -103,20 +103,20 @@ class Windows:
 
     @property
     def full(self) -> LimitWindow | None:
-        """The first that would refuse the next call."""
+        """Returns the first window that would refuse the next call, or None."""
         return next((window for window in self.all if not window.remaining), None)
 
     @property
     def tightest(self) -> LimitWindow | None:
-        """The one that headers speak of: what refuses, else what will refuse first."""
+        """Returns the window that headers speak of: the one that refuses, else the one that will refuse first."""
         return self.refusing or min(self.all, key=lambda window: window.remaining, default=None)
 
     def one_less(self) -> Windows:
-        """After this call was given back."""
+        """Returns the windows after this call was given back."""
         return replace(self, all=tuple(replace(window, used=max(0, window.used - 1)) for window in self.all))
 
     def used(self, unit: str) -> int | None:
-        """None where nothing limits, for then nobody counts."""
+        """Returns how many requests were used; None where nothing limits, for then nobody counts."""
         return next((window.used for window in self.all if window.unit == unit), None)
 
 
@@ -124,7 +124,7 @@ UNITS = ("minute", "hour")
 
 
 def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Windows:
-    """One request from each window of the key, or from none."""
+    """Takes one request from each window of the key, or from none."""
     items = _items(per_minute, per_hour)
     if not items:
         return Windows(())
@@ -140,7 +140,7 @@ def take(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
 
 
 def look(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Windows:
-    """The key's windows as they are: nothing is taken."""
+    """Returns the key's windows as they are: nothing is taken."""
     items = _items(per_minute, per_hour)
     if items and _availability.is_worth_a_try():
         try:
@@ -152,7 +152,7 @@ def look(public_id: str, *, per_minute: int | None, per_hour: int | None) -> Win
 
 
 def give_back(public_id: str, windows: Windows, *, per_minute: int | None, per_hour: int | None) -> None:
-    """A call that was refused after all consumes nothing."""
+    """Gives a request back to each window: a call that was refused after all consumes nothing."""
     items = _items(per_minute, per_hour)
     if windows.is_local:
         _give_back_here(public_id, items)
@@ -284,7 +284,7 @@ BALANCE = f"SELECT {USED_CREDITS}, {USED_REQUESTS} FROM access_allowance AS a WH
 
 @dataclass(frozen=True, slots=True)
 class CreditBalance:
-    """What a key has used in the running month."""
+    """The use of one key in the running month."""
 
     credits_used: int
     requests_used: int
@@ -320,5 +320,5 @@ def month_of(now: datetime) -> date:
 
 
 def days_of(now: datetime, count: int) -> list[date]:
-    """The last `count` days, today last."""
+    """Returns the last `count` days, today last."""
     return [now.date() - timedelta(days=back) for back in range(count - 1, -1, -1)]

@@ -1,4 +1,4 @@
-"""Who may call, how much they may use, and what they have used."""
+"""Keys, plans and allowances: who may call, how much they may use, and what they have used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from access.addresses import validate_networks
 
 
 class Endpoint(models.TextChoices):
-    """What a tier opens and a key's scopes may narrow."""
+    """An endpoint, which a tier opens and a key's scopes may narrow."""
 
     PAIRS = "pairs"
     PIPELINES = "pipelines"
@@ -61,7 +61,7 @@ class Tier(models.Model):
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def for_callers(self) -> Self:
-        """With everything that admitting a call looks at, in one query."""
+        """Returns the keys with everything that admitting a call looks at, in one query."""
         return self.select_related("tier")
 
 
@@ -117,7 +117,7 @@ class ApiKey(models.Model):
 
 
 class Allowance(models.Model):
-    """What a key has used in `month`, changed only by one conditional UPDATE. A new month starts by itself."""
+    """A key's use in `month`, changed only by one conditional UPDATE. A new month starts by itself."""
 
     key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="allowance")
     month = models.DateField()
@@ -151,7 +151,7 @@ class UsageDay(models.Model):
 
 
 class CreditEntry(models.Model):
-    """The ledger: one row for each charged call, written by the statement that charged it."""
+    """An entry of the ledger: one row for each charged call, written by the statement that charged it."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="credit_entries", db_index=False)
     request_id = models.UUIDField(unique=True)

@@ -1,4 +1,4 @@
-"""Why a call is not answered, and how each document says so: one value, two renderings."""
+"""Refusals of calls, and how each document words them: one value, two renderings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.clock import seconds_z
 
 
 class Dialect(Enum):
-    """Which document's words the caller expects."""
+    """The document whose words the caller expects."""
 
     PAIRS = 3
     PIPELINES = 4
@@ -64,7 +64,7 @@ def rate_limited(*, tier: str, limit: int, unit: str, used: int, seconds: float)
 
 
 def quota_used_up(*, tier: str, limit: int, now: datetime) -> CallRefused:
-    """The pairs API's month is over its requests."""
+    """Returns the refusal for a month of the pairs API that is over its requests."""
     wait = max(1, math.ceil((next_month(now) - now).total_seconds()))
     facts = {
         "detail": f"You have used {limit}/{limit} requests this month",
@@ -109,7 +109,7 @@ def failed(correlation_id: str) -> CallRefused:
 
 
 def body(refused: CallRefused, dialect: Dialect) -> dict[str, Any]:
-    """The pairs API's errors carry the status and details, the pipelines API's are flat."""
+    """Returns the body: the pairs API's errors carry the status and details, the pipelines API's are flat."""
     if dialect is Dialect.PAIRS:
         return {"error": refused.code, "message": refused.message, "status": refused.status, **refused.facts}
     plan = {name: value for name, value in refused.facts.items() if name == "required_tier"}

@@ -1,7 +1,7 @@
 """Wrong tries and how long the next one must wait: the first few are free, then each doubles the pause.
 
-A try is counted before it is looked at, so that many at once are no way around, and taken back when it was right. In
-Valkey; without it each process counts for itself.
+A try is counted before it is looked at, so that sending many at once is no way around the pause, and taken back when it
+was right. Counted in Valkey; without it each process counts for itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Whose wrong tries are counted together, and how many of them cost no pause."""
+    """The name under which wrong tries are counted together, and how many of them cost no pause."""
 
     name: str
     free: int
@@ -57,7 +57,7 @@ class Held:
 
 
 def take(tries: Tries) -> float:
-    """Counts one try. Seconds to wait when it comes too early: then it is not counted, and must not be looked at."""
+    """Counts a try; returns seconds to wait if it comes too early: then it is not counted and must not be looked at."""
     now = time.time()
     try:
         return float(_take_script()(keys=[_key(tries)], args=[now, tries.free, LONGEST_SECONDS, FORGET_SECONDS]))
@@ -67,7 +67,7 @@ def take(tries: Tries) -> float:
 
 
 def give_back(tries: Tries) -> None:
-    """The try that was counted last was a right one."""
+    """Takes back the try that was counted last: it was a right one."""
     try:
         _give_back_script()(keys=[_key(tries)], args=[tries.free])
     except redis.RedisError:
@@ -75,7 +75,7 @@ def give_back(tries: Tries) -> None:
 
 
 def forget(tries: Tries) -> None:
-    """Whoever tried has shown to be the right one."""
+    """Forgets the wrong tries: whoever tried has shown to be the right one."""
     with _lock:
         _held.pop(tries.name, None)
     try:
@@ -100,7 +100,7 @@ def is_remembered(name: str) -> bool:
 
 
 def pause_seconds(count: int, free: int) -> float:
-    """How long the try after the wrong one number `count` must wait."""
+    """Returns how many seconds the try after the wrong one number `count` must wait."""
     return 0.0 if count < free else min(LONGEST_SECONDS, 2.0 ** min(count - free, 30))
 
 

@@ -1,4 +1,4 @@
-"""What an operator can do from the board itself; what needs a dialog is the admin's. All of it is in the audit."""
+"""The board's own verbs for operators; what needs a dialog is the admin's. All of it is in the audit log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLAIMED_FOR = timedelta(seconds=60)  # a claim is kept as a next try this near; 
 
 
 def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
-    """One verb for one exchange, and what came of it in a sentence."""
+    """Carries out one verb for one exchange and answers with a sentence on what came of it."""
     if not request.user.has_perm(PERMISSION):
         return _said("You may look, but not act: that needs the operator's role.", is_done=False, status=403)
     if verb not in VERBS:
@@ -61,7 +61,7 @@ VERBS: dict[str, Callable[[HttpRequest, str], str]] = {"restart": _restart, "bac
 
 
 def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> int:
-    """Forgets the pauses of an exchange's gaps, so that the next turn takes them; how many there are to fill.
+    """Forgets the pauses of an exchange's gaps, so that the next request slot takes them; returns how many to fill.
 
     What the exchange told us to wait for stays, and so does a request that is just being made.
     """
@@ -77,7 +77,7 @@ def ask_again(exchange_id: str, *, by: str, now: datetime, origin: str = "") -> 
 
 
 def _send_fill(exchange_id: str) -> bool:
-    """Lost, it costs nothing but time: every good poll sends another."""
+    """Sends the filling task; one that is lost costs nothing but time: every good poll sends another."""
     if not settings.COLLECTION_ENABLED:
         return False
     return queues.send(fill_gaps, expires_seconds=FILL_SECONDS, exchange_id=exchange_id)

@@ -24,7 +24,7 @@ FROM collectors_run WHERE started_at >= %(since)s GROUP BY 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One exchange's last hour: share of failed runs, and the rows stored in each of the last finished minutes."""
+    """An exchange's last hour: share of failed runs, and the rows stored in each of the last finished minutes."""
 
     runs: int
     failed: int
@@ -32,7 +32,7 @@ class Activity:
 
     @property
     def error_percent(self) -> int | None:
-        """None when nothing was asked. One failed run of many is not none."""
+        """Returns the percent of failed runs, at least 1 for any failure; None when nothing was asked."""
         if not self.runs:
             return None
         return max(1, round(100 * self.failed / self.runs)) if self.failed else 0
@@ -43,7 +43,7 @@ NO_ACTIVITY = Activity(0, 0, (0,) * SPARK_MINUTES)
 
 @dataclass(frozen=True, slots=True)
 class LastHour:
-    """By exchange; and good runs and rows of the last minute over all."""
+    """The last hour by exchange; and good runs and rows of the last minute over all."""
 
     exchanges: Mapping[str, Activity]
     runs_last_minute: int
@@ -55,7 +55,7 @@ Minute = tuple[int, int, int]  # runs, failed, rows
 
 @dataclass(slots=True)
 class _Memory:
-    """What is settled: by minute number and exchange, for one database."""
+    """The settled figures: by minute number and exchange, for one database."""
 
     database: str = ""
     reached: int = 0
@@ -67,7 +67,7 @@ _lock = threading.Lock()
 
 
 def read(now: datetime) -> LastHour:
-    """One query, of a few minutes after the first time."""
+    """Reads the last hour with one query, of only a few minutes after the first time."""
     this_minute = int(now.timestamp()) // 60
     with _lock:
         first = _first_to_read(this_minute)
@@ -110,7 +110,7 @@ def _by_exchange(this_minute: int) -> dict[str, Activity]:
 
 
 def sparkline(rows: Sequence[int], *, height: int = 20) -> str:
-    """An SVG path of steps from the floor, one unit wide each; a minute without rows is a hole to the floor."""
+    """Returns an SVG path of steps from the floor, one unit wide each; a minute without rows is a hole to the floor."""
     most = max(rows, default=0)
     if not most:
         return ""
@@ -119,7 +119,7 @@ def sparkline(rows: Sequence[int], *, height: int = 20) -> str:
 
 
 def spark_words(rows: Sequence[int]) -> str:
-    """The same for who does not see it."""
+    """Returns the sparkline's figures in words, for readers who do not see it."""
     return (
         f"rows stored per minute, last {SPARK_MINUTES} minutes: newest {rows[-1]}, least {min(rows)}, most {max(rows)}"
     )

@@ -66,7 +66,7 @@ SVG = (
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """What one badge says; `is_known` is false for a name that nobody collects."""
+    """The words of one badge; `is_known` is false for a name that nobody collects."""
 
     label: str
     value: str
@@ -75,7 +75,7 @@ class Badge:
 
 
 def text_width(text: str) -> int:
-    """In pixels, never less than the text takes."""
+    """Returns the width in pixels, never less than the text takes."""
     return -(-sum(WIDTHS.get(character, WIDEST) for character in text) * SIZE // 100)
 
 
@@ -105,7 +105,7 @@ def _cut(text: str) -> str:
 
 
 def of_exchange(exchange_id: str, now: datetime) -> Badge:
-    """Raises CollectorAbsent, DatabaseError."""
+    """Returns an exchange's badge. Raises CollectorAbsent, DatabaseError."""
     found = public.current().find(exchange_id)
     if found is None:
         return Badge(exchange_id, "unknown", GREY, is_known=False)
@@ -113,7 +113,7 @@ def of_exchange(exchange_id: str, now: datetime) -> Badge:
 
 
 def of_pair(pair: str, now: datetime) -> Badge:
-    """The newest row of all exchanges that are collected, by the ages of the pairs' status. One query."""
+    """Returns a pair's badge: its newest row on all collected exchanges, by the pairs' status's ages. One query."""
     base, _, quote = pair.rpartition("-")
     collected = Pipeline.objects.live().filter(market__base=base, market__quote=quote)
     found = collected.aggregate(count=Count("pk"), newest_at=Max("received_at"))
@@ -169,7 +169,7 @@ def _find(key: str) -> Badge | None:
 
 
 def _keep(key: str, badge: Badge) -> Badge:
-    """Names are anybody's: the oldest give way."""
+    """Keeps a badge; names are anybody's, so the oldest are dropped."""
     with _lock:
         _held[key] = (time.monotonic(), badge)
         _held.move_to_end(key)

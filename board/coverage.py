@@ -49,7 +49,7 @@ WHERE pipeline_id = ANY(%(pipelines)s) AND minute_at >= %(start)s AND minute_at 
 
 @dataclass(frozen=True, slots=True)
 class HeatRow:
-    """One row of the map; `key` is an exchange's id, or a market's number."""
+    """A row of the map; `key` is an exchange's id, or a market's number."""
 
     key: str
     name: str
@@ -69,7 +69,7 @@ class HeatPage:
 
 
 def of_exchanges(now: datetime) -> list[HeatRow]:
-    """Every exchange, those with the largest share of lost minutes first. Two queries."""
+    """Returns a row for each exchange, those with the largest share of lost minutes first. Two queries."""
     quarters = heat.window(now)
     known = _counted(quarters[0])
     names = Exchange.objects.known().order_by("pk").values_list("pk", "created_at")
@@ -86,7 +86,7 @@ def _line(key: str, name: str, cells: dict[int, Cell], quarters: Sequence[dateti
 
 
 def _counted(start: datetime, exchange_id: str = "") -> dict[str, dict[int, Cell]]:
-    """By exchange and the second at which a quarter begins."""
+    """Returns the cells by exchange and the Unix second at which a quarter begins."""
     only = "AND exchange_id = %(exchange)s" if exchange_id else ""
     with connection.cursor() as cursor:
         cursor.execute(COUNTED.format(only=only), {"start": start, "exchange": exchange_id})
@@ -97,19 +97,19 @@ def _counted(start: datetime, exchange_id: str = "") -> dict[str, dict[int, Cell
 
 
 def _urgency(line: HeatRow) -> tuple[float, str]:
-    """In whole percents, so that rows do not change places for a minute."""
+    """Returns the sort key, in whole percents, so that rows do not change places for a minute."""
     part = heat.share(line.cells)
     return (1.0 if part is None else round(part, 2), line.name)
 
 
 def of_exchange(exchange_id: str, now: datetime) -> HeatRow:
-    """One exchange's own row. One query."""
+    """Returns one exchange's own row. One query."""
     quarters = heat.window(now)
     return _line(exchange_id, exchange_id, _counted(quarters[0], exchange_id).get(exchange_id, {}), quarters)
 
 
 def of_pipelines(exchange_id: str, now: datetime, *, number: int = 1) -> HeatPage:
-    """A page of one exchange's pipelines, worst first. Four queries."""
+    """Returns a page of one exchange's pipelines, worst first. Four queries."""
     quarters = heat.window(now)
     rows = _worst(exchange_id, now, start=quarters[0], number=number)
     pipelines = [row[0] for row in rows]

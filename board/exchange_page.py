@@ -1,4 +1,4 @@
-"""One exchange: how it is now and since when, its pipelines' day, and what happened last."""
+"""The page of one exchange: how it is now and since when, its pipelines' day, and what happened last."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TONES = {"running": "success", "error": "danger", "stopped": "warning"}
 
 
 def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
-    """Eight queries, whatever there is."""
+    """Shows the page, with eight queries whatever there is."""
     exchange = Exchange.objects.known().filter(pk=exchange_id).first()
     if exchange is None:
         raise Http404
@@ -49,7 +49,7 @@ def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
 
 
 def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
-    """Its worker's status as every other page says it, and the stream's."""
+    """Returns its worker's status as every other page says it, and the stream's."""
     worker = Worker.objects.filter(pk=exchange.pk).select_related("exchange", "exchange__stream").first()
     if worker is None:
         return {"status": "stopped", "tone": "warning", "reason": "it has no worker yet"}
@@ -85,7 +85,7 @@ def _pipelines(exchange_id: str) -> dict[str, int]:
 
 
 def _checks(exchange_id: str) -> list[dict[str, Any]]:
-    """Those of the newest occasion."""
+    """Returns the checks of the newest occasion."""
     found = list(ConnectivityCheck.objects.filter(exchange_id=exchange_id).order_by("-checked_at", "pk")[:4])
     return [
         {
@@ -135,7 +135,7 @@ def _switches(exchange_id: str) -> list[dict[str, Any]]:
 
 
 def _gaps(exchange_id: str, now: datetime) -> list[GapRow]:
-    """Open ones, or else the newest; those of one outage in one row."""
+    """Returns the open gaps, or else the newest; those of one outage in one row."""
     found = Gap.objects.filter(pipeline__market__exchange_id=exchange_id).select_related("pipeline__market")
     newest = found.order_by("-started_at", "-id")[: gap_rows.MOST_READ]
     running = list(found.filter(ended_at__isnull=True).order_by("-started_at", "-id")[: gap_rows.MOST_READ])

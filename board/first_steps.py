@@ -17,7 +17,7 @@ SHOWN_NAMES = 12
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What is simulated, and which steps are done."""
+    """The guide's content: what is simulated, and which steps are done."""
 
     simulated: Sequence[str]
     more_simulated: int
@@ -26,7 +26,7 @@ class Guide:
 
 
 def find(request: HttpRequest) -> Guide | None:
-    """None when this browser has put it away. Two queries."""
+    """Returns the guide; None when this browser has put it away. Two queries."""
     if request.COOKIES.get(COOKIE) == DISMISSED:
         return None
     rows = list(Exchange.objects.known().order_by("id").values_list("id", "base_url"))

@@ -1,6 +1,6 @@
 """The board's parts as HTML, each with a hash of its content; a part whose values are the same is not rendered again.
 
-Fragments are the same for everybody: who may not act does not get the buttons shown, and is refused by the server.
+Fragments are the same for everybody: buttons are hidden from users who may not act, and the server refuses them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _lock = threading.Lock()
 
 
 def render(board: Board) -> dict[str, Fragment]:
-    """All parts by name, in the order of the page."""
+    """Returns all parts by name, in the order of the page."""
     values = _values(board)
     with _lock:
         for gone in _memory.keys() - values.keys():
@@ -52,7 +52,7 @@ def render(board: Board) -> dict[str, Fragment]:
 
 
 def render_anew(board: Board) -> dict[str, Fragment]:
-    """The same without remembering anything."""
+    """Returns all parts, without remembering anything."""
     return {name: draw(name, value) for name, value in _values(board).items()}
 
 
@@ -77,7 +77,7 @@ def _fragment(name: str, value: Any) -> Fragment:
 
 
 def draw(name: str, value: Any) -> Fragment:
-    """One part, rendered anew."""
+    """Returns one part, rendered anew."""
     html = _html(name, value)
     return Fragment(hash_of(name, html), html)
 

@@ -18,7 +18,7 @@ MOST_READ = 1000  # an outage of ours is one gap for each market of all exchange
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """One gap; or those of one outage, the `members`, as one row that unfolds."""
+    """A gap; or the gaps of one outage, the `members`, as one row that unfolds."""
 
     number: int
     exchange: str
@@ -38,7 +38,7 @@ class GapRow:
 
 
 def rows(gaps: Iterable[Gap], now: datetime) -> list[GapRow]:
-    """Of gaps whose market was read with them."""
+    """Returns rows of gaps whose market was read with them."""
     return [_row(gap, now) for gap in gaps]
 
 
@@ -66,7 +66,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
 
 
 def grouped(found: Sequence[GapRow], *, now: datetime, most: int) -> tuple[list[GapRow], int]:
-    """At most so many single rows and groups, the order being kept, and how many of the gaps they are made of.
+    """Returns at most so many single rows and groups, in the same order, and how many gaps they are made of.
 
     Of MOST_READ gaps the last one's group may have more members than were read, and says so.
     """
@@ -97,7 +97,7 @@ def _are_one(first: GapRow, second: GapRow) -> bool:
 
 
 def _group(crowd: Sequence[GapRow], now: datetime, more: str) -> GapRow:
-    """From the first beginning to the last end, with the evidence that most of them have."""
+    """Returns a row from the first beginning to the last end, with the evidence that most of them have."""
     started_at = min(each.started_at for each in crowd)
     ended_at = max((each.ended_at for each in crowd if each.ended_at is not None), default=None)
     states = Counter(each.state for each in crowd)
@@ -120,7 +120,7 @@ def _group(crowd: Sequence[GapRow], now: datetime, more: str) -> GapRow:
 
 
 def lasted(length: timedelta) -> str:
-    """`42 s`, `12 min`, `3 h 5 min`, `2 d 4 h`: two units at the most."""
+    """Returns `42 s`, `12 min`, `3 h 5 min`, `2 d 4 h`: two units at the most."""
     seconds = max(0, int(length.total_seconds()))
     if seconds < 120:
         return f"{seconds} s"

@@ -1,4 +1,4 @@
-"""All gaps: which are open, why, how far each has been filled, and when the backfill may be done."""
+"""The page of all gaps: which are open, why, how far each has been filled, and when the backfill may be done."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GROUP BY 1 ORDER BY 2 DESC, 1
 
 @dataclass(frozen=True, slots=True)
 class GapFilter:
-    """What the page is narrowed to; an unknown word narrows nothing."""
+    """The filter of the page; an unknown word narrows nothing."""
 
     state: str = ""
     cause: str = ""
@@ -76,7 +76,7 @@ class GapFilter:
 
 
 def show(request: HttpRequest) -> HttpResponse:
-    """Two queries."""
+    """Shows the page, with two queries."""
     now, wanted = clock.now(), GapFilter.of(request.GET.dict())
     skip = skipped(request.GET.get("skip", ""))
     known = Gap.objects.filter(pipeline__market__exchange__removed_at__isnull=True)
@@ -103,13 +103,13 @@ def skipped(text: str) -> int:
 
 
 def show_progress(request: HttpRequest) -> HttpResponse:
-    """A part of its own: with 100,000 gaps a day it takes longer than all the rest of the page."""
+    """Shows the progress as a part of its own: with 100,000 gaps a day it takes longer than the rest of the page."""
     context = {"progress": progress(clock.now()), "budget": settings.BACKFILL_REQUESTS_PER_MINUTE}
     return render(request, "board/gaps_progress.html", context)
 
 
 def progress(now: datetime) -> list[dict[str, Any]]:
-    """Of each exchange with gaps of the last day, or older ones to fill. One query."""
+    """Returns a row for each exchange with gaps of the last day, or older ones to fill. One query."""
     with connection.cursor() as cursor:
         cursor.execute(PROGRESS, {"now": now, "since": now - DAY})
         rows = cursor.fetchall()
@@ -129,7 +129,7 @@ def progress(now: datetime) -> list[dict[str, Any]]:
 
 
 def forecast(requests: int, per_minute: int) -> str:
-    """How long the rest takes at the allowed pace, in words; exchanges are filled side by side."""
+    """Returns in words how long the rest takes at the allowed pace; exchanges are filled side by side."""
     if requests == 0:
         return "nothing left to ask"
     if per_minute <= 0:

@@ -52,7 +52,7 @@ class SystemHealth:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When the two processes that do what only time brings about were last seen, and how far rollups have come."""
+    """The moments at which beat and pulse were last seen, and how far rollups have come."""
 
     beat_at: datetime | None
     pulse_at: datetime | None
@@ -60,7 +60,7 @@ class Seen:
 
 
 def ask_processes() -> tuple[Seen, float]:
-    """And how long the database took to say so."""
+    """Returns when the processes were last seen, and how many milliseconds the database took to say so."""
     asked_at = time.perf_counter()
     marks = dict(
         Watermark.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP)).values_list("name", "reached_at")
@@ -99,7 +99,7 @@ def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: i
 
 
 def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
-    """What stops the collecting, or the noticing, wherever no source can show it yet."""
+    """Returns alarms on what stops the collecting, or the noticing, and that no source can show yet."""
     found = []
     if health.is_pulse_dead:
         found.append(
@@ -145,7 +145,7 @@ def _lag(moment: datetime | None, now: datetime) -> float:
 
 
 def _queues(now: datetime) -> tuple[tuple[tuple[str, int | None], ...], int | None]:
-    """How many tasks wait, and how many stream processes live. One trip to Valkey."""
+    """Returns how many tasks wait, and how many stream processes live. One round trip to Valkey."""
     names = (POLL_QUEUE, DEFAULT_QUEUE)
     try:
         with valkey.client().pipeline(transaction=False) as together:

@@ -47,7 +47,7 @@ def of_pipelines(request: HttpRequest, exchange_id: str) -> HttpResponse:
 
 
 def _began_at(lines: Sequence[HeatRow], now: datetime) -> datetime | None:
-    """When the first of them began to be collected, if that is a part of this day."""
+    """Returns when the first of them began to be collected, if that is a part of this day."""
     moments = [line.began_at for line in lines if line.began_at]
     return min(moments) if moments and min(moments) > heat.window(now)[0] + heat.QUARTER else None
 
@@ -83,7 +83,7 @@ def _rows(lines: Sequence[HeatRow], urls: dict[str, str], now: datetime) -> list
 
 
 def _drawing(found: Sequence[Stretch], quarters: Sequence[datetime]) -> SafeString:
-    """One rectangle for a stretch. Only our own words and numbers; a template would take ten times as long."""
+    """Draws one rectangle for a stretch. Only our own words and numbers; a template would take ten times as long."""
     return mark_safe(  # noqa: S308
         "".join(
             f'<rect class="h-{each.level}" x="{each.first}" width="{each.count}" height="10">'

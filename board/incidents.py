@@ -1,4 +1,4 @@
-"""What went wrong lately, in words for everybody: made of status changes and of long gaps, without anybody's errors."""
+"""Recent troubles, in words for everybody: made of status changes and of long gaps, without anybody's errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROUP BY m.exchange_id, g.cause, date_bin(%(apart)s, g.started_at, '2000-01-01 0
 """
 
 
-# Of each exchange the last change before `since` too: it may have begun what lasts.
+# The last change before `since` of each exchange is read too: it may have begun what lasts.
 ERRORS = """
 SELECT exchange_id, happened_at, next_at FROM (
     SELECT exchange_id, to_status, happened_at,
@@ -64,7 +64,7 @@ SELECT exchange_id, happened_at, next_at FROM (
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
+    """A trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
 
     exchanges: tuple[str, ...]
     cause: str
@@ -80,7 +80,7 @@ class Incident:
 
 
 def read(now: datetime) -> Sequence[Incident]:
-    """The newest first. Two queries; those of all the days are asked every few minutes."""
+    """Returns the incidents, newest first. Two queries; those of all the days are asked every few minutes."""
     past = _past(now)
     newest = _found(past.read_at - LATE, now)
     return tell([*past.found, *newest], now)[:MOST_SHOWN]
@@ -88,7 +88,7 @@ def read(now: datetime) -> Sequence[Incident]:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What had ended when it was read."""
+    """The incidents that had ended when they were read."""
 
     read_at: datetime
     found: Sequence[Incident]
@@ -107,7 +107,7 @@ def _past(now: datetime) -> Past:
 
 
 def forget() -> None:
-    """What is held is read anew."""
+    """Makes the next reading read anew what is held."""
     global _held
     _held = None
 
@@ -117,7 +117,7 @@ def _found(since: datetime, now: datetime) -> Sequence[Incident]:
 
 
 def tell(found: Iterable[Incident], now: datetime) -> Sequence[Incident]:
-    """One trouble for what overlaps or nearly does, exchange by exchange; then one for all that our outage hit."""
+    """Returns one trouble for what overlaps or nearly does, by exchange; then one for all that our outage hit."""
     whole = [each for each in _joined(found, by_exchange=True) if each.lasted(now) >= LEAST]
     ours = [each for each in whole if each.cause == GapCause.OUR_OUTAGE]
     others = [each for each in whole if each.cause != GapCause.OUR_OUTAGE]
@@ -154,7 +154,7 @@ def _one(first: Incident, second: Incident) -> Incident:
 
 
 def _of_transitions(since: datetime) -> Sequence[Incident]:
-    """From each change to `error` until the next change of that exchange; those that had not ended by `since`."""
+    """Returns spans from a change to `error` to the exchange's next change; those that had not ended by `since`."""
     with connection.cursor() as cursor:
         cursor.execute(ERRORS, {"since": since, "error": WorkerStatus.ERROR})
         return [Incident((exchange,), "", *span) for exchange, *span in cursor.fetchall()]

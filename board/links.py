@@ -1,4 +1,4 @@
-"""Where the pages are: addresses that a person can read, unless a symbol cannot stand in one."""
+"""The addresses of the pages: readable for a person, unless a symbol cannot stand in one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pipeline(exchange_id: str, symbol: str, *, number: int) -> str:
 
 
 def pair(base: str, quote: str, *, number: int) -> str:
-    """`number` is a market of the pair."""
+    """Returns a pair's address; `number` is a market of the pair."""
     name = f"{base}/{quote}"
     if UNFIT.search(name):
         return f"{reverse('board-pair-of')}?market={number}"
@@ -29,7 +29,7 @@ def pair(base: str, quote: str, *, number: int) -> str:
 
 
 def look(exchange_id: str, kind: str) -> str:
-    """Where an advice of the board is followed: an exchange's settings, its runs or its gaps."""
+    """Returns where an advice of the board is followed: an exchange's settings, its runs or its gaps."""
     if kind == "settings":
         return reverse("admin:exchanges_exchange_change", args=[exchange_id])
     if kind == "gaps":

@@ -1,5 +1,5 @@
-"""The live board between its maker and its readers: rendered once a second by the pulse into Valkey, handed out by
-the web, which renders for itself when the pulse has been silent for three seconds or Valkey is away.
+"""The live board: rendered once a second by the pulse into Valkey, handed out by the web, which renders for itself when
+the pulse has been silent for three seconds or Valkey is away.
 
 A browser names the hashes of the parts that it shows and is sent only the others.
 """
@@ -57,7 +57,7 @@ def draw(now: datetime) -> Picture:
 
 
 def publish(now: datetime) -> None:
-    """Raises redis.RedisError, DatabaseError, InterfaceError."""
+    """Renders the board into Valkey. Raises redis.RedisError, DatabaseError, InterfaceError."""
     picture = draw(now)
     fields: dict[str, str | bytes | float] = {
         "taken_at": now.timestamp(),
@@ -76,7 +76,7 @@ def publish(now: datetime) -> None:
 
 
 def current() -> Picture:
-    """The newest picture. Raises DatabaseError, InterfaceError when it must render for itself and cannot."""
+    """Returns the newest picture. Raises DatabaseError, InterfaceError when it must render for itself and cannot."""
     now = clock.now()
     if settings.STATUS_BODY_MAX_AGE_SECONDS <= 0:
         return picture_of(fragments.render_anew(tiles.read(now)), now)
@@ -85,9 +85,9 @@ def current() -> Picture:
 
 
 def fetch(held: Picture | None) -> Picture | None:
-    """What is published, of which only what has changed since `held` is brought. Raises redis.RedisError.
+    """Returns the published picture, of which only what differs from `held` is fetched; None without one.
 
-    Parts that are replaced meanwhile come with the next look.
+    Parts that are replaced meanwhile come with the next look. Raises redis.RedisError.
     """
     taken_at, etag, hashes = _fields("taken_at", "etag", "hashes")
     if taken_at is None or etag is None or hashes is None:
@@ -109,7 +109,7 @@ def _merged(held: Picture | None, hashes: list[tuple[str, str]], taken_at: datet
 
 
 def _found(name: str, html: str) -> Fragment:
-    """Under the hash of what really came, which may be newer than the hash that was asked for."""
+    """Returns the fragment under the hash of what really came, which may be newer than the hash that was asked for."""
     return Fragment(fragments.hash_of(name, html), html)
 
 
@@ -135,7 +135,7 @@ _answers_lock = threading.Lock()
 
 
 def answer(picture: Picture, *, order: str, have: str) -> bytes | None:
-    """What a browser lacks that shows the parts of these hashes, as gzipped JSON; None when it lacks nothing."""
+    """Returns what a browser with the parts of these hashes lacks, as gzipped JSON; None when it lacks nothing."""
     slot = (picture.etag, order, have)
     with _answers_lock:
         if slot in _answers:

@@ -1,4 +1,4 @@
-"""What the board itself remembers: fire drills and how they went."""
+"""The board's own rows: fire drills and how they went."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DrillState(models.TextChoices):
 
 
 class Drill(models.Model):
-    """One fault put into the sandbox on purpose, and when the system noticed, showed and overcame it.
+    """A fault put into the sandbox on purpose, and when the system noticed, showed and overcame it.
 
     A moment is null while it has not come; `verdict` says how it went, `detected_by` and `shown_by` by what.
     """

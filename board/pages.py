@@ -1,4 +1,4 @@
-"""What the board's pages share: who may see them, the admin's frame around them, and answers that browsers keep."""
+"""The base of the board's pages: who may see them, the admin's frame, and answers that browsers keep."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ View = Callable[..., HttpResponse]
 
 
 def page(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
-    """A whole page: who is not signed in is asked to, who may not see it is refused.
+    """Returns the view as a whole page: asks for a sign-in without one, and refuses who may not see it.
 
-    Parts of it are renewed from the page itself, by htmx; for a form to sign in there would be no place in them.
+    Parts of it are renewed from the page itself, by htmx; a sign-in form would not fit into their place.
     """
 
     @wraps(view)
@@ -45,9 +45,9 @@ def page(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
 
 
 def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
-    """A fragment or a chart's data, asked for again and again: sent only when it changed.
+    """Returns the view as a fragment or a chart's data, asked for again and again: sent only when it changed.
 
-    Signed out meanwhile, the page around it is loaded anew, and asks to sign in.
+    After a sign-out the page around it is loaded anew, and asks to sign in.
     """
 
     @wraps(view)
@@ -65,7 +65,7 @@ def part(view: View, *, permission: str) -> Callable[..., HttpResponseBase]:
 
 
 def server_now() -> dict[str, str]:
-    """What browsers count "ago" from, however wrong their own clocks are."""
+    """Returns the header that browsers count "ago" from, however wrong their own clocks are."""
     return {"Server-Now": clock.milliseconds_z(clock.now())}
 
 
@@ -80,5 +80,5 @@ def _unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponseB
 
 
 def show(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """`context` needs a `title`."""
+    """Shows a page; `context` needs a `title`."""
     return render(request, template, {**admin.site.each_context(request), **context})

@@ -1,4 +1,4 @@
-"""One pair: all its sources side by side, how fresh each is, and which are outliers."""
+"""The page of one pair: all its sources side by side, how fresh each is, and which are outliers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
 
 
 def data(request: HttpRequest, market: str) -> HttpResponse:
-    """The chart's lines."""
+    """Returns the chart's lines."""
     known = _of(market)
     if not known:
         raise Http404
@@ -71,7 +71,7 @@ def _sources(request: HttpRequest, name: str) -> list[Pipeline]:
 
 
 def _of(market: str) -> list[Pipeline]:
-    """All of the pair of one market, given by its number."""
+    """Returns all pipelines of the pair of one market, given by its number."""
     found = Market.objects.filter(pk=int(market)).first() if market.isdecimal() and len(market) < 10 else None
     if found is None:
         return []
@@ -79,7 +79,7 @@ def _of(market: str) -> list[Pipeline]:
 
 
 def _ordered(pipelines: QuerySet[Pipeline]) -> QuerySet[Pipeline]:
-    """Spot, then swaps, then the rest, of which there may be thousands."""
+    """Orders by spot, then swaps, then the rest, of which there may be thousands."""
     rank = Case(When(market__kind="spot", then=Value(0)), When(market__kind="swap", then=Value(1)), default=Value(2))
     known = pipelines.filter(market__exchange__removed_at__isnull=True, market__active=True)
     return known.select_related("market__exchange").order_by(rank, "market__exchange_id", "market__symbol")[

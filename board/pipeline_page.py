@@ -1,4 +1,4 @@
-"""One pipeline: its price with gaps and backfilled parts, how often it is expected and why, and what is wrong."""
+"""The page of one pipeline: price with gaps and backfilled parts, expected interval and why, and what is wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_by_number(request: HttpRequest, number: str) -> HttpResponse:
 
 
 def data(request: HttpRequest, number: str) -> HttpResponse:
-    """The chart's columns and gaps."""
+    """Returns the chart's columns and gaps."""
     listed_at = Market.objects.filter(pipeline=int(number)).values_list("listed_at", flat=True).first()
     if listed_at is None:
         raise Http404
@@ -41,7 +41,7 @@ def data(request: HttpRequest, number: str) -> HttpResponse:
 
 
 def _page(request: HttpRequest, which: Q) -> HttpResponse:
-    """Two queries."""
+    """Shows the page, with two queries."""
     pipeline = Pipeline.objects.filter(which).select_related("market__exchange").first()
     if pipeline is None:
         raise Http404
@@ -80,7 +80,7 @@ def _prices(pipeline: Pipeline) -> list[tuple[str, str]]:
 
 
 def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, Any]:
-    """What is wrong, since when and why, in the words of its gap."""
+    """Returns what is wrong, since when and why, in the words of its gap."""
     market = pipeline.market
     stopped = _why_not_collected(pipeline)
     if stopped:

@@ -1,6 +1,6 @@
-"""What anybody may know of the collection: states in public words, uptime and incidents, read every few seconds.
+"""The public's view of the collection: states in public words, uptime and incidents, read every few seconds.
 
-No error texts, no addresses, nothing of keys.
+It has no error texts, no addresses, nothing of keys.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WHERE p.gap_open GROUP BY 1
 
 @dataclass(frozen=True, slots=True)
 class ExchangeState:
-    """One exchange as the public sees it."""
+    """An exchange as the public sees it."""
 
     id: str
     name: str
@@ -51,7 +51,7 @@ class ExchangeState:
 
 @dataclass(frozen=True, slots=True)
 class PublicReport:
-    """Everything that the page says, for one moment."""
+    """All contents of the page, for one moment."""
 
     taken_at: datetime
     days: Sequence[date]
@@ -63,7 +63,7 @@ class PublicReport:
 
 
 def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: datetime) -> tuple[str, str]:
-    """The state in one word and in a few. `running` alone says nothing of the data."""
+    """Returns the state in one word and in a few. `running` alone says nothing of the data."""
     if not worker.is_collected:
         return PAUSED, "Not collected at present"
     if worker.status == "error":
@@ -78,7 +78,7 @@ def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: d
 
 
 def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
-    """The verdict as a state and a sentence. What is paused on purpose does not count."""
+    """Returns the verdict as a state and a sentence. What is paused on purpose does not count."""
     wanted = [each for each in exchanges if each.state != PAUSED]
     troubled = [each for each in wanted if each.state != OPERATIONAL]
     if not wanted:
@@ -93,7 +93,7 @@ def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
 
 
 def read(now: datetime) -> PublicReport:
-    """Nine queries at first, six then, however many exchanges there are. Raises CollectorAbsent, DatabaseError."""
+    """Reads the report: nine queries at first, then six, for any exchanges. Raises CollectorAbsent, DatabaseError."""
     workers = status.read(now).workers
     known = {each.id: each for each in Exchange.objects.known()}
     silent = _silent()
@@ -134,12 +134,12 @@ COPY = SharedRendering(lambda: read(clock.now()), good_for_seconds=COPY_SECONDS)
 
 
 def current() -> PublicReport:
-    """At most COPY_SECONDS old; whoever comes while it is read waits for it. Raises CollectorAbsent, DatabaseError."""
+    """Returns the report, at most COPY_SECONDS old; readers share a reading. Raises CollectorAbsent, DatabaseError."""
     return COPY.get()
 
 
 def forget() -> None:
-    """The next reader gets it anew."""
+    """Makes the next reader get it anew."""
     COPY.forget()
     uptime.forget()
     incidents.forget()

@@ -10,7 +10,7 @@ VIEWER, OPERATOR = "viewer", "operator"
 
 
 class UnknownPermission(Exception):
-    """A migration names what no model has."""
+    """The error of a migration that names a permission of no model."""
 
 
 def grant(apps: Any, role: str, permissions: Iterable[str]) -> None:
@@ -24,12 +24,12 @@ def grant(apps: Any, role: str, permissions: Iterable[str]) -> None:
 
 
 def withdraw(apps: Any, role: str) -> None:
-    """The way back: the role goes, and with it its membership of people; permissions stay."""
+    """Removes the role, and with it people's membership, as the way back; permissions stay."""
     apps.get_model("auth", "Group").objects.filter(name=role).delete()
 
 
 def view(app: str, models: str) -> Sequence[str]:
-    """The permissions to look at these models, named one after the other."""
+    """Returns the permissions to look at these models, named one after the other."""
     return [f"{app}.view_{model}" for model in models.split()]
 
 

@@ -1,4 +1,4 @@
-"""The search box: an exchange, a pair or a pipeline by its name, or a list of what begins like it."""
+"""The search box: finds an exchange, a pair or a pipeline by its name, or lists what begins like it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Places as (name, address); `only` is the one to go to at once."""
+    """The found places as (name, address); `only` is the one to go to at once."""
 
     exchanges: list[tuple[str, str]]
     pairs: list[tuple[str, str]]
@@ -34,7 +34,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def find(words: str) -> SearchResult:
-    """At most two queries."""
+    """Returns what begins like the words, with at most two queries."""
     if not words:
         return SearchResult([], [], [])
     exchanges = list(Exchange.objects.known().filter(pk__startswith=words.lower()).order_by("pk")[:MOST_FOUND])
@@ -53,7 +53,7 @@ def find(words: str) -> SearchResult:
 
 
 def _markets(words: str) -> list[Market]:
-    """Active markets whose symbol begins so, `kraken:BTC/` on one exchange only."""
+    """Returns active markets whose symbol begins so, `kraken:BTC/` on one exchange only."""
     before, colon, after = words.partition(":")
     wanted = Q(symbol__istartswith=words)
     if colon:

@@ -1,4 +1,4 @@
-"""What charts draw: a bounded number of points, from ticks while the span is short and from minutes after that."""
+"""The points that charts draw: a bounded number, from ticks while the span is short and from minutes after that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_TAIL = timedelta(hours=1)  # ticks stand in for minutes that are not rol
 
 @dataclass(frozen=True, slots=True)
 class ChartSpan:
-    """`step_seconds` is the width of a point; below a minute it is made of ticks."""
+    """The span of a chart; `step_seconds` is the width of a point; below a minute it is made of ticks."""
 
     name: str
     length: timedelta
@@ -78,7 +78,7 @@ class Shade:
 
 
 def read(pipeline_id: int, span: ChartSpan, *, now: datetime, not_before: datetime) -> dict[str, Any]:
-    """Columns for the chart, and the gaps. Two queries, a third for the newest minutes."""
+    """Returns columns for the chart, and the gaps. Two queries, a third for the newest minutes."""
     start = max(now - span.length, not_before - LEAST_ROOM)
     shades = _shades(pipeline_id, start, now)
     rows = _rows(pipeline_id, span, start=start, end=now)
@@ -134,7 +134,7 @@ def _shade_body(each: Shade) -> dict[str, Any]:
 
 
 def columns(rows: Sequence[Point], shades: Sequence[Shade]) -> dict[str, list[Any]]:
-    """Live and backfilled prices in columns of their own; an empty point breaks the line where a gap lies between."""
+    """Returns live and backfilled prices in columns of their own; an empty point breaks the line where a gap lies."""
     starts = [each.start for each in shades]
     points: list[tuple[float, float | None, float | None, float | None, float | None]] = []
     for at, price, bid, ask, came_later in rows:
@@ -150,7 +150,7 @@ def columns(rows: Sequence[Point], shades: Sequence[Shade]) -> dict[str, list[An
 
 
 def _gap_over(at: float, starts: Sequence[float], shades: Sequence[Shade]) -> Shade | None:
-    """The gap around a moment; the rows at both its ends are live ones. One pipeline's gaps do not overlap."""
+    """Returns the gap around a moment; the rows at both its ends are live ones. One pipeline's gaps do not overlap."""
     place = bisect_left(starts, at) - 1
     return shades[place] if place >= 0 and at < shades[place].end else None
 
@@ -169,7 +169,7 @@ SIDE_STEPS = {"1h": 60, "6h": 60, "24h": 240, "7d": 1800}
 
 
 def read_side_by_side(names: dict[int, str], span: ChartSpan, *, now: datetime, not_before: datetime) -> dict[str, Any]:
-    """The closes of several pipelines on one grid of time; null where one has none. One query."""
+    """Returns the closes of several pipelines on one grid of time; null where one has none. One query."""
     start = max(now - span.length, not_before - LEAST_ROOM)
     given: dict[str, Any] = {"pipelines": list(names), "start": start, "end": now, "step": SIDE_STEPS[span.name]}
     with connection.cursor() as cursor:

@@ -55,7 +55,7 @@ class RenderedPage:
 
 
 def public_only(view: View) -> View:
-    """Nobody's page while PUBLIC_STATUS is off."""
+    """Returns the view, which answers 404 while PUBLIC_STATUS is off."""
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -93,7 +93,7 @@ def data(request: HttpRequest) -> HttpResponseBase:
 
 
 def answer(request: HttpRequest, document: RenderedPage, kind: str) -> HttpResponseBase:
-    """The document, compressed where that is accepted, or 304 to those who have it."""
+    """Returns the document, compressed where that is accepted, or 304 to those who have it."""
     is_packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
     response = HttpResponse(document.packed if is_packed else document.content, content_type=kind)
     if is_packed:
@@ -105,7 +105,7 @@ def answer(request: HttpRequest, document: RenderedPage, kind: str) -> HttpRespo
 
 
 class Renderings:
-    """One rendering of the newest report, made once for all who ask."""
+    """Keeps one rendering of the newest report, made once for all who ask."""
 
     def __init__(self, render: Callable[[PublicReport], bytes]) -> None:
         self._render = render
@@ -158,7 +158,7 @@ def _exchange_context(exchange: ExchangeState, days: Sequence[date]) -> dict[str
 
 
 def bars(counts: Sequence[Count], days: Sequence[date]) -> SafeString:
-    """One element for each day. Nothing in it is anybody's text."""
+    """Returns one element for each day. Nothing in it is anybody's text."""
     cells = (
         f'<i class="{count.level}" title="{day:%Y-%m-%d}: {uptime.in_words(count)}"></i>'
         for day, count in zip(days, counts, strict=True)
@@ -191,7 +191,7 @@ def _minute(moment: datetime) -> str:
 
 
 def in_time_words(span: timedelta) -> str:
-    """In minutes, hours and minutes, or days and hours; begun minutes do not count."""
+    """Returns minutes, hours and minutes, or days and hours; begun minutes do not count."""
     minutes = max(1, int(span.total_seconds() // 60))
     if minutes < 60:
         return f"{minutes} min"

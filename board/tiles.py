@@ -1,4 +1,4 @@
-"""What the board shows at one moment, read in a fixed number of queries into values that can be compared."""
+"""The board's content at one moment, read in a fixed number of queries into values that can be compared."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ORDER BY 1 DESC LIMIT %(most)s
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One exchange. When it last stored a row is not here: that changes with every poll, see `Board.newest`."""
+    """The tile of an exchange, without when it last stored a row: that changes with every poll, see `Board.newest`."""
 
     exchange: str
     name: str
@@ -114,7 +114,7 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change: of a worker's status, or of the transport that is used."""
+    """A change of a worker's status, or of the transport that is used."""
 
     happened_at: datetime
     exchange: str
@@ -127,8 +127,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Everything on the board at `taken_at`. `newest`: Unix seconds of the newest row of each exchange, of all (`*`),
-    and of beat's last sign of life; kept apart because they change every second and nothing else does."""
+    """All contents of the board at `taken_at`. `newest`: Unix seconds of the newest row of each exchange, of all
+    (`*`), and of beat's last sign of life; kept apart because they change every second and nothing else does."""
 
     taken_at: datetime
     verdict: verdict.OverallState
@@ -140,8 +140,8 @@ class Board:
 
 
 def read(now: datetime) -> Board:
-    """The whole board. Nine queries whatever there is, and what a changed market list costs once. Raises DatabaseError,
-    InterfaceError."""
+    """Reads the whole board, with nine queries whatever there is, and what a changed market list costs once. Raises
+    DatabaseError, InterfaceError."""
     workers = _workers()
     known, last_hour, gaps = names.current(), activity.read(now), _gaps(now)
     fresh, never = _fresh(now)
@@ -194,7 +194,7 @@ def _workers() -> Sequence[Worker]:
 
 
 def _fresh(now: datetime) -> tuple[frozenset[int], frozenset[int]]:
-    """The markets whose newest row is fresh, and those that never had one."""
+    """Returns the markets whose newest row is fresh, and those that never had one."""
     with connection.cursor() as cursor:
         cursor.execute(FRESH, {"now": now})
         fresh, never = cursor.fetchone()
@@ -332,7 +332,7 @@ def _off_because(worker: Worker, entry: BlacklistEntry | None) -> str:
 
 
 def _transport(worker: Worker, now: datetime) -> tuple[str, str]:
-    """What is really used, and why not the stream where there could be one."""
+    """Returns what is really used, and why not the stream where there could be one."""
     used = transports.in_use(worker.exchange, now)
     is_short = _is_listened_to(worker) and used.word != Transport.STREAM
     return used.word, used.why[:ERROR_CHARACTERS] if is_short else ""
@@ -346,7 +346,7 @@ def _is_listened_to(worker: Worker) -> bool:
 def _elsewhere(
     conditions: Sequence[Condition], known: NameIndex, fresh: frozenset[int], markets: Mapping[str, frozenset[int]]
 ) -> dict[str, Elsewhere]:
-    """For the sources that the verdict names. Costs nothing while all is well."""
+    """Returns what still comes of the named sources' pairs; costs nothing while all is well."""
     bad = {each.exchange for each in conditions if each.state != SourceState.DELIVERS}
     wanted = [each.exchange for each in verdict.named(conditions)]
     if not wanted:

@@ -1,4 +1,4 @@
-"""How much of each of the last 90 days was stored, from what was counted: a day without a count has no share."""
+"""The stored share of each of the last 90 days, from what was counted: a day without a count has no share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHERE e.removed_at IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Minutes of pipelines that should have held a row, and that did."""
+    """The minutes of pipelines that should have held a row, and those that did."""
 
     expected: int = 0
     stored: int = 0
@@ -42,7 +42,7 @@ class Count:
 
     @property
     def level(self) -> str:
-        """`full`, `part`, `low`, or `none` without data: never a good word for what nobody knows."""
+        """Returns `full`, `part`, `low`, or `none` without data: never a good word for what nobody knows."""
         if self.share is None:
             return "none"
         return "full" if self.share >= FULL_SHARE else "part" if self.share >= PART_SHARE else "low"
@@ -53,7 +53,7 @@ Counts = Mapping[tuple[str, date], Count]
 
 
 def percent(count: Count) -> float | None:
-    """Two digits, cut and never rounded up: 100 says that not a minute is missing."""
+    """Returns the percent with two digits, cut and never rounded up: 100 says that not a minute is missing."""
     return count.stored * 10_000 // count.expected / 100 if count.expected else None
 
 
@@ -63,7 +63,7 @@ def in_words(count: Count) -> str:
 
 
 def days_until(today: date) -> Sequence[date]:
-    """The last 90 days, today the last of them."""
+    """Returns the last 90 days, today the last of them."""
     return [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
 
 
@@ -72,7 +72,7 @@ def total(counts: Sequence[Count]) -> Count:
 
 
 def read(now: datetime) -> Counts:
-    """By exchange and day (UTC). Two queries, of which the one for earlier days is asked once an hour."""
+    """Reads counts by exchange and day (UTC). Two queries, of which that for earlier days is asked once an hour."""
     today = _begin_of(now.astimezone(UTC).date())
     return {**_past(today), **_between(today - NEWEST, today + timedelta(days=1))}
 
@@ -89,7 +89,7 @@ def _past(today: datetime) -> Counts:
 
 
 def forget() -> None:
-    """What is held of earlier days is read anew."""
+    """Makes the next reading read anew what is held of earlier days."""
     global _held
     _held = None
 

@@ -23,21 +23,21 @@ NOTHING = "board/nothing.html"
 
 
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Unfold's callback for the first page."""
+    """Fills the admin's first page, as Unfold's callback."""
     if request.user.has_perm(PERMISSION):
         context |= board_context(request)
     return context
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """`/board/`: the admin's first page, for those who may see the board."""
+    """Shows the admin's first page at `/board/`, for those who may see the board."""
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
     return admin.site.index(request)
 
 
 def board_context(request: HttpRequest) -> dict[str, Any]:
-    """The shell holds a first picture, so that nobody waits for a script to see what is wrong."""
+    """Returns the shell with a first picture, so that nobody waits for a script to see what is wrong."""
     try:
         picture = live.current()
     except (DatabaseError, InterfaceError):
@@ -62,7 +62,7 @@ def board_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def live_parts(request: HttpRequest) -> HttpResponse:
-    """The parts that the browser does not show yet; 304 when it shows them all."""
+    """Returns the parts that the browser does not show yet; 304 when it shows them all."""
     have = request.GET.get("have", "")[:MOST_HASHES]
     try:
         picture = live.current()

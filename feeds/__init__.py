@@ -1,4 +1,4 @@
-"""How marketmon speaks to exchanges: `open_feed` gives the warm feed of this process for a spec."""
+"""Market data from exchanges: `open_feed` returns this process's connected client for a spec."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["close_feeds", "known_exchange_ids", "open_feed"]
 
 
 def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
-    """One client per exchange and process, made on first use; a changed spec closes the one before.
+    """Returns this process's client of the exchange, made on first use; a changed spec closes the one before.
 
-    KeyError for an id that `known_exchange_ids` does not list: free text never reaches an attribute lookup.
+    Raises KeyError for an id that `known_exchange_ids` does not list: free text never reaches an attribute lookup.
     """
     with _opening:
         feeds = _feeds_of_this_process()
@@ -39,7 +39,7 @@ def close_feeds() -> None:
 
 
 def known_exchange_ids() -> frozenset[str]:
-    """Every id that `open_feed` accepts."""
+    """Returns every id that `open_feed` accepts."""
     return class_names() | FEEDS.keys()
 
 

@@ -1,7 +1,7 @@
-"""What a feed is: the protocol that every source of quotes speaks, its values, and its errors.
+"""The protocol that every source of quotes speaks, its values, and its errors.
 
-A feed answers or raises a FeedError; it never returns an invented value. Errors are named by what the
-caller does next, so that nobody outside this package knows a venue's or ccxt's error words.
+A feed answers or raises a FeedError; it never returns an invented value. Errors are named by what the caller does next,
+so that nobody outside this package knows an exchange's or ccxt's error words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Quote(NamedTuple):
 
     A named tuple, not a dataclass: thousands are made per second and it costs a quarter.
     Times are Unix seconds in UTC. `received_at` is our clock when the answer had arrived,
-    `exchange_at` the venue's own stamp.
+    `exchange_at` the exchange's own stamp.
     """
 
     symbol: str
@@ -32,7 +32,7 @@ class Quote(NamedTuple):
 
 
 class Candle(NamedTuple):
-    """One closed or running bar; `opened_at` is the Unix second at which its period starts."""
+    """A closed or running bar; `opened_at` is the Unix second at which its period starts."""
 
     opened_at: float
     open: float
@@ -43,7 +43,7 @@ class Candle(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One public trade; `trade_id` is the venue's, None where it gives none."""
+    """A public trade; `trade_id` is the exchange's, None where it gives none."""
 
     trade_id: str | None
     traded_at: float
@@ -53,7 +53,7 @@ class Trade(NamedTuple):
 
 
 class TradeSpan(NamedTuple):
-    """Trades asked for again: from this number on where the venue looks up by number, else between two moments."""
+    """Trades to ask for again: from this number on where the exchange looks up by number, else between two moments."""
 
     first_number: int | None
     since: float
@@ -61,8 +61,8 @@ class TradeSpan(NamedTuple):
 
 
 class TradePage(NamedTuple):
-    """One answer's trades, oldest first. `is_numbered`: the venue counts each market's trades one by one, so that a
-    number that is missing is a trade that is missing."""
+    """The trades of one answer, oldest first. `is_numbered`: the exchange counts each market's trades one by one, so
+    that a number that is missing is a trade that is missing."""
 
     trades: tuple[Trade, ...]
     received_at: float
@@ -71,7 +71,7 @@ class TradePage(NamedTuple):
 
 
 class OrderBook(NamedTuple):
-    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book.
+    """Price levels, best first, as (price, amount); `sequence` is the exchange's number of this state of the book.
     `repaired` levels had no amount, or the price of another level."""
 
     bids: tuple[tuple[float, float], ...]
@@ -83,7 +83,7 @@ class OrderBook(NamedTuple):
 
 
 class FundingRate(NamedTuple):
-    """What holders of a perpetual pay each other: `rate` is due at `next_at`, then every `interval_seconds`."""
+    """The rate that holders of a perpetual pay: `rate` is due at `next_at`, then every `interval_seconds`."""
 
     symbol: str
     rate: float
@@ -97,7 +97,7 @@ class FundingRate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A market as the venue lists it. `kind` is spot, swap, future, option or prediction."""
+    """A market as the exchange lists it. `kind` is spot, swap, future, option or prediction."""
 
     symbol: str
     base: str
@@ -110,9 +110,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average over
-    `rate_window_seconds` (None: the venue says no such window). `needs_credentials` are those without which it gives
-    not even public data."""
+    """An exchange's abilities, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average
+    over `rate_window_seconds` (None: the exchange says no such window). `needs_credentials` are those without
+    which it gives not even public data."""
 
     name: str
     has: Mapping[str, bool]
@@ -123,7 +123,7 @@ class Capabilities:
 
 
 class RejectedRow(NamedTuple):
-    """A row of an answer that could not become a Quote. `symbol` is the venue's word where ours is unknown."""
+    """A row of an answer that could not become a Quote. `symbol` is the exchange's word where ours is unknown."""
 
     symbol: str
     reason: str
@@ -131,7 +131,7 @@ class RejectedRow(NamedTuple):
 
 
 class MissingPart(NamedTuple):
-    """Markets of which a poll brought nothing though it brought others: a kind of market or a request of its own.
+    """Markets for which a poll brought nothing though it brought others: a kind of market or a request of its own.
 
     `kind` is the word of the FeedError that says why (FeedError.kind), `symbols` are the wanted markets of that part.
     """
@@ -144,7 +144,7 @@ class MissingPart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """All quotes of one collection cycle, and how many market rows the venue's answers held.
+    """All quotes of one collection run, and how many market rows the exchange's answers held.
 
     At most one quote per symbol. Values that are numbers but make no sense (negative, non-finite, crossed)
     are in `quotes`: judging them is not the feed's business. Of prediction markets the prices are chances of an
@@ -165,7 +165,7 @@ class Poll:
 
 
 class MarketCache(Protocol):
-    """Where parsed market lists live between processes, so that each is downloaded once an hour."""
+    """A store of parsed market lists that processes share, so that each is downloaded once an hour."""
 
     def load(self, key: str) -> bytes | None: ...
 
@@ -174,9 +174,9 @@ class MarketCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
-    """How to reach one exchange. Two equal specs may share one warm client.
+    """The way to reach one exchange. Two equal specs may share one warm client.
 
-    `base_url` rebases every address of the venue (https://H/P becomes base_url/H/P); `proxy` is an
+    `base_url` rebases every address of the exchange (https://H/P becomes base_url/H/P); `proxy` is an
     ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's. With
     `public_only` nothing is connected to on a private network, whatever its name was when it was entered.
     """
@@ -190,7 +190,7 @@ class FeedSpec:
 
 
 class Feed(Protocol):
-    """A source of market data. Every call is bounded by `deadline_seconds`, whatever the venue does.
+    """A source of market data. Every call is bounded by `deadline_seconds`, whatever the exchange does.
 
     `may_call`, where given, is asked before every single request; when it answers False the call ends
     with Superseded and no further request leaves this process.
@@ -235,7 +235,7 @@ class Feed(Protocol):
         deadline_seconds: float,
         may_call: MayCall | None = None,
     ) -> TradePage:
-        """The newest trades, or with a span those of it, as many as one request gives."""
+        """Returns the newest trades, or with a span those in it, as many as one request gives."""
         ...
 
     def fetch_order_book(
@@ -245,7 +245,7 @@ class Feed(Protocol):
     def fetch_funding(
         self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
     ) -> tuple[FundingRate, ...]:
-        """Of those symbols that the venue answered for; BadReply if it answered for none."""
+        """Returns the rates of those symbols that the exchange answered for; raises BadReply if there are none."""
         ...
 
     def fetch_balance(
@@ -253,7 +253,7 @@ class Feed(Protocol):
     ) -> Mapping[str, Mapping[str, Any]]: ...
 
     def ping(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> None:
-        """The cheapest call that proves the venue answers (time, status or one ticker); raises FeedError."""
+        """Sends the cheapest call that proves the exchange answers (time, status or one ticker); raises FeedError."""
         ...
 
 
@@ -264,7 +264,7 @@ class FeedError(Exception):
     """A call that brought no data.
 
     `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body. With
-    `retry_after_seconds` the venue has said when it may be asked again (maintenance that ends then, say).
+    `retry_after_seconds` the exchange has said when it may be asked again (maintenance that ends then, say).
     """
 
     kind = "failed"
@@ -284,7 +284,7 @@ class FeedError(Exception):
 
 
 class Throttled(FeedError):
-    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say). `banned`: this
+    """The exchange asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say). `banned`: this
     address is shut out, and each further request may prolong that."""
 
     kind = "throttled"
@@ -307,7 +307,7 @@ class BadReply(FeedError):
 
 
 class Denied(FeedError):
-    """Needs a human: key, permission, region, certificate."""
+    """Something that needs a human: key, permission, region, certificate."""
 
     kind = "denied"
 
@@ -319,12 +319,12 @@ class NotConnected(Denied):
 
 
 class Unsupported(FeedError):
-    """This venue cannot do that, or knows no such market. Not the venue's failure."""
+    """Something that this exchange cannot do, or a market that it does not know. Not the exchange's failure."""
 
     kind = "unsupported"
 
 
 class Superseded(FeedError):
-    """`may_call` said no: an operator stopped or restarted this exchange while the call was running."""
+    """A call that `may_call` ended: an operator stopped or restarted this exchange while the call was running."""
 
     kind = "superseded"

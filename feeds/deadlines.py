@@ -1,4 +1,4 @@
-"""What every feed of ours shares: each call bounded, its errors in our words, its market list common to processes."""
+"""The base of every feed of ours: bounds each call, words its errors, shares its market list between processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DeadlineFeed(ABC):
     def capabilities(self) -> Capabilities: ...
 
     def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
-        """Asks the venue, whatever is known, and shares what it said."""
+        """Asks the exchange, whatever is known, and shares what it said."""
 
         async def work(_: Call) -> tuple[Listing, ...]:
             async with self._markets_lock:
@@ -64,7 +64,7 @@ class DeadlineFeed(ABC):
     def fetch_quotes(
         self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
     ) -> Poll:
-        """One quote per wanted symbol that the venue answered for; BadReply if it answered for none."""
+        """Returns one quote per wanted symbol that the exchange answered for; raises BadReply if there are none."""
         return self._run(lambda call: self._quotes(call, symbols), deadline_seconds, may_call)
 
     def fetch_candles(
@@ -166,15 +166,15 @@ class DeadlineFeed(ABC):
 
     @abstractmethod
     def _listings(self) -> tuple[Listing, ...]:
-        """Of the list that was installed last."""
+        """Returns the listings of the list that was installed last."""
 
     @abstractmethod
     async def _pack_markets(self) -> bytes:
-        """The venue's own list, as it is now."""
+        """Returns the exchange's own list, as it is now."""
 
     @abstractmethod
     def _install(self, packed: bytes) -> None:
-        """From now on this is the list. ValueError, KeyError or TypeError for what is spoiled."""
+        """Makes this the list from now on. Raises ValueError, KeyError or TypeError for what is spoiled."""
 
     async def _ensure_markets(self) -> None:
         async with self._markets_lock:
@@ -193,7 +193,7 @@ class DeadlineFeed(ABC):
         self._unshared = packed
 
     def _recall_markets(self) -> None:
-        """In the caller's thread: caches may be bound to it. Once an hour per process, when one is needed."""
+        """Reads the shared list in the caller's thread (caches may be bound to it), once an hour per process."""
         if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
             return
         self._recalled = self.market_cache.load(self._cache_key)

@@ -1,4 +1,4 @@
-"""What went wrong, as a table: ccxt's error words, HTTP statuses and raw Python errors → the FeedError family.
+"""The table of errors: ccxt's error words, HTTP statuses and raw Python errors → the FeedError family.
 
 Nothing here imports ccxt: its classes are known by name, looked up along the raised class's ancestry.
 """
@@ -88,7 +88,7 @@ _URL_LOGIN = re.compile(r'(://)[^\s/?#"<>]*@')
 
 
 def class_for_status(status: int) -> type[FeedError] | None:
-    """The class an HTTP status alone decides; None for 2xx and for what a body may explain better."""
+    """Returns the class an HTTP status alone decides; None for 2xx and for what a body may explain better."""
     if status in BY_STATUS:
         return BY_STATUS[status]
     if status >= 500:
@@ -97,7 +97,7 @@ def class_for_status(status: int) -> type[FeedError] | None:
 
 
 def class_for_answer(status: int, body: str) -> type[FeedError] | None:
-    """By the body's words where they say more than the number: a wish to wait, or a firewall's passing challenge."""
+    """Returns the class that the body's words decide where they say more: a wish to wait, a firewall's challenge."""
     if status >= 400 and status not in ONLY_BY_STATUS and waits.asks_to_wait(body):
         return Throttled
     if status == 403 and body[:1] == "<" and not _OF_THE_REGION.search(body[: waits.SEARCHED_CHARACTERS]):
@@ -120,8 +120,8 @@ def from_exception(
     headers: Mapping[str, str] = NO_HEADERS,
     now: float | None = None,
 ) -> FeedError:
-    """The FeedError that says the same as `error`; `status`, `excerpt` and `headers` are of the last answer, if one
-    came."""
+    """Returns the FeedError that says the same as `error`; `status`, `excerpt` and `headers` are of the last answer,
+    if one came."""
     if isinstance(error, FeedError):
         return _without(secrets, error)
     kind = _class_for(_decisive(error))
@@ -151,7 +151,7 @@ def _made(
     text: str,
     now: float,
 ) -> FeedError:
-    """With the time that the answer names, which counts whatever the status says of the rest."""
+    """Returns the error with the time that the answer names, which counts whatever its status is."""
     is_limit = issubclass(kind, Throttled)
     wait = waits.read(status, headers, text, now=now, is_limit=is_limit)
     said = shorten(f"{wait.remark}: {message}" if wait.remark else message)
@@ -165,14 +165,14 @@ def _is_ccxts(error: BaseException) -> bool:
 
 
 def secrets_in(credentials: Mapping[str, str]) -> tuple[str, ...]:
-    """What `redact` must hide of them. A node's address is a credential that errors and redirects name in parts."""
+    """Returns what `redact` must hide: also an address's path, as errors and redirects name a node's in parts."""
     whole = [value for value in credentials.values() if value]
     ways = [value.partition("://")[2].partition("/")[2] for value in whole]
     return (*whole, *(way for way in ways if way))
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """`text` without keys: neither ours nor anything that stands where a key usually does."""
+    """Returns `text` without keys: neither ours nor anything that stands where a key usually does."""
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "***")
@@ -180,13 +180,13 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def shorten(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
-    """One printable line of at most `limit` characters: venues' words end up in logs."""
+    """Returns one printable line of at most `limit` characters: exchanges' words end up in logs."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _without(secrets: tuple[str, ...], error: FeedError) -> FeedError:
-    """Our own parsers quote addresses and answers, too."""
+    """Removes secrets from the error: our own parsers quote addresses and answers, too."""
     error.args = tuple(redact(each, secrets) if isinstance(each, str) else each for each in error.args)
     error.excerpt = redact(error.excerpt, secrets)
     return error
@@ -202,7 +202,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _decisive(error: BaseException) -> BaseException:
-    """The certificate behind "not available", the cut body behind "exchange error": the innermost transport cause."""
+    """Returns the innermost transport cause: the certificate behind "not available", the cut body behind an error."""
     causes = [one for one in _chain(error) if type(one).__module__.partition(".")[0] in ("aiohttp", "ssl")]
     return causes[0] if causes else error
 

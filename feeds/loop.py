@@ -1,4 +1,4 @@
-"""The one event loop of this process, in a thread of its own, and the synchronous door to it.
+"""The one event loop of this process, in a thread of its own, and the synchronous calls into it.
 
 Feeds are called from Celery children, web threads and commands, all synchronous. A thread of its own keeps
 clients warm between calls, serves several callers at once, and lets `may_call` run in the caller's thread,
@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 # A loop that is silent this long after the deadline is stuck in a parser; the caller goes on without it.
 STUCK_LOOP_SECONDS = 0.9
-LONGEST_SLEEP_SECONDS = 0.5  # who waits at a gate asks again so often: it may have been stopped meanwhile
+LONGEST_SLEEP_SECONDS = 0.5  # a call that waits at a gate asks again this often: it may have been stopped meanwhile
 LAST_REQUEST_SECONDS = 0.1  # before the deadline: a request that left then could not be answered
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May a request of this cost leave? The answer: after how many seconds to ask again, 0 for now."""
+    """A request's wish to leave, with its cost. The answer: after how many seconds to ask again, 0 for now."""
 
     answer: asyncio.Future[float]
     cost: float
@@ -39,7 +39,7 @@ class Question:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One public call while it runs: what it may do, and what its answers were."""
+    """A public call while it runs: what it may do, and what its answers were."""
 
     may_call: MayCall | None
     mailbox: queue.SimpleQueue[Question | None]
@@ -58,7 +58,7 @@ class Call:
     asked_market: Mapping[str, Any] | None = None  # the one that every answer of this call has to be of
 
     async def ask_permission(self, cost: float = 1.0) -> None:
-        """Asked before every single request; the answer comes from the caller's thread. Raises Superseded, HeldBack."""
+        """Waits until a request may leave; the caller's thread answers. Raises Superseded, HeldBack."""
         if self.may_call is not None:
             while wait_seconds := await self._ask(cost):
                 await asyncio.sleep(min(wait_seconds, LONGEST_SLEEP_SECONDS))
@@ -78,7 +78,7 @@ class Call:
             self.server_time = max(date, self.server_time or 0.0)
 
     def part_failed(self, error: FeedError) -> None:
-        """A part of the call has failed and the call goes on: what was asked of us is heeded all the same."""
+        """Notes that a part of the call has failed; the call goes on, and a wish that we wait is heeded."""
         if isinstance(error, Throttled):
             self.told_to_wait = error
 
@@ -87,7 +87,7 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 
 def note_failed_part(error: FeedError) -> None:
-    """See Call.part_failed."""
+    """Calls Call.part_failed of the call that runs in this context, if any."""
     call = current_call.get()
     if call is not None:
         call.part_failed(error)
@@ -96,7 +96,7 @@ def note_failed_part(error: FeedError) -> None:
 def run(
     work: Callable[[Call], Coroutine[Any, Any, T]], *, deadline_seconds: float, may_call: MayCall | None = None
 ) -> T:
-    """The result of `work`, or Unreachable once the deadline has passed, whatever `work` waits for."""
+    """Returns the result of `work`, or raises Unreachable after the deadline, whatever `work` waits for."""
     loop = process_loop()
     call = Call(may_call, queue.SimpleQueue(), time.monotonic() + deadline_seconds)
     done = asyncio.run_coroutine_threadsafe(_bounded(work, call), loop)
@@ -115,7 +115,7 @@ def run(
 
 
 def process_loop() -> asyncio.AbstractEventLoop:
-    """This process's loop, started on first use; never one inherited through fork."""
+    """Returns this process's loop, started on first use; never one inherited through fork."""
     global _process
     with _starting:
         if _process is None or _process.pid != os.getpid():

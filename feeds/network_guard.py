@@ -1,7 +1,7 @@
-"""Where a connection may lead: onto the internet, and never into our own network.
+"""The limits of where a connection may lead: onto the internet, and never into our own network.
 
 A name is judged when an operator enters it, and may resolve to something else a minute later. So sockets are judged,
-too: after names are resolved and right before each connect, whatever name, redirect, proxy or venue's word led there.
+too: after names are resolved and right before each connect, whatever name, redirect, proxy or answer led there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PrivateAddress(NotConnected):
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Somewhere on the internet, whatever it is wrapped in."""
+    """Says whether the address is on the internet, whatever it is wrapped in."""
     inner = _unwrapped(address)
     if inner is not address:
         return is_public(inner)
@@ -65,21 +65,21 @@ def is_metadata(address: IPv4Address | IPv6Address) -> bool:
 
 
 def public_socket(address_info: AddrInfoType) -> socket.socket:
-    """A connector's `socket_factory`. Raises PrivateAddress."""
+    """Returns a socket, as a connector's `socket_factory`. Raises PrivateAddress."""
     if not is_public(_parsed(str(address_info[4][0]))):
         raise PrivateAddress(str(address_info[4][0]))
     return socket.socket(*address_info[:3])
 
 
 def local_socket(address_info: AddrInfoType) -> socket.socket:
-    """The same where private addresses are allowed."""
+    """Returns a socket where private addresses are allowed. Raises PrivateAddress for a cloud's metadata address."""
     if is_metadata(_parsed(str(address_info[4][0]))):
         raise PrivateAddress(str(address_info[4][0]))
     return socket.socket(*address_info[:3])
 
 
 async def name_the_host(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """A socket knows no names, and an address alone would not tell whose it is."""
+    """Adds the host's name to PrivateAddress: a socket knows none, and an address alone would not tell whose it is."""
     try:
         return await handler(request)
     except PrivateAddress as error:
@@ -87,7 +87,7 @@ async def name_the_host(request: aiohttp.ClientRequest, handler: ClientHandlerTy
 
 
 def _parsed(host: str) -> IPv4Address | IPv6Address:
-    """Without the zone, which names a network card."""
+    """Returns the address without the zone, which names a network card."""
     return ip_address(host.partition("%")[0])
 
 

@@ -1,4 +1,4 @@
-"""Who lets a request through: a `may_call` that also counts, makes wait, and hears of an exchange's refusals."""
+"""The gate that requests pass: a `may_call` that also counts, makes wait, and hears of an exchange's refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ request_cost: ContextVar[float] = ContextVar("request_cost", default=1.0)
 
 
 class HeldBack(FeedError):
-    """We did not ask, to stay within the exchange's limit or its pause: not the exchange's failure.
+    """A request that we did not send, to stay within the exchange's limit or pause: not the exchange's failure.
 
     `wait_seconds` is when a request would have gone through; `pause_seconds` is set when the exchange itself has asked
     us to wait, and says how long that lasts.
@@ -28,26 +28,26 @@ class HeldBack(FeedError):
 
 @runtime_checkable
 class Gate(Protocol):
-    """May be given wherever a feed takes a `may_call`. Called in the caller's thread, before every single request."""
+    """A gate that a feed takes as its `may_call`. Called in the caller's thread, before every single request."""
 
     def __call__(self) -> bool: ...
 
     def ask(self, cost: float, *, seconds_left: float) -> float:
-        """0 when one request of this cost may leave now, else after how many seconds to ask again.
+        """Returns 0 when one request of this cost may leave now, else after how many seconds to ask again.
 
         Raises Superseded when the call is no longer wanted, HeldBack when the wait would be longer than is left.
         """
         ...
 
     def heed(self, error: Throttled) -> None:
-        """The exchange has asked us to wait."""
+        """Notes that the exchange has asked us to wait."""
         ...
 
 
 class ConnectGate(Gate, Protocol):
-    """A stream's, before every handshake."""
+    """The gate of a stream, asked before every handshake."""
 
     @property
     def for_requests(self) -> Gate:
-        """For what a stream asks besides: a book's beginning, say."""
+        """Returns the gate for what a stream asks besides: a book's beginning, say."""
         ...

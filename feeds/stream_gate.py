@@ -18,7 +18,7 @@ REFUSALS = frozenset({418, 429})
 
 
 def gatekeeper(dials: ConnectGate) -> ClientMiddlewareType:
-    """For an aiohttp session all of whose requests are counted. A gate blocks, so that it is asked in a thread."""
+    """Returns what counts all requests of an aiohttp session. A gate blocks, so that it is asked in a thread."""
 
     async def pass_gate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         is_handshake = "Upgrade" in request.headers

@@ -1,4 +1,4 @@
-"""Which venues push their tickers, and how to listen: the streaming counterpart of `open_feed`."""
+"""The exchanges that push their tickers, and how to listen: the streaming counterpart of `open_feed`."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ __all__ = ["DepthStream", "QuoteStream", "TakenTrades", "can_stream", "depth_of"
 
 
 class QuoteStream(Protocol):
-    """One venue's pushed tickers. Belongs to the event loop that uses it; `close` may be followed by `subscribe`."""
+    """One exchange's pushed tickers. Belongs to the event loop that uses it; `close` may be followed by `subscribe`."""
 
     @property
     def longest_seconds(self) -> float | None:
-        """How old a connection may get before the venue ends it; None where that is not known."""
+        """Returns after how many seconds the exchange ends a connection; None where that is not known."""
         ...
 
     @property
     def groups(self) -> list[frozenset[str]]:
-        """The symbols of each subscription, as they are wanted now."""
+        """Returns the symbols of each subscription, as they are wanted now."""
         ...
 
     @property
     def complaint(self) -> str:
-        """The newest word about what went wrong; empty while nothing has."""
+        """Returns the newest word about what went wrong; empty while nothing has."""
         ...
 
     @property
     def is_broken(self) -> bool:
-        """A connection has ended or refused us."""
+        """Says whether a connection has ended or refused us."""
         ...
 
     @property
     def overtaken_count(self) -> int:
-        """Tickers that a newer one of the same market replaced before anybody took them."""
+        """Returns how many tickers a newer one of the same market replaced before anybody took them."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class QuoteStream(Protocol):
 
     @property
     def dial_pause_seconds(self) -> float:
-        """How long the venue asked us to stay away when it last refused a handshake."""
+        """Returns for how many seconds the exchange asked us to stay away when it last refused a handshake."""
         ...
 
     def install_markets(self, packed: bytes) -> None: ...
@@ -60,7 +60,7 @@ class QuoteStream(Protocol):
         ...
 
     def drain(self) -> list[Quote]:
-        """The newest quote of each market since the last call, in the venue's own values."""
+        """Returns the newest quote of each market since the last call, in the exchange's own values."""
         ...
 
     async def close(self) -> None:
@@ -75,23 +75,23 @@ class DepthStream(Protocol):
     def complaint(self) -> str: ...
 
     def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
-        """From now on these, and no others, are handed on."""
+        """Limits what is handed on to these from now on."""
         ...
 
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
-        """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
+        """Asks for what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
         ...
 
     def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
-        """The newest book of each of them that has one, received when it last changed."""
+        """Returns the newest book of each of them that has one, received when it last changed."""
         ...
 
     def take_trades(self) -> dict[str, TakenTrades]:
-        """What came since the last call, by market."""
+        """Returns what came since the last call, by market."""
         ...
 
     def renew(self, symbol: str) -> None:
-        """This market's book is not believed: it begins anew."""
+        """Discards this market's book, which is not believed: it begins anew."""
         ...
 
 
@@ -99,21 +99,21 @@ _ccxt_can_stream = cache(stream.can_stream)  # it makes a client to look at
 
 
 def can_stream(exchange_id: str) -> bool:
-    """Whether the exchange pushes its tickers."""
+    """Says whether the exchange pushes its tickers."""
     return exchange_id in STREAMS if exchange_id in FEEDS else _ccxt_can_stream(exchange_id)
 
 
 def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> QuoteStream:
-    """Makes no connection yet; `gate` is asked before each. KeyError where `can_stream` says no."""
+    """Returns a stream without a connection; `gate` is asked before each. Raises KeyError if `can_stream` says no."""
     return STREAMS.get(spec.exchange_id, stream.CcxtStream)(spec, ping_seconds=ping_seconds, gate=gate)
 
 
 def depth_of(stream: QuoteStream) -> DepthStream | None:
-    """None where only tickers are listened to."""
+    """Returns the stream's books and trades; None where only tickers are listened to."""
     depth: DepthStream | None = getattr(stream, "depth", None)
     return depth
 
 
 def market_cache_key(spec: FeedSpec) -> str:
-    """Where the venue's feed keeps its market list for all processes."""
+    """Returns the key under which the exchange's feed keeps its market list for all processes."""
     return native_key(spec) if spec.exchange_id in STREAMS else ccxt_key(spec)

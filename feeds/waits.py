@@ -1,4 +1,4 @@
-"""Until when a venue asks us to stay away, in whatever words it says so: one reader of headers and texts."""
+"""The time for which an exchange asks us to stay away, in whatever words: one reader of headers and texts."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _RESETS_IN_MILLISECONDS = ("gw-ratelimit-reset",)
 
 
 class Wait(NamedTuple):
-    """`seconds` until the venue may be asked again, None where it names no time. `remark` says what was told where it
-    was beyond reason and cut."""
+    """The time to stay away: `seconds` until the exchange may be asked again, None where it names no time. `remark`
+    says what was told where it was beyond reason and cut."""
 
     seconds: float | None
     banned: bool = False
@@ -50,7 +50,7 @@ def asks_to_wait(text: str) -> bool:
 
 
 def read(status: int | None, headers: Mapping[str, str], text: str, *, now: float, is_limit: bool = True) -> Wait:
-    """How long, by all that an answer says; the longest of several. `is_limit`: the answer is about a limit, so that
+    """Returns the longest wait that an answer names in any way. `is_limit`: the answer is about a limit, so that
     headers about its reset count as well."""
     text = text[:SEARCHED_CHARACTERS]
     until = [at - now for at in map(_moment, _UNTIL.findall(text)) if at > now] if is_limit else []
@@ -72,7 +72,7 @@ def of_text(text: str, *, now: float) -> Wait:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds or an HTTP date; None where the venue did not say or said nonsense."""
+    """Returns seconds from now, by seconds or an HTTP date; None where the exchange did not say or said nonsense."""
     text = _header(headers, "retry-after")
     if not text:
         return None
@@ -115,7 +115,7 @@ def _reset(text: str, now: float, *, factor: float = 1.0) -> float | None:
 
 
 def _from_now(value: float, now: float) -> float:
-    """A delta as it is; what can only be a moment, in seconds or milliseconds, as the time until then."""
+    """Returns a delta as it is; what can only be a moment, in seconds or milliseconds, as the time until then."""
     if value > 1e12:
         return value / 1000 - now
     return value - now if value > 1e9 else value

@@ -1,4 +1,4 @@
-"""What our admin pages share: lists that machines write, cells, filters, fragments that a page polls."""
+"""What our admin pages share: lists of rows that machines write, cells, filters, fragments that a page polls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def word_filter(
     parameter: str,
     narrow: Callable[[QuerySet[Any], str], QuerySet[Any]],
 ) -> type[DropdownFilter]:
-    """A dropdown of fixed words; `narrow` says what one of them selects."""
+    """Returns a dropdown filter of fixed words; `narrow` says what one of them selects."""
 
     class WordFilter(DropdownFilter):
         title = label
@@ -88,7 +88,7 @@ def word_filter(
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
-    """`12 s ago`, in the largest unit that keeps two digits of meaning."""
+    """Returns `12 s ago`, in the largest unit that keeps two digits of meaning."""
     if moment is None:
         return "never"
     seconds = int((now - moment).total_seconds())
@@ -109,7 +109,7 @@ def utc(moment: datetime | None) -> str:
 
 
 def since(moment: datetime | None) -> tuple[str, str]:
-    """Both ways of saying when, for a two-line cell."""
+    """Returns both ways of saying when, for a two-line cell."""
     return ago(moment, clock.now()), utc(moment) if moment else ""
 
 
@@ -118,7 +118,7 @@ def cut(text: str) -> str:
 
 
 def back_to_page(request: HttpRequest, fallback: str, *, is_gone: bool = False) -> HttpResponse:
-    """Where the dialog was opened, unless that page is gone: htmx is told by a header, a plain form by a redirect."""
+    """Redirects to where the dialog was opened, unless that page is gone: htmx by a header, a form by a redirect."""
     page = "" if is_gone else request.headers.get("HX-Current-URL", "")
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
         page = reverse(fallback)
@@ -128,13 +128,13 @@ def back_to_page(request: HttpRequest, fallback: str, *, is_gone: bool = False) 
 
 
 def reloaded() -> HttpResponse:
-    """Signed out meanwhile: the page is loaded anew, and asks to sign in; a redirect would put the sign-in form into
-    the fragment's place."""
+    """Makes the page load anew after a sign-out, so that it asks to sign in; a redirect would put the sign-in form
+    into the fragment's place."""
     return HttpResponse(status=403, headers={"HX-Refresh": "true"})
 
 
 def polled(view: Callable[..., HttpResponse], *, permission: str) -> Callable[..., HttpResponse]:
-    """A fragment that a page asks for again and again."""
+    """Returns the view as a fragment that a page asks for again and again, with the checks that it needs."""
 
     @never_cache
     @wraps(view)

@@ -1,4 +1,4 @@
-"""What browsers load comes compressed: static files packed once by each process, people's pages one by one.
+"""Compression for browsers: static files are packed once by each process, people's pages one by one.
 
 Bodies of the API are not touched here: the large ones are packed where they are made.
 """
@@ -53,8 +53,8 @@ class StaticFiles(WhiteNoiseMiddleware):
 
 
 class Pages(GZipMiddleware):
-    """HTML only. Its length tells nothing of the CSRF token in it (BREACH): Django masks that anew for each answer,
-    and its middleware adds a random number of bytes."""
+    """Compression of HTML only. Its length tells nothing of the CSRF token in it (BREACH): Django masks that anew
+    for each answer, and its middleware adds a random number of bytes."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not response.headers.get("Content-Type", "").startswith("text/html"):

@@ -40,7 +40,7 @@ class PayloadTooLarge(exceptions.APIException):
 
 
 class GuardedJSONParser(BaseParser):
-    """JSON of bounded size and depth; orjson refuses NaN, bad UTF-8 and lone surrogates."""
+    """A parser of JSON of bounded size and depth; orjson refuses NaN, bad UTF-8 and lone surrogates."""
 
     media_type = "application/json"
 
@@ -70,10 +70,10 @@ def nesting_depth(body: bytes) -> int:
 
 
 class JsonUnlessBrowser(DefaultContentNegotiation):
-    """The replaced systems never looked at `Accept`: a client that asks for something else gets JSON, not 406."""
+    """Negotiation that ignores `Accept`, as the replaced systems did: to ask for something else gets JSON, not 406."""
 
     def filter_renderers(self, renderers: Iterable[BaseRenderer], form: str) -> list[BaseRenderer]:
-        """For `?format=`: DRF's own answer is a 404, as if there was no such route."""
+        """Returns the renderers for `?format=`; DRF's own answer is a 404, as if there was no such route."""
         found = [renderer for renderer in renderers if renderer.format == form]
         if not found:
             forms = ", ".join(dict.fromkeys(str(renderer.format) for renderer in renderers))
@@ -100,7 +100,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
 
 
 def may_see(request: Request | HttpRequest | None, permission: str) -> bool:
-    """Is the caller staff who may read this in the admin, too?"""
+    """Says whether the caller is staff who may read this in the admin, too."""
     user = getattr(request, "user", None)
     return user is not None and user.is_staff and bool(user.has_perm(permission))
 

@@ -24,11 +24,11 @@ DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some secon
 
 
 class UploadRefused(SuspiciousOperation):
-    """No page and no route takes a file."""
+    """The refusal of an uploaded file: no page and no route takes one."""
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's exception handler. None (an unexpected error) goes on to `server_error`, which logs the traceback."""
+    """Returns DRF's error response. None (an unexpected error) goes on to `server_error`, which logs the traceback."""
     if isinstance(error, DATABASE_AWAY):
         error = ServiceUnavailable(DATABASE_AWAY_MESSAGE)
     response = exception_handler(error, dict(context))
@@ -49,7 +49,7 @@ class ServiceUnavailable(exceptions.APIException):
 
 
 def _words(data: Any) -> tuple[str, Any]:
-    """One sentence, and the errors by field where there are any."""
+    """Returns one sentence, and the errors by field where there are any."""
     if isinstance(data, Mapping) and set(data) == {"detail"}:
         return str(data["detail"]), None
     if isinstance(data, Mapping):
@@ -86,7 +86,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Also what a middleware raised; with the database away the answer is 503, never another 5xx."""
+    """Returns a 500, also for what a middleware raised; with the database away the answer is 503, never another 5xx."""
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
         return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else page(503)
     if _is_api(request):
@@ -95,10 +95,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def page(status: int, **said: str) -> HttpResponse:
-    """For people; without a request, whose context would ask the database who they are."""
+    """Returns a page for people; made without a request, whose context would ask the database who they are."""
     return HttpResponse(render_to_string(f"{status}.html", said), status=status, headers={"Cache-Control": "no-store"})
 
 
 def _is_api(request: HttpRequest) -> bool:
-    """There an error is JSON whoever asks; elsewhere people read a page."""
+    """Says whether errors are JSON there, whoever asks; elsewhere people read a page."""
     return API_PATH.match(request.path) is not None

@@ -28,7 +28,7 @@ class YesNoFilter(django_filters.BooleanFilter):
 
 class MomentField(IsoDateTimeField):
     def to_python(self, value: Any) -> datetime | None:
-        """In UTC, where the first hours of the year 1 elsewhere do not exist."""
+        """Returns the moment in UTC, where the first hours of the year 1 elsewhere do not exist."""
         try:
             moment: datetime | None = super().to_python(value)
             return moment.astimezone(UTC) if moment is not None else None

@@ -1,8 +1,8 @@
 """Serves a WSGI application under granian's RSGI, and settles first what WSGI would settle too late or not at all.
 
-In WSGI's environment `X_Forwarded_For` and `X-Forwarded-For` are one name, so that a caller could speak in the words of
-our proxy; here names are still what was sent. And a body is there, or refused by its length, before a thread is taken:
-a slow caller keeps none waiting.
+In WSGI's environment `X_Forwarded_For` and `X-Forwarded-For` are one name, so that a caller could send what only our
+proxy may say; here names are still what was sent. And a body is there, or refused by its length, before a thread is
+taken: a slow caller keeps none waiting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 THREADS = 8  # they wait for the database, so more than there are cores
-PROBE_THREADS = 2  # whoever asks whether we live waits for nobody's costly question
+PROBE_THREADS = 2  # health checks do not wait behind anybody's costly request
 PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
@@ -99,7 +99,7 @@ class Gateway:
         return None
 
     async def _read(self, protocol: Any, most: int) -> bytes | None:
-        """At most so many bytes; None when too much is held already."""
+        """Reads at most so many bytes; returns None when too much is held already."""
         body = bytearray()
         try:
             async for part in protocol:
@@ -114,7 +114,7 @@ class Gateway:
         return bytes(body[:most])
 
     def _answer(self, environ: Environ, protocol: Any) -> None:
-        """In a thread of the pool."""
+        """Runs the application and sends its answer, in a thread of the pool."""
         started: list[Any] = []
         response = self._application(environ, lambda status, headers, *_: started.extend((int(status[:3]), headers)))
         try:
@@ -128,7 +128,7 @@ class Gateway:
                 close()
 
     def _stream(self, protocol: Any, started: list[Any], parts: Iterable[bytes]) -> None:
-        """Part by part, as fast as the caller reads; ends when he is gone."""
+        """Sends the parts one by one, as fast as the caller reads; ends when the caller is gone."""
         transport = protocol.response_stream(*started)
         for part in parts:
             if part:
@@ -152,7 +152,7 @@ def refuse(protocol: Any, scope: Any, refusal: Refusal) -> None:
 
 
 def environ_of(scope: Any) -> Environ:
-    """What PEP 3333 asks for. The process's own environment is no part of it."""
+    """Returns the environ that PEP 3333 asks for. The process's own environment is no part of it."""
     host, _, port = scope.server.rpartition(":")
     return {
         "SCRIPT_NAME": "",
@@ -177,7 +177,7 @@ def environ_of(scope: Any) -> Environ:
 
 
 def _path(decoded: str) -> str:
-    """Bytes as Latin-1. What was no UTF-8 came as U+FFFD, and is no UTF-8 again, so that it is refused."""
+    """Returns bytes as Latin-1. What was no UTF-8 came as U+FFFD, and is no UTF-8 again, so that it is refused."""
     return decoded.encode().replace(b"\xef\xbf\xbd", b"\xff").decode("latin-1")
 
 

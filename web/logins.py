@@ -1,4 +1,4 @@
-"""The admin's sign-in: passwords are not for guessing, and nobody's guesses keep the right person out.
+"""The admin's sign-in: passwords cannot be guessed at speed, and others' guesses do not keep the right person out.
 
 Wrong tries are counted for each account and address together, and for each address over all accounts. From an address
 that has signed in to the account before, the password is always looked at.
@@ -30,7 +30,7 @@ log: Any = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who wants to sign in, and from where."""
+    """A person who wants to sign in, and the address they come from."""
 
     account: str
     customer: str
@@ -69,7 +69,7 @@ def login(request: HttpRequest) -> HttpResponseBase:
 
 
 def _reserve(caller: Caller) -> float:
-    """Counts the try before the password is looked at. Seconds to wait when it comes too early."""
+    """Counts the try before the password is looked at; returns seconds to wait when it comes too early."""
     wait = tries.take(caller.of_address)
     if wait > 0:
         return wait
@@ -81,13 +81,13 @@ def _reserve(caller: Caller) -> float:
 
 def _was_right(caller: Caller, *, was_counted: bool) -> None:
     tries.forget(caller.together)
-    if was_counted:  # with an account of one's own nobody wipes out guesses at another
+    if was_counted:  # signing in to one's own account does not clear guesses at another
         tries.give_back(caller.of_address)
     caller.remember()
 
 
 def _account(request: HttpRequest) -> str:
-    """The name as Django's form reads it, so that no other spelling of it is another account; hashed for its length."""
+    """Returns the name as Django's form reads it, so that each spelling is the same account; hashed for its length."""
     name = unicodedata.normalize("NFKC", request.POST.get("username", "")).strip().casefold()
     return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
 

@@ -42,7 +42,7 @@ class CorrelationMiddleware:
 
 
 def correlation_id() -> str:
-    """The running request's or task's id; empty outside of both."""
+    """Returns the running request's or task's id; empty outside of both."""
     return str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
 
 
@@ -62,7 +62,7 @@ def _log_request(request: HttpRequest, status: int, started: float) -> None:
 
 
 def _caller(request: HttpRequest) -> str | None:
-    """Who was recognised while the request ran; asking `request.user` here would cost queries of its own."""
+    """Returns who was recognised while the request ran; asking `request.user` here would cost queries of its own."""
     user = getattr(request, "_cached_user", None)
     if user is not None and user.is_authenticated:
         return str(user.get_username())
@@ -74,7 +74,7 @@ OWN_WORDS = ("/v1/", "/metrics", "/regime", "/grids")
 
 
 class RefuseControlCharacters:
-    """NUL reached PostgreSQL as an error 500, and line breaks forge log lines: both stop here with a 400."""
+    """Refuses control characters with a 400: NUL was an error 500 in PostgreSQL, and line breaks forge log lines."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -89,7 +89,7 @@ class RefuseControlCharacters:
 
 
 def _query_problem(query: str) -> HttpResponseBase:
-    """Names the parameter, unless its name is what is broken."""
+    """Returns a response that names the parameter, unless its name is what is broken."""
     pairs = (part.partition("=")[::2] for part in query.split("&"))
     names = [name for name, value in pairs if not _is_clean(unquote_to_bytes(value))]
     words = "may hold no control characters and must be UTF-8."
@@ -100,7 +100,7 @@ def _query_problem(query: str) -> HttpResponseBase:
 
 
 def _is_clean_path(path: str) -> bool:
-    """Django has decoded it, and left bytes that are no UTF-8 as their percent codes."""
+    """Says whether a path is clean; Django has decoded it, and left bytes that are no UTF-8 as percent codes."""
     return CONTROL.search(path) is None and BROKEN_BYTE.search(path) is None
 
 
@@ -125,7 +125,7 @@ DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 class SecurityPolicy:
-    """Content-Security-Policy for every answer, as strict as its kind allows, and no powers for any page."""
+    """The Content-Security-Policy for every answer, as strict as its kind allows, and no powers for any page."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -143,7 +143,7 @@ API_PATH = re.compile(r"/(api|v1|health|live|ready|metrics|regime|grids)(/|$)")
 
 
 class LiveData:
-    """What an API says is true now: nobody keeps it, unless its own view says for how long."""
+    """Forbids caches to keep what an API says is true now, unless the view itself says for how long."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -157,7 +157,7 @@ class LiveData:
 
 
 class Audit(AuditlogMiddleware):
-    """Who changed something is asked when something has changed, so that reading needs no session and no database."""
+    """Asks who changed something only when something has changed: reading needs no session and no database."""
 
     @staticmethod
     def _get_actor(request: HttpRequest) -> Any:

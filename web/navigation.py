@@ -1,4 +1,4 @@
-"""The admin's frame: its name, its look, and the sidebar that leads everywhere."""
+"""The admin's frame: its name, its look, and the sidebar with every page."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _system(*, with_public_status: bool) -> list[Item]:
 
 
 def _list(title: str, icon: str, model: str, *, permission: str = "") -> Item:
-    """An entry for the list of a model. With a `permission` only who has it sees the entry."""
+    """Returns an entry for the list of a model. With a `permission` only who has it sees the entry."""
     item = _item(title, icon, f"admin:{model}_changelist")
     return item | {"permission": _has(permission)} if permission else item
 

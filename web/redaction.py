@@ -1,4 +1,4 @@
-"""Secrets never reach a log: a logging filter over messages, event dictionaries and tracebacks."""
+"""Secrets kept out of logs: a logging filter over messages, event dictionaries and tracebacks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RedactSecrets(logging.Filter):
 
 
 def clean(value: object, *, key: str = "", depth: int = 0) -> Any:
-    """The value as it may be logged; containers are walked, unknown objects become text."""
+    """Returns the value as it may be logged; containers are walked, unknown objects become text."""
     if key and _SECRET_KEY.search(key):
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
@@ -73,7 +73,7 @@ def clean(value: object, *, key: str = "", depth: int = 0) -> Any:
 
 
 def clean_text(text: str, *, limit: int = VALUE_CHARACTERS, keep_lines: bool = False) -> str:
-    """Secrets hidden, control characters escaped, cut at `limit`."""
+    """Returns the text with secrets hidden and control characters escaped, cut at `limit`."""
     text = hide_secrets(text[: limit * 4])
     text = _CONTROL.sub(lambda match: "\n" if keep_lines and match[0] == "\n" else _escaped(match[0]), text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -91,12 +91,12 @@ def hide_secrets(text: str) -> str:
 
 
 def hide_named(name: str, text: str) -> str:
-    """The value of an exchange's setting as it may be shown."""
+    """Returns the value of an exchange's setting as it may be shown."""
     return hide_login(text) if name == "proxy" else hide_secrets(text)
 
 
 def hide_login(address: str) -> str:
-    """The address of a proxy without user and password, however they are written: all before its last @."""
+    """Returns a proxy's address without user and password, however they are written: all before its last @."""
     login, at, host = address.rpartition("@")
     if not at:
         return address

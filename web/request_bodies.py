@@ -42,8 +42,8 @@ class NoUploads(FileUploadHandler):
 
 
 class LimitedBodies:
-    """Before anything else is done with a request: 413 for a page's body that is too long (APIs say so in their own
-    words), 415 for a file, 503 while READERS others are still sending theirs."""
+    """Refuses bodies before anything else is done with a request: 413 for a page's body that is too long (APIs say
+    so in their own words), 415 for a file, 503 while READERS others are still sending theirs."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -83,7 +83,7 @@ def _is_chunked(request: HttpRequest) -> bool:
 
 
 def _read_chunks(request: HttpRequest) -> None:
-    """Django reads a body by its announced length, so of one in chunks nothing: what it says was lost.
+    """Reads a body that comes in chunks: Django reads by the announced length, so nothing of such a one.
 
     One byte more than Django accepts is read at most, and then refused.
     """

@@ -1,4 +1,4 @@
-"""What a drill can break, in words: each fault with the sandbox's order for it, and what it takes to be noticed."""
+"""The faults that a drill can cause, each with the sandbox's order for it and the time it takes to be noticed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLACK_SECONDS = 3.0  # a sweep, a batch, a busy machine
 
 
 class Hits(enum.Enum):
-    """Whom a fault reaches: an exchange that is polled, one that is listened to, or both."""
+    """The exchanges that a fault reaches: one that is polled, one that is listened to, or both."""
 
     POLLS = "polls"
     STREAMS = "streams"
@@ -23,7 +23,7 @@ class Hits(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class DrillFault:
-    """`intervals` between polls are how long it must last at the least, or nobody would notice."""
+    """A fault of a drill; `intervals` between polls are how long it must last at least to be noticed."""
 
     does: str
     kind: str
@@ -34,7 +34,7 @@ class DrillFault:
 
 @dataclass(frozen=True, slots=True)
 class CollectionPace:
-    """How quickly an exchange is looked at: what a fault's least time depends on."""
+    """The pace at which an exchange is looked at: a fault's least time depends on it."""
 
     interval_seconds: float
     deadline_seconds: float
@@ -58,7 +58,7 @@ FAULTS: Mapping[str, DrillFault] = {
 
 
 def least_seconds(name: str, pace: CollectionPace) -> float:
-    """How long the fault must last so that it is noticed for sure."""
+    """Returns for how many seconds the fault must last so that it is noticed for sure."""
     fault = FAULTS[name]
     if fault.hits is Hits.STREAMS:
         return pace.stream_silence_seconds + SLACK_SECONDS
@@ -67,7 +67,7 @@ def least_seconds(name: str, pace: CollectionPace) -> float:
 
 
 def order(name: str, *, exchange: str, symbol: str, seconds: float) -> dict[str, Any]:
-    """What the sandbox is told. It ends the fault by itself, whatever becomes of us."""
+    """Returns what the sandbox is told. It ends the fault by itself, whatever becomes of us."""
     fault = FAULTS[name]
     params = {**fault.params, "symbols": [symbol]} if fault.kind == "drop_symbols" else dict(fault.params)
     return {"exchange": exchange, "kind": fault.kind, "params": params, "for_seconds": seconds}

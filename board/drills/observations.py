@@ -1,4 +1,4 @@
-"""What the database, and what readers are sent, say of a drill: facts with their moments, never guesses."""
+"""Facts about a drill from the database and from what readers are sent, with their moments, never guesses."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LOOK_BACK = timedelta(minutes=2)  # a run that ended during the drill began no e
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something that tells of the fault, or of its end."""
+    """A fact that tells of the fault, or of its end."""
 
     moment: datetime
     words: str
 
 
 def detection(drill: Drill) -> Sign | None:
-    """The first fact in the database that says that something is wrong."""
+    """Returns the first fact in the database that says that something is wrong; None while there is none."""
     return min(_facts(drill), key=lambda sign: sign.moment, default=None)
 
 
 def _facts(drill: Drill) -> Iterator[Sign]:
-    """A failed run, a stream given up, a gap."""
+    """Yields the signs of the fault: a failed run, a stream given up, a gap."""
     runs = Run.objects.filter(exchange_id=drill.exchange_id, started_at__gt=drill.started_at - LOOK_BACK)
     for run in runs.exclude(outcome__in=[Outcome.STORED, Outcome.SUPERSEDED]):
         ended_at = run.started_at + timedelta(milliseconds=run.duration_ms)
@@ -47,10 +47,10 @@ def _facts(drill: Drill) -> Iterator[Sign]:
 
 
 def showing(drill: Drill) -> Sign | None:
-    """The tile that readers of the board are sent, once it says that something is wrong.
+    """Returns the sign of the board's tile, as readers are sent it, once it says that something is wrong; else None.
 
-    What it says is read as values, for the moment of the picture that is handed out; that readers are sent the same is
-    proven by the hash of the published part. A picture of another state proves nothing: the next look compares again.
+    What the tile says is read as values, for the moment of the picture that is handed out; the hash of the published
+    part proves that readers are sent the same. A picture of another state proves nothing: the next look compares again.
     Raises DatabaseError, InterfaceError.
     """
     picture = live.current()
@@ -70,7 +70,7 @@ def _tile(drill: Drill, now: datetime) -> Tile | None:
 
 
 def trouble(tile: Tile, *, is_streamed: bool) -> str:
-    """What is wrong by this tile; empty when all is well. A stream's drill expects a stream."""
+    """Returns what is wrong by this tile; empty when all is well. A stream's drill expects a stream."""
     if tile.condition.state != SourceState.DELIVERS:
         return tile.condition.state
     if is_streamed and tile.transport != Transport.STREAM:
@@ -79,7 +79,7 @@ def trouble(tile: Tile, *, is_streamed: bool) -> str:
 
 
 def healing(drill: Drill) -> Sign | None:
-    """All is well again: rows of the market, a running worker, no open gap, and the stream where there was one."""
+    """Returns when all was well again (rows, a running worker, no open gap, the stream if there was one), or None."""
     assert drill.lifted_at is not None
     worker = Worker.objects.get(pk=drill.exchange_id)
     if worker.error_count or worker.status != WorkerStatus.RUNNING:
@@ -103,7 +103,7 @@ def _given_up(drill: Drill) -> QuerySet[Switch]:
 
 
 def _back_on_stream(drill: Drill) -> datetime | None:
-    """Since when the exchange has been listened to again; None while it is not."""
+    """Returns since when the exchange has been listened to again; None while it is not."""
     stream = Stream.objects.filter(pk=drill.exchange_id, is_delivering=True).first()
     return stream.since if stream else None
 

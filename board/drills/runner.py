@@ -1,8 +1,8 @@
 """Fire drills: a fault put into the sandbox on purpose, and the system watched while it notices and overcomes it.
 
 All of a drill is in its row. The pulse looks once a second (and the command as often as it likes): a look is a few
-queries, so no worker's child waits for a drill, and whoever dies, the next look goes on from the row. The sandbox ends
-the fault by itself.
+queries, so no worker's child waits for a drill, and after any process has died the next look goes on from the row. The
+sandbox ends the fault by itself.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def stop(drill: Drill, *, now: datetime, by: str) -> None:
 
 
 def faults_for(exchange: Exchange) -> dict[str, str]:
-    """What may be broken now, with what it does: a stream hides what is wrong with polls, and without one there is
-    none to silence."""
+    """Returns what may be broken now, with what it does: a stream hides what is wrong with polls, and without one
+    there is none to silence."""
     hits = Hits.STREAMS if _is_listened_to(exchange) else Hits.POLLS
     return {name: fault.does for name, fault in FAULTS.items() if fault.hits is hits}
 
@@ -107,7 +107,7 @@ def _simulated(exchange_id: str) -> Exchange:
 
 
 def _check_fault(name: str, exchange: Exchange) -> float:
-    """How long it must last at the least."""
+    """Returns for how many seconds it must last at least. Raises CommandRefused."""
     if name not in FAULTS:
         raise CommandRefused(f"There is no fault {name[:32]}; there are {', '.join(FAULTS)}.")
     if name in faults_for(exchange):
@@ -122,7 +122,7 @@ def _is_listened_to(exchange: Exchange) -> bool:
 
 
 def _canary(exchange: Exchange, symbol: str) -> str:
-    """The market that is watched; without a wish the one with the largest volume of those that are fresh."""
+    """Returns the market that is watched: the wanted one, else the fresh one with the largest volume."""
     pipelines = Pipeline.objects.live().filter(
         market__exchange=exchange, received_at__isnull=False, gap_open=False, frozen=False
     )
@@ -145,7 +145,7 @@ def _claim(exchange: Exchange, **fields: Any) -> Drill:
 
 
 def _note(drill: Drill, origin: str) -> None:
-    """The audit's row."""
+    """Writes the audit log's row."""
     record(
         "drill",
         by=drill.started_by.get_username() if drill.started_by else "command line",
@@ -161,7 +161,7 @@ def _note(drill: Drill, origin: str) -> None:
 
 
 def look_at_all(now: datetime) -> None:
-    """One look at each running drill; one query when there is none."""
+    """Looks once at each running drill; one query when there is none."""
     for drill in Drill.objects.filter(state=DrillState.RUNNING):
         look(drill, now)
 
@@ -198,7 +198,7 @@ def _news(drill: Drill, now: datetime) -> dict[str, Any]:
 
 
 def _showing(drill: Drill) -> observations.Sign | None:
-    """Readers who cannot be reached now are asked again by the next look."""
+    """Returns the board's sign; readers who cannot be reached now are asked again by the next look."""
     try:
         return observations.showing(drill)
     except (DatabaseError, InterfaceError):
@@ -206,7 +206,7 @@ def _showing(drill: Drill) -> observations.Sign | None:
 
 
 def _patience_seconds(drill: Drill) -> float:
-    """After the fault's end: the breaker's longest pause, one more poll, and a while."""
+    """Returns the seconds to wait after the fault's end: the breaker's longest pause, one more poll, and a while."""
     interval = drill.exchange.poll_interval_seconds
     longest_pause = SPREAD * max(settings.BREAKER_PAUSE_MAX_SECONDS, settings.STREAM_BACKOFF_MAX_SECONDS, interval)
     return float(longest_pause + interval + settings.POLL_DEADLINE_SECONDS + GRACE_SECONDS)
@@ -222,7 +222,7 @@ class DrillOutcome:
 
 
 def judge(drill: Drill, now: datetime, *, patience: timedelta) -> DrillOutcome | None:
-    """How it went; None while it is too early to say."""
+    """Returns how it went; None while it is too early to say."""
     ends_at = drill.started_at + timedelta(seconds=drill.seconds)
     if drill.healed_at is not None and drill.shown_at is not None:
         return _whole(drill)
@@ -252,5 +252,5 @@ def _missing(drill: Drill, waited_seconds: float) -> str:
 
 
 def after(begun: datetime | None, come: datetime | None) -> float | None:
-    """Seconds between two of a drill's moments."""
+    """Returns the seconds between two of a drill's moments; None while one of them has not come."""
     return (come - begun).total_seconds() if begun and come else None

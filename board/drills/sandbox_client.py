@@ -1,4 +1,4 @@
-"""The board's hand on the sandbox: order a fault, take it back."""
+"""The board's client of the sandbox: orders a fault, takes it back."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ CLONE = re.compile(re.escape(SANDBOX_PLACEHOLDER) + r"/(clone-[a-z0-9-]+)")
 
 
 class NoSandbox(Exception):
-    """Nothing was broken; says why."""
+    """The error that nothing was broken; says why."""
 
 
 def name_of(exchange: Exchange) -> str:
-    """The name that the sandbox knows a simulated exchange by."""
+    """Returns the name that the sandbox knows a simulated exchange by."""
     clone = CLONE.match(exchange.base_url)
     return clone[1] if clone else exchange.id
 
 
 def put(order: Mapping[str, Any]) -> int:
-    """The fault's number. Raises NoSandbox."""
+    """Orders a fault and returns its number. Raises NoSandbox."""
     answer = _ask("POST", "/faults", order)
     return int(answer["id"])
 
 
 def lift(number: int) -> None:
-    """One that is over or gone is no error. Raises NoSandbox."""
+    """Takes a fault back; one that is over or gone is no error. Raises NoSandbox."""
     _ask("DELETE", f"/faults/{number}")
 
 

@@ -1,4 +1,4 @@
-"""Drills for people: the card on the board, the history, and the buttons."""
+"""The pages of drills: the card on the board, the history, and the buttons."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ WORDS_CHARACTERS = 200
 
 
 def panel(request: HttpRequest) -> dict[str, Any]:
-    """The card with its form. Three queries. Without `exchanges` there is no card: nothing is simulated, or who asks
-    may not see it."""
+    """Returns the card with its form, with three queries. Without `exchanges` there is no card: nothing is
+    simulated, or the viewer may not see it."""
     if not request.user.has_perm(MAY_SEE):
         return {"exchanges": ()}
     exchanges = _simulated()
@@ -62,7 +62,7 @@ def history(request: HttpRequest) -> HttpResponse:
 
 
 def card(drill: Drill, now: datetime) -> dict[str, Any]:
-    """One drill in plain values."""
+    """Returns one drill in plain values."""
     return {
         "id": drill.pk,
         "exchange": drill.exchange_id,
@@ -81,7 +81,7 @@ def card(drill: Drill, now: datetime) -> dict[str, Any]:
 
 
 def _steps(drill: Drill) -> list[dict[str, Any]]:
-    """Each is counted from what it answers to: the fault, its detection, the fault's end."""
+    """Returns the steps, each counted from what it answers to: the fault, its detection, the fault's end."""
     return [
         {"name": name, "seconds": None if seconds is None else f"{seconds:.1f} s", "words": words[:WORDS_CHARACTERS]}
         for name, seconds, words in (
@@ -125,7 +125,7 @@ def _faults() -> dict[str, list[tuple[str, str]]]:
 
 
 def start(request: HttpRequest) -> HttpResponse:
-    """The form's answer takes the place of the last result; without scripts the history shows it."""
+    """Starts a drill; the form's answer replaces the last result, and without scripts the history shows it."""
     _require(request)
     try:
         runner.start(
@@ -158,7 +158,7 @@ def _require(request: HttpRequest) -> None:
 
 
 def _seconds(text: str) -> float | None:
-    """Nothing is the usual time. Raises CommandRefused."""
+    """Returns the seconds, or None for an empty text, which means the usual time. Raises CommandRefused."""
     if not text.strip():
         return None
     try:

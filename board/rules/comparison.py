@@ -10,7 +10,7 @@ from statistics import median
 
 from collectors.rules.gaps import is_gap
 
-FEWEST_TO_JUDGE = 3  # of two that differ nobody can tell which one is wrong
+FEWEST_TO_JUDGE = 3  # with two that differ it is unknown which one is wrong
 COMPARED_KINDS = ("spot", "swap")  # a future or an option has a price of its own
 
 
@@ -29,7 +29,7 @@ class ComparedSource:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """`distance` is a share of the median, None for the `reason`; only then is nothing said of being an outlier."""
+    """A source's judgement: `distance` is a share of the median, None for the `reason`; then `is_outlier` is None."""
 
     is_fresh: bool
     spread_share: float | None
@@ -41,7 +41,7 @@ class Judged:
 def compare(
     sources: Sequence[ComparedSource], *, now: datetime, outlier_share: float
 ) -> tuple[float | None, list[Judged]]:
-    """The median of the fresh sources, None when fewer than three are, and each source judged by it."""
+    """Returns the median of the fresh sources, None when fewer than three are, and each source judged by it."""
     prices = [source.price for source in sources if not _why_not(source, now) and source.price is not None]
     middle = median(prices) if len(prices) >= FEWEST_TO_JUDGE else None
     return middle, [_judge(source, middle, len(prices), now=now, outlier_share=outlier_share) for source in sources]
@@ -58,7 +58,7 @@ def _judge(source: ComparedSource, middle: float | None, fresh: int, *, now: dat
 
 
 def _why_not(source: ComparedSource, now: datetime) -> str:
-    """Why a source takes no part in the comparison; empty when it does."""
+    """Returns why a source takes no part in the comparison; empty when it does."""
     if not source.is_collected:
         return "not collected"
     if source.kind not in COMPARED_KINDS:
@@ -73,19 +73,19 @@ def is_fresh(source: ComparedSource, now: datetime) -> bool:
 
 
 def price_of(last: float | None, bid: float | None, ask: float | None) -> float | None:
-    """The last trade, else the middle of the book."""
+    """Returns the last trade's price, else the middle of the book; None without both sides."""
     if last is not None:
         return last
     return (bid + ask) / 2 if bid is not None and ask is not None else None
 
 
 def digits(number: float | None) -> str:
-    """Ten digits that matter, never an exponent: `65,966.8`, `0.00000012`."""
+    """Returns ten digits that matter, never an exponent: `65,966.8`, `0.00000012`."""
     return "-" if number is None else f"{Decimal(f'{number:.10g}'):,f}"
 
 
 def spread_share(bid: float | None, ask: float | None) -> float | None:
-    """Of the middle; None unless both sides are there and make sense."""
+    """Returns the spread as a share of the middle; None unless both sides are there and make sense."""
     if bid is None or ask is None or not 0 < bid <= ask:
         return None
     return (ask - bid) / ((ask + bid) / 2)

@@ -31,8 +31,8 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One quarter of an hour. `expected` is None when nobody counted, 0 when nothing was to come. `is_before`:
-    nobody counted because there was nothing to collect yet."""
+    """A quarter of an hour. `expected` is None when nobody counted, 0 when nothing was to come. `is_before`: nobody
+    counted because there was nothing to collect yet."""
 
     expected: int | None = None
     stored: int = 0
@@ -76,7 +76,7 @@ class HeatGap:
 
 
 def window(now: datetime) -> list[datetime]:
-    """The starts of the last 96 quarters, the running one last."""
+    """Returns the starts of the last 96 quarters, the running one last."""
     seconds = int(now.timestamp()) // 900 * 900
     last = datetime.fromtimestamp(seconds, UTC)
     return [last - QUARTER * back for back in range(QUARTERS - 1, -1, -1)]
@@ -93,14 +93,14 @@ def stretches(cells: Sequence[Cell]) -> list[Stretch]:
 
 
 def share(cells: Iterable[Cell]) -> float | None:
-    """Of all minutes that were expected; None when none were."""
+    """Returns the stored share of all minutes that were expected; None when none were."""
     known = [(cell.expected or 0, min(cell.stored, cell.expected or 0)) for cell in cells]
     expected = sum(expected for expected, _ in known)
     return sum(stored for _, stored in known) / expected if expected else None
 
 
 def said(stretch: Stretch, quarters: Sequence[datetime]) -> str:
-    """`12:15 to 14:30 UTC: 130 of 135 expected minutes stored (96.2 %)`."""
+    """Returns `12:15 to 14:30 UTC: 130 of 135 expected minutes stored (96.2 %)`."""
     start = quarters[stretch.first]
     end = quarters[stretch.first + stretch.count - 1] + QUARTER
     return f"{start:%H:%M} to {end:%H:%M} UTC: {_fact(stretch)}"
@@ -120,7 +120,7 @@ def percent(stretch: Stretch) -> str:
 
 
 def share_words(part: float | None) -> str:
-    """Never rounded up to 100 %, because then a gap would read as none."""
+    """Returns the share in words, never rounded up to 100 %, because then a gap would read as none."""
     if part is None:
         return "not measured"
     return "100 %" if part >= 1 else f"{min(part, 0.999):.1%}".replace("%", " %")
@@ -137,7 +137,7 @@ def pipeline_cell(
     silences: Sequence[HeatGap],
     has_rows: bool,
 ) -> Cell:
-    """A quarter of one pipeline. `is_planned` is the exchange's, None when nobody counted it.
+    """Returns a quarter of one pipeline. `is_planned` is the exchange's, None when nobody counted it.
 
     The ledger decides what was lost: where it has no gap, minutes without a row were not expected to have one, unless
     nothing ever came.
@@ -152,7 +152,7 @@ def pipeline_cell(
 
 
 def with_beginning(cells: Sequence[Cell], quarters: Sequence[datetime], began_at: datetime) -> tuple[Cell, ...]:
-    """What nobody counted because it began later is no lack of knowledge."""
+    """Returns the cells with those marked that nobody counted because it began later: that is no lack of knowledge."""
     return tuple(
         BEFORE_IT if cell.expected is None and quarter + QUARTER <= began_at else cell
         for cell, quarter in zip(cells, quarters, strict=True)
@@ -164,12 +164,12 @@ def _touches(gap: HeatGap, quarter: datetime, now: datetime) -> bool:
 
 
 def expected_minutes(quarter: datetime, *, now: datetime, expected_seconds: float, listed_at: datetime) -> int:
-    """Whole minutes of the quarter that should hold a row by now; a pipeline slower than a minute fills fewer."""
+    """Returns how many minutes of the quarter are due to hold a row; a pipeline slower than a minute fills fewer."""
     end = min(quarter + QUARTER, counted_until(now))
     whole = (end - max(quarter, listed_at)) // MINUTE
     return max(0, int(whole * 60 / max(60.0, expected_seconds)))
 
 
 def counted_until(now: datetime) -> datetime:
-    """Minutes before this are rolled up."""
+    """Returns the moment before which minutes are rolled up."""
     return (now - SETTLE).replace(second=0, microsecond=0)

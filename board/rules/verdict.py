@@ -1,6 +1,6 @@
-"""What the board says of each source, and of all of them: pure rules over stored facts, for one moment.
+"""The board's verdict on each source, and on all of them: pure rules over stored facts, for one moment.
 
-Without data nothing is well: what has brought no row yet is unknown, and a board without sources says so.
+Without data nothing counts as well: a source without a row is unknown, and a board without sources says so.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ LATE_INTERVALS = 3
 LATE_FLOOR_SECONDS = 10.0  # a stream writes every second, and may pause
 LEAST_FRESH_SHARE = 0.9
 OLD = timedelta(hours=18)  # an hour alone would be taken for today's
-NAMED_SOURCES = 3  # more names than that nobody reads in one sentence
+NAMED_SOURCES = 3  # nobody reads more names than that in one sentence
 
 
 class SourceState(StrEnum):
-    """From worst to best, but for `off`, which operators chose."""
+    """The states from worst to best, except `off`, which operators chose."""
 
     DOWN = "down"
     DEGRADED = "degraded"
@@ -29,7 +29,7 @@ class SourceState(StrEnum):
 
 
 class Look(StrEnum):
-    """The page of an exchange on which it goes on."""
+    """The page of an exchange that an advice leads to."""
 
     SETTINGS = "settings"
     RUNS = "runs"
@@ -73,7 +73,7 @@ OF_MISSING = ("See which markets are silent, and since when.", Look.GAPS)
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What is stored of one source. `failing_since` is the first failed run after the last good one."""
+    """The stored facts of one source. `failing_since` is the first failed run after the last good one."""
 
     exchange: str
     status: str
@@ -96,7 +96,7 @@ class Signs:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a source is: a state, why in a few words, since when, and what the exchange said.
+    """The condition of a source: a state, why in a few words, since when, and what the exchange said.
 
     `cause` is one word for the reason: an outcome, `silent` or `missing`; empty while nothing is wrong.
     `is_old`: long enough ago that the day must be said as well. `advice`: what can be done, and `look` where.
@@ -114,7 +114,7 @@ class Condition:
 
 
 def condition(signs: Signs, now: datetime) -> Condition:
-    """The worst that is true of it."""
+    """Returns the worst that is true of the source."""
     for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _partly_silent):
         found = rule(signs, now)
         if found is not None:
@@ -144,7 +144,7 @@ def _advised(found: Condition, advice: tuple[str, Look] | None) -> Condition:
 
 
 def _told_to_wait(signs: Signs, now: datetime) -> Condition | None:
-    """By an answer to something else than a poll, such as a backfill."""
+    """Returns the condition after an answer to something else than a poll, such as a backfill, told us to wait."""
     if signs.outcome != "throttled" or signs.retry_at is None or signs.retry_at <= now:
         return None
     why = WORDS["throttled"]
@@ -198,7 +198,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """What of a bad source's pairs still comes from others."""
+    """The part of a bad source's pairs that still comes from others."""
 
     pairs: int = 0
     sources: int = 0
@@ -206,7 +206,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """`kraken rate-limited since 14:02, 156 pairs still fresh from 3 others`."""
+    """A clause of the sentence: `kraken rate-limited since 14:02, 156 pairs still fresh from 3 others`."""
 
     exchange: str
     why: str
@@ -232,7 +232,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is wrong with the machine itself, what follows from it, and what to do: no source shows it."""
+    """A fault of the machine itself, what follows from it, and what to do: no source shows it."""
 
     what: str
     do: str
@@ -272,7 +272,7 @@ COMMON_CAUSES = {
 
 
 def named(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
-    """Those that the sentence will name: worst first, then those that have been bad for longest."""
+    """Returns those that the sentence will name: worst first, then those that have been bad for longest."""
     bad = [each for each in conditions if each.state in (SourceState.DOWN, SourceState.DEGRADED, SourceState.UNKNOWN)]
     return tuple(sorted(bad, key=_urgency)[:NAMED_SOURCES])
 
@@ -289,7 +289,7 @@ def judge(
     elsewhere: dict[str, Elsewhere] = NOT_READ,
     alarms: Sequence[Alarm] = (),
 ) -> OverallState:
-    """The verdict on all sources, and on the machine. `absence` says why nothing can be collected at all."""
+    """Returns the verdict on all sources and the machine. `absence` says why nothing can be collected at all."""
     return _alarmed(_of_sources(conditions, absence, elsewhere), alarms)
 
 
@@ -314,7 +314,7 @@ def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[s
 
 
 def _common_cause(wanted: Sequence[Condition]) -> str:
-    """Exchanges do not fail together: when all do in the same way, it is something that they share."""
+    """Returns what all exchanges share when all fail in the same way: they do not fail together by themselves."""
     causes = {each.cause for each in wanted}
     is_all = all(each.state in (SourceState.DOWN, SourceState.DEGRADED) for each in wanted)
     if len(wanted) < LEAST_TO_COMPARE or not is_all or len(causes) > 1:
@@ -323,7 +323,7 @@ def _common_cause(wanted: Sequence[Condition]) -> str:
 
 
 def _alarmed(verdict: OverallState, alarms: Sequence[Alarm]) -> OverallState:
-    """A board may not be green while nobody would notice that it should not be."""
+    """Adds alarms: a board may not be green while nobody would notice that it should not be."""
     if not alarms:
         return verdict
     tone = max((verdict.tone, *(alarm.tone for alarm in alarms)), key=BY_URGENCY.index)

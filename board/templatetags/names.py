@@ -1,4 +1,4 @@
-"""`{{ title|our_name }}`: a list has the same name in the sidebar, on its page and in the browser's tab."""
+"""`{{ title|our_name }}`: gives a list the same name in the sidebar, on its page and in the browser's tab."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ register = template.Library()
 
 @register.filter
 def our_name(title: object) -> str:
-    """Rows, and titles that a page has written itself, stay as they are: `luno` is not Luno."""
+    """Returns our name; rows, and titles that a page has written itself, stay as they are: `luno` is not Luno."""
     if isinstance(title, Model | SafeString):
         return str(title)
     words = str(title)

@@ -1,4 +1,4 @@
-"""Pages about collection; the workers' page, which has commands, is in `operations.admin`."""
+"""Admin pages about collection; the workers' page, which has commands, is in `operations.admin`."""
 
 from collectors.admin import collection, market_data
 

@@ -1,4 +1,4 @@
-"""What collection knows of itself, for people. The worker's page, which has a verb, is in `operations.admin`."""
+"""Admin pages of collection's own state. The worker's page, which has a verb, is in `operations.admin`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ YES_NO = (("yes", "Yes"), ("no", "No"))
 
 
 def matching_markets(search_term: str) -> list[int]:
-    """Markets whose symbol begins so, `binance:BTC/` on one exchange only: asked first, so that the big table is
-    then read by key."""
+    """Returns markets whose symbol begins so, `binance:BTC/` on one exchange only: asked first, so that the big
+    table is then read by key."""
     exchange_id, colon, symbol = search_term.rpartition(":")
     exchanges = Exchange.objects.filter(pk=exchange_id.lower()) if colon else None
     if exchanges is None or not exchanges.exists():
@@ -108,7 +108,7 @@ class PipelineAdmin(MachineAdmin):
 
 
 def forecast_words(gap: Gap, now: datetime) -> str:
-    """When it may be done, were its exchange to fill nothing else: requests over what a minute allows."""
+    """Returns when it may be done, were its exchange to fill nothing else: requests over what a minute allows."""
     requests, budget = backfill.requests_left(gap, now), settings.BACKFILL_REQUESTS_PER_MINUTE
     if requests == 0:
         return ""
@@ -171,7 +171,7 @@ class GapAdmin(MachineAdmin):
 
     @display(description="backfill")
     def filling(self, gap: Gap) -> str:
-        """A bar, and how many rows came of it."""
+        """Draws a bar, and how many rows came of it."""
         share = gap.progress(clock.now())
         state = BACKFILL_WORDS.get(gap.state, gap.state)
         words = f"{state}, {gap.filled_count} rows" if gap.filled_count else state

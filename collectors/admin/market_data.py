@@ -1,4 +1,4 @@
-"""Order books, trades, funding rates, what is missing and how collecting them goes, for people."""
+"""Admin pages of order books, trades, funding rates, what is missing, and how collecting them goes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MATCHES = 500
 
 
 def _exchange_filter() -> Any:
-    """By markets, looked up first: the histories have no column for the exchange."""
+    """Returns a filter by markets, looked up first: the histories have no column for the exchange."""
 
     def narrow(rows: QuerySet[Any], exchange_id: str) -> QuerySet[Any]:
         return rows.filter(
@@ -51,7 +51,7 @@ def _exchange_filter() -> Any:
 
 
 class HistoryAdmin(MachineAdmin):
-    """Rows of a day-partitioned table, the newest first; one has no page of its own."""
+    """The admin of a day-partitioned table's rows, the newest first; a row has no page of its own."""
 
     list_display_links = None
     list_select_related = ("pipeline__market",)
@@ -162,7 +162,7 @@ class TradeHoleAdmin(HistoryAdmin):
 
 @admin.register(DepthSeries)
 class DepthSeriesAdmin(MachineAdmin):
-    """What is collected besides tickers, and how the last time went."""
+    """The admin of what is collected besides tickers, and how the last time went."""
 
     list_display = ("exchange", "kind", "what", "stored", "result", "due", "error_count", "problem")
     list_display_links = None

@@ -1,4 +1,4 @@
-"""The list of what rounds of asking came to, for people: the columns of every report."""
+"""The columns of every list of reports on rounds of asking, for people."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReportAdmin(MachineAdmin):
     readonly_fields = ("duration",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Milliseconds alone do not say what they were spent on."""
+        """Returns the fields with the words for the duration: milliseconds do not say what they were spent on."""
         found = [name for name in super().get_fields(request, obj) if name != "duration"]
         return ["duration" if name == "duration_ms" else name for name in found]
 
@@ -57,7 +57,7 @@ class ReportAdmin(MachineAdmin):
 
 
 def spent(report: RunReport) -> str:
-    """`243 ms` of a call, or `listened 5.2 s` where nobody was asked; `heard nothing for 6.1 s` when a stream ends."""
+    """Returns `243 ms` of a call, `listened 5.2 s` if nobody was asked, or `heard nothing for 6.1 s` at its end."""
     if not report.is_listened:
         return span(report.duration_ms)
     verb = "listened" if report.outcome in ("stored", "bad_reply") and not report.error else "heard nothing for"

@@ -1,1 +1,1 @@
-"""What the collectors tell over HTTP: the worker status API's worker status, and read-only views of our own state."""
+"""The collectors' HTTP routes: the worker status API's worker status, and read-only views of our own state."""

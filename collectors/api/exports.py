@@ -48,7 +48,7 @@ class ExportQuerySerializer(serializers.Serializer[Any]):
 
 
 class MayExport(MayManage):
-    """The admin key, or staff who may read these rows in the admin: an export costs far more than a page."""
+    """Permission for the admin key, or staff who may read these rows in the admin: an export costs more than a page."""
 
 
 @extend_schema(
@@ -68,15 +68,15 @@ class ExportViews(ViewSet):
         )
 
     def gaps(self, request: Request) -> HttpResponseBase:
-        """Gaps that started in a span of at most a month."""
+        """Returns gaps that started in a span of at most a month."""
         return self._export("gaps", request)
 
     def ticks(self, request: Request) -> HttpResponseBase:
-        """Stored quotes of an exchange or a pipeline, at most a day."""
+        """Returns stored quotes of an exchange or a pipeline, at most a day."""
         return self._export("ticks", request)
 
     def rollups(self, request: Request) -> HttpResponseBase:
-        """Minutes of an exchange or a pipeline, at most a week."""
+        """Returns minutes of an exchange or a pipeline, at most a week."""
         return self._export("rollups", request)
 
     def _export(self, name: str, request: Request) -> HttpResponseBase:

@@ -18,7 +18,7 @@ from web.filters import MomentFilter
 
 
 class DepthFilters(django_filters.FilterSet):
-    """`from` and `to` bound the column that the list is ordered by; they are no names for class attributes."""
+    """Filters whose `from` and `to` bound the column of the list's order; they are no names for class attributes."""
 
     exchange = django_filters.CharFilter(method="filter_nothing", help_text="Its id: binance.")
     symbol = django_filters.CharFilter(method="filter_nothing", help_text="BTC/USDT")
@@ -27,7 +27,7 @@ class DepthFilters(django_filters.FilterSet):
         return queryset
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Markets are looked up first, so that the history is read by pipeline where few are meant."""
+        """Filters the rows; markets are looked up first, so that few are read by pipeline in the history."""
         cleaned = self.form.cleaned_data
         start, end = cleaned.get("from"), cleaned.get("to")
         if start and end and start >= end:

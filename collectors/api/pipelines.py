@@ -139,7 +139,7 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     @extend_schema(parameters=[HistoryQuerySerializer], responses=HistorySerializer, filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
     def history(self, request: Request, pk: str) -> Response:
-        """Stored quotes of a span: raw while they are kept and the span is short, else by the minute."""
+        """Returns stored quotes of a span: raw while they are kept and the span is short, else by the minute."""
         now = clock.now()
         query = HistoryQuerySerializer(data=request.query_params, context={"now": now})
         query.is_valid(raise_exception=True)

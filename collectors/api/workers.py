@@ -22,7 +22,7 @@ from web.drf import may_see
 
 
 def view_of(worker: Worker, now: datetime) -> WorkerView:
-    """The worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
+    """Returns the worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
     return worker_status.view(status.facts(worker), now)
 
 
@@ -90,14 +90,14 @@ class WorkerFilters(django_filters.FilterSet):
 
 
 def with_status(queryset: QuerySet[Worker], wanted: str, now: datetime) -> QuerySet[Worker]:
-    """Status is a reading of the clock, so it is read here: one more query over at most some hundred workers."""
+    """Returns workers of a status, which depends on the clock: one more query over at most some hundred workers."""
     matching = [worker.pk for worker in queryset.select_related("exchange") if view_of(worker, now).status == wanted]
     return queryset.filter(pk__in=matching)
 
 
 @extend_schema(tags=["state"])
 class WorkerViews(ReadOnlyModelViewSet[Worker]):
-    """The collector of each exchange: is it alive, and what did it last prove."""
+    """The collector of each exchange: whether it is alive, and what it last proved."""
 
     queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange__stream")
     permission_classes = [AllowAny]

@@ -1,4 +1,4 @@
-"""Why was it silent? Gives gaps causes from all runs of the silence: when they open, while they last, at their end.
+"""Causes of gaps, from all runs of a silence: given when gaps open, while they last, and at their end.
 
 `rules/gaps.py` has the rule and `ledger` the writing; here the evidence is read, so much of it in one sweep.
 """
@@ -18,7 +18,7 @@ from collectors.rules.gaps import AWAITED, GAP_INTERVALS, Evidence, is_looked_at
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
-# Of those that last a sweep looks at fewer: a round has a minute, and the sweeps of it have other things to do.
+# A sweep looks at fewer gaps that last: a round has a minute, and its sweeps have other things to do.
 MOST_JUDGED_AGAIN = MOST_JUDGED / 10
 MOST_GAPS_AGAIN = 1000
 ROUND_CURSOR, WALK_CURSOR = "open_gaps_round", "open_gaps"  # the round's minute; the beginnings that it has come to
@@ -89,14 +89,14 @@ WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0
 
 
 def judge_new(now: datetime) -> int:
-    """Gives gaps that were opened or have ended since they were judged their cause. Twice finds the same."""
+    """Gives a cause to gaps that were opened or have ended since they were judged. Twice finds the same."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE, {"now": now, "most": MOST_SILENCES, "most_gaps": 200 * MOST_SILENCES})
         return _judge(_affordable([SilentSpan(*row) for row in cursor.fetchall()], MOST_JUDGED), now)
 
 
 def judge_again(now: datetime) -> int:
-    """Judges gaps anew that last: once a minute round all of them, in as many sweeps as it takes. Only rows whose words
+    """Judges gaps that last anew: once a minute all of them, in as many sweeps as it takes. Only rows whose words
     have changed are written."""
     marks = dict(Watermark.objects.filter(name__in=(ROUND_CURSOR, WALK_CURSOR)).values_list("name", "reached_at"))
     minute, reached = marks.get(ROUND_CURSOR, EPOCH), marks.get(WALK_CURSOR, EPOCH)
@@ -112,7 +112,7 @@ def judge_again(now: datetime) -> int:
 
 
 def _next_of_round(minute: datetime, reached: datetime, now: datetime) -> tuple[list[SilentSpan], datetime]:
-    """What one sweep looks at, and how far the round has come with it: to its end, which is its own minute."""
+    """Returns what one sweep looks at, and how far the round has come with it; its end is its own minute."""
     with connection.cursor() as cursor:
         cursor.execute(TO_JUDGE_AGAIN, {"now": now, "minute": minute, "reached": reached, "most": MOST_SILENCES})
         found = [SilentSpan(*row) for row in cursor.fetchall()]
@@ -147,7 +147,7 @@ def _judge(silences: Sequence[SilentSpan], now: datetime) -> int:
 
 
 class SilentSpan(NamedTuple):
-    """What TO_JUDGE gives: the time in which some markets of an exchange sent nothing, and their gaps."""
+    """A row of TO_JUDGE: the time in which some markets of an exchange sent nothing, and their gaps."""
 
     exchange_id: str
     started_at: datetime
@@ -164,7 +164,7 @@ class SilentSpan(NamedTuple):
 def _affordable(
     silences: Sequence[SilentSpan], most: timedelta, *, most_gaps: int = 200 * MOST_SILENCES
 ) -> list[SilentSpan]:
-    """The first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
+    """Returns the first of them whose runs can be read in one sweep, at least one; the others are the next sweep's."""
     lengths = accumulate(silence.length for silence in silences)
     gaps = accumulate(len(silence.gaps) for silence in silences)
     spent = zip(silences, lengths, gaps, strict=True)

@@ -1,4 +1,4 @@
-"""What must be true of everything stored, whatever failed meanwhile, and one query each that finds what breaks it.
+"""Invariants of everything stored, whatever failed meanwhile, and one query each that finds what breaks it.
 
 For `manage.py verify`, the tests of the running system and the soak. All are read in one snapshot; a row is an offence.
 """
@@ -61,7 +61,7 @@ CROSS JOIN LATERAL (
 JOIN exchanges_market AS m ON m.id = p.market_id
 WHERE p.received_at IS NULL OR p.received_at < t.received_at
 """
-# What stored nothing may look back: a stream's end says since when.
+# A run that stored nothing may look back: a stream's end says since when.
 AT_ONCE = f"""
 SELECT exchange_id, NULL, started_at, 'stored while another collector of this exchange did'
 FROM (SELECT exchange_id, started_at, started_at - lag(started_at + duration_ms * interval '1 millisecond')
@@ -95,7 +95,7 @@ PROMISES = {
 
 @dataclass(frozen=True, slots=True)
 class PromiseResult:
-    """One promise, the number of offences against it, and the first few of them in words."""
+    """A promise, the number of offences against it, and the first few of them in words."""
 
     promise: str
     offences: int
@@ -103,7 +103,7 @@ class PromiseResult:
 
 
 def check(*, since: datetime) -> Iterator[PromiseResult]:
-    """Each promise as it is judged, slowest last. Looks at what happened after `since`, and at all that is open."""
+    """Yields each promise as it is judged, slowest last. Looks at what happened after `since`, and all that is open."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for promise, query in PROMISES.items():

@@ -1,4 +1,4 @@
-"""What pipelines usually do, read from their own history: how often rows come, and whether values stand still.
+"""The usual behaviour of pipelines, read from their history: how often rows come, whether values stand still.
 
 Never on the write path: a part of the pipelines each minute, and hot rows are written only where something changes.
 """
@@ -59,7 +59,7 @@ FROM learned AS l JOIN locked ON locked.market_id = l.market_id WHERE p.market_i
 
 
 def learn(now: datetime, *, everything: bool = False) -> int:
-    """Learns the cadence of this minute's part of the pipelines; how many changed. Twice finds the same."""
+    """Learns the cadence of this minute's part of the pipelines; returns how many changed. Twice finds the same."""
     part = None if everything else int(now.timestamp() // 60) % SLICES
     with connection.cursor() as cursor:
         cursor.execute(DISTANCES, {"since": now - LEARNING_SPAN, "slice": part})
@@ -130,7 +130,7 @@ WHERE p.market_id = thawed.market_id
 
 
 def find_frozen(now: datetime) -> int:
-    """Marks pipelines whose values stand still while their pair moves, and unmarks those that moved; how many now."""
+    """Marks pipelines whose values stand still while their pair moves, unmarks others; returns how many are now."""
     changed_before = now - timedelta(seconds=settings.FROZEN_AFTER_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute(THAW, [changed_before])

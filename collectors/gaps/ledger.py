@@ -1,4 +1,4 @@
-"""Holds every statement that writes a gap, in the order of its life; nobody else writes the table `collectors_gap`.
+"""Every statement that writes a gap, in the order of its life; nobody else writes the table `collectors_gap`.
 
 It begins   `open_silent`, by a sweep, while the silence lasts;
             CLOSED, by the row that ends it, where no sweep came in between.
@@ -84,12 +84,12 @@ def open_silent(now: datetime) -> int:
 
 
 def open_silent_of_exchange(exchange_id: str, now: datetime) -> int:
-    """Does so before an exchange is stopped on purpose: a silence from before the stop was not planned."""
+    """Opens gaps before an exchange is stopped on purpose: a silence from before the stop was not planned."""
     return _open(OF_EXCHANGE, now, exchange=exchange_id)
 
 
 def open_silent_of_markets(market_ids: Sequence[int], now: datetime) -> int:
-    """Does so before listed markets are taken out on purpose; they are marked as out already."""
+    """Opens gaps before listed markets are taken out on purpose; they are marked as out already."""
     return _open(OF_MARKETS, now, markets=list(market_ids)) if market_ids else 0
 
 
@@ -246,23 +246,23 @@ FROM (
 
 
 def end_of_exchange(exchange_id: str, now: datetime) -> int:
-    """Ends the gaps of an exchange whose worker has a new generation in this transaction; how many."""
+    """Ends the gaps of an exchange whose worker has a new generation in this transaction; returns how many."""
     return _execute(END_OF_EXCHANGE, {"exchange": exchange_id, "now": now})
 
 
 def end_of_markets(market_ids: Iterable[int], now: datetime) -> int:
-    """Ends the gaps of markets that are taken out of a running exchange, and expects no row of them; how many."""
+    """Ends gaps of markets that are taken out of a running exchange, and expects no row of them; returns how many."""
     wanted = sorted(market_ids)
     return _execute(END_OF_MARKETS, {"markets": wanted, "now": now}) if wanted else 0
 
 
 def end_of_delisted(exchange_id: str, now: datetime) -> int:
-    """Ends the gaps of an exchange's markets that it no longer lists, which is their cause; how many."""
+    """Ends the gaps of an exchange's markets that it no longer lists, which is their cause; returns how many."""
     return _execute(END_OF_DELISTED, {"exchange": exchange_id, "now": now})
 
 
 def end_orphans() -> int:
-    """Ends gaps whose pipeline no longer knows of them; there are none unless somebody wrote past the write path."""
+    """Ends gaps unknown to their pipeline; none unless somebody wrote past the write path. Returns how many."""
     return _execute(END_ORPHANS, {})
 
 
@@ -284,7 +284,7 @@ WHERE g.id = v.id AND p.market_id = g.pipeline_id AND g.ended_at IS NOT DISTINCT
 
 
 class JudgedCause(NamedTuple):
-    """One gap's cause, why, and the end that it was judged by."""
+    """The cause of one gap, why, and the end that it was judged by."""
 
     gap: int
     cause: str
@@ -293,7 +293,7 @@ class JudgedCause(NamedTuple):
 
 
 def record_causes(verdicts: Sequence[JudgedCause], now: datetime) -> int:
-    """Writes causes where they differ, in the order of keys; how many.
+    """Writes causes where they differ, in the order of keys; returns how many.
 
     Gaps that are locked, or that a poll has ended meanwhile, are passed over: the next sweep judges them.
     """
@@ -353,7 +353,7 @@ def note_nothing(gap: Gap, *, until: datetime, lacking: int, why: str, ask_again
 
 
 def final_state(filled_count: int, lacking_count: int) -> GapState:
-    """The state of a gap that was asked for to its end."""
+    """Returns the state of a gap that was asked for to its end."""
     if filled_count == 0:
         return GapState.NOTHING
     return GapState.PARTLY_FILLED if lacking_count else GapState.FILLED
@@ -370,7 +370,7 @@ def release(gap_id: int, *, claimed_until: datetime) -> None:
 
 
 def ask_again(exchange_id: str, *, claims_end_before: datetime, now: datetime) -> int:
-    """Forgets the pauses of an exchange's gaps; how many there are to fill.
+    """Forgets the pauses of an exchange's gaps; returns how many there are to fill.
 
     A next try before `claims_end_before`, with no failed attempt, is a request that is just being made: it stays.
     """
@@ -381,7 +381,7 @@ def ask_again(exchange_id: str, *, claims_end_before: datetime, now: datetime) -
 
 
 def expire(*, before: datetime) -> int:
-    """Gives up what ended before a moment and was not filled, as what is fetched would be dropped at once; how many."""
+    """Gives up what ended before a moment and was not filled: it would be dropped at once. Returns how many."""
     return _execute(EXPIRE, {"before": before})
 
 

@@ -43,7 +43,7 @@ WHERE c.reached_at NOT BETWEEN excluded.reached_at - interval '5 seconds' AND ex
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep found."""
+    """The results of one sweep."""
 
     gaps_opened: int
     workers_turned: int
@@ -51,7 +51,7 @@ class Swept:
 
 
 def run(now: datetime) -> Swept:
-    """One sweep. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
+    """Sweeps once. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
     opened, turned = ledger.open_silent(now), turn_workers(now)
     swept = Swept(opened, turned, gaps_judged=judging.judge_new(now) + judging.judge_again(now))
     note_sweep(now)
@@ -59,7 +59,7 @@ def run(now: datetime) -> Swept:
 
 
 def note_sweep(now: datetime) -> None:
-    """That silences were looked for. Nothing but a sweep may say so: else nobody would miss a pulse that is dead."""
+    """Notes that silences were looked for. Only a sweep may: else nobody would notice a pulse that is dead."""
     with connection.cursor() as cursor:
         cursor.execute(NOTE_SWEEP, {"name": SWEPT_CURSOR, "now": now})
 
@@ -81,7 +81,7 @@ def forget_old_gaps(now: datetime) -> int:
 
 
 def turn_workers(now: datetime) -> int:
-    """Records status changes that no cycle records: silence, an operator's verb, waiting to start."""
+    """Records status changes that no run records: silence, an operator's verb, waiting to start."""
     turned = 0
     for worker in Worker.objects.select_related("exchange"):
         status, reason = worker_status.worker_status(facts(worker), now)
@@ -91,7 +91,7 @@ def turn_workers(now: datetime) -> int:
 
 
 def _turn(worker: Worker, status: str, reason: str, now: datetime) -> int:
-    """One winner: whoever changes the row from the old status writes the transition."""
+    """Changes the status once: whoever changes the row from the old status writes the transition."""
     with transaction.atomic():
         seen = {"status": worker.status, "heartbeat_at": worker.heartbeat_at, "generation": worker.generation}
         won = Worker.objects.filter(pk=worker.pk, **seen).update(status=status, status_since=now)

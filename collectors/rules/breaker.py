@@ -1,4 +1,4 @@
-"""When may an exchange be asked again? `after` turns a run's outcome into the next state; it stores nothing."""
+"""The pauses of an ill exchange: `after` turns a run's outcome into the next state; it stores nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOLD_JITTER_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """All pauses in seconds. The first `failures_until_open` failures cost nothing but their own slot."""
+    """The breaker's pauses in seconds. The first `failures_until_open` failures cost nothing but their own slot."""
 
     failures_until_open: int
     pause_max_seconds: float
@@ -31,7 +31,7 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """`error_count`: failed runs in a row, of any kind. `strikes`: those that count for the breaker."""
+    """A breaker's state. `error_count`: failed runs in a row, of any kind. `strikes`: those that count for it."""
 
     error_count: int = 0
     strikes: int = 0
@@ -40,8 +40,8 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What the breaker needs to know of a finished run; `outcome` is FeedError.kind or `stored`. A time that the
-    exchange has told counts whatever the outcome; `banned` says that it has shut this address out."""
+    """The facts of a finished run for the breaker; `outcome` is FeedError.kind or `stored`. A time that the exchange
+    has told counts whatever the outcome; `banned` says that it has shut this address out."""
 
     outcome: str
     retry_after_seconds: float | None = None
@@ -57,8 +57,8 @@ def after(
     policy: BreakerPolicy,
     jitter: float,
 ) -> BreakerState:
-    """The state after one more run. Once enough strikes have opened the breaker, each pause ends with one probe.
-    `jitter` in 0..1 spreads our own pauses by up to a fifth, and told times by a moment."""
+    """Returns the state after one more run. Once enough strikes have opened the breaker, each pause ends with one
+    probe. `jitter` in 0..1 spreads our own pauses by up to a fifth, and told times by a moment."""
     if result.outcome == "stored":
         return BreakerState()
     if result.outcome == "superseded":
@@ -71,8 +71,8 @@ def after(
 
 
 def _told_seconds(result: CycleResult, own: float, *, jitter: float) -> float:
-    """A told time is kept as told: the next slot after it is the next try. An ill exchange that names an end is not
-    asked before it, nor more often than any ill one."""
+    """Returns the pause: a told time is kept, so the next slot after it is the next try. An ill exchange that names
+    an end is not asked before it, nor more often than any ill one."""
     told = result.retry_after_seconds
     if told is None:
         return own

@@ -1,4 +1,4 @@
-"""How often does a row of this pipeline come? Learned from its own distances, in whole polls, never above a ceiling."""
+"""The interval at which a pipeline's rows come: learned from its own distances, in whole polls, below a ceiling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEEP_SHARE = 0.1  # a smaller change is not worth a write to a hot row
 
 
 def expected_seconds(distances: Sequence[float], *, poll_seconds: float, ceiling_seconds: float) -> float:
-    """The interval within which nine of ten rows came, as a whole number of polls.
+    """Returns the interval in seconds within which nine of ten rows came, as a whole number of polls.
 
     Distances are between received rows, without those that an outage made. The poll interval when there are too few.
     """
@@ -29,7 +29,7 @@ def is_news(learned: float, known: float) -> bool:
 
 
 def reason(expected: float, *, poll_seconds: float, ceiling_seconds: float) -> str:
-    """Why a pipeline is expected so often, in words."""
+    """Returns in words why a pipeline is expected so often."""
     if expected <= poll_seconds:
         return f"every poll ({poll_seconds:g} s)"
     if expected >= ceiling_seconds:

@@ -1,4 +1,4 @@
-"""Fresh stamps, old values: is a price frozen while the same pair moves on other exchanges?"""
+"""Old values under fresh stamps: whether a price is frozen while the same pair moves on other exchanges."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MONEY = {"dollar", "euro"}
 
 @dataclass(frozen=True, slots=True)
 class Stillness:
-    """One pipeline whose rows come and do not change, and the moves of the others of its pair.
+    """A pipeline whose rows come and do not change, and the moves of the others of its pair.
 
     `usual_seconds` is how long its value usually rests, None when that is not known; `moves` are shares of the price,
     one for each other exchange, since this one's last change.
@@ -38,13 +38,13 @@ class Stillness:
 
 
 def is_pegged(base: str, quote: str) -> bool:
-    """Is the pair's price meant to stand still?"""
+    """Says whether the pair's price is meant to stand still."""
     one, other = ANCHORS.get(base.upper()), ANCHORS.get(quote.upper())
     return one is not None and other is not None and (one == other or {one, other} <= MONEY)
 
 
 def is_frozen(still: Stillness, *, after_seconds: float, least_move: float) -> bool:
-    """Does it rest far longer than is its habit, while most others have moved by at least `least_move`?"""
+    """Says whether it rests far longer than usual, while most others have moved by at least `least_move`."""
     if is_pegged(still.base, still.quote) or len(still.moves) < LEAST_SOURCES:
         return False
     patience = max(after_seconds, USUAL_CHANGES * (still.usual_seconds or 0.0))

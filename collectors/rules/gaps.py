@@ -1,4 +1,4 @@
-"""What is a gap, and why? The rules in words and numbers; `gaps/ledger.py` carries them out in SQL."""
+"""The rules of what a gap is and why, in words and numbers; `gaps/ledger.py` carries them out in SQL."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def is_gap(started_at: datetime, ended_at: datetime, expected_seconds: float) ->
 
 
 def missed(started_at: datetime, until: datetime, expected_seconds: float) -> int:
-    """How many points should have been stored in a silence up to a moment, at least one."""
+    """Returns how many points should have been stored in a silence up to a moment, at least one."""
     return max(1, round((until - started_at).total_seconds() / expected_seconds) - 1)
 
 
 def is_looked_at_again(started_at: datetime, minute: datetime) -> bool:
-    """Whether the cause of a silence that lasts is judged anew in this minute: in each, and from forty minutes on in
-    every second one, then in every fourth, eighth: the longer it is, the less another minute can change."""
+    """Says whether the cause of a silence that lasts is judged anew in this minute: in each, from forty minutes on
+    in every second one, then in every fourth, eighth: the longer it is, the less another minute can change."""
     minutes = (minute - started_at).total_seconds() / 60
     every = 1 << int(log2(max(1.0, minutes / LOOKS_IN_A_LENGTH)))
     return int(minute.timestamp()) // 60 % every == 0
 
 
 def cause_of(last_outcome: str) -> tuple[str, str]:
-    """A first guess, from the last run alone, until all runs of the silence are read: the cause, and why."""
+    """Returns a first guess at cause and reason, from the last run alone, until all runs of the silence are read."""
     if last_outcome in CAUSE_OF_OUTCOME:
         cause, _ = CAUSE_OF_OUTCOME[last_outcome]
         return cause, f"the last run ended {last_outcome}"
@@ -65,7 +65,7 @@ def cause_of(last_outcome: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one silence.
+    """The known facts of one silence.
 
     `seconds` are by the outcome of the run that covers them: until the next run, but no longer than itself, its pause
     or two intervals. What no run covers, nobody collected. `counts` are the runs.
@@ -81,7 +81,7 @@ class Evidence:
 
 
 def judge(evidence: Evidence) -> tuple[str, str]:
-    """The cause of a silence and the evidence in words. What fills the larger part of it decides."""
+    """Returns the cause of a silence and the evidence in words. What fills the larger part of it decides."""
     if evidence.delisted_at is not None:
         return DELISTED, f"the exchange no longer lists this market since {evidence.delisted_at:%Y-%m-%d %H:%M:%S} UTC"
     absent = _absent_seconds(evidence)
@@ -97,7 +97,7 @@ def judge(evidence: Evidence) -> tuple[str, str]:
 
 
 def _absent_seconds(evidence: Evidence) -> float:
-    """Without what the row before the silence covers, and without rounding's crumbs."""
+    """Returns the uncovered seconds, without what the row before covers, and without small rounding differences."""
     covered = sum(evidence.seconds.values()) + min(evidence.slack_seconds, evidence.length_seconds / 2)
     absent = evidence.length_seconds - covered
     return absent if absent > 0.05 * evidence.length_seconds else 0.0
@@ -116,7 +116,7 @@ def _of_failures(evidence: Evidence, failed: dict[str, float]) -> tuple[str, str
 
 
 def _of_one_market(evidence: Evidence) -> tuple[str, str]:
-    """Others came, this one did not."""
+    """Returns cause and evidence where others came and this one did not."""
     stored = evidence.counts.get("stored", 0)
     if evidence.quarantined_count:
         times = _counted(evidence.quarantined_count, "time")

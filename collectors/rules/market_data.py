@@ -1,4 +1,4 @@
-"""What is stored of a book, of a page of trades and of funding rates, and which trades are missing. Pure."""
+"""The rules of what is stored of books, trades and funding rates, and of which trades are missing. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWN_ID = "~"  # begins the id of a trade for which the venue gives none
 
 
 def fault_of(book: OrderBook, *, now: float) -> str:
-    """Why a book is not stored; empty for one that is sound. Of a thin market one side may be all there is."""
+    """Returns why a book is not stored; empty for a sound one. Of a thin market one side may be all there is."""
     if not book.bids and not book.asks:
         return "empty: neither bids nor asks"
     for name, levels, direction in (("bids", book.bids, -1), ("asks", book.asks, 1)):
@@ -52,7 +52,7 @@ def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: 
 
 
 class TradeRow(NamedTuple):
-    """One trade to store."""
+    """A trade to store."""
 
     trade_id: str
     number: int | None
@@ -70,7 +70,7 @@ class TradePosition(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Trades that are missing between two moments; by number where the venue counts them."""
+    """Trades that are missing between two moments; by number where the exchange counts them."""
 
     first_number: int | None
     last_number: int | None
@@ -95,7 +95,7 @@ class Sorted:
 
 
 def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> Sorted:
-    """Older ones than are kept are neither stored nor rejected."""
+    """Sorts a page's trades; ones older than are kept are neither stored nor rejected."""
     rows: dict[str, TradeRow] = {}
     rejected = list(page.rejected)
     repeats: dict[str, int] = {}
@@ -127,7 +127,7 @@ def _rejected(symbol: str, trade: Trade, why: str) -> RejectedRow:
 
 
 def _moment(trade: Trade, page: TradePage) -> float:
-    """Of a refused trade; its time may be what was refused."""
+    """Returns the moment of a refused trade, or of its page: the trade's time may be what was refused."""
     return trade.traded_at if 0 < trade.traded_at <= page.received_at + FUTURE_SECONDS else page.received_at
 
 
@@ -140,7 +140,7 @@ def _fault_of_trade(trade: Trade, *, now: float) -> str:
 
 
 def _own_id(trade: Trade, repeats: dict[str, int]) -> str:
-    """The same trade asked for again gets the same id; equal ones of one moment are told apart by their order."""
+    """Returns the same id for a trade asked for again; equal ones of one moment are told apart by their order."""
     text = f"{OWN_ID}{trade.traded_at!r}:{trade.price!r}:{trade.amount!r}:{trade.side or ''}"
     repeats[text] = repeats.get(text, 0) + 1
     return f"{text}:{repeats[text]}"
@@ -154,7 +154,7 @@ def _number(trade_id: str) -> int | None:
 
 
 def newer(rows: Sequence[TradeRow], position: TradePosition | None) -> tuple[TradeRow, ...]:
-    """Without those that were stored before, where numbers tell; what is older lies in a hole or was stored."""
+    """Returns the rows not stored before, where numbers tell; what is older lies in a hole or was stored."""
     if position is None or position.number is None or begins_anew(rows, position):
         return tuple(rows)
     known = position.number
@@ -162,7 +162,7 @@ def newer(rows: Sequence[TradeRow], position: TradePosition | None) -> tuple[Tra
 
 
 def begins_anew(rows: Sequence[TradeRow], position: TradePosition) -> bool:
-    """The venue counts from a smaller number again: all are lower, and yet later."""
+    """Says whether the exchange counts from a smaller number again: all are lower, and yet later."""
     numbers = [row.number for row in rows if row.number is not None]
     if not numbers or position.number is None:
         return False
@@ -172,7 +172,7 @@ def begins_anew(rows: Sequence[TradeRow], position: TradePosition) -> bool:
 def position_after(
     rows: Sequence[TradeRow], position: TradePosition | None, refused: Sequence[TradeRow] = ()
 ) -> TradePosition | None:
-    """Never back, unless the venue counts anew. What was delivered and refused has been here, too."""
+    """Returns the new position, never back unless the exchange counts anew; refused trades count as delivered."""
     rows = (*rows, *refused)
     if not rows:
         return position
@@ -187,7 +187,7 @@ def position_after(
 
 
 def holes(rows: Sequence[TradeRow], position: TradePosition | None, refused: Sequence[TradeRow] = ()) -> list[Hole]:
-    """What is missing between the newest trade that we had and this page, and inside of it. `refused` was delivered.
+    """Returns what is missing between our newest trade and this page, and inside of it. `refused` was delivered.
 
     Without numbers only the first can be told: a page whose oldest trade is later than our newest does not touch it.
     """
@@ -219,7 +219,7 @@ def _holes_in_numbers(rows: Iterable[TradeRow], position: TradePosition | None) 
 
 
 def inside(rows: Sequence[TradeRow], hole: Hole) -> tuple[TradeRow, ...]:
-    """Those of an answer that belong into a hole."""
+    """Returns those of an answer that belong into a hole."""
     if hole.first_number is None or hole.last_number is None:
         return tuple(row for row in rows if hole.started_at <= row.at <= hole.ended_at)
     first, last = hole.first_number, hole.last_number
@@ -227,7 +227,7 @@ def inside(rows: Sequence[TradeRow], hole: Hole) -> tuple[TradeRow, ...]:
 
 
 def state_of(hole: Hole, rows: Sequence[TradeRow], *, filled_count: int, stored: int) -> str:
-    """A hole after an answer. One that brought nothing new is the last: the venue has no more."""
+    """Returns a hole's state after an answer. One that brought nothing new is the last: the exchange has no more."""
     if hole.missing_count is not None and filled_count >= hole.missing_count:
         return "filled"
     if hole.missing_count is None and any(row.at >= hole.ended_at for row in rows):
@@ -241,7 +241,7 @@ def state_of(hole: Hole, rows: Sequence[TradeRow], *, filled_count: int, stored:
 
 
 def fault_of_rate(rate: FundingRate, *, now: float) -> str:
-    """Why a funding rate is not stored; empty for one that is sound."""
+    """Returns why a funding rate is not stored; empty for one that is sound."""
     if not math.isfinite(rate.rate) or abs(rate.rate) > HIGHEST_RATE:
         return f"a rate of {rate.rate!r}"
     prices = [price for price in (rate.mark_price, rate.index_price) if price is not None]

@@ -1,4 +1,4 @@
-"""Is this quote fit to be stored? Judged from the quote alone, so that no bad past can poison the judgement."""
+"""Checks that a quote is fit to be stored, from the quote alone, so that bad earlier data cannot mislead them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class QuoteRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuotes:
-    """`repaired` names accepted rows that are stored without a part that made no sense: their stamp."""
+    """The sorted quotes. `repaired` names accepted rows stored without a part that made no sense: their stamp."""
 
     accepted: tuple[QuoteRow, ...]
     rejected: tuple[RejectedRow, ...]
@@ -63,12 +63,12 @@ def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances:
 
 
 def fault(quote: Quote) -> str:
-    """Why this quote must not be stored; empty when it may."""
+    """Returns why this quote must not be stored; empty when it may."""
     return _price_fault(quote) or _volume_fault(quote) or _range_fault(quote)
 
 
 def chance_fault(quote: Quote) -> str:
-    """The same for a chance from 0 to 1. Its last trade may be days old and far from today's bid and ask."""
+    """Returns the fault of a chance from 0 to 1, or nothing. Its last trade may be days old, far from today's book."""
     above = next((price for price in (quote.last, quote.bid, quote.ask) if price is not None and price > 1), None)
     if above is not None:
         return "a chance above 1"
@@ -122,7 +122,7 @@ def _range_fault(quote: Quote) -> str:
 
 
 def _is_option(quote: Quote) -> bool:
-    """Its last trade may be days old and far from a live book, and a book of one side is all that there is."""
+    """Says whether it is an option: its last trade may be days old, and its book may have only one side."""
     return quote.symbol[-2:] in ("-C", "-P") and ":" in quote.symbol
 
 

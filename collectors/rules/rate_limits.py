@@ -1,4 +1,4 @@
-"""What an exchange's limit allows, and what of it each kind of request may use. Pure; `shared.py` keeps the books."""
+"""An exchange's limit, and what of it each kind of request may use. Pure; `shared.py` does the counting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Priority(StrEnum):
-    """Who goes first when not everybody can. The words are stored."""
+    """The order in which requests go when not all can. The words are stored."""
 
     LIVE = "live"  # polls and dials: a slot that is lost is a hole
     SHADOW = "shadow"  # polls beside a stream, books, trades
@@ -18,7 +18,7 @@ class Priority(StrEnum):
     BACKFILL = "backfill"
 
 
-# Of the usable budget. What a kind may not use stays free for those before it.
+# Shares of the usable budget. What a kind may not use stays free for those before it.
 SHARES: Mapping[Priority, float] = {
     Priority.LIVE: 1.0,
     Priority.SHADOW: 0.8,
@@ -37,7 +37,7 @@ USUAL_RATE_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class RateBudget:
-    """The exchange allows `units` in any `seconds`. Most requests cost one unit."""
+    """The exchange's limit: `units` in any `seconds`. Most requests cost one unit."""
 
     units: float
     seconds: float
@@ -48,7 +48,7 @@ class RateBudget:
 
     @property
     def span_seconds(self) -> float:
-        """How long a request is counted."""
+        """Returns for how many seconds a request is counted."""
         return self.seconds + MARGIN_SECONDS
 
     @property
@@ -59,7 +59,7 @@ class RateBudget:
         return self.usable * SHARES[priority]
 
     def may_wait_for_empty(self, priority: Priority, cost: float) -> bool:
-        """Larger than its share, and still let through when nothing else is in the window."""
+        """Says whether a request larger than its share is let through when nothing else is in the window."""
         fits = self.span_seconds * max(1.0, cost / self.usable) <= SHORT_WINDOW_SECONDS
         return cost > self.allowed(priority) and (priority is Priority.LIVE or fits)
 
@@ -67,7 +67,7 @@ class RateBudget:
 def budget_of(
     *, set_units: float | None, set_seconds: float, rate_limit_ms: float, window_seconds: float | None
 ) -> RateBudget:
-    """What an operator has set; else what the exchange documents, which without a window holds in every second."""
+    """Returns an operator's setting, else what the exchange documents, which without a window holds every second."""
     if set_units is not None:
         return RateBudget(set_units, set_seconds)
     rate_ms = rate_limit_ms if 0 < rate_limit_ms < 3_600_000 else USUAL_RATE_MS
@@ -87,7 +87,7 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What one process knows while it cannot ask.
+    """The knowledge of one process while it cannot ask.
 
     `seen_units`: what all had used at the last answer, None when that is older than the window.
     """
@@ -108,7 +108,7 @@ def wait_alone(
     now: float,
     wall: float,
 ) -> float:
-    """Seconds until this process may send, infinite for never. All processes together stay within the budget.
+    """Returns seconds until this process may send, infinite for never. All processes together stay within the budget.
 
     In the first window after the books were lost the others' last requests still count.
     """
@@ -152,7 +152,7 @@ def _until_turn(
     now: float,
     wall: float,
 ) -> float:
-    """One request in the first half of this process's slot; the second half keeps it away from the next one's."""
+    """Returns seconds until the first half of this process's slot; the second half keeps it off the next one's."""
     if priority is not Priority.LIVE or cost > budget.usable:
         return math.inf
     half = budget.span_seconds

@@ -1,4 +1,4 @@
-"""The one snapshot that every voice renders: frozen values for one moment, nothing of the database in them."""
+"""The one snapshot that every API and page renders: frozen values for one moment, nothing of the database in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What is stored of one worker; the rules in `freshness` turn it into a status."""
+    """The stored facts of one worker; the rules in `worker_status` turn them into a status."""
 
     exchange: str
     is_collected: bool
@@ -25,7 +25,7 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker as readers see it; `reason` says in words why it has that status."""
+    """A worker as readers see it; `reason` says in words why it has that status."""
 
     exchange: str
     status: str
@@ -50,7 +50,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowNames:
-    """What the rows are called, sorted. One that `lasts` stays the same until a name changes: a key for caches."""
+    """The names of the rows, sorted. One that `lasts` stays the same until a name changes: a key for caches."""
 
     names: tuple[tuple[str, ...], ...]
     lasts: bool = False
@@ -70,7 +70,7 @@ class PipelineRows:
 class PairRows:
     """The pairs API's rows (pair): the newest stored second over the exchanges that are collected.
 
-    A pair of which every source was stopped on purpose is not `watched`: it shows its true age and degrades nothing.
+    A pair is not `watched` if all its sources were stopped on purpose: it shows its true age and degrades nothing.
     """
 
     taken_at: datetime
@@ -82,7 +82,7 @@ class PairRows:
 
 @dataclass(frozen=True, slots=True)
 class SourcePrice:
-    """One exchange's newest price of a pair."""
+    """The newest price of a pair on one exchange."""
 
     exchange: str
     price: float

@@ -1,4 +1,4 @@
-"""Is a stream to be believed? Pure decisions on what was heard; `session` carries them out."""
+"""Decisions on whether a stream is to be believed: pure, from what was heard; `session` carries them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STABLE_SECONDS = 60.0  # a stream that lived so long has earned a quick redial
 
 @dataclass(slots=True)
 class Heard:
-    """When, on the monotonic clock, each subscription and the whole exchange last brought a quote."""
+    """The moments, on the monotonic clock, at which each subscription and the whole exchange last brought a quote."""
 
     started_at: float
     groups: Sequence[frozenset[str]]
@@ -41,7 +41,7 @@ class Heard:
                 self.by_group[number] = now
 
     def regroup(self, groups: Sequence[frozenset[str]], now: float) -> None:
-        """Markets came or went: what is still asked for keeps its time."""
+        """Replaces the groups after markets came or went: what is still asked for keeps its time."""
         known = list(zip(self.groups, self.by_group, strict=True))
         self.by_group = [
             max([at for before, at in known if not group.isdisjoint(before)], default=now) for group in groups
@@ -50,7 +50,7 @@ class Heard:
 
 
 def silence(heard: Heard, now: float, *, limit_seconds: float) -> str:
-    """Why the stream is no longer believed; empty while it is."""
+    """Returns why the stream is no longer believed; empty while it is."""
     quiet = now - heard.last_at
     if quiet > limit_seconds:
         return f"no ticker for {quiet:.1f} s"
@@ -62,12 +62,12 @@ def silence(heard: Heard, now: float, *, limit_seconds: float) -> str:
 
 
 def is_talking(heard: Heard, now: float, *, limit_seconds: float) -> bool:
-    """While it is not, it is nearly silent, and a poll that knows more does not contradict it."""
+    """Says whether it is talking; else it is nearly silent, and a poll that knows more does not contradict it."""
     return now - heard.last_at < limit_seconds * TALKING_SHARE
 
 
 def is_complete(heard: Heard) -> bool:
-    """Every subscription of a size has brought something since it was made."""
+    """Says whether every subscription of a size has brought something since it was made."""
     return all(
         at > heard.started_at
         for group, at in zip(heard.groups, heard.by_group, strict=True)
@@ -76,7 +76,7 @@ def is_complete(heard: Heard) -> bool:
 
 
 def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, tolerance: float) -> str:
-    """What a poll says against the stream: other prices, or far more markets; empty when they agree."""
+    """Returns what a poll says against the stream: other prices, or far more markets; empty when they agree."""
     reason = disagreement(pushed, polled, tolerance=tolerance)
     delivered = sum(quote.symbol in pushed for quote in polled)
     if reason or delivered >= len(polled) * LEAST_SHARE_DELIVERED:
@@ -85,7 +85,7 @@ def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, toler
 
 
 def disagreement(pushed: Mapping[str, Quote], polled: Iterable[Quote], *, tolerance: float) -> str:
-    """Of the prices alone; empty when nothing can be compared."""
+    """Returns the disagreement of the prices alone; empty when nothing can be compared."""
     compared, differing = 0, []
     for quote in polled:
         other = pushed.get(quote.symbol)
@@ -100,19 +100,19 @@ def disagreement(pushed: Mapping[str, Quote], polled: Iterable[Quote], *, tolera
 
 
 def backoff_seconds(failures: int, *, base: float, cap: float, jitter: float) -> float:
-    """Full jitter: anything from nothing to the doubled pause."""
+    """Returns the pause with full jitter: anything from nothing to the doubled pause."""
     return float(min(cap, base * 2.0 ** min(failures, 16)) * jitter)
 
 
 @dataclass(slots=True)
 class DialBudget:
-    """So many connections in five minutes, whatever goes wrong."""
+    """A limit of so many connections in five minutes, whatever goes wrong."""
 
     limit: int
     dials: deque[float] = field(default_factory=deque)
 
     def wait_seconds(self, now: float, count: int) -> float:
-        """Until `count` more are allowed. More than the whole budget at once are allowed when it is unused."""
+        """Returns seconds until `count` more are allowed; more than the whole budget are allowed while it is unused."""
         while self.dials and self.dials[0] <= now - DIAL_WINDOW_SECONDS:
             self.dials.popleft()
         excess = len(self.dials) + count - max(self.limit, count)

@@ -1,4 +1,4 @@
-"""When is a worker alive? Pure readings of stored timestamps at a given moment."""
+"""The status of a worker: pure readings of stored timestamps at a given moment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SILENCE_INTERVALS = 3
 
 
 def silence_limit_seconds(interval_seconds: float) -> float:
-    """How long a worker may go without finishing a run before it counts as dead."""
+    """Returns how many seconds a worker may go without finishing a run before it counts as dead."""
     return max(SILENCE_INTERVALS * interval_seconds, SILENCE_FLOOR_SECONDS)
 
 
 def worker_status(facts: WorkerFacts, now: datetime) -> tuple[str, str]:
-    """The worker's status and the reason in words. Liveness is proven by finished runs, never by a ping."""
+    """Returns the worker's status and the reason in words. Liveness is proven by finished runs, never by a ping."""
     if not facts.is_collected:
         return "stopped", "switched off or blacklisted by an operator"
     if facts.error_count >= ERRORS_UNTIL_ERROR:

@@ -1,4 +1,4 @@
-"""Venues through ccxt's unified API. Nothing outside this package imports ccxt."""
+"""Exchanges through ccxt's unified API. Nothing outside this package imports ccxt."""
 
 from feeds.ccxt.feed import CcxtFeed, class_names
 from feeds.ccxt.prediction import PredictionFeed

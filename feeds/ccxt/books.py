@@ -1,4 +1,4 @@
-"""Order books through ccxt: as many levels as are wanted, the venue's stamp and its sequence number."""
+"""Order books through ccxt: as many levels as are wanted, the exchange's stamp and its sequence number."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LEVELS: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(slots=True)
 class Reach:
-    """How far the beginning of a book went that has followed its changes since: lower bids and higher asks are known
-    only if they have changed. `most` levels of a side are kept."""
+    """The limits of a book that has followed its changes since it began: lower bids and higher asks are known only
+    if they have changed. `most` levels of a side are kept."""
 
     most: int
     lowest_bid: float = -math.inf
     highest_ask: float = math.inf
 
     def shorten(self, book: Any) -> None:
-        """To what a book holds that has been cut off at `most`, or was asked for with so many."""
+        """Limits what is known to the levels of a book that was cut off at `most`, or was asked for with so many."""
         bids, asks = book["bids"], book["asks"]
         if len(bids) >= self.most:
             self.lowest_bid = max(self.lowest_bid, bids[-1][0])
@@ -41,7 +41,7 @@ class Reach:
             self.highest_ask = min(self.highest_ask, asks[-1][0])
 
     def covers(self, book: Any, depth: int) -> bool:
-        """No level is missing among the `depth` best."""
+        """Says whether no level is missing among the `depth` best."""
         bids, asks = book["bids"][:depth], book["asks"][:depth]
         return _is_whole(bids, depth, -self.lowest_bid, sign=-1) and _is_whole(asks, depth, self.highest_ask, sign=1)
 
@@ -51,19 +51,19 @@ def _is_whole(levels: Sequence[Any], depth: int, limit: float, *, sign: int) -> 
 
 
 async def fetch(client: Any, symbol: str, depth: int, *, answered_at: Any) -> OrderBook:
-    """`answered_at` is asked after the answer has come."""
+    """Returns the order book; `answered_at` is asked after the answer has come."""
     book = await client.fetch_order_book(symbol, levels_to_ask(client.id, depth))
     return read(book, depth, answered_at())
 
 
 def levels_to_ask(exchange_id: str, depth: int) -> int:
-    """The next larger number that the venue takes."""
+    """Returns the next larger number of levels that the exchange takes."""
     allowed = LEVELS.get(exchange_id)
     return depth if allowed is None else allowed[min(bisect_left(allowed, depth), len(allowed) - 1)]
 
 
 def read(book: Any, depth: int, received_at: float) -> OrderBook:
-    """ccxt's book as ours. A level that is no number stays one that is none: judging is not the feed's business."""
+    """Returns ccxt's book as ours. A level that is no number stays one: judging is not the feed's business."""
     (bids, odd_bids), (asks, odd_asks) = (repaired(_levels(book[side]), depth) for side in ("bids", "asks"))
     stamp, sequence = book.get("timestamp"), book.get("nonce")
     if not bids and not asks and stamp is None and sequence is None:

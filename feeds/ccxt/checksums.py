@@ -1,8 +1,8 @@
 """Kraken's order books, checked against the checksum in each of their messages, before ccxt reads them.
 
-ccxt's own check wants the digits as they were on the wire, and its Python parser has made numbers of them by then.
-A book that began as its checksum says and no longer is has missed a change: it is doubted, and begins anew. One that
-does not even begin so is not checked: whatever is wrong there, it is no missed change.
+ccxt's own check needs the digits as they were on the wire, and its Python parser has made numbers of them by then. A
+book that matched its checksum at first and no longer does has missed a change: it is doubted, and begins anew. One that
+does not match at first is not checked: whatever is wrong there, it is no missed change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ChecksumBook:
     is_checked: bool = False
 
     def change(self, row: Mapping[str, Any], depth: int) -> None:
-        """Levels that the subscription does not reach are dropped: the venue tells no more of them."""
+        """Applies a row's changes. Levels beyond the subscription's depth are dropped: no changes of them are sent."""
         for side, levels, is_bid in ((self.asks, row.get("asks"), False), (self.bids, row.get("bids"), True)):
             for level in levels or ():
                 price = float(level["price"])
@@ -47,8 +47,8 @@ class ChecksumBook:
 
 
 def with_checks(client: Any, read: Read, depth: int) -> Read:
-    """What reads a connection's frames: `read` itself where the venue sends no checksums. What does not match is noted
-    in the client's `doubted` and not read, as are the changes of a book that is no longer there."""
+    """Returns what reads a connection's frames: `read` itself where the exchange sends no checksums. What does not
+    match is noted in the client's `doubted` and not read, as are the changes of a book that is no longer there."""
     if client.id != "kraken":
         return read
     books: dict[str, ChecksumBook] = {}
@@ -72,7 +72,7 @@ def _is_sound(client: Any, books: dict[str, ChecksumBook], frame: Any, depth: in
     elif symbol in books and symbol in client.orderbooks:
         book = books[symbol]
     else:
-        return symbol not in client.markets  # what nobody listed is ccxt's to stumble over
+        return symbol not in client.markets  # a market that is not listed is left to ccxt's own error
     book.change(row, depth)
     if told is None:
         return True

@@ -1,4 +1,4 @@
-"""CcxtFeed: the Feed protocol over one warm lean client."""
+"""CcxtFeed: the Feed protocol over one client of ccxt."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
 
 
 def class_names() -> frozenset[str]:
-    """Ids that ccxt speaks and a route can carry; of its prediction venues those that have an id of ours."""
+    """Returns ids that ccxt speaks and a route can carry; of prediction exchanges those that have an id of ours."""
     return frozenset(name for name in known_classes() if ":" not in name)
 
 
 class CcxtFeed(DeadlineFeed):
-    """One venue through ccxt."""
+    """One exchange through ccxt."""
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
         super().__init__(spec, market_cache)
@@ -98,7 +98,7 @@ class CcxtFeed(DeadlineFeed):
         return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
 
     async def _ask_about(self, symbol: str) -> None:
-        """From here on every answer has to be of this market."""
+        """Requires every answer from here on to be about this market."""
         await self._ensure_markets()
         call = current_call.get()
         if call is not None:
@@ -196,7 +196,7 @@ def market_cache_key(spec: FeedSpec) -> str:
 
 
 def build_client(spec: FeedSpec) -> Any:
-    """A configured client without a connection. KeyError for an id that ccxt does not speak."""
+    """Returns a configured client without a connection. Raises KeyError for an id that ccxt does not speak."""
     quirk = quirk_of(spec.exchange_id)
     config: dict[str, Any] = {"timeout": REQUEST_MILLISECONDS, "options": dict(quirk.options), **spec.credentials}
     config |= {"enableLastHttpResponse": False, "enableLastResponseHeaders": False, "timeout_on_exit": 0}
@@ -225,8 +225,8 @@ def _are_finite(values: Iterable[Any]) -> bool:
 
 
 def _candles(rows: Any, period: float) -> tuple[Candle, ...]:
-    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices. BadReply for
-    bars of which the newest begins later than a clock can be ahead: they are stamped with their end."""
+    """Returns the bars; those with a missing or non-finite price are left out, for they cannot be judged. Raises
+    BadReply if the newest begins later than a clock can be ahead: such bars are stamped with their end."""
     newest = max((row[0] for row in rows if _are_finite(row[:1])), default=0.0) / 1000
     if newest > time.time() + period * FUTURE_SHARE:
         raise BadReply(f"the newest candle begins {newest - time.time():.0f} s from now: stamped at its end")

@@ -1,6 +1,6 @@
-"""Where six venues keep a ticker's numbers in their raw answers.
+"""The places of a ticker's numbers in the raw answers of six exchanges.
 
-ccxt's parsers spend 40 to 100 µs per ticker, mostly on values derived from others. A venue listed here is read
+ccxt's parsers spend 40 to 100 µs per ticker, mostly on values derived from others. An exchange listed here is read
 straight from its JSON with equal values (tests/feeds compares both); any other goes through ccxt's own parser.
 """
 
@@ -98,7 +98,7 @@ def _luno_values(row: Any) -> Values:
 
 # [{"universe":[{"name":"BTC"}]},[{"midPx":"65000.5","impactPxs":["64999.0","65002.0"],"dayNtlVlm":"2800000000.0"}]]
 def _hyperliquid_swap_rows(reply: Any) -> Iterator[Row]:
-    """The name in this very answer says which coin a context is of: a place in the list is another's tomorrow."""
+    """Yields the rows by the coin's name in this very answer: a place in the list may be another coin's tomorrow."""
     universe, contexts = reply[0]["universe"], reply[1]
     if len(universe) != len(contexts):
         raise BadReply(f"{len(universe)} coins and {len(contexts)} contexts")
@@ -109,7 +109,7 @@ def _hyperliquid_swap_rows(reply: Any) -> Iterator[Row]:
 # [{"tokens":[…],"universe":[{"name":"PURR/USDC","index":0}]},
 #  [{"coin":"PURR/USDC","midPx":"0.2001","dayNtlVlm":"1000.0"}]]
 def _hyperliquid_spot_rows(reply: Any) -> Iterator[Row]:
-    """By the coin that a context names; where none does, by the index that its market has."""
+    """Yields the rows by the coin that a context names; where none does, by the index that its market has."""
     contexts = reply[1]
     named = {row.get("coin"): row for row in contexts if isinstance(row, dict)}
     for market in reply[0]["universe"]:

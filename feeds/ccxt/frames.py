@@ -1,7 +1,7 @@
-"""Tickers read straight from a websocket's frame, where ccxt's way to the same values costs several times as much.
+"""Tickers read straight from a websocket's frame; ccxt's way to the same values costs several times as much.
 
-ccxt reads the first frame of each market on each connection, so that whoever waits for it is woken; everything that
-does not look as expected is ccxt's, too (tests/feeds compares both ways).
+ccxt reads the first frame of each market on each connection, so that whoever waits for it is woken, and everything that
+does not look as expected (tests/feeds compares both ways).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Read = Callable[[Any], None]
 
 
 def with_short_way(client: Any, read: Read) -> Read:
-    """What reads a connection's frames: `read` itself for a venue that is not listed below."""
+    """Returns what reads a connection's frames: `read` itself for an exchange that is not listed below."""
     form = FORMS.get(client.id)
     if form is None:
         return read
@@ -42,7 +42,7 @@ def with_short_way(client: Any, read: Read) -> Read:
 
 
 def _symbol_of(client: Any, market_id: str) -> str | None:
-    """None where only ccxt knows which market is meant, or what its volumes count."""
+    """Returns a market's symbol; None where only ccxt knows which market is meant, or what its volumes count."""
     found: list[dict[str, Any]] = (client.markets_by_id or {}).get(market_id) or []
     if len(found) != 1 or found[0].get("inverse"):
         return None

@@ -1,4 +1,4 @@
-"""Funding rates of perpetuals through ccxt: one request for all where the venue has that."""
+"""Funding rates of perpetuals through ccxt: one request for all where the exchange has that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INVENTED_NEXT_TIMES = frozenset({"hyperliquid"})
 
 
 class FundingReader:
-    """Reads one client's rates, and remembers the intervals that some venues give in a list of their own."""
+    """Reads one client's rates, and remembers the intervals that some exchanges give in a list of their own."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -30,7 +30,7 @@ class FundingReader:
         self._turn = 0
 
     async def fetch(self, symbols: Collection[str], *, answered_at: Any) -> tuple[FundingRate, ...]:
-        """`answered_at` is asked after the answer has come."""
+        """Returns the rates; `answered_at` is asked after the answer has come."""
         known = [symbol for symbol in symbols if symbol in self._client.markets]
         if not known:
             raise Unsupported(f"{self._client.id} lists none of the {len(symbols)} wanted markets")
@@ -54,7 +54,7 @@ class FundingReader:
         raise Unsupported(f"{self._client.id} gives no funding rates")
 
     async def _in_bulk(self, symbols: Collection[str]) -> Any:
-        """Of all; where ccxt cannot say what "all" are, of those that are wanted."""
+        """Returns ccxt's rates of all markets; where ccxt cannot say what "all" are, of those that are wanted."""
         try:
             return await self._client.fetch_funding_rates()
         except Exception as error:
@@ -63,8 +63,8 @@ class FundingReader:
         return await self._client.fetch_funding_rates(sorted(symbols))
 
     async def _one_by_one(self, symbols: Sequence[str]) -> list[Any]:
-        """Some at a time, beginning where the last call stopped. One market's error costs that market; what ends the
-        asking does not cost what has come."""
+        """Returns ccxt's rates of some markets, beginning where the last call stopped. One market's error costs that
+        market; an error that ends the asking does not cost what has come."""
         start, rows = self._turn % len(symbols), list[Any]()
         first: Exception | None = None
         for symbol in (*symbols[start:], *symbols[:start])[:MOST_SINGLE_CALLS]:
@@ -100,7 +100,7 @@ class FundingReader:
         return self._intervals
 
     def _usual_interval(self) -> float | None:
-        """Only where the list of those that differ was had: else it is not known which do."""
+        """Returns the usual interval in seconds; None unless the list of those that differ was had."""
         return USUAL_INTERVALS.get(self._client.id) if math.isfinite(self._intervals_at) else None
 
     def _read(self, row: Any, intervals: Mapping[str, float], received_at: float) -> FundingRate | None:
@@ -120,7 +120,7 @@ class FundingReader:
         )
 
     def _seconds(self, interval: Any) -> float | None:
-        """Of "8h", and of milliseconds, which ccxt hands on where it has no word for them; None for anything else."""
+        """Returns the seconds of "8h", or of milliseconds, which ccxt hands on if it has no word for them, or None."""
         if not isinstance(interval, str) or not interval:
             return None
         try:
@@ -131,7 +131,7 @@ class FundingReader:
 
 
 def _next_at(row: Any, now: float) -> float | None:
-    """Some venues put the next payment under fundingTimestamp, some the last one."""
+    """Returns the next payment's time: some exchanges put it under fundingTimestamp, some put the last one there."""
     stamps = (_seconds_of(row.get(name)) for name in ("fundingTimestamp", "nextFundingTimestamp"))
     ahead = [stamp for stamp in stamps if stamp is not None and stamp > now]
     return min(ahead, default=None)

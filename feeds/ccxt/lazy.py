@@ -1,6 +1,6 @@
-"""ccxt without its 200 modules: a venue's class is imported when it is asked for.
+"""ccxt without its 200 modules: an exchange's class is imported when it is asked for.
 
-`import ccxt.async_support` costs 0.5 s and 80 MB per process; one venue needs a third of that. Three stand-in
+`import ccxt.async_support` costs 0.5 s and 80 MB per process; one exchange needs a third of that. Three stand-in
 packages answer the names that ccxt's own `__init__` files would. CCXT_LAZY=0 switches this off.
 """
 
@@ -46,14 +46,14 @@ RENAMED_BY_CCXT = {
 
 
 class UnknownExchange(Unsupported, KeyError):
-    """No id that ccxt speaks; the message names the id of today where there is one."""
+    """An id that ccxt does not speak; the message names the id of today where there is one."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 def unknown(exchange_id: str) -> UnknownExchange:
-    """Why this id cannot be opened, in words."""
+    """Returns the error that says in words why this id cannot be opened."""
     now_called = RENAMED_BY_CCXT.get(exchange_id)
     if now_called is not None:
         return UnknownExchange(f"{exchange_id:.50} is called {now_called} now: add that id, and remove this one")
@@ -61,8 +61,8 @@ def unknown(exchange_id: str) -> UnknownExchange:
 
 
 def client_class(exchange_id: str) -> type[Any]:
-    """The async client class of a known id ("kraken", "prediction:kalshi"); UnknownExchange, which is a KeyError, for
-    any other text."""
+    """Returns the async client class of a known id ("kraken", "prediction:kalshi"). Raises UnknownExchange, which is
+    a KeyError, for any other text."""
     if exchange_id not in known_classes():
         raise unknown(exchange_id)
     package, name = known_classes()[exchange_id]
@@ -71,7 +71,7 @@ def client_class(exchange_id: str) -> type[Any]:
 
 
 def pro_class(exchange_id: str) -> type[Any]:
-    """The class that also speaks websockets; KeyError for an id that ccxt.pro does not list."""
+    """Returns the class that also speaks websockets; raises KeyError for an id that ccxt.pro does not list."""
     if exchange_id not in listed_in("ccxt.pro"):
         raise KeyError(exchange_id)
     install()
@@ -80,7 +80,7 @@ def pro_class(exchange_id: str) -> type[Any]:
 
 @cache
 def known_classes() -> dict[str, tuple[str, str]]:
-    """Every id ccxt speaks → package and class name, read from ccxt's source without running it."""
+    """Returns package and class name of every id ccxt speaks, read from ccxt's source without running it."""
     ids = {name: ("ccxt.async_support", name) for name in listed_in("ccxt")}
     ids |= {f"prediction:{name}": ("ccxt.prediction", name) for name in listed_in("ccxt.prediction")}
     return ids | RENAMED
@@ -88,7 +88,7 @@ def known_classes() -> dict[str, tuple[str, str]]:
 
 @cache
 def listed_in(package: str) -> tuple[str, ...]:
-    """The literal list `exchanges` in a package's __init__.py."""
+    """Returns the literal list `exchanges` in a package's __init__.py."""
     tree = ast.parse(_init_file(package).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "exchanges" for t in node.targets):
@@ -97,7 +97,7 @@ def listed_in(package: str) -> tuple[str, ...]:
 
 
 def install() -> None:
-    """Put the stand-ins in place, once, unless somebody imported ccxt before or CCXT_LAZY=0."""
+    """Puts the stand-ins in place, once, unless somebody imported ccxt before or CCXT_LAZY=0."""
     if "ccxt" in sys.modules or os.environ.get("CCXT_LAZY", "1") == "0":
         return
     for package in PACKAGES:
@@ -147,7 +147,7 @@ def _class_in(module_name: str, name: str) -> type[Any]:
 
 @cache
 def _init_file(package: str) -> Path:
-    """Found by path: find_spec of a subpackage would import its parent."""
+    """Returns the file's path, put together: find_spec of a subpackage would import its parent."""
     root = importlib.util.find_spec("ccxt") if "ccxt" not in sys.modules else sys.modules["ccxt"].__spec__
     if root is None or root.origin is None:
         raise ImportError("ccxt is not installed")

@@ -61,7 +61,7 @@ class Lean(Client):
         return await super().fetch(url, method, headers, body)
 
     async def throttle(self, cost: float | None = None) -> None:
-        """ccxt's own limiter makes a call pay for the one before it even after a minute of silence."""
+        """Waits for the rate limit; ccxt's own makes a call pay for the one before even after a minute of silence."""
         request_cost.set(1.0 if cost is None else float(cost))
         step = (1.0 if cost is None else cost) * self.rateLimit / 1000
         now = time.monotonic()
@@ -101,7 +101,7 @@ class Lean(Client):
             raise BadReply(f"{self.id} was asked for {market.get('id')} and answered for {other}")
 
     def parse_json(self, http_response: str) -> Any:
-        """Every answer is decoded once, by the guard above."""
+        """Returns the answer that the guard above has decoded, so that each is decoded once."""
         if self._decoded is not None and self._decoded[0] is http_response:
             decoded, self._decoded = self._decoded[1], None
             return decoded
@@ -114,7 +114,7 @@ class Lean(Client):
             raise self._status_error(code, reason, url, headers, body or "")
 
     async def fetch_web_endpoint(self, *arguments: Any, **named: Any) -> Any:
-        """A page of the venue's site, which ccxt looks for values in; asked for once."""
+        """Returns a page of the exchange's site, in which ccxt looks for values; asked for once."""
         self._expects_html = True
         try:
             return await super().fetch_web_endpoint(*arguments, **named)
@@ -122,8 +122,8 @@ class Lean(Client):
             self._expects_html = False
 
     async def fetch_currencies(self, params: Any = None) -> Any:
-        """Markets are listed without it as well: with the currencies of the last list where there is one. A wish of the
-        venue's to wait, and our own restraint, end the call."""
+        """Returns the currencies, or those of the last list on an error: markets are listed without them as well. An
+        exchange's wish that we wait, and our own restraint, end the call."""
         try:
             return await super().fetch_currencies(params or {})
         except Exception as error:
@@ -133,12 +133,12 @@ class Lean(Client):
             return self.currencies or {}
 
     def set_markets(self, markets: Any, currencies: Any = None) -> Any:
-        """Two ids of one name are told apart; ccxt would keep the later one, and store the other's rows under it."""
+        """Stores markets with two ids of one name told apart; ccxt would keep the later one, for the rows of both."""
         rows = list(markets.values() if isinstance(markets, dict) else markets)
         return super().set_markets(tell_apart(rows), currencies)
 
     def safe_market(self, market_id: Any = None, market: Any = None, delimiter: Any = None, kind: Any = None) -> Any:
-        """By the venue's own id. ccxt makes a name out of an id that is not listed, which may be another market's."""
+        """Returns the market by the exchange's own id. ccxt names an unlisted id, maybe with another market's name."""
         found = super().safe_market(market_id, market, delimiter, kind)
         if delimiter and market_id is not None and self.markets_by_id and market_id not in self.markets_by_id:
             named = self.markets.get(found["symbol"])
@@ -147,7 +147,7 @@ class Lean(Client):
         return found
 
     def parse_market(self, market: Any) -> Any:
-        """A market row that does not parse is left out; ccxt would lose the whole list."""
+        """Returns None for a market row that does not parse; ccxt would lose the whole list."""
         try:
             return super().parse_market(market)
         except Exception as error:  # noqa: BLE001 - see parse_ticker
@@ -171,7 +171,7 @@ class Lean(Client):
             self._is_parsing_ticker = False
 
     def parse_tickers(self, tickers: Any, symbols: Any = None, params: Any = None) -> Any:
-        """The quotes are noted on the way; ccxt's copies of each ticker, filtered by symbol, are not needed."""
+        """Notes the quotes on the way; ccxt's copies of each ticker, filtered by symbol, are not needed."""
         if current_call.get() is None:
             return super().parse_tickers(tickers, symbols, params or {})
         if isinstance(tickers, list):
@@ -181,11 +181,11 @@ class Lean(Client):
         return {row["symbol"]: row for row in rows if row.get("symbol") is not None}
 
     def _market_of(self, key: Any) -> Any:
-        """None for an id that several kinds of market share: the row says which."""
+        """Returns None for an id that several kinds of market share: the row says which."""
         return None if len((self.markets_by_id or {}).get(key) or ()) > 1 else self.safe_market(key)
 
     def parse_funding_rate(self, contract: Any, market: Any = None) -> Any:
-        """A rate that does not parse costs itself."""
+        """Returns a rate without a symbol for one that does not parse, so that it costs only itself."""
         try:
             return super().parse_funding_rate(contract, market)
         except Exception as error:
@@ -196,15 +196,15 @@ class Lean(Client):
             return {"symbol": None, "info": contract}
 
     def create_ccxt_trade_id(self, *_: Any) -> None:
-        """A trade that the venue gives no id has none."""
+        """Returns None: a trade to which the exchange gives no id has none."""
         return
 
     def iso8601(self, timestamp: Any = None) -> Any:
-        """A ticker's time as text costs a fifth of parsing it, and nobody reads it."""
+        """Returns None for a ticker's time: as text it costs a fifth of parsing the ticker, and nobody reads it."""
         return None if self._is_parsing_ticker else super().iso8601(timestamp)
 
     def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
-        """Where every parser of ccxt ends: the numbers the venue sent, noted for this call.
+        """Notes for this call the numbers the exchange sent; every parser of ccxt ends here.
 
         `last` falls back to `close` (mexc sets only that), never to a sum of others.
         """

@@ -1,4 +1,4 @@
-"""A venue's market list, without what a collector never reads, as bytes that other processes can take over.
+"""An exchange's market list, without what a collector never reads, as bytes that other processes can take over.
 
 ccxt keeps 16 kB per market (raw row, limits, precision, fees, everything twice); this keeps about a sixth.
 """
@@ -30,7 +30,7 @@ _MARGIN_MODES = dict.fromkeys(("cross", "isolated"))
 
 
 def pack(client: Any, *, keep_info: bool) -> bytes:
-    """The markets `client` has just loaded from its venue; of each raw row all, or what its quirk keeps."""
+    """Returns as bytes the markets `client` has just loaded; of each raw row all, or what its quirk keeps."""
     dropped = DROPPED - {"info"} if keep_info else DROPPED
     kept_keys = quirk_of(client.id).keeps
     markets = client.markets
@@ -46,13 +46,13 @@ def pack(client: Any, *, keep_info: bool) -> bytes:
 
 
 def pack_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Markets that were not loaded by ccxt itself: id, symbol, base, quote, type and whatever else a client needs."""
+    """Returns as bytes markets that ccxt did not load: id, symbol, base, quote, type and what else a client needs."""
     ids = {row["id"]: [row["symbol"]] for row in rows}
     return orjson.dumps({"markets": list(rows), "ids": ids, "currencies": {}, "common": {}})
 
 
 def install(client: Any, packed: bytes) -> None:
-    """Give `client` a packed list as if it had loaded it."""
+    """Gives `client` a packed list as if it had loaded it."""
     content = orjson.loads(packed)
     template = client.safe_market_structure() | {
         "limits": _LIMITS,

@@ -1,7 +1,7 @@
 """PredictionFeed: outcomes of questions about crypto as markets, through ccxt's prediction classes.
 
-ccxt signs, paces and parses; which questions are collected and how they are named is said here. Its own loading of
-markets is not used: it crashes on a full first page of Polymarket, and takes Kalshi's first thousand of anything.
+ccxt signs, paces and parses; this module says which questions are collected and how they are named. ccxt's own loading
+of markets is not used: it crashes on a full first page of Polymarket, and takes any thousand of Kalshi's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class PredictionMarket:
-    """One market with its outcomes as ccxt has parsed them. `stem` is the venue's lasting name for it."""
+    """A market with its outcomes as ccxt has parsed them. `stem` is the exchange's lasting name for it."""
 
     stem: str
     base: str
@@ -60,8 +60,8 @@ class PredictionMarket:
 
 @dataclass(frozen=True, slots=True)
 class PredictionExchange:
-    """`end_name` is the parameter that ends a span of candles. `is_derived` says of an outcome's id whether the venue
-    gives its history as the other outcome's."""
+    """The API of one exchange: `end_name` is the parameter that ends a span of candles, `is_derived` says of an
+    outcome's id whether the exchange gives its history as the other outcome's."""
 
     end_name: str
     list_questions: Callable[[Any], Awaitable[list[PredictionMarket]]]
@@ -70,7 +70,7 @@ class PredictionExchange:
 
 
 class PredictionFeed(CcxtFeed):
-    """Kalshi or Polymarket. One market is one outcome: BTC/USD:KXBTCD-30DEC3117-T99999.99-YES."""
+    """The feed of Kalshi or Polymarket. One market is one outcome: BTC/USD:KXBTCD-30DEC3117-T99999.99-YES."""
 
     def __init__(self, spec: FeedSpec, market_cache: MarketCache | None = None) -> None:
         self._venue = VENUES[spec.exchange_id]
@@ -85,7 +85,7 @@ class PredictionFeed(CcxtFeed):
         return markets.pack_rows(tell_apart(list(rows.values())))
 
     def _install(self, packed: bytes) -> None:
-        """ccxt finds an outcome under our symbol, and so needs no request to find out what it is."""
+        """Gives ccxt the outcomes under our symbols, so that it needs no request to find out what one is."""
         super()._install(packed)
         client = self._client
         client.outcomes = {symbol: market["outcome"] for symbol, market in client.markets.items()}
@@ -99,7 +99,7 @@ class PredictionFeed(CcxtFeed):
         return page._replace(trades=self._turned(symbol, page.trades))
 
     def _turned(self, symbol: str, trades: tuple[Trade, ...]) -> tuple[Trade, ...]:
-        """ccxt gives the price of the Yes whatever was asked for; sides it turns round itself."""
+        """Returns the trades with No's prices: ccxt gives Yes's whatever was asked for; it turns sides round itself."""
         if not self._is_derived(symbol):
             return trades
         return tuple(trade._replace(price=_rest(trade.price)) for trade in trades)
@@ -113,7 +113,7 @@ class PredictionFeed(CcxtFeed):
         return [_turned_bar(bar) for bar in bars] if self._is_derived(symbol) else bars
 
     async def _yes_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
-        """ccxt would cut what came to the newest bars, also where the first were asked for."""
+        """Returns the bars from the first on; ccxt would keep the newest, also where the first were asked for."""
         if since is None or limit is None:
             return await super()._fetch_bars(symbol, timeframe, since, limit)
         end = int(since) + limit * self._client.parse_timeframe(timeframe)
@@ -151,7 +151,7 @@ def _rows(question: PredictionMarket) -> Iterator[dict[str, Any]]:
 
 
 def name(question: PredictionMarket, *, label: str, outcome_id: str) -> str:
-    """Lasting and printable, at most 100 characters; what is too long is told apart by the end of its id."""
+    """Returns a lasting, printable name of at most 100 characters; the end of its id tells shortened ones apart."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "", question.stem)
     ending = "-" + (re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_") or outcome_id[-8:])[:30]
     pair = f"{question.base}/{question.quote}:"
@@ -168,8 +168,8 @@ def _lives(close_at: object) -> bool:
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:
-    """Polymarket's flag goes before its date: what it still takes orders for is open, however long ago it should have
-    ended. A date that is near counts where no flag says so."""
+    """Says whether a market is open. Polymarket's flag goes before its date: a market that still takes orders is
+    open, however long ago it should have ended. A date that is near counts where no flag says so."""
     if row.get("closed") is True or row.get("acceptingOrders") is False:
         return False
     end = row.get("endDate")
@@ -207,7 +207,7 @@ def _symbols(batch: QuoteBatch) -> dict[str, str]:
 
 
 def _complement(price: object) -> float | None:
-    """Of a No whose Yes was traded at this price."""
+    """Returns the price of a No whose Yes was traded at this price."""
     value = number(price)
     return _rest(value) if value else None
 
@@ -217,14 +217,14 @@ def _rest(chance: float) -> float:
 
 
 def _turned_bar(bar: Sequence[Any]) -> list[Any]:
-    """The lowest price of the one outcome is the highest of the other."""
+    """Returns the other outcome's bar: the lowest price of the one outcome is the highest of the other."""
     opened_at, first, high, low, last, volume = bar
     prices = (None if price is None else _rest(price) for price in (first, low, high, last))
     return [opened_at, *prices, volume]
 
 
 def _offer(price: object) -> float | None:
-    """Someone who asks for a whole dollar is nobody: there is no one to bid for the other outcome."""
+    """Returns the offer, or None for a whole dollar: then there is no one to bid for the other outcome."""
     value = number(price)
     return None if value is None or value in (0.0, 1.0) else value
 
@@ -272,7 +272,7 @@ async def _kalshi_fetch(client: Any, batch: QuoteBatch) -> None:
 #  "yes_ask_dollars":"0.4200","no_bid_dollars":"0.5800","no_ask_dollars":"0.6000","last_price_dollars":"0.4100",
 #  "volume_24h_fp":"100.00","updated_time":"2026-04-09T10:32:47.890506Z"}],"cursor":""}
 def _kalshi_rows(reply: Any) -> Iterator[Row]:
-    """Two outcomes a market. One that no longer trades has no price worth storing."""
+    """Yields two outcomes a market. One that no longer trades has no price worth storing."""
     for row in reply["markets"]:
         if not isinstance(row, dict):
             yield None, row
@@ -305,7 +305,7 @@ KALSHI = FieldMap([], _kalshi_values)
 
 
 async def _polymarket_questions(client: Any) -> list[PredictionMarket]:
-    """By tag, most traded events first. A page is 100 events, whatever is asked for."""
+    """Returns the questions by tag, most traded events first. A page is 100 events, whatever is asked for."""
     found: dict[str, PredictionMarket] = {}
     for tag, base in TAGS.items():
         for page in range(PAGES):
@@ -370,7 +370,7 @@ def _polymarket_rows(books: Any, trades: Any) -> Iterator[Row]:
 
 
 def _polymarket_values(row: Any) -> Values:
-    """The best by price, whatever order they come in; a token that was never traded has a last price of 0."""
+    """Returns a token's values; the best are by price, in whatever order they come, and a last price of 0 is None."""
     bids, asks = (
         [number(level["price"]) for level in row.get(side) or () if _counts(level)] for side in ("bids", "asks")
     )
@@ -380,7 +380,7 @@ def _polymarket_values(row: Any) -> Values:
 
 
 def _counts(level: Mapping[str, Any]) -> bool:
-    """One of no size is none."""
+    """Says whether a level has a size: one of none does not count."""
     return number(level.get("size")) != 0
 
 

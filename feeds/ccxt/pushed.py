@@ -1,4 +1,4 @@
-"""Laid over ccxt.pro's classes: notes tickers, trades and books as they come, without trust in how they come."""
+"""A layer over ccxt.pro's classes: notes tickers, trades and books as they come, and trusts no frame."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ asking: ContextVar[Asked | None] = ContextVar("asking", default=None)
 
 
 class Pushed(Client):
-    """Notes every ticker, survives every frame, says when a connection ends."""
+    """A ccxt.pro client that notes every ticker, survives every frame, and says when a connection ends."""
 
     noted: dict[str, tuple[dict[str, Any], float]]
     wanted: frozenset[str] = frozenset()
@@ -71,14 +71,14 @@ class Pushed(Client):
         self.complaint = _in_words(error)
 
     def doubt(self, symbol: str, why: str) -> None:
-        """This market's book is no longer handed on."""
+        """Hands this market's book on no longer."""
         self.orderbooks.pop(symbol, None)
         self.books_at.pop(symbol, None)
         self.doubted.add(symbol)
         self.depth_complaint = f"{symbol}: {why}"
 
     def safe_ticker(self, ticker: dict[str, Any], market: Any = None) -> dict[str, Any]:
-        """Kept as it is, not copied: some parsers add the time only afterwards."""
+        """Keeps the ticker as it is, not copied: some parsers add the time only afterwards."""
         symbol = ticker.get("symbol")
         if symbol in self.wanted:
             self.overtaken_count += symbol in self.noted
@@ -96,7 +96,7 @@ class Pushed(Client):
         return parsed
 
     def iso8601(self, timestamp: Any = None) -> Any:
-        """Nobody reads times as text."""
+        """Returns None: nobody reads times as text."""
         return None
 
     async def throttle(self, cost: float | None = None) -> None:
@@ -104,11 +104,11 @@ class Pushed(Client):
         await super().throttle(cost)
 
     def stream(self, kind: Any, subscription_hash: Any, *count: Any) -> Any:
-        """Binance's: what is asked for besides tickers shares a connection, in whatever groups it is asked for."""
+        """Returns Binance's stream: all that is asked for besides tickers shares a connection, in whatever groups."""
         return super().stream(kind, "depth" if asking.get() else subscription_hash, *count)
 
     async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
-        """The beginning of a book whose changes are pushed."""
+        """Returns the beginning of a book whose changes are pushed."""
         book = await super().fetch_rest_order_book_safe(symbol, limit, params or {})
         if limit:
             self.reaches[symbol] = Reach(limit)
@@ -156,14 +156,14 @@ class Pushed(Client):
             super().on_close(client, code)
 
     def _complain_of(self, client: Any, error: object) -> None:
-        """A connection that carries no tickers is none of their business."""
+        """Notes a complaint where it belongs: a connection that carries no tickers is none of their business."""
         if client.url in self.depth_urls and client.url not in self.ticker_urls:
             self.depth_complaint = _in_words(error)
         else:
             self.complain(error)
 
     def _is_current(self, client: Any) -> bool:
-        """A connection that we have closed may still fail, at a subscription that waited for the rate limit."""
+        """Says whether it is in use: one that we closed may yet fail, at a subscription held by the rate limit."""
         return (self.clients or {}).get(client.url) is client
 
     def _read(self, read: Any, data: Any) -> None:
@@ -174,7 +174,7 @@ class Pushed(Client):
             self.complaint = f"a frame that does not parse: {type(error).__name__}: {error}"[:1000]
 
     def _resolve(self, resolve: Any, result: Any, message_hash: Any) -> Any:
-        """Every handler of every venue ends here with the book that it has changed."""
+        """Notes when a book changed: every handler of every exchange ends here with the book that it has changed."""
         if self.books_wanted and isinstance(result, dict) and "bids" in result:
             symbol = result.get("symbol")
             if symbol in self.books_wanted:

@@ -1,4 +1,4 @@
-"""Order books and trades over the client that brings a venue's tickers; what is refused or lost is asked for again."""
+"""Order books and trades over the client that brings an exchange's tickers; what is refused or lost is asked again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 
 @dataclass(slots=True)
 class Subscription:
-    """One market's books or trades, as they were asked for, maybe with others; `attempts` since that went well."""
+    """A market's books or trades, as they were asked for, maybe with others; `attempts` since that went well."""
 
     asked: Asked
     part: int
@@ -47,14 +47,14 @@ class Subscription:
 
     @property
     def hashes(self) -> Sequence[str]:
-        """Its own name, where there is one for each market that was asked for with it."""
+        """Returns its own name, where there is one for each market that was asked for with it, else all names."""
         names = self.asked.hashes
         return names[self.part : self.part + 1] if len(names) == self.asked.parts else names
 
 
 @dataclass(slots=True)
 class PushedDepth:
-    """One client's. Lives in its event loop, like the stream that it belongs to."""
+    """Books and trades of one client. Lives in its event loop, like the stream that it belongs to."""
 
     client: Any
     group_size: int
@@ -69,7 +69,7 @@ class PushedDepth:
         return str(self.client.depth_complaint)
 
     def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
-        """From now on these, and no others, are handed on. What the venue cannot is not wanted."""
+        """Limits what is handed on to these from now on. What the exchange cannot do is not wanted."""
         client = self.client
         self._books = self._known(book_symbols) if client.has.get("watchOrderBook") else frozenset()
         self._trades = self._known(trade_symbols) if client.has.get("watchTrades") else frozenset()
@@ -80,7 +80,7 @@ class PushedDepth:
             self._drop(key)
 
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
-        """For what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
+        """Asks for what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
         now, missing = time.time(), []
         while self.client.doubted:
             self.renew(self.client.doubted.pop())
@@ -103,8 +103,8 @@ class PushedDepth:
             self._close_unused()
 
     def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
-        """The newest book of each of them that has one, received when it last changed. One whose best levels have left
-        what is known of it since its beginning begins anew."""
+        """Returns the newest book of each of them that has one, received when it last changed. One whose best levels
+        have left what is known of it since its beginning begins anew."""
         found = {}
         for symbol in self._books.intersection(symbols):
             book, at = self.client.orderbooks.get(symbol), self.client.books_at.get(symbol)
@@ -125,7 +125,7 @@ class PushedDepth:
         return reach.covers(book, depth)
 
     def take_trades(self) -> dict[str, TakenTrades]:
-        """What came since the last call, by market."""
+        """Returns what came since the last call, by market."""
         tape, taken = trades.TAPES.get(self.client.id, trades.UNKNOWN), {}
         for symbol, held in self.client.trades_held.items():
             if held:
@@ -138,7 +138,7 @@ class PushedDepth:
         return taken
 
     def renew(self, symbol: str) -> None:
-        """This market's book is not believed: it begins anew at the next `ask`."""
+        """Discards this market's book, which is not believed: it begins anew at the next `ask`."""
         key = BOOKS, symbol
         if line := self._lines.get(key):
             self._forget_subscription(key, line)
@@ -146,7 +146,7 @@ class PushedDepth:
             self.client.books_at.pop(symbol, None)
 
     def forget(self) -> None:
-        """The connections are gone."""
+        """Forgets every subscription: the connections are gone."""
         for line in self._lines.values():
             line.task.cancel()
         self._lines.clear()
@@ -216,7 +216,7 @@ class PushedDepth:
             line.task.cancel()
 
     def _forget_subscription(self, key: Key, line: Subscription) -> None:
-        """ccxt will ask anew; before that the venue is told where it needs to be."""
+        """Makes ccxt ask anew; before that the exchange is told where it needs to be."""
         connection = self.client.clients.get(line.asked.url)
         if connection is None:
             return
@@ -226,7 +226,7 @@ class PushedDepth:
             _start(_send(connection, unsubscribe(market)))
 
     def _close_unused(self) -> None:
-        """Connections that carry nothing any more; those of the tickers stay."""
+        """Closes connections that carry nothing any more; those of the tickers stay."""
         used = {line.asked.url for line in self._lines.values()} | self.client.ticker_urls
         if "" in used:
             return  # what is just being asked for may need one
@@ -241,7 +241,7 @@ _started: set[asyncio.Task[None]] = set()
 
 
 def _start(work: Coroutine[Any, Any, None]) -> None:
-    """Nobody waits for its end."""
+    """Starts work whose end nobody waits for."""
     _started.add(task := asyncio.get_running_loop().create_task(work))
     task.add_done_callback(_started.discard)
 

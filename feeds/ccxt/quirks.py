@@ -1,4 +1,4 @@
-"""What single venues need, as data. An exchange that is not named here works by its ccxt id alone."""
+"""The needs of single exchanges, as data. An exchange that is not named here works by its ccxt id alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Repair = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
-    """`because` says what happens without it.
+    """The special needs of one exchange; `because` says what happens without it.
 
     `keeps_market_info` keeps each market's raw row, `keeps` only these of its keys. `repair` puts an answer right
     before ccxt reads it. `derives_quote_volume`: ccxt's quote volume is base volume times average price, and not sent.
@@ -32,7 +32,7 @@ class Quirk:
 
 # [{"tokens":[{"name":"USDC","index":0},{"name":"AAA","index":3}],"universe":[{"name":"@1","tokens":[3,0]}]},[…]]
 def tokens_by_index(answer: Any) -> Any:
-    """ccxt takes a token's index for its place in the list, which has holes; each is put where its index says."""
+    """Puts each token where its index says: ccxt takes the index for the place in the list, which has holes."""
     meta = answer[0] if isinstance(answer, list) and answer else None
     if not isinstance(meta, dict) or not isinstance(tokens := meta.get("tokens"), list):
         return answer
@@ -116,7 +116,7 @@ COUNTED_BY_THE_MINUTE = frozenset(
 
 
 def window_seconds(ccxt_id: str, ccxt_window_ms: float) -> float | None:
-    """The time over which the venue counts requests; None where ccxt knows only how fast they may follow."""
+    """Returns the time over which the exchange counts requests; None where ccxt knows only how fast they may follow."""
     if ccxt_id in COUNTED_BY_THE_MINUTE:
         return 60.0
     return ccxt_window_ms / 1000 if ccxt_window_ms not in (0.0, CCXT_WINDOW_MS) else None

@@ -1,6 +1,6 @@
-"""From a venue's tickers to quotes: bulk answers where there are any, else market by market in turn.
+"""From an exchange's tickers to quotes: bulk answers where there are any, else one market after the other.
 
-What has come is never lost to an error about what has not: a kind of market or a request that fails is named in
+An error about one part never loses what has come for another: a kind of market or a request that fails is named in
 `Poll.missing`, and the rest is handed on.
 """
 
@@ -29,12 +29,12 @@ Way = Literal["together", "by coin", "one by one"]
 
 
 class Silent(Unsupported):
-    """The venue answers, and for no market of this kind."""
+    """The error of an exchange that answers, but for no market of this kind."""
 
 
 @dataclass(slots=True)
 class QuoteRoute:
-    """How to ask this venue, and what has been learned about that; `forget` it with the market list."""
+    """The way to ask this exchange, and what has been learned about that; `forget` it with the market list."""
 
     field_map: FieldMap | None = None
     needs_symbols: bool = False
@@ -52,7 +52,7 @@ class QuoteRoute:
         self.refusals.clear()
 
     def known_ids(self, markets: Mapping[str, Any], id_of: Callable[[Any], Any]) -> Container[Any]:
-        """Of the whole list in hand."""
+        """Returns the ids of the whole list in hand."""
         if self._ids_of is not markets:
             self._ids_of, self._ids = markets, frozenset(id_of(market) for market in markets.values())
         return self._ids
@@ -79,7 +79,7 @@ async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteR
 
 
 async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap) -> None:
-    """Each request for itself: one that fails costs its own markets."""
+    """Asks each request for itself: one that fails costs its own markets."""
     symbols = by_id(batch.wanted, field_map.id_of)
     requests = [each for each in field_map.requests if any(map(each.covers, batch.wanted.values()))]
     for number, request in enumerate(requests):
@@ -104,7 +104,7 @@ def _covered(batch: QuoteBatch, request: Request) -> list[str]:
 
 
 async def _in_bulk(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
-    """Everything in one request; then, by symbols, kinds of market that the bare request does not cover."""
+    """Asks for everything in one request; then, by symbols, for kinds of market that it does not cover."""
     if not route.needs_symbols:
         await _ask_for_all(client, batch, route)
     missing = _missing_by_kind(batch, route)
@@ -131,7 +131,7 @@ async def _ask_for_all(client: Any, batch: QuoteBatch, route: QuoteRoute) -> Non
 
 
 def _missing_by_kind(batch: QuoteBatch, route: QuoteRoute) -> dict[str, list[str]]:
-    """Kinds without a single quote. A missing market of an answered kind is the venue's way of delisting it."""
+    """Returns kinds without a single quote. A missing market of an answered kind is a delisting by the exchange."""
     by_kind: dict[str, list[str]] = {}
     for symbol, market in batch.wanted.items():
         if market.get("active") is not False:
@@ -147,7 +147,7 @@ def _kind(market: Mapping[str, Any]) -> str:
 async def _ask_for_kind(
     client: Any, batch: QuoteBatch, route: QuoteRoute, kind: str, symbols: list[str]
 ) -> Exception | None:
-    """By the first way that the venue (or ccxt) does not refuse; what came of it, where that is not enough."""
+    """Asks by the first way that the exchange (or ccxt) does not refuse; returns the error if that is not enough."""
     if kind in route.silent_kinds:
         return Silent(f"{client.id} has answered for none of its {kind} markets; asked again with its next market list")
     if kind in route.refusals:
@@ -197,7 +197,7 @@ async def _together(
 async def _by_coin(
     client: Any, batch: QuoteBatch, route: QuoteRoute, kind: str, symbols: list[str]
 ) -> Exception | None:
-    """One coin's refusal or broken answer costs that coin."""
+    """Asks coin by coin and returns the first error: a refusal or broken answer costs only its coin."""
     by_coin: dict[Any, list[str]] = defaultdict(list)
     for symbol in symbols:
         by_coin[batch.wanted[symbol].get("base")].append(symbol)
@@ -242,7 +242,7 @@ async def _in_chunks(client: Any, batch: QuoteBatch, symbols: list[str]) -> None
 
 
 async def _one_by_one(client: Any, batch: QuoteBatch, route: QuoteRoute, wanted: Collection[str], *, part: str) -> None:
-    """As many as the deadline allows, starting where the last poll stopped, so that every market gets its turn."""
+    """Asks for as many as the deadline allows, from where the last poll stopped, so that none is left out for long."""
     symbols = sorted(wanted)
     start = route.turn % len(symbols)
     ordered = symbols[start:] + symbols[:start]
@@ -289,7 +289,7 @@ def _in_words(error: Exception) -> Exception:
 
 
 def _costs_only_itself(error: Exception) -> bool:
-    """An odd answer or a refusal; a venue that is gone, throttles, refuses us or holds us back ends the asking."""
+    """Says whether an error is an odd answer or a refusal; an exchange that is gone or throttles us ends the asking."""
     if isinstance(error, TimeoutError | HeldBack):
         return False
     return isinstance(errors.from_exception(error), BadReply | Unsupported)
@@ -300,12 +300,12 @@ def _ends_the_poll(error: Exception) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """This way of asking is not possible here; an answer that is no data is none."""
+    """Says whether this way of asking is not possible here; an answer that is no data is no refusal."""
     return type(error).__name__ in ("BadRequest", "ArgumentsRequired", "BadSymbol", "NotSupported", "Unsupported")
 
 
 def _raise_worst(batch: QuoteBatch) -> None:
-    """Of a poll that brought nothing: the cause that is the venue's, if one is. Silence alone is a bad reply."""
+    """Raises the error of a poll that brought nothing: the exchange's, if one is. Silence alone is a bad reply."""
     failures = [error for error in batch.failures if not isinstance(error, Silent)]
     worst = next((error for error in failures if not isinstance(error, Unsupported)), failures[0] if failures else None)
     if worst is not None:

@@ -1,8 +1,8 @@
-"""A venue's tickers pushed over websockets, through ccxt.pro, without its trust in what comes.
+"""An exchange's tickers pushed over websockets, through ccxt.pro, with each frame checked.
 
 ccxt's own loop dies of one frame that does not parse, and a watcher then waits for ever; a bulk watcher also shows one
 ticker of those that came. So each ticker is noted where every parser of ccxt ends, a frame that does not parse is
-counted and passed over, and who listens judges by what was delivered, never by what a watcher returns.
+counted and passed over, and the listener judges by what was delivered, never by what a watcher returns.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of an
 
 @dataclass(frozen=True, slots=True)
 class StreamRoute:
-    """How a venue is subscribed to. `in_one`: a single subscription brings every market. `longest_seconds`: the age at
-    which the venue ends a connection, less a margin."""
+    """The way to subscribe to an exchange. `in_one`: a single subscription brings every market. `longest_seconds`:
+    the age at which the exchange ends a connection, less a margin."""
 
     group_size: int = USUAL_GROUP
     in_one: bool = False
@@ -60,17 +60,17 @@ ROUTES: Mapping[str, StreamRoute] = {
 
 
 def can_stream(exchange_id: str) -> bool:
-    """ccxt.pro watches this venue's tickers in bulk."""
+    """Says whether ccxt.pro watches this exchange's tickers in bulk."""
     if exchange_id not in listed_in("ccxt.pro"):
         return False
     return bool(pushed_class(exchange_id)().has.get("watchTickers"))
 
 
 class CcxtStream:
-    """One venue's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
+    """One exchange's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
 
     def __init__(self, spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> None:
-        """KeyError for an id that ccxt.pro does not speak. Without `ping_seconds` it pings as ccxt thinks fit."""
+        """Raises KeyError for an id that ccxt.pro does not speak; without `ping_seconds` ccxt's own interval holds."""
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []
         self._route = ROUTES.get(spec.exchange_id, USUAL_ROUTE)
@@ -89,7 +89,7 @@ class CcxtStream:
 
     @property
     def groups(self) -> list[frozenset[str]]:
-        """The symbols of each subscription, as they are wanted now."""
+        """Returns the symbols of each subscription, as they are wanted now."""
         return [group & self._wanted for group in self._groups if group & self._wanted]
 
     @property
@@ -98,16 +98,16 @@ class CcxtStream:
 
     @property
     def complaint(self) -> str:
-        """The newest word about what went wrong; empty while nothing has."""
+        """Returns the newest word about what went wrong; empty while nothing has."""
         return errors.shorten(errors.redact(self._client.complaint, self._secrets))
 
     @property
     def is_broken(self) -> bool:
-        """A connection has ended or refused us; delivery may go on over others."""
+        """Says whether a connection has ended or refused us; delivery may go on over others."""
         return bool(self._client.is_broken)
 
     def install_markets(self, packed: bytes) -> None:
-        """The list that this venue's feed has packed."""
+        """Installs the list that this exchange's feed has packed."""
         markets.install(self._client, packed)
 
     async def subscribe(self, symbols: Collection[str]) -> None:
@@ -125,20 +125,20 @@ class CcxtStream:
             self._watch(None if self._route.in_one else group)
 
     def drain(self) -> list[Quote]:
-        """The newest quote of each market since the last call, in the venue's own values."""
+        """Returns the newest quote of each market since the last call, in the exchange's own values."""
         noted = self._client.noted
         self._client.noted = {}
         return [quote for ticker, received_at in noted.values() if (quote := self._quote(ticker, received_at))]
 
     @property
     def dial_pause_seconds(self) -> float:
-        """How long the venue asked us to stay away when it last refused a handshake."""
+        """Returns for how many seconds the exchange asked us to stay away when it last refused a handshake."""
         waits = [state["until"] / 1000 - time.time() for state in (self._client.ws_dial_backoff or {}).values()]
         return float(max([0.0, *waits]))
 
     @property
     def overtaken_count(self) -> int:
-        """Tickers that a newer one of the same market replaced before anybody took them."""
+        """Returns how many tickers a newer one of the same market replaced before anybody took them."""
         return int(self._client.overtaken_count)
 
     async def close(self) -> None:
@@ -162,7 +162,7 @@ class CcxtStream:
         client.forget()
 
     def _split(self, symbols: Iterable[str]) -> list[list[str]]:
-        """One group where one subscription brings everything, and only once."""
+        """Returns the symbols in groups: one group, once, where one subscription brings everything."""
         ordered = sorted(symbols)
         if not ordered:
             return []
@@ -189,7 +189,7 @@ class CcxtStream:
             self._client.complain(error)
 
     def _quote(self, ticker: Mapping[str, Any], received_at: float) -> Quote | None:
-        """None, and counted, for what holds no numbers."""
+        """Returns the ticker as a quote; None, and counted, for what holds no numbers."""
         get = ticker.get
         try:
             last = get("last")

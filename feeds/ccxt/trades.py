@@ -1,4 +1,4 @@
-"""Public trades through ccxt: the newest page, or a span of numbers or time where the venue still has it."""
+"""Public trades through ccxt: the newest page, or a span of numbers or time where the exchange still has it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXCERPT_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class TradeReader:
-    """How a venue counts its trades, and how it is asked for those of before: by `number` under that parameter, by
+    """An exchange's count of its trades, and the way to ask for earlier ones: by `number` under that parameter, by
     `since`, or by `span` (both ends). `side_of` gives the taker's side of a raw row where ccxt reads it wrongly."""
 
     is_numbered: bool = False
@@ -26,7 +26,7 @@ class TradeReader:
 
 
 def _side_by_maker(row: Any) -> str | None:
-    """Where the buyer has made the offer, the taker has sold."""
+    """Returns the taker's side: if the buyer has made the offer, the taker has sold."""
     is_buyer_maker = row.get("isBuyerMaker") if isinstance(row, dict) else None
     return None if is_buyer_maker is None else "sell" if is_buyer_maker else "buy"
 
@@ -43,7 +43,7 @@ TAPES: Mapping[str, TradeReader] = {
 
 
 async def fetch(client: Any, symbol: str, span: TradeSpan | None, limit: int, *, answered_at: Any) -> TradePage:
-    """`answered_at` is asked after the answer has come."""
+    """Returns a page of trades; `answered_at` is asked after the answer has come."""
     tape = TAPES.get(client.id, UNKNOWN)
     if span is None:
         rows = await _newest(client, symbol, limit)
@@ -74,13 +74,13 @@ async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: Tr
 
 
 async def newest(client: Any, symbol: str, since: int | None, limit: int | None) -> tuple[Trade, ...]:
-    """Since a moment in milliseconds, or the newest."""
+    """Returns trades since a moment in milliseconds, or the newest."""
     rows = await client.fetch_trades(symbol, since, limit)
     return read(rows, TAPES.get(client.id, UNKNOWN))[0]
 
 
 def read(rows: Any, tape: TradeReader = UNKNOWN) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
-    """Oldest first. What has no time, price or amount that is a number is no trade."""
+    """Returns trades, oldest first, and rejected rows: those without a number for time, price or amount."""
     trades, rejected = [], []
     for row in rows:
         at, price, amount = row.get("timestamp"), row.get("price"), row.get("amount")

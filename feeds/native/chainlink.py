@@ -1,7 +1,7 @@
 """Chainlink price feeds, read from an Ethereum node by JSON-RPC in batches.
 
-Three ages, kept apart: our last poll is a quote's `received_at`, the feed's last round its `exchange_at` (an hour or a
-day old and right, within the heartbeat), and a node whose newest block is old is not believed at all.
+Three ages are kept apart: our last poll is a quote's `received_at`, the feed's last round its `exchange_at` (right
+though an hour or a day old, within the heartbeat), and a node whose newest block is old is not believed at all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Method = tuple[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What latestRoundData() says."""
+    """A price as latestRoundData() gives it."""
 
     number: int
     answer: int
@@ -59,7 +59,7 @@ class ChainlinkFeed(NativeFeed):
         self._rounds: dict[str, tuple[int, float]] = {}
 
     def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
-        """One error for a whole batch, usually with HTTP 200."""
+        """Returns the one error that may stand for a whole batch, usually with HTTP 200; None where there is none."""
         return _refusal(content) if isinstance(content, dict) and status < 300 and "error" in content else None
 
     async def read_markets(self) -> Iterable[Listing]:
@@ -107,7 +107,7 @@ class ChainlinkFeed(NativeFeed):
         batch.add(quote)
 
     def _fault(self, oracle: Oracle, found: Round, now: float) -> str:
-        """Why a round is not to be believed; empty when it is."""
+        """Returns why a round is not to be believed; empty when it is."""
         if found.answer <= 0:
             return f"the answer is {found.answer}, which is no price"
         if found.updated_at <= 0:
@@ -121,7 +121,7 @@ class ChainlinkFeed(NativeFeed):
         return ""
 
     async def _ask(self, methods: Sequence[Method]) -> list[Any]:
-        """A result or a FeedError for each, in their order; nodes answer a batch in any order."""
+        """Returns a result or a FeedError for each, in their order; nodes answer a batch in any order."""
         found: list[Any] = []
         for begin in range(0, len(methods), CALLS_A_BATCH):
             chunk = methods[begin : begin + CALLS_A_BATCH]
@@ -135,7 +135,7 @@ class ChainlinkFeed(NativeFeed):
 
 # "0x" and five words: round (phase << 64 | number), answer (two's complement), started, updated, answered in round
 def read_round(result: Any) -> Round:
-    """ValueError for what is no round; a FeedError in its place is raised."""
+    """Returns the round; raises ValueError for what is no round, and a FeedError that is in its place."""
     if isinstance(result, FeedError):
         raise result
     words = _words(result)
@@ -146,7 +146,7 @@ def read_round(result: Any) -> Round:
 
 
 def read_text(result: Any) -> str:
-    """A dynamic text: where it begins, its length, its bytes."""
+    """Returns a dynamic text, which is where it begins, its length, and its bytes."""
     words = _words(result)
     if len(words) < 3 or words[0] != 32 or words[1] > 200:
         raise ValueError("no text")
@@ -170,7 +170,7 @@ def _listing(oracle: Oracle, *, is_right: bool) -> Listing:
 
 
 def _is(oracle: Oracle, description: Any, decimals: Any) -> bool:
-    """Does the contract call itself what we think it is?"""
+    """Says whether the contract calls itself what we think it is."""
     try:
         return (
             read_text(description).replace(" ", "").upper() == oracle.symbol and _words(decimals)[0] == oracle.decimals
@@ -180,7 +180,7 @@ def _is(oracle: Oracle, description: Any, decimals: Any) -> bool:
 
 
 def _require_fresh_node(block: Any, *, now: float) -> None:
-    """{"number":"0x14a5b3c","timestamp":"0x6b017411"}"""
+    """Raises Unreachable for an old block: {"number":"0x14a5b3c","timestamp":"0x6b017411"}"""
     if isinstance(block, FeedError):
         raise block
     try:
@@ -222,7 +222,7 @@ def _refusal(row: Mapping[str, Any]) -> FeedError:
 
 
 def _raise_passing(answers: Iterable[Any], *kinds: type[FeedError]) -> None:
-    """What will pass says nothing about a feed, and being told to wait counts for the whole batch."""
+    """Raises what will pass: it says nothing about a feed, and a wish that we wait counts for the whole batch."""
     for answer in answers:
         if isinstance(answer, kinds):
             raise answer

@@ -1,4 +1,4 @@
-"""NativeFeed: the Feed protocol for a venue that says what it lists and how its answers are read."""
+"""NativeFeed: the Feed protocol for an exchange that says what it lists and how its answers are read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MARKET_FORMAT = 1  # part of the cache key: raise it when Listing changes
 
 
 class NativeFeed(DeadlineFeed):
-    """What all native venues share. A venue says the rest in the class attributes and the `read_…` methods."""
+    """The base of all native exchanges. An exchange says the rest in the class attributes and the `read_…` methods."""
 
     name: ClassVar[str]
     has: ClassVar[Mapping[str, bool]]
@@ -57,7 +57,7 @@ class NativeFeed(DeadlineFeed):
     # what a venue says -------------------------------------------------------------------------------------------
 
     def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
-        """The error that an answer is by the venue's own words; None where its HTTP status decides."""
+        """Returns the error that an answer is by the exchange's own words; None where its HTTP status decides."""
         return None
 
     @abstractmethod
@@ -69,7 +69,7 @@ class NativeFeed(DeadlineFeed):
 
     @abstractmethod
     async def prove_alive(self) -> None:
-        """The cheapest request. Raises FeedError where the answer says that the venue is closed."""
+        """Sends the cheapest request. Raises FeedError where the answer says that the exchange is closed."""
 
     async def read_candles(
         self, market: Listing, period: int, since: float | None, limit: int | None
@@ -177,14 +177,14 @@ def market_cache_key(spec: FeedSpec) -> str:
 
 
 def rows_of(content: Any, what: str) -> list[Any]:
-    """A list that has to be one."""
+    """Returns the list that the content has to be; raises BadReply for anything else."""
     if not isinstance(content, list):
         raise BadReply(f"expected a list of {what}, got {type(content).__name__}")
     return content
 
 
 def candle(opened_at: object, prices: Iterable[object], volume: object) -> Candle | None:
-    """None where a price is missing or no finite number: a bar cannot be judged without its prices."""
+    """Returns the bar; None where a price is missing or not finite: a bar cannot be judged without its prices."""
     values = [number(value) for value in (opened_at, *prices)]
     if any(value is None or not math.isfinite(value) for value in values):
         return None
@@ -202,7 +202,7 @@ def trade(trade_id: object, traded_at: object, price: object, amount: object, si
 
 
 def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[float, float], ...]:
-    """Best first, whatever order they came in, each price once."""
+    """Returns the levels best first, whatever order they came in, each price once."""
     read = [(number(price), number(amount)) for price, amount in rows]
     whole = [(p, a) for p, a in read if p is not None and a is not None and math.isfinite(p) and math.isfinite(a)]
     return repaired(sorted(whole, reverse=is_bid), depth)[0]
@@ -213,7 +213,7 @@ def is_name(text: object) -> bool:
 
 
 def _first(found: Iterable[T], since: float | None, limit: int | None, *, at: Callable[[T], float]) -> tuple[T, ...]:
-    """Ascending; the first ones from `since`, or else the newest."""
+    """Returns the items in ascending order; the first ones from `since`, or else the newest."""
     ordered = sorted((one for one in found if since is None or at(one) >= since), key=at)
     if limit is None:
         return tuple(ordered)
@@ -225,7 +225,7 @@ def _traded_at(trade: Trade) -> float:
 
 
 def unpack_markets(packed: bytes) -> dict[str, Listing]:
-    """Empty for what is spoiled in the cache: the venue has another."""
+    """Returns the listings by symbol; empty for what is spoiled in the cache: the exchange has another."""
     try:
         return {row["symbol"]: Listing(**row) for row in orjson.loads(packed)}
     except (ValueError, KeyError, TypeError):

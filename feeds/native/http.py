@@ -1,4 +1,4 @@
-"""One venue's HTTP: asks permission before each request, keeps its pace, and refuses answers that are no data."""
+"""One exchange's HTTP: asks permission before each request, keeps its pace, and refuses answers that are no data."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Http:
 
 
 def _decoded(body: str) -> tuple[Any, str]:
-    """The content, or why there is none. NaN is let through: it may be one row's fault."""
+    """Returns the content, or why there is none. NaN is let through: it may be one row's fault."""
     if not body or body == "null":
         return None, "an empty body"
     if body[0] == "<":

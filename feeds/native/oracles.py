@@ -1,4 +1,4 @@
-"""Which Chainlink feeds are collected: Ethereum's proxies, as the feed directory lists them.
+"""The Chainlink feeds that are collected: Ethereum's proxies, as the feed directory lists them.
 
 A proxy stays when its aggregator is replaced. At every load of the markets each contract is asked for its name and
 decimals, so that a wrong address here shows as an inactive market, never as a wrong price.
@@ -13,7 +13,7 @@ HOUR, DAY = 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """A feed is written when its price has moved, and at the latest after its heartbeat."""
+    """A Chainlink feed: it is written when its price has moved, and at the latest after its heartbeat."""
 
     symbol: str
     proxy: str

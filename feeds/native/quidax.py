@@ -41,7 +41,7 @@ class QuidaxFeed(NativeFeed):
     rate_limit_ms = 1000.0
 
     def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
-        """{"status":"error","message":"Market does not exist","data":null}, at times with HTTP 200"""
+        """Returns the error of {"status":"error","message":"Market does not exist","data":null}, sent even with 200."""
         if not isinstance(content, dict) or content.get("status") == "success" or status in (401, 403, 429, 451):
             return None
         message = str(content.get("message"))[:200]
@@ -73,7 +73,7 @@ class QuidaxFeed(NativeFeed):
         return _trades(rows_of(await self._data(f"trades/{market.venue_id}"), "trades"))
 
     async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
-        """{"timestamp":1795000000,"asks":[["87105893.0","0.5"]],"bids":[["86627766.0","0.4"]]} in either order"""
+        """Reads {"timestamp":1795000000,"asks":[["87105893.0","0.5"]],"bids":[["86627766.0","0.4"]]}, either order."""
         data = await self._data(f"markets/{market.venue_id}/depth", {"limit": min(depth, MOST_LEVELS)})
         bids, asks = (
             levels(((level[0], level[1]) for level in data[name]), depth, is_bid=name == "bids")

@@ -80,7 +80,7 @@ class ValrFeed(NativeFeed):
         return _trades(rows_of(reply, "trades"))
 
     async def read_trades_of(self, market: Listing, span: TradeSpan) -> Iterable[Trade]:
-        """All of a span of time, in pages that go back from its end."""
+        """Returns all trades of a span of time, read in pages that go back from its end."""
         asked = {"limit": MOST_TRADES, "startTime": _iso(span.since), "endTime": _iso(span.until + STAMP_STEP_SECONDS)}
         found: list[Trade] = []
         for skip in range(0, MOST_PAGES * MOST_TRADES, MOST_TRADES):
@@ -95,14 +95,14 @@ class ValrFeed(NativeFeed):
         return book_of(reply, depth, call.answered_at)
 
     async def prove_alive(self) -> None:
-        """{"status":"online"}; "read-only" during maintenance."""
+        """Asks for {"status":"online"}, which is "read-only" during maintenance. Raises Unreachable if not online."""
         word = (await self.http.get(f"{API}/status")).get("status")
         if word != "online":
             raise Unreachable(f"VALR says: {word}") if isinstance(word, str) else BadReply("VALR says nothing")
 
 
 def unix_seconds(stamp: object) -> float | None:
-    """None for no stamp; ValueError for what is no time."""
+    """Returns the stamp as Unix seconds; None for no stamp. Raises ValueError for what is no time."""
     if not stamp:
         return None
     at = datetime.fromisoformat(str(stamp))

@@ -1,7 +1,7 @@
 """VALR's order books and trades, over the connection that brings its tickers.
 
-A list of pairs for each event, which replaces the one before; each pair is confirmed or refused. Books come whole, and
-only when they change: a quiet one is no fault, and left to requests.
+A list of pairs is sent for each event and replaces the one before; each pair is confirmed or refused. Books come whole,
+and only when they change: a quiet one is no fault, and left to requests.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Channel:
 
 @dataclass(slots=True)
 class HeldTrades:
-    """One market's trades that nobody has taken yet. `is_whole`: none is missing since those taken before."""
+    """A market's trades that nobody has taken yet. `is_whole`: none is missing since those taken before."""
 
     trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=MOST_HELD))
     rejected: list[RejectedRow] = field(default_factory=list)
@@ -50,7 +50,7 @@ class HeldTrades:
 
 
 class ValrDepth:
-    """Lives in the event loop of the stream whose connection it shares."""
+    """Books and trades of VALR. Lives in the event loop of the stream whose connection it shares."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -65,7 +65,7 @@ class ValrDepth:
         self._markets = markets
 
     def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
-        """From now on these, and no others, are handed on."""
+        """Limits what is handed on to these from now on."""
         for event, symbols in ((BOOK, book_symbols), (TRADE, trade_symbols)):
             known = {self._markets[symbol].venue_id: symbol for symbol in symbols if symbol in self._markets}
             self._symbols |= known
@@ -76,7 +76,7 @@ class ValrDepth:
         }
 
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
-        """For what is wanted and not asked for, and again for what is not confirmed. Never waits."""
+        """Asks for what is wanted and not asked for, and again for what is not confirmed. Never waits."""
         now = time.monotonic()
         for event, channel in self._channels.items():
             if channel.asked == channel.wanted or not (channel.asked or channel.wanted):
@@ -92,7 +92,7 @@ class ValrDepth:
                 channel.confirmed &= channel.wanted
 
     def books(self, symbols: Collection[str], depth: int) -> dict[str, OrderBook]:
-        """The newest book of each of them that has one, received when it last changed."""
+        """Returns the newest book of each of them that has one, received when it last changed."""
         found = {}
         for symbol in self._books.keys() & set(symbols):
             frame, at = self._books[symbol]
@@ -104,7 +104,7 @@ class ValrDepth:
         return found
 
     def take_trades(self) -> dict[str, TakenTrades]:
-        """What came since the last call, by market."""
+        """Returns what came since the last call, by market."""
         taken = {}
         for symbol, tape in self._tapes.items():
             if tape.trades or tape.rejected:
@@ -115,18 +115,18 @@ class ValrDepth:
         return taken
 
     def renew(self, symbol: str) -> None:
-        """Each book comes whole: the next one is another."""
+        """Discards this market's book: each book comes whole, so the next one is a new one."""
         self._books.pop(symbol, None)
 
     def forget(self) -> None:
-        """The connection is gone."""
+        """Forgets what was asked and the books: the connection is gone."""
         self._channels = {event: Channel(wanted=channel.wanted) for event, channel in self._channels.items()}
         self._books.clear()
         for tape in self._tapes.values():
             tape.is_whole = False
 
     def hear(self, event: str, pair: str, frame: Mapping[str, Any]) -> None:
-        """A frame of one of EVENTS. What it holds is read when it is asked for."""
+        """Notes a frame of one of EVENTS. What it holds is read when it is asked for."""
         channel, symbol = self._channels[event], self._symbols.get(pair)
         if symbol is None or pair not in channel.wanted:
             return
@@ -137,7 +137,7 @@ class ValrDepth:
             self._note_trade(symbol, frame["data"])
 
     def confirm(self, message: str) -> None:
-        """NEW_TRADE:BTCZAR; other events are none of ours."""
+        """Notes a confirmation such as NEW_TRADE:BTCZAR; other events are none of ours."""
         event, _, pair = message.partition(":")
         if event in self._channels:
             self._channels[event].confirmed.add(pair)

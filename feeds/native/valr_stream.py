@@ -35,7 +35,7 @@ CLOSE_SECONDS = 2.0
 
 
 class ValrStream:
-    """Lives in one event loop; `close` may be followed by `subscribe` again."""
+    """VALR's pushed tickers. Lives in one event loop; `close` may be followed by `subscribe` again."""
 
     longest_seconds: float | None = KEYLESS_SECONDS
 
@@ -75,7 +75,7 @@ class ValrStream:
         self.depth.install_markets(self._markets)
 
     async def subscribe(self, symbols: Collection[str]) -> None:
-        """A changed list is told to the connection that is there. Never waits for the venue."""
+        """Tells a changed list to the connection that is there. Never waits for the exchange."""
         wanted = {self._markets[symbol].venue_id: symbol for symbol in symbols if symbol in self._markets}
         if not wanted:
             raise Unsupported(f"VALR lists none of the {len(symbols)} wanted markets")
@@ -99,7 +99,7 @@ class ValrStream:
         self._complaint, self._ended = "", False
 
     async def _live(self) -> None:
-        """From the dial to the connection's end, whoever ends it."""
+        """Runs one connection from the dial to its end, whoever ends it."""
         session = open_session(self.spec.ca_file, *self._before_requests, public_only=self.spec.public_only)
         pings = None
         try:
@@ -133,7 +133,7 @@ class ValrStream:
             raise
 
     def _tell(self, event: str, pairs: Iterable[str]) -> bool:
-        """The same without waiting; False without a connection."""
+        """Sends the list as `_ask` does, without waiting; returns False without a connection."""
         if self._socket is None:
             return False
         sending = asyncio.get_running_loop().create_task(self._ask(self._socket, event, pairs))
@@ -142,7 +142,7 @@ class ValrStream:
         return True
 
     async def _ask(self, socket: aiohttp.ClientWebSocketResponse, event: str, pairs: Iterable[str]) -> None:
-        """A list replaces the one before of the same event."""
+        """Sends a list, which replaces the one before of the same event."""
         wanted = {"type": "SUBSCRIBE", "subscriptions": [{"event": event, "pairs": sorted(pairs)}]}
         with contextlib.suppress(ConnectionError):  # the reader tells of the end
             await socket.send_str(orjson.dumps(wanted).decode())
@@ -191,7 +191,7 @@ class ValrStream:
         self._noted[symbol] = quote
 
     def _complain(self, message: str) -> None:
-        """Channel NEW_TRADE, pair BTCZAR combination invalid."""
+        """Notes a complaint of VALR's, such as "Channel NEW_TRADE, pair BTCZAR combination invalid"."""
         words = f"VALR says: {message}"[:1000]
         if any(event in message for event in DEPTH_EVENTS):
             self.depth.complaint = words

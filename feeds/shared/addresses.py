@@ -6,7 +6,7 @@ from typing import Any
 
 
 def rebase(urls: Any, base: str) -> Any:
-    """https://H/P → base/H/P and wss://H/P → ws(s)://…/H/P; the host stays in the path, where ccxt looks for it."""
+    """Returns https://H/P as base/H/P, wss://H/P as ws(s)://…/H/P; ccxt looks for the host, so it stays in the path."""
     if isinstance(urls, dict):
         return {key: rebase(value, base) for key, value in urls.items()}
     if not isinstance(urls, str) or "://" not in urls:

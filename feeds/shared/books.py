@@ -1,4 +1,4 @@
-"""The levels of a book, without those that are none: small faults that do not cost the book."""
+"""The levels of a book without those that do not count: small faults do not cost the book."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Level = tuple[float, float]  # price and amount
 
 
 def repaired(levels: Iterable[Level], depth: int) -> tuple[tuple[Level, ...], int]:
-    """The `depth` best levels and how many were put right: one of no amount is left out, and what lies at one price is
-    one level of both amounts."""
+    """Returns the `depth` best levels and how many were put right: a level without an amount is left out, and levels
+    at one price are one level of both amounts."""
     kept: list[Level] = []
     count = 0
     for price, amount in levels:

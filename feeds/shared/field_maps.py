@@ -1,4 +1,4 @@
-"""Where an exchange keeps a ticker's numbers in its raw answers, declared: requests, rows, values."""
+"""The places of a ticker's numbers in an exchange's raw answers, declared: requests, rows, values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Row = tuple[Any, Any]  # market id and raw row
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One bulk request: ccxt's name of the endpoint, and how to get rows from its answer. Where a venue needs several,
-    `part` names what this one brings, and `covers` says which markets that are."""
+    """A bulk request: ccxt's name of the endpoint, and how to get rows from its answer. Where an exchange needs
+    several, `part` names what this one brings, and `covers` says which markets that are."""
 
     endpoint: str
     rows: Callable[[Any], Iterable[Row]]
@@ -29,7 +29,7 @@ def market_id(market: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """`id_of` gives the id of a market that the answers' rows carry."""
+    """The places of one exchange's values. `id_of` gives the id of a market that the answers' rows carry."""
 
     requests: Sequence[Request]
     values: Callable[[Any], Values]

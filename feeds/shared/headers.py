@@ -1,4 +1,4 @@
-"""What an answer's headers say of its age: how long a cache has held it, and what time the server has."""
+"""An answer's age by its headers: how long a cache has held it, and what time the server has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 def cache_age(headers: Mapping[str, str]) -> float | None:
-    """Seconds for which a cache has held the answer; None where no header says so."""
+    """Returns the seconds for which a cache has held the answer; None where no header says so."""
     try:
         seconds = float(_value(headers, "age"))
     except ValueError:
@@ -20,7 +20,7 @@ def cache_age(headers: Mapping[str, str]) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """The server's clock when it answered, in Unix seconds to the second; None where it does not say."""
+    """Returns the server's clock when it answered, in Unix seconds to the second; None where it does not say."""
     text = _value(headers, "date")
     if not text:
         return None
@@ -31,7 +31,7 @@ def date_of(headers: Mapping[str, str]) -> float | None:
 
 
 def _value(headers: Mapping[str, str], name: str) -> str:
-    """Without regard to case, also where the mapping has one."""
+    """Returns the header without regard to case, also where the mapping has one; empty where there is none."""
     if not headers:
         return ""
     found = headers.get(name) or headers.get(name.title())

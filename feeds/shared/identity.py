@@ -1,4 +1,4 @@
-"""A row belongs to a market by the venue's own id: two ids of one name are told apart, and a name is no id."""
+"""Rows and markets by the exchange's own id: two ids of one name are told apart, and a name is no id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ID_KEYS = (
 
 
 def tell_apart(rows: Sequence[Any]) -> Sequence[Any]:
-    """Rows with `id` and `symbol`; of several ids of one symbol all but one get the symbol NAME#ID.
+    """Returns the rows with `id` and `symbol`; of several ids of one symbol all but one get the symbol NAME#ID.
 
     The plain name stays with the id that spells it, else with the first by alphabet, whatever order they came in.
     """
@@ -41,12 +41,12 @@ def _letters(text: str) -> str:
 
 
 def is_another(market_id: str, other_id: str, delimiter: str) -> bool:
-    """Two ids that are written alike and differ. An id of another form than the list's may be the same market's."""
+    """Says whether two ids written alike differ. An id of another form than the list's may be the same market's."""
     return delimiter in other_id and market_id.casefold() != other_id.casefold()
 
 
 def foreign_id(answer: Any, market: Mapping[str, Any], known: Mapping[Any, Any]) -> str:
-    """The listed id of another market that an answer for `market` names as its own; empty where it names none."""
+    """Returns the listed id of another market that an answer for `market` names as its own; empty if none."""
     own = {market.get("id"), market.get("alias"), market.get("symbol"), market.get("baseName")}
     for id_ in _named(answer, depth=3):
         if id_ not in own and id_ in known:
@@ -55,7 +55,7 @@ def foreign_id(answer: Any, market: Mapping[str, Any], known: Mapping[Any, Any])
 
 
 def _named(content: Any, *, depth: int) -> Iterable[str]:
-    """Ids at the top of an answer and in its first row: a page's rows are all of one market."""
+    """Yields ids at the top of an answer and in its first row: a page's rows are all of one market."""
     if depth and isinstance(content, dict):
         for key in ID_KEYS:
             if isinstance(content.get(key), str):

@@ -1,4 +1,4 @@
-"""Text of a venue → float, and nothing else: no default, no derived value, no rounding."""
+"""An exchange's text as a float, and nothing else: no default, no derived value, no rounding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MILLISECONDS = 1000.0
 
 
 def number(value: object) -> float | None:
-    """None for what was not sent; ValueError for what is no number. NaN and infinity are handed on."""
+    """Returns None for what was not sent; raises ValueError for what is no number. NaN and infinity are handed on."""
     if value is None or value == "":
         return None
     kind = value.__class__
@@ -21,11 +21,11 @@ def number(value: object) -> float | None:
 
 
 def side(value: object) -> float | None:
-    """A bid, ask, high or low. Venues send 0 for "there is none"."""
+    """Returns a bid, ask, high or low. Exchanges send 0 for "there is none", which is None here."""
     return number(value) or None
 
 
 def seconds(milliseconds: object) -> float | None:
-    """A venue's millisecond stamp as Unix seconds, however odd. Venues send 0 for "there is none"."""
+    """Returns an exchange's millisecond stamp as Unix seconds, however odd; None for 0, which means "there is none"."""
     stamp = number(milliseconds)
     return stamp / MILLISECONDS if stamp else None

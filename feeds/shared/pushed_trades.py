@@ -11,7 +11,7 @@ MOST_HELD = 5_000  # trades of one market that nobody has taken yet; the oldest 
 
 @dataclass(slots=True)
 class TakenTrades:
-    """What came of one market's trades. `follows`: with nothing missing since what was taken before."""
+    """A market's trades as they were taken. `follows`: nothing is missing since what was taken before."""
 
     page: TradePage
     follows: bool

@@ -21,7 +21,7 @@ NOTHING_KNOWN: Final[Container[Any]] = ()
 
 
 def newer(one: Quote, other: Quote) -> Quote | None:
-    """Of two rows of one market in one answer the one with the newer stamp, None where no stamp tells them apart."""
+    """Returns that of two rows of one market with the newer stamp, None where no stamp tells them apart."""
     if one[:9] == other[:9]:
         return one
     if one.exchange_at is None or other.exchange_at is None or one.exchange_at == other.exchange_at:
@@ -70,20 +70,20 @@ class QuoteBatch:
             reject(self.call, symbol, "sent twice in one answer; the row with the newer time is used", None)
 
     def note_unknown(self, market_id: object) -> None:
-        """A row of a market that the list in hand does not have: a newer list may."""
+        """Counts a row of a market that the list in hand does not have: a newer list may."""
         self.unknown_count += 1
         if len(self.unknown_ids) < SHOWN_UNKNOWN_IDS:
             self.unknown_ids[errors.shorten(str(market_id), UNKNOWN_ID_CHARACTERS)] = None
 
     def note_missing(self, part: str, error: Exception, symbols: Collection[str]) -> None:
-        """A part that could not be had; the rest is kept, and a wish of the venue's to wait is heeded."""
+        """Notes a part that could not be had; the rest is kept, and an exchange's wish that we wait is heeded."""
         failure = errors.from_exception(error)
         self.call.part_failed(failure)
         self.failures.append(failure)
         self.missing.append(MissingPart(part, failure.kind, str(failure), tuple(symbols)))
 
     def take_rows(self) -> None:
-        """What ccxt's parser made since the last call, whatever ccxt returned of it."""
+        """Takes what ccxt's parser made since the last call, whatever ccxt returned of it."""
         rows, self.call.rows = self.call.rows, []
         wanted, known = self.wanted, self.known
         for row in rows:
@@ -137,7 +137,7 @@ class QuoteBatch:
 def read_rows(
     batch: QuoteBatch, rows: Iterable[tuple[Any, Any]], field_map: FieldMap, symbols: Mapping[str, str]
 ) -> None:
-    """`symbols` of the wanted markets by the id that the rows carry, which `batch.known` has of all markets."""
+    """Reads the rows; `symbols` are those of the wanted markets by the id that the rows carry."""
     call, values_of, add, known = batch.call, field_map.values, batch.add, batch.known
     received_at = call.answered_at
     for market_id, row in rows:
@@ -170,5 +170,5 @@ def read_rows(
 
 
 def by_id(markets: Mapping[str, Market], id_of: Callable[[Market], Any]) -> dict[str, str]:
-    """Symbols by the id that an answer's rows carry."""
+    """Returns the symbols by the id that an answer's rows carry."""
     return {id_of(market): symbol for symbol, market in markets.items()}

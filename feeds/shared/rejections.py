@@ -28,7 +28,7 @@ def name_of(row: Any, market: Any = None) -> str:
 
 
 def _brief(row: Any) -> str:
-    """Only the top level: a venue's row can be nested deeper than repr can go."""
+    """Returns only the top level as text: an exchange's row can be nested deeper than repr can go."""
     if isinstance(row, dict):
         text = repr({key[:30]: _scalar(value) for key, value in list(row.items())[:20]})
     else:

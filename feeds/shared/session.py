@@ -25,7 +25,7 @@ def open_session(
     public_only: bool = False,
     connections: int = CONNECTIONS,
 ) -> aiohttp.ClientSession:
-    """Must be called inside the loop. With `public_only` it makes no connection into a private network."""
+    """Returns a session; call it inside the loop. With `public_only` it makes no connection into a private network."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             ssl=tls(ca_file),
@@ -41,12 +41,12 @@ def open_session(
 
 @cache
 def tls(ca_file: str) -> ssl.SSLContext:
-    """Shared: reading the bundle takes 15 ms and 1 MB."""
+    """Returns a shared TLS context: reading the bundle takes 15 ms and 1 MB."""
     return ssl.create_default_context(cafile=ca_file or certifi.where())
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """Gives up on a body that grows past BODY_BYTES after decompression, and reads text as UTF-8."""
+    """A response that gives up on a body larger than BODY_BYTES after decompression, and reads text as UTF-8."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -70,7 +70,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 async def stay_on_host(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """A venue may move a path, not send us to another host, scheme or into our own network."""
+    """Refuses a redirect to another host or scheme or into our own network; an exchange may move a path."""
     response = await handler(request)
     if response.status in REDIRECTS:
         _refuse_foreign(request, response.headers, response)

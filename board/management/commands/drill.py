@@ -1,4 +1,4 @@
-"""`manage.py drill FAULT EXCHANGE [SYMBOL]`: break something in the sandbox and watch the system notice."""
+"""`manage.py drill FAULT EXCHANGE [SYMBOL]`: breaks something in the sandbox and watches the system notice."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             raise CommandError("the drill failed")
 
     def _follow(self, drill: Drill) -> None:
-        """Every fact as soon as it is known, whoever finds it first: this command or the pulse."""
+        """Prints every fact as soon as it is known, whether this command or the pulse finds it first."""
         told: set[str] = set()
         while True:
             drill.refresh_from_db()

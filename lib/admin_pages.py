@@ -81,7 +81,7 @@ class PageAdmin(ModelAdmin):
         return any(self._declares(each, lookup) for each in declared)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        """Carries out the chosen action, whose chosen rows must be keys. Raises SuspiciousOperation, which is answered 400."""
+        """Carries out the chosen action; rows are chosen by keys. Raises SuspiciousOperation, which is answered 400."""
         try:
             for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 self.opts.pk.to_python(chosen)
@@ -106,6 +106,6 @@ class PageAdmin(ModelAdmin):
         return rest != lookup and set(rest.split("__")) <= LOOKUPS | {self._key_of(path)}
 
     def _key_of(self, path: str) -> str:
-        """Returns the related row's key of a filter by a relation, by which Django's and Unfold's filters look it up."""
+        """Returns the related row's key of a filter by a relation; Django's and Unfold's filters look it up by that."""
         field: Any = get_fields_from_path(self.model, path)[-1]
         return str(field.target_field.name) if field.is_relation else "exact"

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from collectors.models import Pipeline, Run, Tick
-from collectors.rules.gaps import GAP_INTERVALS, LISTENED
+from collectors.models import Pipeline, Run, RunTransport, Tick
+from collectors.rules.gaps import GAP_INTERVALS
 from exchanges.models import Exchange
 from tests.streaming.conftest import (
     LEASE_MARGIN_SECONDS,
@@ -318,7 +318,7 @@ ROUNDING = timedelta(milliseconds=5)  # durations are kept in whole milliseconds
 def overlapping_runs(exchange_id: str, *, since: float) -> list[tuple[datetime, datetime]]:
     """Starts of runs of streams that stored something while another run went on: those have two writers. What a process
     stores that had been frozen is in a run that began before it froze."""
-    runs = Run.objects.filter(exchange_id=exchange_id, correlation_id=LISTENED, outcome="stored")
+    runs = Run.objects.filter(exchange_id=exchange_id, transport=RunTransport.STREAM, outcome="stored")
     spans = [
         (run.started_at, run.started_at + timedelta(milliseconds=run.duration_ms))
         for run in runs.order_by("started_at")

@@ -20,6 +20,6 @@ USER marketmon
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/live', timeout=2)"]
-CMD ["python", "-m", "granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "1", \
-     "--blocking-threads", "8", "--http1-header-read-timeout", "10000", "--workers-kill-timeout", "4", \
-     "--log-level", "warning", "--no-ws", "marketmon.wsgi:application"]
+CMD ["python", "-m", "granian", "--interface", "rsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "1", \
+     "--http", "1", "--http1-header-read-timeout", "10000", "--workers-kill-timeout", "4", \
+     "--log-level", "warning", "--no-ws", "marketmon.rsgi:application"]

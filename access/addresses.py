@@ -15,6 +15,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CUSTOMER_PREFIX = 64  # of IPv6: what one customer gets
+UNKNOWN = "unknown"  # behind a unix socket
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -41,30 +42,40 @@ def contains(allowed: Sequence[Network], address: Address | None) -> bool:
 
 
 def caller_address(remote: str, forwarded_for: str) -> Address | None:
-    """The nearest address that is none of our proxies; None when it cannot be known (a unix socket)."""
-    proxies = networks(settings.TRUSTED_PROXIES)
-    address = parse(remote)
-    for hop in reversed(forwarded_for.split(",") if proxies and forwarded_for else []):
-        if not contains(proxies, address):
-            break
-        address = parse(hop)
-    return address
+    """The nearest address that is none of our proxies; None when it cannot be known (a unix socket, or a proxy that
+    names none): what is bound to addresses is closed then."""
+    return _way(remote, forwarded_for)[-1]
 
 
-def customer_of(request: HttpRequest) -> str | None:
-    """Whose wrong tries are counted together; None when nobody knows where the call comes from.
-
-    One count for all of those would let anybody lock everybody out.
-    """
-    address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+def customer_of(request: HttpRequest) -> str:
+    """Whose wrong tries are counted together. Whoever names no address counts as the proxy that let him through."""
+    way = _way(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+    address = next((each for each in reversed(way) if each is not None), None)
     if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, CUSTOMER_PREFIX), strict=False))
-    return str(address) if address is not None else None
+        return str(ipaddress.ip_network((int(address), CUSTOMER_PREFIX), strict=False))
+    return str(address) if address is not None else UNKNOWN
+
+
+def _way(remote: str, forwarded_for: str) -> list[Address | None]:
+    """From who is connected with us back to the first that is none of our proxies."""
+    proxies = networks(settings.TRUSTED_PROXIES)
+    way = [parse(remote)]
+    for hop in reversed(forwarded_for.split(",") if proxies and forwarded_for else []):
+        if not contains(proxies, way[-1]):
+            break
+        way.append(parse(hop))
+    return way
 
 
 def parse(text: str) -> Address | None:
+    """An address as headers write it: perhaps with a port, and an IPv6 address then in brackets."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        address = ipaddress.ip_address(text.strip())
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

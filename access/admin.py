@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -22,6 +20,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 from access import key_cache, keys, meter
 from access.models import ApiKey, CreditEntry, Tier, UsageDay
 from lib import clock
+from lib.admin_pages import PageAdmin, find_row_id
 
 STATE_LABELS = {"active": "success", "paused": "warning", "expired": "warning", "revoked": "danger"}
 CHANGELIST = "admin:access_apikey_changelist"
@@ -29,7 +28,7 @@ CHART_DAYS = 30
 
 
 @admin.register(Tier)
-class TierAdmin(ModelAdmin):
+class TierAdmin(PageAdmin):
     list_display = (
         "name", "rank", "requests_per_minute", "requests_per_hour", "monthly_requests", "monthly_credits", "max_rows"
     )  # fmt: skip
@@ -54,7 +53,7 @@ class RotateForm(forms.Form):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(PageAdmin):
     list_display = ("name", "key_prefix", "tier", "key_state", "month", "last_used", "expires_at")
     list_select_related = ("tier", "allowance")
     list_filter = ("tier",)
@@ -150,9 +149,10 @@ class ApiKeyAdmin(ModelAdmin):
 
     @action(description="Rotate…", icon="autorenew", permissions=["change"])
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not re.fullmatch("[0-9]{1,18}", object_id):
+        key_id = find_row_id(object_id)
+        if key_id is None:
             raise Http404
-        return HttpResponseRedirect(reverse("admin:access_apikey_rotate_key", args=[int(object_id)]))
+        return HttpResponseRedirect(reverse("admin:access_apikey_rotate_key", args=[key_id]))
 
     @action(
         description="Pause…",
@@ -197,7 +197,7 @@ class ApiKeyAdmin(ModelAdmin):
         return self._done(request, object_id, "Revoked.", keys.revoke, now=clock.now())
 
     def _done(self, request: HttpRequest, object_id: str, what: str, verb: Any, **details: Any) -> HttpResponse:
-        key = get_object_or_404(ApiKey, pk=object_id)
+        key = get_object_or_404(ApiKey, pk=find_row_id(object_id))
         verb(key, **details)
         self.log_change(request, key, what)
         self.message_user(request, f"{key}: {what}")
@@ -211,7 +211,8 @@ class ApiKeyAdmin(ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        chart = {"usage_chart": _usage_chart(int(object_id))} if object_id.isdecimal() else {}
+        key_id = find_row_id(object_id)
+        chart = {"usage_chart": _usage_chart(key_id)} if key_id is not None else {}
         page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **chart})
         return page
 
@@ -228,7 +229,7 @@ def _usage_chart(key_id: int) -> str:
 
 
 @admin.register(CreditEntry)
-class CreditEntryAdmin(ModelAdmin):
+class CreditEntryAdmin(PageAdmin):
     list_display = ("charged_at", "key", "endpoint", "credits")
     list_select_related = ("key",)
     list_filter = ("endpoint",)

@@ -34,7 +34,7 @@ LEDGERS = {"few": FEW, "many": MANY}
 
 FILL = """
 INSERT INTO {table} (pipeline_id, started_at, ended_at, missed_count, cause, evidence, detected_at, is_judged)
-SELECT p.market_id, at, at + interval '40 seconds', 3, 'our outage', 'no cycle was finished during the silence',
+SELECT p.market_id, at, at + interval '40 seconds', 3, 'our outage', 'no run was finished during the silence',
        at + interval '40 seconds', true
 FROM collectors_pipeline AS p CROSS JOIN LATERAL generate_series(1, {gaps}) AS n
 CROSS JOIN LATERAL (SELECT %(now)s - interval '1 day' + (n + random()) * interval '86000 seconds' / (2 + {gaps}) AS at)

@@ -21,15 +21,25 @@ LOOK_SECONDS = 0.05
 class Site:
     """One web process as `make run` starts it, with more in its environment."""
 
-    application: str = "marketmon.wsgi:application"
-    interface: str = "wsgi"
+    application: str = "marketmon.rsgi:application"
+    interface: str = "rsgi"
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, port: int) -> list[str]:
-        threads = ["--blocking-threads", "8"] if self.interface == "wsgi" else []
         return [
             *(sys.executable, "-m", "granian", "--interface", self.interface, "--host", "127.0.0.1"),
-            *("--port", str(port), "--workers", "1", *threads, "--log-level", "error", "--no-ws", self.application),
+            *(
+                "--port",
+                str(port),
+                "--workers",
+                "1",
+                "--http",
+                "1",
+                "--log-level",
+                "error",
+                "--no-ws",
+                self.application,
+            ),
         ]
 
 

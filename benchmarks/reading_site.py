@@ -28,6 +28,7 @@ from collectors.status.dialects import pipelines
 from collectors.status.dialects.json_rows import age_seconds, whole_second
 from lib import clock
 from marketmon import urls
+from web.gateway import Gateway
 
 
 class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
@@ -63,4 +64,4 @@ class ByDrf(APIView):
 
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
 urlpatterns = [path("bench/drf", ByDrf.as_view()), *urls.urlpatterns]
-application = get_wsgi_application()
+application = Gateway(get_wsgi_application())

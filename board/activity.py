@@ -1,4 +1,4 @@
-"""Cycles and rows by minute of the last hour. Minutes that are over are remembered; only the newest are read again."""
+"""Runs and rows by minute of the last hour. Minutes that are over are remembered; only the newest are read again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FROM collectors_run WHERE started_at >= %(since)s GROUP BY 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One exchange's last hour: share of failed cycles, and the rows stored in each of the last finished minutes."""
+    """One exchange's last hour: share of failed runs, and the rows stored in each of the last finished minutes."""
 
     runs: int
     failed: int
@@ -32,7 +32,7 @@ class Activity:
 
     @property
     def error_percent(self) -> int | None:
-        """None when nothing was asked. One failed cycle of many is not none."""
+        """None when nothing was asked. One failed run of many is not none."""
         if not self.runs:
             return None
         return max(1, round(100 * self.failed / self.runs)) if self.failed else 0
@@ -43,10 +43,10 @@ NO_ACTIVITY = Activity(0, 0, (0,) * SPARK_MINUTES)
 
 @dataclass(frozen=True, slots=True)
 class LastHour:
-    """By exchange; and good cycles and rows of the last minute over all."""
+    """By exchange; and good runs and rows of the last minute over all."""
 
     exchanges: Mapping[str, Activity]
-    cycles_last_minute: int
+    runs_last_minute: int
     rows_last_minute: int
 
 

@@ -22,7 +22,7 @@ from web.admin import STATUS_LABELS, cut
 
 SHOWN = 10
 CHECK_LABELS = {"ok": "success", "started": "success", "failed": "danger", "skipped": "warning"}
-TRANSPORTS = {"stream": "listening (stream)", "poll": "polled every {seconds:g} s", "none": "nothing"}
+TRANSPORTS = {"stream": "stream (websocket)", "poll": "poll every {seconds:g} s", "none": "none"}
 TONES = {"running": "success", "error": "danger", "stopped": "warning"}
 
 

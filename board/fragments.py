@@ -53,7 +53,7 @@ def render(board: Board) -> dict[str, Fragment]:
 
 def render_anew(board: Board) -> dict[str, Fragment]:
     """The same without remembering anything."""
-    return {name: _drawn(name, value) for name, value in _values(board).items()}
+    return {name: draw(name, value) for name, value in _values(board).items()}
 
 
 def _values(board: Board) -> dict[str, Any]:
@@ -71,12 +71,13 @@ def _fragment(name: str, value: Any) -> Fragment:
     known = _memory.get(name)
     if known is not None and known.value == value:
         return known.fragment
-    fragment = _drawn(name, value)
+    fragment = draw(name, value)
     _memory[name] = _Rendered(value, fragment)
     return fragment
 
 
-def _drawn(name: str, value: Any) -> Fragment:
+def draw(name: str, value: Any) -> Fragment:
+    """One part, rendered anew."""
     html = _html(name, value)
     return Fragment(hash_of(name, html), html)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from board import links
-from collectors.admin.collection import forecast_words
+from collectors.admin.collection import BACKFILL_WORDS, forecast_words
 from collectors.models import Gap
 
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
@@ -30,7 +30,7 @@ class GapRow:
     missed_count: int
     cause: str
     evidence: str
-    state: str
+    state: str  # of its backfill
     filled_count: int
     percent: int
     forecast: str
@@ -55,7 +55,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
         missed_count=gap.missed(now),
         cause=gap.cause,
         evidence=gap.evidence,
-        state=gap.state,
+        state=BACKFILL_WORDS.get(gap.state, gap.state),
         filled_count=gap.filled_count,
         percent=round(100 * gap.progress(now)),
         forecast=forecast_words(gap, now),

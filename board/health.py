@@ -1,4 +1,4 @@
-"""Proof that the system works: rows and cycles of the last minute, queues, the scheduler, streams, the database."""
+"""Proof that the system works: rows and runs of the last minute, queues, the scheduler, streams, the database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROLLUPS_LATE_SECONDS = 900  # they follow by a minute and a half; after an outag
 class SystemHealth:
     """Proof of work. `None` is what could not be asked."""
 
-    cycles: int
+    runs: int
     rows: int
     queues: tuple[tuple[str, int | None], ...]
     beat: str
@@ -84,7 +84,7 @@ def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: i
     beat_lag, pulse_lag = _lag(seen.beat_at, now), _lag(seen.pulse_at, now)
     queues, processes = _queues(now)
     return SystemHealth(
-        cycles=last_hour.cycles_last_minute,
+        runs=last_hour.runs_last_minute,
         rows=last_hour.rows_last_minute,
         queues=queues,
         beat="never" if seen.beat_at is None else "seen",
@@ -104,41 +104,39 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
     if health.is_pulse_dead:
         found.append(
             Alarm(
-                "Nobody looks for silences: no gap is opened and no silent worker is noticed",
-                "see why the pulse does not run, or what its log says of its sweeps; start one: manage.py pulse",
+                "The pulse does not run: no gap is opened and no silent worker is noticed",
+                "read its log, or start one: manage.py pulse",
                 seen.pulse_at,
             )
         )
     if health.is_beat_dead:
         found.append(
-            Alarm("No poll is sent: the scheduler is silent", "see why beat does not run, or start one", seen.beat_at)
+            Alarm("The scheduler does not run: no poll is sent", "read the log of beat, or start one", seen.beat_at)
         )
     if any(depth is None for _, depth in health.queues):
-        found.append(Alarm("Valkey does not answer, so no poll can be sent", "see that it runs, and REDIS_URL"))
+        found.append(Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL"))
     elif health.is_queue_busy:
-        found.append(Alarm("Tasks wait and nobody takes them", "see that a worker runs, or start more of them"))
+        found.append(Alarm("Tasks wait in the queue", "check that a worker runs, or start more workers"))
     if health.streamed and health.stream_processes == 0:
         polled = "1 exchange is" if health.streamed == 1 else f"{health.streamed} exchanges are"
         found.append(
             Alarm(
-                f"No stream process lives: {polled} polled, or not heard at all",
-                "see why it does not run, or start one: manage.py stream",
+                f"No stream process runs: {polled} polled, or not collected at all",
+                "read its log, or start one: manage.py stream",
                 tone=Tone.WARNING,
             )
         )
     if seen.rolled_up_to is not None and _lag(seen.rolled_up_to, now) > ROLLUPS_LATE_SECONDS:
         found.append(
             Alarm(
-                "Minutes are not rolled up: raw rows stay on the disk, and in the end are lost",
-                "see what a worker's log says of upkeep, and RAW_RETENTION_MOST_HOURS",
+                "Minutes are not rolled up: raw rows stay on the disk, and are lost in the end",
+                "read the workers' log of upkeep; see RAW_RETENTION_MOST_HOURS",
                 seen.rolled_up_to,
                 tone=Tone.WARNING,
             )
         )
     if health.round_trip_ms >= SLOW_MS:
-        found.append(
-            Alarm("The database answers slowly", "see what it is busy with: pg_stat_activity", tone=Tone.WARNING)
-        )
+        found.append(Alarm("The database answers slowly", "see pg_stat_activity for what it does", tone=Tone.WARNING))
     return [replace(each, is_old=each.since is not None and now - each.since > OLD) for each in found]
 
 

@@ -29,7 +29,7 @@ def pair(base: str, quote: str, *, number: int) -> str:
 
 
 def look(exchange_id: str, kind: str) -> str:
-    """Where an advice of the board is followed: an exchange's settings, its cycles or its gaps."""
+    """Where an advice of the board is followed: an exchange's settings, its runs or its gaps."""
     if kind == "settings":
         return reverse("admin:exchanges_exchange_change", args=[exchange_id])
     if kind == "gaps":

@@ -1,4 +1,4 @@
-"""One pair: all its sources side by side, how fresh each is, and which stands apart from the others."""
+"""One pair: all its sources side by side, how fresh each is, and which are outliers."""
 
 from __future__ import annotations
 
@@ -139,13 +139,13 @@ def _verdict(pipelines: list[Pipeline], judged: list[Judged]) -> dict[str, str]:
     apart = [str(pipeline.market) for pipeline, each in zip(pipelines, judged, strict=True) if each.is_outlier]
     said = f"{fresh} of {len(judged)} source{'' if len(judged) == 1 else 's'} fresh"
     if apart:
-        return {"tone": "danger", "said": said, "more": f"{', '.join(apart)} stands apart from the others"}
+        return {"tone": "danger", "said": said, "more": f"outlier: {', '.join(apart)}"}
     if not judged:
         return {"tone": "warning", "said": "nothing to compare", "more": "none of its markets is spot or swap"}
     if all(each.distance is None for each in judged):
         return {
             "tone": "success" if fresh else "danger",
             "said": said,
-            "more": f"which one is wrong cannot be told: {comparison.FEWEST_TO_JUDGE} fresh sources are needed",
+            "more": f"outliers cannot be told: {comparison.FEWEST_TO_JUDGE} fresh sources are needed",
         }
-    return {"tone": "success" if fresh == len(judged) else "warning", "said": said, "more": "no source stands apart"}
+    return {"tone": "success" if fresh == len(judged) else "warning", "said": said, "more": "no outlier"}

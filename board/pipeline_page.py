@@ -80,7 +80,7 @@ def _prices(pipeline: Pipeline) -> list[tuple[str, str]]:
 
 
 def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, Any]:
-    """What is wrong, since when and why, in the words of the ledger."""
+    """What is wrong, since when and why, in the words of its gap."""
     market = pipeline.market
     stopped = _why_not_collected(pipeline)
     if stopped:

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
+from collectors.admin.collection import BACKFILL_WORDS
 from collectors.models import Gap
 
 MOST_POINTS = 1500
@@ -116,7 +117,7 @@ def shade(gap: Gap, now: datetime) -> Shade:
         end=end.timestamp(),
         is_open=gap.is_open,
         cause=gap.cause,
-        words=f"{gap.evidence or 'no evidence yet'}; {gap.state}{filled}",
+        words=f"{gap.evidence or 'no evidence yet'}; backfill {BACKFILL_WORDS.get(gap.state, gap.state)}{filled}",
         filled_until=min(end, gap.filled_until or end).timestamp() if gap.filled_count else None,
     )
 

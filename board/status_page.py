@@ -61,9 +61,8 @@ def public_only(view: View) -> View:
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not settings.PUBLIC_STATUS:
             raise Http404
-        response = view(request, *args, **kwargs)
-        request.session.accessed = False  # by the audit's middleware: nothing here varies with who asks
-        return response
+        del request.session  # nothing here varies with who asks, and a stale cookie is not answered with its deletion
+        return view(request, *args, **kwargs)
 
     return require_safe(shown)
 

@@ -1,4 +1,4 @@
-"""One collector per exchange: the lease on the Worker row, and the fence that stops a running cycle between requests.
+"""Keeps one collector per exchange: the lease on the Worker row, and the fence that stops a run between requests.
 
 PostgreSQL's clock decides about leases. Valkey only carries the news of a new generation quickly; a write under an
 old one is refused by the database whatever Valkey says.
@@ -24,7 +24,7 @@ SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must n
 LONGEST_LEASE_SECONDS = 600.0  # one that ends later was given by a clock that has been set back since
 GENERATION_TTL_SECONDS = 86_400
 ASK_AGAIN_SECONDS = 1.0
-ASKED_SECONDS = 2  # a wish is valid: of one who has died meanwhile, no longer
+ASKED_SECONDS = 2  # a wish is valid for so long, in case the process that waits has died
 
 TAKE = """
 UPDATE collectors_worker AS w
@@ -60,7 +60,7 @@ class Permit:
 
 
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
-    """The lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot.
+    """Returns the lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot.
 
     `despite_pause` is for those who make no request: a stream that is delivering.
     """
@@ -98,9 +98,9 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
 
 
 def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float) -> Permit | None:
-    """The lease as soon as the running cycle gives it back, whatever was polled in this slot; None in the end.
+    """Waits for the run under way to end, then returns the lease, whatever was polled in this slot; None in the end.
 
-    A stream, which would keep it for ever, is asked to step aside for so long.
+    A stream, which would keep the lease for ever, is asked to step aside for so long.
     """
     give_up_at, ask_at = time.monotonic() + patience_seconds, 0.0
     while (permit := take(exchange_id, lease_seconds=lease_seconds, repeat=True)) is None:
@@ -112,7 +112,7 @@ def wait_for(exchange_id: str, *, patience_seconds: float, lease_seconds: float)
             ask_at = now + ASK_AGAIN_SECONDS
         time.sleep(0.1)
     if ask_at:
-        is_asked_for(exchange_id)  # no longer, and nobody is to step aside for nobody; who else waits asks again
+        is_asked_for(exchange_id)  # withdraws the wish, now that nothing waits here; others that wait ask again
     return permit
 
 
@@ -137,12 +137,12 @@ def release(permit: Permit) -> None:
 
 
 def announce(exchange_id: str, generation: int) -> None:
-    """Tells running cycles that they are out of date. Raises redis.RedisError when it cannot."""
+    """Tells runs under way that they are out of date. Raises redis.RedisError when it cannot."""
     valkey.client().set(_key(exchange_id), generation, ex=GENERATION_TTL_SECONDS)
 
 
 def is_current(exchange_id: str, generation: int) -> bool:
-    """False only when a newer generation was announced; silence of Valkey is no news."""
+    """Says whether no newer generation was announced; True when Valkey does not answer."""
     try:
         announced = valkey.client().get(_key(exchange_id))
     except redis.RedisError:
@@ -151,7 +151,7 @@ def is_current(exchange_id: str, generation: int) -> bool:
 
 
 def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:
-    """True as soon as no cycle of an older generation runs; False when one still does after the wait."""
+    """Waits until no run of an older generation is under way; returns False when one still is after the wait."""
     give_up_at = time.monotonic() + at_most_seconds
     while True:
         with connection.cursor() as cursor:
@@ -169,7 +169,7 @@ def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:
 
 
 def is_asked_for(exchange_id: str) -> bool:
-    """Somebody waits for the lease; said once to each who asks. Silence of Valkey is no news."""
+    """Says whether somebody waits for the lease, once to each who asks; False when Valkey does not answer."""
     try:
         return bool(valkey.client().delete(f"marketmon:lease-wanted:{exchange_id}"))
     except redis.RedisError:

@@ -25,7 +25,7 @@ COVERAGE_DAYS = 100  # the status page shows 90; the rest is for its first day i
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A table's rows are kept until `time` is older than `keep` says: a time, or a setting named in HOURS or DAYS.
+    """A table whose rows are kept until `time` is older than `keep`: a time, or a setting named in HOURS or DAYS.
 
     `prune` drops them, in steps that hold no lock for long, and returns how many rows or partitions went.
     """
@@ -36,7 +36,7 @@ class Kept:
     prune: Callable[[Kept, datetime], int]
 
     def limit(self, now: datetime) -> datetime:
-        """The moment from which rows are kept."""
+        """Returns the moment from which rows are kept."""
         if isinstance(self.keep, timedelta):
             return now - self.keep
         unit = self.keep.rpartition("_")[2].lower()
@@ -125,7 +125,7 @@ KEPT = (
 
 
 def prune(entries: Iterable[Kept], now: datetime) -> dict[str, int]:
-    """Drops what is past its time; how many rows or partitions, by table. Twice is harmless."""
+    """Drops what is past its time; returns how many rows or partitions, by table. Twice is harmless."""
     return {kept.table: kept.prune(kept, now) for kept in entries}
 
 
@@ -139,7 +139,7 @@ def settle_gaps(now: datetime) -> None:
 
 
 def run(now: datetime) -> None:
-    """Idempotent; called every minute, so a missed call costs nothing."""
+    """Gives up old holes and prunes KEPT. Idempotent; called every minute, so a missed call costs nothing."""
     filling.expire(now)
     prune(KEPT, now)
 

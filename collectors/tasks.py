@@ -1,4 +1,4 @@
-"""Celery's door to collection: each task reads the clock once and makes one call. Unknown arguments of other
+"""The Celery tasks of collection: each reads the clock once and makes one call. Unknown arguments of other
 releases are tolerated, so that a deploy loses no slot."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILL_SECONDS = 15.0  # well within the soft time limit, and children are for pol
 
 @shared_task(bind=True)
 def collect_exchange(self: Any, /, *, exchange_id: str, **_: Any) -> str:
-    """One poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
+    """Makes one poll. Twice is harmless: the lease lets one through, and not twice in a slot."""
     outcome = poll.collect_once(exchange_id, now=clock.now(), correlation_id=self.request.id or "")
     if outcome in ("stored", poll.SKIPPED) and backfill.is_wanted(exchange_id):
         # The pause after this poll, or all of a stream's time, is the time for it; if the message is lost, the next
@@ -42,8 +42,8 @@ def fill_gaps(*, exchange_id: str, **_: Any) -> int:
 
 @shared_task
 def collect_depth(*, exchange_id: str, **_: Any) -> dict[str, int]:
-    """Order books, trades and funding that are due. Twice is harmless: a turn is one request's, and what was asked
-    for is no longer due."""
+    """Collects order books, trades and funding that are due. Twice is harmless: a request slot is for one request, and
+    what was asked for is no longer due."""
     return collect.collect(exchange_id, clock=clock.now, seconds=DEPTH_SECONDS)
 
 
@@ -69,7 +69,7 @@ def refresh_markets(*, exchange_id: str, **_: Any) -> str:
 
 @shared_task(name="collectors.tasks.keep_up")
 def run_maintenance(**_: Any) -> None:
-    """Partitions, rollups, gap counters, pruning. Twice is harmless: cursors move in the work's transaction."""
+    """Makes partitions, rolls up, counts gaps, prunes. Twice is harmless: cursors move in the work's transaction."""
     now = clock.now()
     failures = [error for part in retention.PARTS if (error := _tried(part, now)) is not None]
     if failures:
@@ -77,7 +77,7 @@ def run_maintenance(**_: Any) -> None:
 
 
 def _tried(part: Callable[[datetime], object], now: datetime) -> Exception | None:
-    """One part that fails holds up no other: were it the rollups, a week later there would be no partition left."""
+    """Runs one part; returns its error, which holds up no other part: else a failing rollup stops partitions, too."""
     try:
         part(now)
     except SoftTimeLimitExceeded:

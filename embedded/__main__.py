@@ -1,4 +1,4 @@
-"""`python -m embedded`: what `manage.py up` turns into, without Django in memory."""
+"""`python -m embedded`: the process that `manage.py up` turns into, without Django in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
 
 def in_words(error: OSError) -> str:
-    """Of what the system refused; our own refusals are words already."""
+    """Describes what the system refused; our own refusals are words already."""
     if error.filename is None:
         return str(error)
     return (

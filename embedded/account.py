@@ -1,4 +1,4 @@
-"""Which user runs the embedded servers, and where their files may live. PostgreSQL refuses to run as root."""
+"""Settles which user runs the embedded servers, and where their files may live. PostgreSQL refuses to run as root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Drop to nobody or not; copy the programs or not; keep the data in the home or elsewhere."""
+    """A choice: drop to nobody or not; copy the programs or not; keep the data in the home or elsewhere."""
 
     drops_root: bool
     copies_programs: bool
@@ -26,19 +26,19 @@ class Placement:
 
 
 def decide(*, is_root: bool, programs_open: bool, home_open: bool) -> Placement:
-    """`nobody` exists everywhere, so no user is made; and nobody's way is never opened by a chmod (think of /root)."""
+    """Returns the placement: `nobody` exists everywhere, so no user is made; no chmod lets it in (think of /root)."""
     return Placement(
         drops_root=is_root, copies_programs=is_root and not programs_open, moves_data=is_root and not home_open
     )
 
 
 def open_to_others(path: Path) -> bool:
-    """May any user walk to `path` and into it?"""
+    """Says whether any user may walk to `path` and into it."""
     return all(may_walk_into(folder) for folder in (path, *path.parents))
 
 
 def may_walk_into(folder: Path) -> bool:
-    """May any user who has got as far as this folder?"""
+    """Says whether any user who has got as far as this folder may walk into it."""
     return bool(folder.stat().st_mode & stat.S_IXOTH)
 
 
@@ -48,7 +48,7 @@ def nobody() -> Account:
 
 
 def private_folder(path: Path, account: Account | None) -> Path:
-    """A 0700 folder of the servers' user. One that a stranger made before us (in /tmp) is refused."""
+    """Makes a 0700 folder of the servers' user. Raises PermissionError for one that a stranger made (in /tmp)."""
     path.mkdir(mode=0o700, exist_ok=True)
     owner = account or Account(os.geteuid(), os.getegid())
     found = path.lstat()
@@ -61,14 +61,14 @@ def private_folder(path: Path, account: Account | None) -> Path:
 
 
 def _give(folder: Path, account: Account) -> None:
-    """Everything below changes hands: the same home may have been used by a plain user before."""
+    """Gives everything below to the account: the same home may have been used by a plain user before."""
     for root, _, files in os.walk(folder):
         for name in (root, *(os.path.join(root, file) for file in files)):
             os.chown(name, account.uid, account.gid, follow_symlinks=False)
 
 
 def copy_for_others(source: Path, target: Path) -> None:
-    """A readable copy of `source` at `target`, complete or absent."""
+    """Makes a readable copy of `source` at `target`, complete or absent."""
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copytree(source, draft, symlinks=True)
     for root, folders, files in os.walk(draft):

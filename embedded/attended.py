@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 60.0
 
 @contextlib.contextmanager
 def running(command: list[str], place: site.Site, stop: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
-    """Stopped by `stop` at the block's end; it dies with this process, however that ends."""
+    """Runs a server until the block ends, then stops it by `stop`; it dies with this process, however that ends."""
     with (place.folder / f"{Path(command[0]).name}.log").open("wb") as log:
         server = process.spawn(
             command, environ=postgres.ENVIRON, account=place.account, death_signal=signal.SIGINT, output=log
@@ -29,7 +29,7 @@ def running(command: list[str], place: site.Site, stop: signal.Signals) -> Itera
 
 
 def wait_for(is_ready: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    """Raises RuntimeError when it ends first, or is not ready in a minute."""
+    """Waits until the server is ready. Raises RuntimeError when it ends first, or is not ready in a minute."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_ready():
         if server.poll() is not None or time.monotonic() > deadline:

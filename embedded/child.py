@@ -19,14 +19,14 @@ PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MAX_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
 READ_BYTES = 65_536
-READS_MAX = 4  # a turn: who never stops talking must not keep the others waiting
+READS_MAX = 4  # a turn: a child that never stops printing must not keep the others waiting
 
 StopStep = tuple[signal.Signals, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run, and how it wants to be stopped: signals, each with the seconds it is given."""
+    """A process to run, and how it wants to be stopped: signals, each with the seconds it is given."""
 
     name: str
     command: Sequence[str]
@@ -43,7 +43,7 @@ class Spec:
 
 
 def next_pause(last_pause: float, *, ran_seconds: float, pause_max: float) -> float:
-    """Half a second, doubled by every exit that follows a short life."""
+    """Returns the pause before a restart: half a second, doubled by every exit that follows a short life."""
     if ran_seconds >= HEALTHY_SECONDS or not last_pause:
         return PAUSE_FIRST_SECONDS
     return min(last_pause * 2, pause_max)
@@ -71,7 +71,7 @@ class Child:
         return self.popen.pid if self.popen else None
 
     def start(self) -> int:
-        """Spawn it; the descriptor of its output is the caller's to watch."""
+        """Spawns the child; returns the descriptor of its output, which the caller watches."""
         if self.spec.before_start:
             self.spec.before_start()
         spec = self.spec
@@ -85,7 +85,7 @@ class Child:
         return descriptor
 
     def pump(self) -> bool:
-        """Pass on what it printed, or some of it; False at the end of its output."""
+        """Passes on what the child printed, or some of it; returns False at the end of its output."""
         for _ in range(READS_MAX):
             try:
                 data = os.read(self._output(), READ_BYTES)
@@ -98,7 +98,7 @@ class Child:
         return True
 
     def reap(self) -> int | None:
-        """Its exit code if it is gone by now, together with whatever it had started itself."""
+        """Returns the child's exit code if it is gone, and kills whatever it had started; None while it runs."""
         if self.popen is None or (returncode := self.popen.poll()) is None:
             return None
         process.kill_group(self.popen.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ class Child:
 
 @dataclass(slots=True)
 class StopSequence:
-    """One child being stopped: each signal once, when its turn has come; after the last, SIGKILL for its group."""
+    """The stopping of one child: each signal once, at its time; after the last, SIGKILL for its group."""
 
     child: Child
     steps: Sequence[StopStep]

@@ -1,4 +1,4 @@
-"""One supervisor per home, and a clear word when the ports are taken. Both are settled before anything starts."""
+"""Allows one supervisor per home, and says clearly when ports are taken. Both are settled before anything starts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UNCLEAN_STOP_PATIENCE_SECONDS = 15.0
 
 
 class RefusedError(Exception):
-    """We do not start; the message says why and what to do."""
+    """A refusal to start; the message says why and what to do."""
 
 
 class HomeLock:
-    """Held by the kernel for as long as we live; the file's text only says who holds it."""
+    """A lock that the kernel holds for as long as we live; the file's text only says who holds it."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -49,7 +49,7 @@ class HomeLock:
 
 
 def require_free_port(name: str, port: int, *, patience_seconds: float = 0.0) -> None:
-    """Patience is for the children of a supervisor that was killed: they need a moment to notice."""
+    """Checks that a port is free; patience lets a killed supervisor's children notice first. Raises RefusedError."""
     deadline = time.monotonic() + patience_seconds
     while (problem := _bind_problem(port)) == errno.EADDRINUSE and time.monotonic() < deadline:
         time.sleep(0.1)

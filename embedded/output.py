@@ -1,4 +1,4 @@
-"""What children print: all of it into bounded files, and onto the terminal only what somebody should act on."""
+"""Output of the children: all of it into bounded files, and onto the terminal only what somebody should act on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUIET_FIELDS = {"event", "level", "timestamp", "logger", "exception", "message"}
 
 
 class LogFile:
-    """Appends to `path`; a full file becomes `.1`, and `.3` is the oldest that is kept."""
+    """A file that is appended to; a full one becomes `.1`, and `.3` is the oldest that is kept."""
 
     def __init__(self, path: Path, max_bytes: int = FILE_MAX_BYTES) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class LogFile:
 
 
 def notice(line: str) -> str | None:
-    """The line as the terminal should show it, or None when it is for the file alone."""
+    """Returns the line as the terminal should show it, or None when it is for the file alone."""
     fields = _fields_of(line)
     if fields is None:
         return line[:LINE_MAX_CHARACTERS] if LOUD_TEXT.search(line) else None
@@ -81,7 +81,7 @@ def _fields_of(line: str) -> Mapping[str, object] | None:
 
 
 class Terminal:
-    """Progress on stdout, complaints on stderr; a terminal that went away is no reason to fall over."""
+    """Progress on stdout, complaints on stderr; a terminal that went away stops nothing."""
 
     def __init__(self, *, verbose: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._started = time.monotonic()
@@ -105,7 +105,7 @@ class Terminal:
         _print(self._err, text)
 
     def child_line(self, name: str, line: str, *, expected: Sequence[str] = ()) -> None:
-        """`expected` are complaints of foreign programs that nobody needs to act on here."""
+        """Shows a child's line; `expected` are complaints of foreign programs that nobody needs to act on here."""
         if self._verbose:
             _print(self._err, f"{name:>8} | {line}")
         elif not self.muted and (text := notice(line)) and not any(phrase in line for phrase in expected):

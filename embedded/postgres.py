@@ -54,7 +54,7 @@ class Postgres:
         return f"postgres://{NAME}@/{NAME}?host={self.site.sockets}"
 
     def prepare(self) -> bool:
-        """Make the cluster and its database, complete or not at all. True when they are new."""
+        """Makes the cluster and its database, complete or not at all; returns True when they are new."""
         version = self.data / "PG_VERSION"
         if version.exists():
             _refuse_other_version(version)
@@ -86,7 +86,7 @@ class Postgres:
         return [str(self.binary), "-D", str(self.data), *flags]
 
     def clear_the_way(self) -> None:
-        """Stop a server that outlived its supervisor; drop a pid file whose number now belongs to a stranger.
+        """Stops a server that outlived its supervisor; drops a pid file whose number now belongs to a stranger.
 
         A file with a dead pid stays: PostgreSQL itself checks that none of its old backends is left.
         """
@@ -99,7 +99,7 @@ class Postgres:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def is_ready(self, pid: int) -> bool:
-        """The eighth line of the pid file says `ready`."""
+        """Says whether the server is ready, which the eighth line of the pid file tells."""
         lines = self._pid_file_lines()
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 

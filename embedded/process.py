@@ -30,7 +30,7 @@ def spawn(
     death_signal: signal.Signals = signal.SIGTERM,
     output: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Its own session, so that Ctrl-C reaches it through us and in order; all that it prints goes one way.
+    """Starts a process in its own session: Ctrl-C reaches it through us, in order; all it prints goes one way.
 
     Call it from the main thread: the death signal follows the thread that forked.
     """
@@ -48,7 +48,7 @@ def spawn(
 
 
 def run(command: Sequence[str | Path], *, account: Account | None = None, stdin: str = "") -> None:
-    """A short step of ours that must succeed; its output is shown only when it does not."""
+    """Runs a short step of ours that must succeed; its output is shown only when it does not."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd="/",
@@ -90,13 +90,13 @@ def reason_of(returncode: int) -> str:
 
 
 def kill_group(pid: int, number: signal.Signals) -> None:
-    """The child leads a session of its own, so its pid names everything it left behind, too."""
+    """Signals a child's session: the child leads it, so its pid names everything it left behind, too."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 def end(pid: int, signals: Sequence[signal.Signals], *, patience_seconds: float) -> bool:
-    """Stops a process that is not our child, each signal being given its time. False when it outlives them all."""
+    """Stops a process that is not our child, each signal being given its time; False when it outlives them all."""
     for number in signals:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -125,14 +125,14 @@ def _wait_until_gone(pid: int, patience_seconds: float) -> bool:
 
 
 def works_in(pid: int, folder: Path) -> bool:
-    """Whether this is where it works; true under the folder's new name too, unlike what its command line says."""
+    """Says whether the process works in the folder; true under its new name too, unlike what the command line says."""
     with contextlib.suppress(OSError):
         return os.path.samefile(f"/proc/{pid}/cwd", folder)
     return False
 
 
 def command_line(pid: int) -> str:
-    """Empty when there is no such process (or no /proc)."""
+    """Returns the command line; empty when there is no such process (or no /proc)."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

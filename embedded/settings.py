@@ -1,4 +1,4 @@
-"""What `up` reads from its environment and command line."""
+"""Settings of `up` from its environment and command line, and the processes that follow from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from lib.environment import FILE_SUFFIX
 
 READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
-WEB_THREADS = "8"  # they wait for the database, so more than there are cores; granian would rather have fewer
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
@@ -42,7 +41,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings:
-    """The caller's environment, then the operator's file; runtime.env is ours to write and not to believe."""
+    """Reads the caller's environment, then the operator's file; runtime.env is ours to write and is never read here."""
     home = home_files.home_dir(environ)
     merged = {**home_files.read_env_file(home / home_files.SECRETS_FILE), **environ}
     reading = environment.read(READ, merged)
@@ -64,7 +63,7 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
 
 
 def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_run: bool) -> dict[str, str]:
-    """Without the generated secrets: every process reads them from the home."""
+    """Returns the environment without the generated secrets: every process reads them from the home."""
     environ = {
         **settings.environ,
         **urls,
@@ -81,7 +80,7 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
 
 
 def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[str, Spec]:
-    """Our own processes, by name, in the order they start."""
+    """Returns our own processes, by name, in the order they start."""
     celery = [sys.executable, "-m", "celery", "-A", "marketmon"]
     queues = "poll,default"
     commands = {
@@ -114,16 +113,16 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
 
 
 def web_command(port: int) -> list[str]:
-    """One process that buffers slow clients; a thread per running request, the rest waits in line."""
+    """Returns the command of one process that buffers slow clients; a thread per running request, the rest waits."""
     flags = {
-        "--interface": "wsgi",
+        "--interface": "rsgi",
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",
-        "--blocking-threads": WEB_THREADS,
+        "--http": "1",  # without TLS nobody speaks HTTP/2, and its headers have no time limit
         "--http1-header-read-timeout": "10000",
         "--workers-kill-timeout": "4",
         "--log-level": "warning",
     }
     flat = [part for pair in flags.items() for part in pair]
-    return [sys.executable, "-m", "granian", *flat, "--no-ws", "marketmon.wsgi:application"]
+    return [sys.executable, "-m", "granian", *flat, "--no-ws", "marketmon.rsgi:application"]

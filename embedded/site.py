@@ -50,7 +50,7 @@ def settle(home: Path, *, with_postgres: bool = True, with_valkey: bool = True, 
 
 
 def make_home(home: Path) -> Path:
-    """Root's home may be walked through (its files are private each), so that `nobody` reaches the data."""
+    """Makes the home. Root's may be walked through (its files are private each), so that `nobody` reaches the data."""
     if not home.exists():
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
@@ -64,7 +64,7 @@ def make_home(home: Path) -> Path:
 
 
 def socket_folder(folder: Path, temporary: Path | None = None) -> Path:
-    """Beside the data, unless the path is too long for a socket or would need quoting in a URL."""
+    """Returns the folder beside the data, unless its path is too long for a socket or would need quoting in a URL."""
     beside = folder / "run"
     if len(os.fsencode(beside / LONGEST_SOCKET)) <= SOCKET_PATH_MAX_BYTES and PLAIN_PATH.fullmatch(str(beside)):
         return beside
@@ -73,7 +73,7 @@ def socket_folder(folder: Path, temporary: Path | None = None) -> Path:
 
 
 def _refuse_to_leave_data(home: Path) -> None:
-    """A home that was closed after it was used must not start again with an empty database elsewhere."""
+    """Refuses a home that was closed after it was used: it must not start again with an empty database elsewhere."""
     if (home / "postgres").exists() and not (home / POINTER).exists():
         closed = " ".join(str(folder) for folder in (home, *home.parents) if not may_walk_into(folder))
         raise PermissionError(
@@ -83,7 +83,7 @@ def _refuse_to_leave_data(home: Path) -> None:
 
 
 def _moved_folder(home: Path, elsewhere: Path) -> Path:
-    """The home remembers it, so that a new home starts with new data and a renamed one keeps its own."""
+    """Returns the data's folder. The home remembers it: a new home gets new data, a renamed one keeps its own."""
     pointer = home / POINTER
     if not pointer.exists():
         pointer.write_text(f"{elsewhere / f'marketmon-{secrets.token_hex(6)}'}\n", encoding="utf-8")

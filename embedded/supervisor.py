@@ -24,7 +24,7 @@ STOP_STAGES = (["prepare"], ["beat", "pulse"], ["worker", "stream"], ["web"], ["
 
 
 class StartError(Exception):
-    """The system could not be brought up; the message names the step and where to look."""
+    """A failure to bring the system up; the message names the step and where to look."""
 
 
 class Supervisor:
@@ -99,7 +99,7 @@ class Supervisor:
         )
 
     def _start_servers(self, nursery: ProcessGroup) -> None:
-        """Embedded ones, unless the caller named servers of their own."""
+        """Starts the embedded servers, unless the caller named servers of their own."""
         given = self._settings.servers
         if len(given) == 2:
             return
@@ -130,7 +130,7 @@ class Supervisor:
             raise StartError(f"{title} did not come up: {_last_complaint(child)}\nsee {child.log.path}")
 
     def _prepare(self, nursery: ProcessGroup, spec: Spec) -> None:
-        """Tables, schedule, first-run data, first administrator; its plain lines are progress."""
+        """Prepares tables, schedule, first-run data and first administrator; the child's plain lines are progress."""
         child = nursery.start(spec, on_line=self._show_progress)
         code = nursery.finish(child)
         if code != 0:

@@ -56,14 +56,16 @@ class Valkey:
         return [str(self.binary), *(part for name, value in settings.items() for part in (f"--{name}", value))]
 
     def clear_the_way(self) -> None:
-        """Stop a server that outlived its supervisor: it would append to the same file, and take the socket of the new
-        one along when it ends."""
+        """Stops a server that outlived its supervisor.
+
+        It would append to the same file, and take the socket of the new one along when it ends.
+        """
         pid = self._listener()
         if pid:
             process.end(pid, (signal.SIGTERM, signal.SIGKILL), patience_seconds=ORPHAN_PATIENCE_SECONDS)
 
     def _listener(self) -> int | None:
-        """Who answers at the socket; None when nobody does, or the system does not tell."""
+        """Returns the pid that answers at the socket; None when nobody does, or the system does not tell."""
         if not hasattr(socket, "SO_PEERCRED"):
             return None
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
@@ -74,7 +76,7 @@ class Valkey:
         return None
 
     def is_ready(self) -> bool:
-        """It also answers while it loads its file, but not with PONG."""
+        """Says whether Valkey answers PONG: it also answers while it loads its file, but not with PONG."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PING_TIMEOUT_SECONDS)
             connection.connect(str(self.socket_path))

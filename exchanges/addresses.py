@@ -1,4 +1,4 @@
-"""Where an exchange may be: operators' addresses never lead into our own network, unless a setting says so."""
+"""Checks where an exchange may be: operators' addresses never lead into our own network, unless a setting says so."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from django.conf import settings
 
 from exchanges.models import SANDBOX_PLACEHOLDER
 from feeds.network_guard import is_metadata, is_public
+from web.redaction import HIDDEN
 
 PORTS = frozenset({80, 443, 8443})  # of exchanges; a proxy listens where it likes
 SCHEMES = ("http", "https")
 
 
 class Unsafe(Exception):
-    """This address may not be used; the message says why and what would be allowed."""
+    """An address that may not be used; the message says why and what would be allowed."""
 
 
 def check_base_url(text: str) -> None:
-    """Raises Unsafe. Empty is the exchange's own address."""
+    """Checks an exchange's address; empty is the exchange's own. Raises Unsafe."""
     if not text:
         return
     if SANDBOX_PLACEHOLDER in text:
@@ -37,9 +38,11 @@ def check_base_url(text: str) -> None:
 
 
 def check_proxy(text: str) -> None:
-    """Raises Unsafe. Empty is no proxy."""
+    """Checks a proxy's address; empty is no proxy. Raises Unsafe."""
     if not text:
         return
+    if f"{HIDDEN}@" in text:  # what pages show of a stored one
+        raise Unsafe("Give user and password again: those that were stored are not shown.")
     _refuse_host(_parts(text))
 
 
@@ -58,13 +61,16 @@ def _parts(text: str) -> SplitResult:
 
 def _port(parts: SplitResult) -> int:
     try:
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
     except ValueError:
-        raise Unsafe("The port is no number from 1 to 65535.") from None
+        port = 0
+    if port == 0:
+        raise Unsafe("The port is no number from 1 to 65535.")
+    return port or (443 if parts.scheme == "https" else 80)
 
 
 def _refuse_host(parts: SplitResult) -> None:
-    """By what the name resolves to now, so that decimal and hexadecimal names are seen for what they are.
+    """Refuses a host by what its name resolves to now, so that decimal and hexadecimal names are seen through.
 
     What it resolves to later is asked again before each connect (`feeds.network_guard`). Where private addresses are
     allowed a name may be one that is not known yet.

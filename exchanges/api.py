@@ -14,7 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from web.drf import may_see
 from web.filters import YesNoFilter
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 
 class ExchangeSerializer(serializers.ModelSerializer[Exchange]):
@@ -45,7 +45,7 @@ class StaffExchangeSerializer(ExchangeSerializer):
         fields = [*ExchangeSerializer.Meta.fields, "base_url", "proxy", "ca_file"]
 
     def get_proxy(self, exchange: Exchange) -> str:
-        return hide_secrets(exchange.proxy)
+        return hide_login(exchange.proxy)
 
 
 class ExchangeFilters(django_filters.FilterSet):
@@ -64,7 +64,7 @@ class ExchangeFilters(django_filters.FilterSet):
 
 @extend_schema(tags=["state"])
 class ExchangeViews(ReadOnlyModelViewSet[Exchange]):
-    """What operators want collected."""
+    """Exchanges, and what operators want collected."""
 
     queryset = Exchange.objects.known()
     permission_classes = [AllowAny]

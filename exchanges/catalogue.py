@@ -42,12 +42,12 @@ class Rendered(NamedTuple):
 
 
 def config() -> bytes:
-    """JSON of every non-blacklisted exchange."""
+    """Returns JSON of every non-blacklisted exchange."""
     return _cached(CONFIG_KEY, CONFIG_SECONDS, _config)
 
 
 def supported() -> bytes:
-    """JSON of the ids that are collected. An empty list is never cached: at start-up it would stay for 30 minutes."""
+    """Returns JSON of the collected ids. An empty list is never cached: at start-up it would stay for 30 minutes."""
     return _cached(SUPPORTED_KEY, SUPPORTED_SECONDS, _supported)
 
 
@@ -74,7 +74,7 @@ def blacklisted_ids() -> list[str]:
 
 
 def available_ids() -> list[str]:
-    """What could be added: every id that a feed speaks and a path can carry."""
+    """Returns what could be added: every id that a feed speaks and a path can carry."""
     return sorted(name for name in known_exchange_ids() if is_exchange_id(name))
 
 
@@ -123,7 +123,7 @@ _config, _supported = SharedRendering(_rendered_config), SharedRendering(_render
 
 
 def _cached(key: str, seconds: int, rendering: SharedRendering[Rendered]) -> bytes:
-    """From the cache while it is true; else made and stored, unless something was dropped meanwhile."""
+    """Returns the cached body while it is true; else makes and stores it, unless something was dropped meanwhile."""
     try:
         with valkey.client().pipeline() as pipe:
             pipe.watch(DROPPED)  # type: ignore[no-untyped-call]
@@ -152,7 +152,7 @@ def _store(pipe: Any) -> None:
 
 
 def _fingerprint_or_none() -> bytes | None:
-    """None when the database cannot be asked: then what is cached is the best there is."""
+    """Returns the fingerprint; None when the database cannot be asked: then what is cached is the best there is."""
     try:
         return _fingerprint()
     except (DatabaseError, InterfaceError):
@@ -160,7 +160,7 @@ def _fingerprint_or_none() -> bytes | None:
 
 
 def _fingerprint() -> bytes:
-    """Of everything that a body shows; market lists by the number that each change of them raises."""
+    """Returns a hash over everything that a body shows; market lists by the number that each change of them raises."""
     rows = Exchange.objects.order_by("id").values_list(
         "id", "name", "enabled", "blacklisted", "removed_at", "worker__status", "worker__markets_version"
     )

@@ -1,4 +1,4 @@
-"""The four checks of an exchange: is it there, can it do what we need, is it polled sanely, is it being collected.
+"""The four checks of an exchange: it is there, it can do what we need, it is polled sanely, it is being collected.
 
 The judgements are pure. `check` asks the exchange, outside of any transaction and within one budget, whatever it does.
 """
@@ -24,17 +24,17 @@ OVERRUN_SECONDS = 1.0  # a feed may be this late when an answer is just being pa
 KEPT = timedelta(days=30)
 FRESH = timedelta(seconds=30)  # asked again sooner, the last answer is given: nobody hammers an exchange through us
 
-# What each request of a check must ask first. Collection keeps these books, and this package knows nothing of it.
+# The gate that each request of a check asks first. It is collection's, and this package knows nothing of that.
 OpenGate = Callable[[Exchange, Capabilities], MayCall]
 
 
 class CannotOpen(Exception):
-    """No client for this exchange could be made; the message says why."""
+    """A failure to make a client for this exchange; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `reason` is for people."""
+    """The finding of one check; `reason` is for people."""
 
     name: str
     result: str
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ConnectivityReport:
-    """What the exchange's client can do, and what the checks say."""
+    """The capabilities of the exchange's client, and the findings of the checks."""
 
     capabilities: Capabilities | None
     findings: tuple[Finding, ...]
@@ -56,7 +56,7 @@ class ConnectivityReport:
         return next(finding for finding in self.findings if finding.name == name)
 
     def words(self) -> dict[str, str]:
-        """`{"health": "ok", …}`: the documented body."""
+        """Returns the documented body: `{"health": "ok", …}`."""
         return {finding.name: finding.result for finding in self.findings}
 
 
@@ -68,7 +68,7 @@ def check(
     health: Finding | None = None,
     gate: OpenGate | None = None,
 ) -> ConnectivityReport:
-    """Health, capabilities and rate limit. Raises CannotOpen; never a FeedError, and takes no longer than its budget.
+    """Checks health, capabilities and rate limit within its budget. Raises CannotOpen; never a FeedError.
 
     With a `health` that is known already the exchange is not called.
     """
@@ -76,7 +76,7 @@ def check(
     try:
         feed = open_feed(exchange.feed_spec())
         able = feed.capabilities
-    except Exception as error:  # a venue's constructor may raise anything
+    except Exception as error:  # an exchange's constructor may raise anything
         raise CannotOpen(f"{exchange.id} cannot be opened: {type(error).__name__}: {error}"[:300]) from error
     opened_ms = _milliseconds_since(started)
     interval = exchange.poll_interval_seconds
@@ -96,7 +96,7 @@ def check(
 
 
 def judge_capabilities(has: Mapping[str, bool], *, duration_ms: int = 0) -> Finding:
-    """Tickers and order books are what is collected. Without the one request for all tickers there is a slow way."""
+    """Judges capabilities: tickers and order books are collected; without one request for all tickers it is slow."""
     missing = [name for name in ("fetchTickers", "fetchOrderBook") if not has.get(name)]
     if not missing:
         return Finding("capabilities", OK, "", duration_ms)
@@ -119,13 +119,13 @@ def judge_rate_limit(
 
 
 def least_interval_seconds(rate_limit_ms: float, has: Mapping[str, bool], *, market_count: int | None) -> float:
-    """What the rate limit allows: one call where all tickers come at once, else one for each market."""
+    """Returns what the rate limit allows, in seconds: one call if all tickers come at once, else one per market."""
     calls = 1 if has.get("fetchTickers") else max(1, market_count or 1)
     return round(calls * rate_limit_ms / 1000, 3)
 
 
 def judge_worker(exchange: Exchange, *, is_scheduled: bool) -> Finding:
-    """Whether the collector is on its way; what it achieves is the worker's status."""
+    """Judges whether the collector is on its way; what it achieves is the worker's status."""
     if not settings.COLLECTION_ENABLED:
         return Finding("worker", SKIPPED, "collection is switched off (COLLECTION_ENABLED)")
     if not exchange.is_collected:
@@ -154,7 +154,7 @@ def store(exchange_id: str, report: ConnectivityReport, *, occasion: str, now: d
 
 
 def latest(exchange_id: str) -> Sequence[ConnectivityCheck]:
-    """The rows of the newest occasion, in the order of the checks."""
+    """Returns the rows of the newest occasion, in the order of the checks."""
     newest = ConnectivityCheck.objects.filter(exchange_id=exchange_id).order_by("-checked_at").first()
     if newest is None:
         return []
@@ -162,7 +162,7 @@ def latest(exchange_id: str) -> Sequence[ConnectivityCheck]:
 
 
 def fresh(exchange_id: str, *, now: datetime) -> ConnectivityReport | None:
-    """The newest report, if it is fresh and everything in it was well."""
+    """Returns the newest report, if it is fresh and everything in it was well; else None."""
     rows = latest(exchange_id)
     if not rows or rows[0].checked_at < now - FRESH or any(row.result == FAILED for row in rows):
         return None

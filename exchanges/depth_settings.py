@@ -1,4 +1,4 @@
-"""What of an exchange is collected besides tickers: order books, trades and funding rates. A pure rule.
+"""Settings of what is collected besides tickers: order books, trades and funding rates. A pure rule.
 
 {"books": {"markets": ["BTC/USDT"], "top": 5, "levels": 10, "seconds": 10}, "trades": {"top": 3},
  "funding": {"seconds": 60}}
@@ -30,8 +30,10 @@ LEAST_SECONDS, MOST_SECONDS = 1.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class WantedData:
-    """One kind as an operator wants it. Markets: those named, and the `top` largest. Of funding rates, without any
-    named, all perpetuals."""
+    """One kind as an operator wants it: the markets named, and the `top` largest.
+
+    Of funding rates, without any named, all perpetuals.
+    """
 
     kind: str
     markets: frozenset[str]
@@ -41,12 +43,12 @@ class WantedData:
 
 
 def parse(settings: Mapping[str, Any]) -> tuple[WantedData, ...]:
-    """The kinds that are switched on."""
+    """Returns the kinds that are switched on."""
     return tuple(_wanted(kind, settings[kind]) for kind in KINDS if settings.get(kind) is not None)
 
 
 def validate(settings: Any) -> None:
-    """Raises ValidationError for anything that `parse` could not use."""
+    """Checks the settings. Raises ValidationError for anything that `parse` could not use."""
     if not isinstance(settings, dict):
         raise ValidationError(f"This is an object with some of {', '.join(KINDS)}.")
     strangers = sorted(set(map(str, settings)) - set(KINDS))

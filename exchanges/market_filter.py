@@ -1,4 +1,4 @@
-"""Which of an exchange's markets are collected: by quote, by list, and the largest by volume. A pure rule."""
+"""Selects the markets of an exchange that are collected: by quote, by list, and the largest by volume. A pure rule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MarketFilter:
     top: int | None = None
 
     def selected(self, markets: Iterable[Candidate]) -> frozenset[str]:
-        """Symbols to collect. A market without a known volume is let through until it has one."""
+        """Returns the symbols to collect. A market without a known volume is let through until it has one."""
         allowed = [market for market in markets if self._allows(market)]
         if self.top is None:
             return frozenset(market.symbol for market in allowed)
@@ -51,7 +51,7 @@ def parse(wanted: Mapping[str, Any]) -> MarketFilter:
 
 
 def validate(wanted: Any) -> None:
-    """Raises ValidationError for anything that `parse` could not use."""
+    """Checks a filter. Raises ValidationError for anything that `parse` could not use."""
     if not isinstance(wanted, dict):
         raise ValidationError("A market filter is an object with quotes, symbols and top.")
     strangers = sorted(set(map(str, wanted)) - set(KEYS))
@@ -66,7 +66,7 @@ def validate(wanted: Any) -> None:
 
 
 def are_names(names: Any, *, most: int) -> bool:
-    """A list of texts without control characters, which JSON may hold and PostgreSQL's JSON may not."""
+    """Says whether this is a list of texts without control characters, which JSON may hold and PostgreSQL's may not."""
     return isinstance(names, list) and len(names) <= most and all(map(_is_name, names))
 
 

@@ -1,4 +1,4 @@
-"""What exists out there and what operators want of it: exchanges, their markets, checks, blacklists and the audit."""
+"""Tables of exchanges and what operators want of them: markets, checks, blacklists and the audit log."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def is_exchange_id(text: str) -> bool:
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
     def collected(self) -> Self:
-        """Those that operators want collected now."""
+        """Returns the exchanges that operators want collected now."""
         return self.filter(is_collected=True)
 
     def known(self) -> Self:
-        """All but the removed ones, whose rows stay because history refers to their markets."""
+        """Returns all but the removed ones, whose rows stay because history refers to their markets."""
         return self.filter(removed_at__isnull=True)
 
 
@@ -47,7 +47,7 @@ def default_poll_interval() -> float:
 
 
 class Exchange(models.Model):
-    """Desired state of one exchange. Workers make it actual and prove it by rows stored."""
+    """The desired state of one exchange. Workers make it actual and prove it by rows stored."""
 
     id = models.CharField(primary_key=True, max_length=64, validators=[EXCHANGE_ID])
     name = models.CharField(max_length=100, blank=True)
@@ -74,7 +74,7 @@ class Exchange(models.Model):
         max_length=10,
         choices=transports,
         default=Transport.AUTO,
-        help_text="Where the venue has no websocket that we listen to, each of these polls.",
+        help_text="An exchange without a supported websocket is polled, whatever is chosen here.",
     )
     priority = models.PositiveSmallIntegerField(
         default=5, validators=[MaxValueValidator(9)], help_text="0 is collected first when workers are short, 9 last."
@@ -147,13 +147,13 @@ class Exchange(models.Model):
 
     @property
     def _leads_to_sandbox(self) -> bool:
-        """Its host is who runs us's own setting, whatever operators enter."""
+        """Says whether the address is the sandbox's, which whoever runs us has set, whatever operators enter."""
         return not self.proxy and f"{self.base_url}/".startswith(f"{SANDBOX_PLACEHOLDER}/")
 
 
 class MarketQuerySet(models.QuerySet["Market"]):
     def collected(self) -> Self:
-        """Those whose quotes are stored: listed, not blacklisted, and let through by the exchange's filter."""
+        """Returns the markets whose quotes are stored: listed, not blacklisted, let through by the filter."""
         return self.filter(is_collected=True)
 
 
@@ -198,7 +198,7 @@ class RunningEntryQuerySet(models.QuerySet[Any]):
         return self.filter(lifted_at__isnull=True)
 
     def past_expiry(self, now: datetime) -> Self:
-        """Running ones whose time is over."""
+        """Returns running entries whose time is over."""
         return self.running().filter(expires_at__lte=now)
 
 
@@ -264,7 +264,7 @@ class MarketBlacklistEntry(ListedFor):
 
 
 class ConnectivityCheck(models.Model):
-    """What one of the four checks of an exchange found. Four rows of one `occasion` share `checked_at`."""
+    """The finding of one of an exchange's four checks. Four rows of one `occasion` share `checked_at`."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="checks", db_index=False)
     checked_at = models.DateTimeField()
@@ -282,7 +282,7 @@ class ConnectivityCheck(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One verb that somebody used: who, when, why and from where. Refers to names, so that nothing deletes it."""
+    """An entry of the audit log: who used which verb, when, why, from where. It refers to names: nothing deletes it."""
 
     happened_at = models.DateTimeField()
     who = models.CharField(max_length=150)
@@ -299,7 +299,7 @@ class AuditEntry(models.Model):
     undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "who did what"
+        verbose_name_plural = "audit log"
         indexes = [
             models.Index(fields=["-happened_at", "-id"], name="audit_newest_first"),
             models.Index(

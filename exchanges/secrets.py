@@ -27,7 +27,7 @@ _warned: set[str] = set()
 
 
 def seal(credentials: Mapping[str, str]) -> str:
-    """Text for the database; empty for no credentials. Raises ValueError for what no exchange uses."""
+    """Returns text for the database; empty for no credentials. Raises ValueError for what no exchange uses."""
     fault = find_fault(credentials)
     if fault:
         raise ValueError(fault)
@@ -36,15 +36,25 @@ def seal(credentials: Mapping[str, str]) -> str:
 
 
 def unseal(sealed: str) -> dict[str, str]:
-    """Raises InvalidToken when no key of ours fits."""
+    """Returns the credentials. Raises InvalidToken when no key of ours fits."""
     if not sealed:
         return {}
     opened: dict[str, str] = json.loads(_keys().decrypt(sealed.encode()))
     return opened
 
 
+def seal_text(text: str) -> str:
+    """For what passes through the queue, whose server keeps messages on its disk."""
+    return _keys().encrypt(text.encode()).decode()
+
+
+def unseal_text(sealed: str) -> str:
+    """Raises InvalidToken when no key of ours fits."""
+    return _keys().decrypt(sealed.encode()).decode()
+
+
 def unseal_or_none(sealed: str) -> dict[str, str] | None:
-    """None when no key fits, said once a process: public data is collected without credentials then."""
+    """Returns the credentials; None when no key fits, logged once: public data is collected without them then."""
     try:
         return unseal(sealed)
     except InvalidToken:
@@ -56,12 +66,12 @@ def unseal_or_none(sealed: str) -> dict[str, str] | None:
 
 
 def names_in(sealed: str) -> list[str]:
-    """Which credentials are set; all that is ever shown of them."""
+    """Returns which credentials are set; all that is ever shown of them."""
     return sorted(unseal_or_none(sealed) or ())
 
 
 def find_fault(credentials: Any) -> str:
-    """Why these cannot be credentials; empty when they can. Never repeats a value."""
+    """Says why these cannot be credentials; empty when they can. Never repeats a value."""
     if not isinstance(credentials, Mapping):
         return "Credentials are an object of names and values."
     if not set(credentials) <= set(NAMES):
@@ -72,7 +82,7 @@ def find_fault(credentials: Any) -> str:
 
 
 def check_key(**_: Any) -> list[checks.CheckMessage]:
-    """A wrong key stops start-up; the first operator who stores credentials should not be the one to find out."""
+    """Checks the keys: a wrong one stops start-up, so that no operator finds out by storing credentials."""
     try:
         _keys()
     except ValueError:

@@ -71,13 +71,15 @@ class TradePage(NamedTuple):
 
 
 class OrderBook(NamedTuple):
-    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book."""
+    """Price levels, best first, as (price, amount); `sequence` is the venue's number of this state of the book.
+    `repaired` levels had no amount, or the price of another level."""
 
     bids: tuple[tuple[float, float], ...]
     asks: tuple[tuple[float, float], ...]
     exchange_at: float | None
     received_at: float
     sequence: int | None = None
+    repaired: int = 0
 
 
 class FundingRate(NamedTuple):
@@ -109,13 +111,15 @@ class Listing:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a venue can do, as its client says; `rate_limit_ms` is the pause after a call of cost 1, on average over
-    `rate_window_seconds` (None: the venue says no such window)."""
+    `rate_window_seconds` (None: the venue says no such window). `needs_credentials` are those without which it gives
+    not even public data."""
 
     name: str
     has: Mapping[str, bool]
     timeframes: tuple[str, ...]
     rate_limit_ms: float
     rate_window_seconds: float | None = None
+    needs_credentials: tuple[str, ...] = ()
 
 
 class RejectedRow(NamedTuple):
@@ -126,19 +130,38 @@ class RejectedRow(NamedTuple):
     excerpt: str
 
 
+class MissingPart(NamedTuple):
+    """Markets of which a poll brought nothing though it brought others: a kind of market or a request of its own.
+
+    `kind` is the word of the FeedError that says why (FeedError.kind), `symbols` are the wanted markets of that part.
+    """
+
+    part: str
+    kind: str
+    reason: str
+    symbols: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Poll:
     """All quotes of one collection cycle, and how many market rows the venue's answers held.
 
     At most one quote per symbol. Values that are numbers but make no sense (negative, non-finite, crossed)
     are in `quotes`: judging them is not the feed's business. Of prediction markets the prices are chances of an
-    outcome, from 0 to 1.
+    outcome, from 0 to 1. `missing` is what could not be had though the rest could. `unknown_count` rows have ids that
+    the market list in hand does not know; `unknown_ids` are the first of them. `cached_seconds` is the largest `Age`
+    header of the answers, `server_time` their newest `Date` header in Unix seconds.
     """
 
     quotes: tuple[Quote, ...]
     answered_count: int
     rejected: tuple[RejectedRow, ...] = ()
     prices_are_chances: bool = False
+    missing: tuple[MissingPart, ...] = ()
+    unknown_count: int = 0
+    unknown_ids: tuple[str, ...] = ()
+    cached_seconds: float | None = None
+    server_time: float | None = None
 
 
 class MarketCache(Protocol):
@@ -240,27 +263,34 @@ MayCall = Callable[[], bool]
 class FeedError(Exception):
     """A call that brought no data.
 
-    `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body.
+    `status` is the HTTP status if there was one, `excerpt` the first 500 characters of the body. With
+    `retry_after_seconds` the venue has said when it may be asked again (maintenance that ends then, say).
     """
 
     kind = "failed"
 
-    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        excerpt: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.excerpt = excerpt[:500]
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Throttled(FeedError):
-    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say)."""
+    """The venue asks us to wait: no retry, not before `retry_after_seconds` (None: it did not say). `banned`: this
+    address is shut out, and each further request may prolong that."""
 
     kind = "throttled"
 
-    def __init__(
-        self, message: str, *, retry_after_seconds: float | None = None, banned: bool = False, **facts: Any
-    ) -> None:
+    def __init__(self, message: str, *, banned: bool = False, **facts: Any) -> None:
         super().__init__(message, **facts)
-        self.retry_after_seconds = retry_after_seconds
         self.banned = banned
 
 
@@ -280,6 +310,12 @@ class Denied(FeedError):
     """Needs a human: key, permission, region, certificate."""
 
     kind = "denied"
+
+
+class NotConnected(Denied):
+    """A connection that we refused to make: the exchange has no part in it. Needs a human as well."""
+
+    kind = "not_connected"
 
 
 class Unsupported(FeedError):

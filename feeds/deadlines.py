@@ -215,7 +215,7 @@ class DeadlineFeed(ABC):
                 return await work(call)
             except Exception as error:  # ccxt's classes, aiohttp's, and what a parser stumbles over in an odd answer
                 raise errors.from_exception(
-                    error, status=call.status, excerpt=call.body, secrets=self._secrets
+                    error, status=call.status, excerpt=call.body, secrets=self._secrets, headers=call.headers
                 ) from error
 
         try:

@@ -5,16 +5,15 @@ Nothing here imports ccxt: its classes are known by name, looked up along the ra
 
 from __future__ import annotations
 
-import math
 import re
+import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from feeds import waits
 from feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable, Unsupported
+from feeds.shared.headers import NO_HEADERS
 
 MESSAGE_CHARACTERS = 300  # ccxt puts whole bodies into its messages
-LONGEST_WAIT_SECONDS = 7 * 86400.0  # binance bans up to 3 days; more is a broken header
 SHORTEST_SECRET = 4  # a shorter "secret" would black out ordinary words
 
 # By class name, nearest ancestor first. Causes are looked at before the error that wraps them.
@@ -76,12 +75,16 @@ BY_STATUS: Mapping[int, type[FeedError]] = {
     511: Denied,
 }
 
-BANNED_STATUS = 418
+ONLY_BY_STATUS = frozenset({401, 407, 451, 511})  # whatever their pages say
+# A firewall's page that stays until somebody acts; others pass with the next request.
+_OF_THE_REGION = re.compile(r"(?i)your (?:country|region|location)|restricted (?:location|region)|not available in")
 
 _SECRET_PARAMETER = re.compile(
     r"(?i)((?:api[-_]?key|access[-_]?key|secret|signature|sign|passphrase|password|token)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s&\"',;}]+"
 )
+# A proxy's login: everything before the last @ of what names the host, for a token may be all there is.
+_URL_LOGIN = re.compile(r'(://)[^\s/?#"<>]*@')
 
 
 def class_for_status(status: int) -> type[FeedError] | None:
@@ -93,14 +96,19 @@ def class_for_status(status: int) -> type[FeedError] | None:
     return BadReply if status >= 300 else None
 
 
+def class_for_answer(status: int, body: str) -> type[FeedError] | None:
+    """By the body's words where they say more than the number: a wish to wait, or a firewall's passing challenge."""
+    if status >= 400 and status not in ONLY_BY_STATUS and waits.asks_to_wait(body):
+        return Throttled
+    if status == 403 and body[:1] == "<" and not _OF_THE_REGION.search(body[: waits.SEARCHED_CHARACTERS]):
+        return Unreachable
+    return class_for_status(status)
+
+
 def from_status(status: int, *, reason: str, url: str, body: str, headers: Mapping[str, str], now: float) -> FeedError:
-    kind = class_for_status(status) or BadReply
-    message = shorten(redact(f"HTTP {status} {reason} from {url}"))
-    if issubclass(kind, Throttled):
-        wait = retry_after_seconds(headers, now=now)
-        banned = status == BANNED_STATUS
-        return kind(message, retry_after_seconds=wait, banned=banned, status=status, excerpt=redact(body[:500]))
-    return kind(message, status=status, excerpt=redact(body[:500]))
+    kind = class_for_answer(status, body) or BadReply
+    message = redact(f"HTTP {status} {reason} from {url}")
+    return _made(kind, message, status=status, excerpt=redact(body[:500]), headers=headers, text=body, now=now)
 
 
 def from_exception(
@@ -109,16 +117,51 @@ def from_exception(
     status: int | None = None,
     excerpt: str = "",
     secrets: tuple[str, ...] = (),
+    headers: Mapping[str, str] = NO_HEADERS,
+    now: float | None = None,
 ) -> FeedError:
-    """The FeedError that says the same as `error`; `status` and `excerpt` are of the last answer, if one came."""
+    """The FeedError that says the same as `error`; `status`, `excerpt` and `headers` are of the last answer, if one
+    came."""
     if isinstance(error, FeedError):
         return _without(secrets, error)
-    decisive = _decisive(error)
-    kind = _class_for(decisive)
+    kind = _class_for(_decisive(error))
     if status is not None and status >= 400 and kind in (BadReply, Unreachable):
-        kind = class_for_status(status) or kind
+        kind = class_for_answer(status, excerpt) or kind
+    if kind is BadReply and _is_ccxts(error) and waits.asks_to_wait(str(error)):
+        kind = Throttled
     message = redact(f"{_class_chain(error)}: {error}"[: 4 * MESSAGE_CHARACTERS], secrets)
-    return kind(shorten(message), status=status, excerpt=redact(excerpt[:500], secrets))
+    return _made(
+        kind,
+        message,
+        status=status,
+        excerpt=redact(excerpt[:500], secrets),
+        headers=headers,
+        text=f"{error} {excerpt}",
+        now=time.time() if now is None else now,
+    )
+
+
+def _made(
+    kind: type[FeedError],
+    message: str,
+    *,
+    status: int | None,
+    excerpt: str,
+    headers: Mapping[str, str],
+    text: str,
+    now: float,
+) -> FeedError:
+    """With the time that the answer names, which counts whatever the status says of the rest."""
+    is_limit = issubclass(kind, Throttled)
+    wait = waits.read(status, headers, text, now=now, is_limit=is_limit)
+    said = shorten(f"{wait.remark}: {message}" if wait.remark else message)
+    if issubclass(kind, Throttled):
+        return kind(said, retry_after_seconds=wait.seconds, banned=wait.banned, status=status, excerpt=excerpt)
+    return kind(said, retry_after_seconds=wait.seconds, status=status, excerpt=excerpt)
+
+
+def _is_ccxts(error: BaseException) -> bool:
+    return any(type(one).__module__.startswith("ccxt.") for one in _chain(error))
 
 
 def secrets_in(credentials: Mapping[str, str]) -> tuple[str, ...]:
@@ -128,24 +171,12 @@ def secrets_in(credentials: Mapping[str, str]) -> tuple[str, ...]:
     return (*whole, *(way for way in ways if way))
 
 
-def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds or an HTTP date; None where the venue did not say or said nonsense."""
-    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = _seconds_until(text, now)
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else None
-
-
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """`text` without keys: neither ours nor anything that stands where a key usually does."""
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    return _SECRET_PARAMETER.sub(r"\1***", text)
+    return _SECRET_PARAMETER.sub(r"\1***", _URL_LOGIN.sub(r"\1***@", text))
 
 
 def shorten(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
@@ -159,14 +190,6 @@ def _without(secrets: tuple[str, ...], error: FeedError) -> FeedError:
     error.args = tuple(redact(each, secrets) if isinstance(each, str) else each for each in error.args)
     error.excerpt = redact(error.excerpt, secrets)
     return error
-
-
-def _seconds_until(http_date: str, now: float) -> float:
-    try:
-        at = parsedate_to_datetime(http_date)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return math.nan
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.fromtimestamp(now, UTC).timestamp()
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

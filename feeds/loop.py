@@ -12,13 +12,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from feeds.base import FeedError, MayCall, RejectedRow, Superseded, Throttled, Unreachable
 from feeds.request_gate import Gate
+from feeds.shared.headers import NO_HEADERS, cache_age, date_of
 
 T = TypeVar("T")
 
@@ -49,24 +50,47 @@ class Call:
     rows: list[dict[str, Any]] = field(default_factory=list)
     row_count: int = 0
     rejected: list[RejectedRow] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    request_count: int = 0
+    cached_seconds: float | None = None
+    server_time: float | None = None
+    told_to_wait: Throttled | None = None
+    asked_market: Mapping[str, Any] | None = None  # the one that every answer of this call has to be of
 
     async def ask_permission(self, cost: float = 1.0) -> None:
         """Asked before every single request; the answer comes from the caller's thread. Raises Superseded, HeldBack."""
-        if self.may_call is None:
-            return
-        while wait_seconds := await self._ask(cost):
-            await asyncio.sleep(min(wait_seconds, LONGEST_SLEEP_SECONDS))
+        if self.may_call is not None:
+            while wait_seconds := await self._ask(cost):
+                await asyncio.sleep(min(wait_seconds, LONGEST_SLEEP_SECONDS))
+        self.request_count += 1
 
     async def _ask(self, cost: float) -> float:
         answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.mailbox.put(Question(answer, cost))
         return await answer
 
-    def note_answer(self, status: int, body: str, *, at: float) -> None:
-        self.status, self.body, self.answered_at = status, body[:500], at
+    def note_answer(self, status: int, body: str, *, at: float, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self.status, self.body, self.answered_at, self.headers = status, body[:500], at, headers
+        age, date = cache_age(headers), date_of(headers)
+        if age is not None:
+            self.cached_seconds = max(age, self.cached_seconds or 0.0)
+        if date is not None:
+            self.server_time = max(date, self.server_time or 0.0)
+
+    def part_failed(self, error: FeedError) -> None:
+        """A part of the call has failed and the call goes on: what was asked of us is heeded all the same."""
+        if isinstance(error, Throttled):
+            self.told_to_wait = error
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def note_failed_part(error: FeedError) -> None:
+    """See Call.part_failed."""
+    call = current_call.get()
+    if call is not None:
+        call.part_failed(error)
 
 
 def run(
@@ -82,9 +106,12 @@ def run(
         return done.result()
     except BaseException as error:  # also what ends the caller's thread: nobody waits for the work any more
         done.cancel()
-        if isinstance(error, Throttled) and isinstance(may_call, Gate):
-            may_call.heed(error)
+        if isinstance(error, Throttled):
+            call.told_to_wait = error
         raise
+    finally:
+        if call.told_to_wait is not None and isinstance(may_call, Gate):
+            may_call.heed(call.told_to_wait)
 
 
 def process_loop() -> asyncio.AbstractEventLoop:

@@ -13,7 +13,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from aiohttp.client_middlewares import ClientHandlerType
 
-from feeds.base import Denied
+from feeds.base import NotConnected
 
 # Public by Python's table, and still a way into private networks.
 NAT64 = ip_network("64:ff9b::/96")
@@ -30,11 +30,14 @@ NOT_THE_INTERNET = (
     ip_network("192.0.0.0/24"),
     ip_network("192.88.99.0/24"),
     ip_network("64:ff9b:1::/48"),  # NAT64 of one's own network
+    ip_network("100:0:0:1::/64"),  # this and the next two are younger than Python's table
+    ip_network("3fff::/20"),  # for examples in documents
+    ip_network("5f00::/16"),  # segment routing within one network
     ip_network("fec0::/10"),  # private until 2004, and still routed by some
 )
 
 
-class PrivateAddress(Denied):
+class PrivateAddress(NotConnected):
     """A connection that was not made; whoever runs this must change an address, a name or a setting."""
 
     def __init__(self, address: str, host: str = "") -> None:

@@ -8,7 +8,7 @@ import time
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
-from feeds import errors
+from feeds import waits
 from feeds.base import Throttled
 from feeds.request_gate import ConnectGate, request_cost
 
@@ -27,9 +27,10 @@ def gatekeeper(dials: ConnectGate) -> ClientMiddlewareType:
             await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
         response = await handler(request)
         if response.status in REFUSALS:
-            seconds = errors.retry_after_seconds(response.headers, now=time.time())
-            what = "handshake" if is_handshake else "request"
-            refusal = Throttled(f"{what} refused", retry_after_seconds=seconds, banned=response.status == 418)
+            told = waits.read(response.status, response.headers, "", now=time.time())
+            what = f"{'handshake' if is_handshake else 'request'} refused"
+            said = f"{what}: {told.remark}" if told.remark else what
+            refusal = Throttled(said, retry_after_seconds=told.seconds, banned=told.banned)
             await asyncio.to_thread(gate.heed, refusal)
         return response
 

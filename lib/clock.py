@@ -8,11 +8,11 @@ def now() -> datetime:
 
 
 def seconds_z(moment: datetime) -> str:
-    """`2026-03-03T10:30:47Z`: the whole second, cut and not rounded, so that no stamp lies in the future."""
+    """Returns `2026-03-03T10:30:47Z`: the whole second, cut and not rounded, so that no stamp lies in the future."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def milliseconds_z(moment: datetime) -> str:
-    """`2026-01-06T10:00:00.000Z`: the metrics webhook API's form."""
+    """Returns `2026-01-06T10:00:00.000Z`: the metrics webhook API's form."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

@@ -1,4 +1,4 @@
-"""Which encodings of an answer a client takes."""
+"""Reads which encodings of an answer a client takes."""
 
 import re
 
@@ -6,5 +6,5 @@ GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:$|,|;\s*q=(?:1|0?\.0*[1-9]))", re.IGNOR
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """By the header's words; `gzip;q=0` is a refusal."""
+    """Says by the header's words whether a client takes gzip; `gzip;q=0` is a refusal."""
     return GZIP.search(accept_encoding) is not None

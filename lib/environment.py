@@ -1,7 +1,7 @@
-"""Reads settings from environment variables by a table that also says what is allowed. Standard library only: the
-supervisor reads by it, too.
+"""Reads settings from environment variables by a table that also says what is allowed.
 
-A value that may not be is never raised for on its own: it is collected, so that one start names all of them.
+Standard library only: the supervisor reads by it, too. A wrong value is never raised for on its
+own: it is collected, so that one start names all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class WrongValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a text becomes a value (ValueError when it cannot), and the words for what is allowed."""
+    """A kind of value: how a text becomes one (ValueError when it cannot), and the words for what is allowed."""
 
     read: Callable[[Setting, str], Any]
     allowed: Callable[[Setting], str]
@@ -59,14 +59,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """What several settings must be together, as a pure function of their values in the order of `names`."""
+    """A condition on several settings together, as a pure function of their values in the order of `names`."""
 
     names: tuple[str, ...]
     holds: Callable[..., bool]
     sentence: str
 
     def fault(self, values: Mapping[str, Any]) -> str:
-        """Empty when it holds."""
+        """Returns the fault in words; empty when the combination holds."""
         chosen = [values[name] for name in self.names]
         if self.holds(*chosen):
             return ""
@@ -76,7 +76,7 @@ class Combination:
 
 @dataclass(slots=True)
 class Reading:
-    """All values, the default where one was wrong, and a sentence for each that was."""
+    """All values, the default where one was wrong, and a sentence for each wrong one."""
 
     values: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Reading:
 
 
 def read(settings: Iterable[Setting], environ: Mapping[str, str], combinations: Iterable[Combination] = ()) -> Reading:
-    """Every setting's value. A combination is judged only where each of its settings is sound."""
+    """Reads every setting's value. A combination is judged only where each of its settings is sound."""
     reading = Reading()
     for setting in settings:
         try:
@@ -100,7 +100,7 @@ def read(settings: Iterable[Setting], environ: Mapping[str, str], combinations: 
 
 
 def value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
-    """The value in effect; the default when the variable is not set. Raises WrongValue."""
+    """Returns the value in effect; the default when the variable is not set. Raises WrongValue."""
     text = text_of(setting, environ)
     if text is None:
         return setting.default
@@ -117,7 +117,7 @@ def value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
 
 
 def text_of(setting: Setting, environ: Mapping[str, str]) -> str | None:
-    """What is set, by itself or, for a secret, in the file that NAME_FILE names. Raises WrongValue."""
+    """Returns what is set, by itself or, for a secret, in NAME_FILE's file; None when nothing is. Raises WrongValue."""
     path = environ.get(setting.name + FILE_SUFFIX, "") if setting.is_secret else ""
     if not path:
         return environ.get(setting.name)
@@ -132,7 +132,7 @@ def text_of(setting: Setting, environ: Mapping[str, str]) -> str | None:
 
 
 def number(value: Any) -> str:
-    """As a person would write it: 8, not 8.0."""
+    """Returns a value as a person would write it: 8, not 8.0."""
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -192,7 +192,7 @@ def _read_list(setting: Setting, text: str) -> list[str]:
 
 
 def _read_mapping(setting: Setting, text: str) -> dict[str, str]:
-    """`1=…,2=…`; a value may hold `=`, and is kept as it is, because mappings hold secrets."""
+    """Reads `1=…,2=…`; a value may hold `=`, and is kept as it is, because mappings hold secrets."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and separator for name, separator, _ in pairs):
         raise ValueError

@@ -1,5 +1,7 @@
-"""Where this installation keeps its state, and the environment that follows from it. Standard library only:
-settings.py calls it before Django exists."""
+"""The folder where this installation keeps its state, and the environment that follows from it.
+
+Standard library only: settings.py calls it before Django exists.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def home_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
-    """The process environment wins, then what the operator may edit, then what the supervisor wrote.
+    """Loads the environment: the process's wins, then what the operator may edit, then what the supervisor wrote.
 
     A secret whose file is named (SECRET_KEY_FILE, say) is set by that.
     """
@@ -39,12 +41,12 @@ def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
 
 
 def callers_environment() -> dict[str, str]:
-    """The environment without what load_environment() added to it."""
+    """Returns the environment without what load_environment() added to it."""
     return {key: value for key, value in os.environ.items() if key not in names_from_files}
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; a file that is absent, or that this user may not read, is an empty one."""
+    """Reads `NAME=value` lines; a file that is absent, or that this user may not read, is an empty one."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -54,7 +56,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def ensure_secrets(home: Path) -> bool:
-    """Generate what must never be a default. True when they are new."""
+    """Generates what must never be a default; returns True when they are new."""
     lines = {
         "SECRET_KEY": secrets.token_urlsafe(64),
         "ADMIN_API_KEY": secrets.token_urlsafe(36),

@@ -7,7 +7,7 @@ from django.conf import settings
 
 
 def note() -> None:
-    """Nothing is kept without LIVENESS_FILE; a disk that refuses stops nobody's work."""
+    """Touches LIVENESS_FILE, if there is one; a disk that refuses stops nobody's work."""
     if settings.LIVENESS_FILE:
         with contextlib.suppress(OSError):
             Path(settings.LIVENESS_FILE).touch()

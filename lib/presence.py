@@ -1,4 +1,4 @@
-"""How many processes of one kind live: each says so again and again, in a sorted set of Valkey."""
+"""Counts the live processes of one kind: each says so again and again, in a sorted set of Valkey."""
 
 from __future__ import annotations
 

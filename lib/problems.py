@@ -1,4 +1,4 @@
-"""What every refusal looks like on our API routes: `{"error": …, "message": …, "timestamp": …}`, never HTML."""
+"""The body of every refusal on our API routes: `{"error": …, "message": …, "timestamp": …}`, never HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pulse publishes in Valkey and web processes hand out; without it a process renders once for all who wait."""
+"""Bodies that the pulse publishes in Valkey and web processes hand out; without it a process renders once for all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PublishedCopy(Generic[T]):
         self._asked_at = 0.0
 
     def newest(self) -> T | None:
-        """Returns what was published last, as far as this process knows. How old it may be is its reader's to say."""
+        """Returns what was published last, as far as this process knows. Its reader decides how old it may be."""
         held = self._held
         if held is not None and time.monotonic() - self._asked_at < self.ask_every_seconds:
             return held  # nearly every call ends here
@@ -48,14 +48,14 @@ class PublishedCopy(Generic[T]):
         if not self._lock.acquire(blocking=self._held is None):
             return self._held
         try:
-            if self._should_ask():  # who had the lock before has perhaps asked
+            if self._should_ask():  # the thread that had the lock before may have asked
                 self._ask()
             return self._held
         finally:
             self._lock.release()
 
     def forget(self) -> None:
-        """The next reader asks Valkey, and for everything."""
+        """Forgets the copy: the next reader asks Valkey, and for everything."""
         self._held = None
         self._availability.forget()
 
@@ -96,5 +96,5 @@ class SharedRendering(Generic[T]):
             return held[1]
 
     def forget(self) -> None:
-        """The next reader gets a new one."""
+        """Forgets the rendering: the next reader gets a new one."""
         self._held = None

@@ -28,7 +28,7 @@ VALKEY_FORM = (
 
 
 def read_postgres(setting: Setting, text: str) -> dict[str, Any]:
-    """Django's words for what libpq reads in the address; its other parameters, such as sslmode, are options."""
+    """Returns Django's words for what libpq reads in the address; other parameters, such as sslmode, are options."""
     parts = POSTGRES.fullmatch(text)
     if parts is None:
         raise ValueError
@@ -45,7 +45,7 @@ def read_postgres(setting: Setting, text: str) -> dict[str, Any]:
 
 
 def read_valkey(setting: Setting, text: str) -> str:
-    """The address itself, once a connection can be made of it (none is opened)."""
+    """Returns the address itself, once a connection can be made of it (none is opened). Raises ValueError."""
     parts = urlsplit(text)
     if parts.fragment or (parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path, re.ASCII)):
         raise ValueError

@@ -18,7 +18,7 @@ _making = threading.Lock()
 
 
 def client() -> redis.Redis:
-    """One pooled client per process, quick to give up: a reader would rather render for itself than wait."""
+    """Returns the process's one pooled client, quick to give up: a reader would rather render for itself than wait."""
     with _making:  # of two made at once, one would be thrown away, and its end closes connections that are in use
         return _client()
 
@@ -35,14 +35,14 @@ def _client() -> redis.Redis:
 
 
 def broker_url(redis_url: str) -> str:
-    """kombu's spelling of a Redis URL: sockets are `redis+socket://` there and the database has another name."""
+    """Returns kombu's spelling of a Redis URL: sockets are `redis+socket://` there, the database has another name."""
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
     return redis_url
 
 
 class Availability:
-    """Whether Valkey is worth a question: one that failed is left alone for a second, so that no call waits for it."""
+    """A memory of Valkey's failures: one that failed is left alone for a second, so that no call waits for it."""
 
     def __init__(self) -> None:
         self._away_until = 0.0
@@ -51,9 +51,9 @@ class Availability:
         return time.monotonic() >= self._away_until
 
     def failed(self) -> None:
-        """A question has ended with redis.RedisError."""
+        """Notes that a question has ended with redis.RedisError."""
         self._away_until = time.monotonic() + AWAY_SECONDS
 
     def forget(self) -> None:
-        """The next question is asked, whatever has failed before."""
+        """Forgets failures: the next question is asked, whatever has failed before."""
         self._away_until = 0.0

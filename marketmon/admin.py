@@ -23,11 +23,11 @@ from django_celery_beat.models import (
     PeriodicTasks,
     SolarSchedule,
 )
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from collectors.polling import schedule
 from lib import clock
+from lib.admin_pages import PageAdmin
 from web.admin import InfinitePaginator, ago
 
 for model in (
@@ -44,20 +44,29 @@ for model in (
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, PageAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Not one's own account: what it does would be written down under a user who is gone, and be lost with that."""
+        return obj != request.user and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deletable, counts, needed, protected = super().get_deleted_objects(objs, request)
+        is_own = any(each.pk == request.user.pk for each in objs)
+        return deletable, counts, {*needed, "your own account"} if is_own else needed, protected
+
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, PageAdmin):
     pass
 
 
 @admin.register(LogEntry)
-class ChangeAdmin(LogEntryAdmin, ModelAdmin):
-    """Who changed what."""
+class ChangeAdmin(LogEntryAdmin, PageAdmin):
+    """Admin page of who changed what."""
 
     paginator = InfinitePaginator
     show_full_result_count = False
@@ -70,8 +79,8 @@ class ChangeAdmin(LogEntryAdmin, ModelAdmin):
 
 
 @admin.register(PeriodicTask)
-class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
-    """Beat's rows. The code says what runs; operators say when, and whether."""
+class ScheduleAdmin(PeriodicTaskAdmin, PageAdmin):
+    """Admin page of beat's rows. The code says what runs; operators say when, and whether."""
 
     form = ModelForm
     change_form_template = None
@@ -101,7 +110,7 @@ class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
         self._switch(request, queryset, enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, enabled: bool) -> None:
-        """The library's own actions ask for no permission and leave no trace."""
+        """Switches tasks and logs it: the library's own actions ask for no permission and leave no trace."""
         turned = list(queryset.exclude(enabled=enabled))
         queryset.filter(pk__in=[task.pk for task in turned]).update(enabled=enabled)
         PeriodicTasks.update_changed()
@@ -123,15 +132,15 @@ class ScheduleAdmin(PeriodicTaskAdmin, ModelAdmin):
 
 
 @admin.register(IntervalSchedule)
-class IntervalAdmin(ModelAdmin):
+class IntervalAdmin(PageAdmin):
     list_display = ("__str__", "every", "period")
 
 
 @admin.register(CrontabSchedule)
-class CrontabAdmin(ModelAdmin):
+class CrontabAdmin(PageAdmin):
     list_display = ("__str__", "human_readable")
 
 
 @admin.register(SolarSchedule, ClockedSchedule)
-class OtherScheduleAdmin(ModelAdmin):
+class OtherScheduleAdmin(PageAdmin):
     pass

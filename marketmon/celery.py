@@ -16,7 +16,7 @@ LIVENESS_SECONDS = 5.0
 
 
 class SignOfLife(bootsteps.StartStopStep):
-    """The worker's own loop says that it goes round; what its children do is limited in time and seen in the rows."""
+    """A sign that the worker's own loop goes round; what its children do is limited in time and seen in the rows."""
 
     requires = ("celery.worker.components:Timer",)
     rounds: Any = None
@@ -53,11 +53,11 @@ def drop_dead_connections(**_: Any) -> None:
 
 @signals.worker_init.connect
 def share_memory_with_children(**_: Any) -> None:
-    """The parent has imported everything by now; without the freeze the first collection in a child copies it all."""
+    """Freezes what the parent has imported by now: without it the first collection in a child copies it all."""
     gc.collect()
     gc.freeze()
 
 
 @signals.setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
-    """Celery leaves the logging that settings.LOGGING set up alone when somebody listens here."""
+    """Keeps the logging that settings.LOGGING set up: Celery leaves it alone when somebody listens here."""

@@ -47,14 +47,14 @@ Check = Callable[[], None]
 
 
 class Probe(APIView):
-    """Open to everybody, and read-only: its routes give it GET and HEAD."""
+    """A probe, open to everybody and read-only: its routes give it GET and HEAD."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
 
 
 class HealthView(Probe):
-    """Can the database and Valkey be used? Nothing external is asked."""
+    """Says whether the database and Valkey can be used. Nothing external is asked."""
 
     @extend_schema(operation_id="health", tags=["probes"], auth=[], responses={200: WELL, 500: WELL})
     def get(self, request: Request) -> HttpResponseBase:
@@ -63,7 +63,7 @@ class HealthView(Probe):
 
 
 class Live(Probe):
-    """The process is up; it says nothing of anything else."""
+    """Says that the process is up, and nothing of anything else."""
 
     @extend_schema(operation_id="live", tags=["probes"], auth=[], responses={200: WELL})
     def get(self, request: Request) -> HttpResponseBase:
@@ -71,7 +71,7 @@ class Live(Probe):
 
 
 class Ready(Probe):
-    """Is everything here that collecting needs?"""
+    """Says whether everything is here that collecting needs."""
 
     @extend_schema(operation_id="ready", tags=["probes"], auth=[], responses={200: READY, 503: READY})
     def get(self, request: Request) -> HttpResponseBase:
@@ -82,7 +82,7 @@ class Ready(Probe):
 
 
 def ask(checks: Mapping[str, Check]) -> dict[str, bool]:
-    """All checks at once; those that raise or are not back in time are False."""
+    """Runs all checks at once; those that raise or are not back in time are False."""
     running = {name: _threads.submit(check) for name, check in checks.items()}
     wait(running.values(), timeout=PART_SECONDS)
     return {name: _passed(name, future) for name, future in running.items()}
@@ -100,7 +100,7 @@ def _passed(name: str, future: Future[None]) -> bool:
 
 
 class ReadOnly(Exception):
-    """The database answers, and stores nothing."""
+    """A database that answers, and stores nothing."""
 
 
 def check_database() -> None:
@@ -136,7 +136,7 @@ def _word(status: str) -> Mapping[str, object]:
 
 
 def _answer(body: Mapping[str, object], status: int) -> HttpResponseBase:
-    """What is not well is said in JSON to browsers, too: a page may need what has failed."""
+    """Answers in JSON, to browsers too when something is not well: a page may need what has failed."""
     if status == 200:
         return Response(body, headers=NO_STORE)
     return HttpResponse(orjson.dumps(body), status=status, content_type="application/json", headers=NO_STORE)

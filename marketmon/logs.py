@@ -11,7 +11,7 @@ STRANGERS_WORDS = 200  # characters of a line that repeats what somebody sent
 
 
 class CalmAboutStrangers(logging.Filter):
-    """A request that Django finds suspicious was refused; anybody can send any number of them, so each is one line.
+    """A filter that makes one line of each request that Django found suspicious and refused: anybody can send many.
 
     Django logs them as errors, with a traceback of its own code.
     """
@@ -25,7 +25,7 @@ class CalmAboutStrangers(logging.Filter):
 
 
 def configuration(level: str) -> dict[str, Any]:
-    """What Django hands to `logging.config`."""
+    """Returns what Django hands to `logging.config`."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -62,7 +62,7 @@ def configuration(level: str) -> dict[str, Any]:
 
 
 def configure_structlog() -> None:
-    """Our own loggers, which end in the same handler."""
+    """Configures our own loggers, which end in the same handler."""
     first, *others = _facts()
     structlog.configure(
         processors=[
@@ -77,7 +77,7 @@ def configure_structlog() -> None:
 
 
 def _facts() -> list[Any]:
-    """What every line says besides its event: the request's or task's, where it comes from, when, and the traceback."""
+    """Returns what adds to each event the request's or task's facts, where it comes from, when, and the traceback."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,

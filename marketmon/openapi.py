@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of every route below /api/v1 alike: how it refuses."""
+"""Adds to the OpenAPI schema how every route below /api/v1 refuses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ REFUSALS = {
     429: "Too many wrong admin keys from this address; Retry-After says for how long.",
     503: "The state cannot be read now.",
 }
+EITHER = {"EitherError", "StatusOfEitherDocument"}
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 Operation = dict[str, Any]
 
 
 def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's. What a view describes itself stays as it is."""
+    """Adds the refusals, as a hook of drf-spectacular's. What a view describes itself stays as it is."""
     for path, operations in result["paths"].items():
         if path.startswith("/api/v1/"):
             for operation in operations.values():
                 _complete(path, operation)
+    _admit_either(result)
     return result
+
+
+def _admit_either(result: dict[str, Any]) -> None:
+    """One error may fit both shapes of a path that speaks two documents; `oneOf` would then refuse it."""
+    schemas = result.get("components", {}).get("schemas", {})
+    for name in EITHER & schemas.keys():
+        schemas[name]["anyOf"] = schemas[name].pop("oneOf")
 
 
 def _complete(path: str, operation: Operation) -> None:
@@ -41,8 +50,8 @@ def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield 503
     if operation.get("requestBody"):
         yield from (400, 413, 415)
-    if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
-        yield 400
+    if "{" in path or any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        yield 400  # a path with control characters is refused, too
     if "{" in path and "200" in operation["responses"] and "state" in operation.get("tags", ()):
         yield 404
     if any("AdminKey" in way for way in operation.get("security", ())):

@@ -1,4 +1,4 @@
-"""The pulse: once a second, what changes only because time passes, and what all readers will ask for."""
+"""The pulse: does once a second what only passing time brings about, and renders what all readers will ask for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_forever() -> None:
 
 
 def tick() -> None:
-    """One pulse. Readers are sent what is known though the sweep failed; its mark grows old, and the board says so."""
+    """Runs one pulse. Readers are sent what is known though a sweep failed: its mark grows old, the board says so."""
     now = clock.now()
     for part in (lift_expired, run_sweep):
         close_old_connections()  # what the part before has broken
@@ -56,19 +56,19 @@ def tick() -> None:
 
 
 def lift_expired(now: datetime) -> None:
-    """What was blacklisted for a time."""
+    """Lifts what was blacklisted for a time."""
     commands.lift_expired(now)
 
 
 def run_sweep(now: datetime) -> None:
-    """For what only time brings about."""
+    """Sweeps for what only time brings about."""
     swept = sweep.run(now)
     if swept.gaps_opened or swept.workers_turned:
         log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
 
 
 def look_at_drills(now: datetime) -> None:
-    """After what readers are sent: a drill wants to know when they were told."""
+    """Looks at drills after readers were sent what is known: a drill wants to know when they were told."""
     try:
         runner.look_at_all(now)
     except (DatabaseError, InterfaceError) as error:
@@ -76,7 +76,7 @@ def look_at_drills(now: datetime) -> None:
 
 
 def publish(now: datetime) -> None:
-    """The status bodies and the board, rendered once for all web processes; without them each renders for itself."""
+    """Publishes the status bodies and the board, rendered once for all web processes; else each renders for itself."""
     for name, part in (("bodies", published.publish), ("board", live.publish)):
         try:
             part(now)

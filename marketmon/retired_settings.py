@@ -11,7 +11,7 @@ SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """`place` is where the constant is, with the reason for its value: module and name."""
+    """A name that was a setting; `place` is the module and name of the constant, with the reason for its value."""
 
     name: str
     value: float
@@ -45,12 +45,12 @@ RETIRED = (
 
 
 def still_set(environ: Mapping[str, str] | None = None) -> list[tuple[Retired, str]]:
-    """Those that are set although nobody reads them, with what they are set to."""
+    """Returns the retired settings that are set although nobody reads them, with what they are set to."""
     environ = os.environ if environ is None else environ
     return [(retired, environ[retired.name]) for retired in RETIRED if retired.name in environ]
 
 
 def in_words(retired: Retired, text: str) -> str:
-    """For the log of whoever still sets it."""
+    """Returns the warning for the log of whoever still sets it."""
     shown = text[:SHOWN_CHARACTERS]
     return f"{retired.name}={shown} is no longer a setting and has no effect: it is {retired.value:g} ({retired.place})"

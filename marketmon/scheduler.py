@@ -1,8 +1,8 @@
-"""Beat with one leader: any number may run, one sends. Its lock is a session of its own with PostgreSQL, so it falls
-the moment the process dies.
+"""Beat with one leader: any number may run, one sends.
 
-Beyond that it repairs two faults of django-celery-beat 2.9: after a failed sync it re-sends what it has sent
-(fixed upstream by pull request 1040, unreleased), and after the wall clock jumps back it stays silent.
+Its lock is a session of its own with PostgreSQL, so it falls the moment the process dies. Beyond that it
+repairs two faults of django-celery-beat 2.9: after a failed sync it re-sends what it has sent (fixed upstream by pull
+request 1040, unreleased), and after the wall clock jumps back it stays silent.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Leadership:
 
 
 class LeaderScheduler(DatabaseScheduler):
-    """DatabaseScheduler that sends only while it leads."""
+    """A DatabaseScheduler that sends only while it leads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._leadership = Leadership()
@@ -76,7 +76,7 @@ class LeaderScheduler(DatabaseScheduler):
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
-        """No entries of Celery's own: there are no results to clean up."""
+        """Sets up no entries of Celery's own: there are no results to clean up."""
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         liveness.note()
@@ -87,7 +87,7 @@ class LeaderScheduler(DatabaseScheduler):
         return min(float(super().tick(*args, **kwargs)), STANDBY_SECONDS)
 
     def all_as_schedule(self) -> dict[str, Any]:
-        """What the database says, but never an earlier last run than the one that we know of."""
+        """Returns what the database says, but never an earlier last run than the one that we know of."""
         entries: dict[str, Any] = super().all_as_schedule()
         known_entries: dict[str, Any] = self._schedule or {}
         limit = clock.now() + CLOCK_JUMP
@@ -100,7 +100,7 @@ class LeaderScheduler(DatabaseScheduler):
         return entries
 
     def is_due(self, entry: Any) -> Any:
-        """The next slot counts from when this one was due, not from when we noticed: lateness does not add up."""
+        """Says whether the entry is due. The next slot counts from when this one was: lateness does not add up."""
         is_due, seconds = super().is_due(entry)
         return schedstate(is_due, max(seconds - self._late_seconds(entry), 0.0) if is_due else seconds)
 
@@ -111,7 +111,7 @@ class LeaderScheduler(DatabaseScheduler):
         return following
 
     def sync(self) -> None:
-        """All in one statement: saved one by one, a hundred cost a second in which nothing is sent."""
+        """Stores all entries in one statement: saved one by one, a hundred cost a second in which nothing is sent."""
         entries: dict[str, Any] = self._schedule or {}
         names: set[str] = self._dirty
         self._dirty: set[str] = set()
@@ -124,7 +124,7 @@ class LeaderScheduler(DatabaseScheduler):
             log.warning("beat_rows_not_saved", count=len(models))
 
     def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
-        """Polls are not added to a queue that nobody empties: what they would ask is old by the time they run."""
+        """Sends a task, but no poll into a queue that nobody empties: what it would ask is old by the time it runs."""
         names: list[str] = list(self._schedule or {})
         polls = sum(name.startswith("poll:") for name in names)
         if entry.name.startswith("poll:") and self._backlog > BACKLOG_PER_EXCHANGE * polls:
@@ -137,7 +137,7 @@ class LeaderScheduler(DatabaseScheduler):
         self._leadership.release()
 
     def _late_seconds(self, entry: Any) -> float:
-        """Behind its slot; nothing once a whole slot was missed, and for what runs by calendar."""
+        """Returns the seconds behind its slot; none once a whole slot was missed, and for what runs by calendar."""
         interval = getattr(entry.schedule, "run_every", None)
         if interval is None:
             return 0.0
@@ -145,7 +145,7 @@ class LeaderScheduler(DatabaseScheduler):
         return late.total_seconds() if timedelta(0) < late < interval else 0.0
 
     def _check(self) -> None:
-        """Once a second: do we lead, did the clock jump, how long is the queue."""
+        """Checks once a second whether we lead, whether the clock jumped, and how long the queue is."""
         self._checked_at = time.monotonic()
         led = self._leads
         self._leads = self._leadership.is_held()

@@ -35,7 +35,7 @@ class Description:
 
 class SchemaView(SpectacularAPIView):
     def _get_schema_response(self, request: Request) -> HttpResponseBase:
-        """Nothing of a stranger's query is looked at: it would be a description of its own."""
+        """Answers without a look at a stranger's query, which would be a description of its own."""
         form = request.accepted_renderer.format
         response = _answer(request, self._description(request, form))
         response.headers["Content-Type"] = f"{request.accepted_media_type}; charset=utf-8"
@@ -64,12 +64,12 @@ class SchemaView(SpectacularAPIView):
 
 
 def forget() -> None:
-    """Before the code's description is made anew, as tests do."""
+    """Forgets all descriptions, so that they are made anew from the code, as tests do."""
     _made.clear()
 
 
 def _rights(user: AbstractBaseUser | AnonymousUser) -> frozenset[str]:
-    """Views describe themselves as `web.drf.may_see` tells them, and by nothing else of the caller."""
+    """Returns what `web.drf.may_see` tells views, which describe themselves by nothing else of the caller."""
     return frozenset(user.get_all_permissions()) if getattr(user, "is_staff", False) else frozenset()  # type: ignore[union-attr]
 
 

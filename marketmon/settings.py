@@ -58,7 +58,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "web.middleware.CorrelationMiddleware",
-    "web.request_bodies.FewBodiesAtOnce",
+    "web.request_bodies.LimitedBodies",
     "django.middleware.security.SecurityMiddleware",
     "web.compression.StaticFiles",
     "web.compression.Pages",
@@ -111,10 +111,12 @@ SECURE_SSL_REDIRECT = USE_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None
 SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$"]  # probes inside the container network speak plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if USE_TLS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USE_TLS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = USE_TLS and value["HSTS_SUBDOMAINS"]
+SECURE_HSTS_PRELOAD = USE_TLS and value["HSTS_PRELOAD"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+FILE_UPLOAD_HANDLERS = ["web.request_bodies.NoUploads"]
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 DATABASES = {"default": {**value["DATABASE_URL"]}}
@@ -188,7 +190,7 @@ MARKETS_DEADLINE_SECONDS = value["MARKETS_DEADLINE_SECONDS"]
 MIN_SHARE_OF_USUAL_ROWS = value["MIN_SHARE_OF_USUAL_ROWS"]
 BREAKER_FAILURES = value["BREAKER_FAILURES"]
 BREAKER_PAUSE_MAX_SECONDS = value["BREAKER_PAUSE_MAX_SECONDS"]
-# Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real venues.
+# Never empty: an address of the sandbox that resolved to nothing would send simulated exchanges to the real ones.
 SANDBOX_URL = value["SANDBOX_URL"] or f"http://127.0.0.1:{value['SANDBOX_PORT']}"
 OUTGOING_ADDRESS = value["OUTGOING_ADDRESS"]
 LEDGER_LEAST_PROCESSES = value["LEDGER_LEAST_PROCESSES"]
@@ -231,7 +233,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
             "ca_file",
         ],
         "mask_fields": ["proxy"],
-        "mask_callable": "web.redaction.hide_secrets",  # keeps the address, hides the password
+        "mask_callable": "web.redaction.hide_login",  # keeps the address, hides who may use it
     },
     {
         "model": "auth.User",

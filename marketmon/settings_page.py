@@ -14,7 +14,7 @@ RETIRED_TITLE = "Once settings, now fixed"
 
 
 def blocks() -> dict[str, list[str]]:
-    """The lines under each heading that the tables decide."""
+    """Returns the lines under each heading that the tables decide."""
     found = {section.title: section_lines(section) for section in SECTIONS}
     found[COMBINATIONS_TITLE] = [
         f"- {', '.join(f'`{name}`' for name in each.names)}: {each.sentence}." for each in COMBINATIONS
@@ -37,7 +37,7 @@ def default_in_words(setting: Setting) -> str:
 
 
 def in_words(value: Any) -> str:
-    """As an operator would write it."""
+    """Writes a value as an operator would write it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
@@ -56,7 +56,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def rewritten(page: str) -> str:
-    """The page with its blocks as the tables want them. Raises ValueError when a heading or its block is missing."""
+    """Returns the page with its blocks as the tables want them. Raises ValueError without a heading or its block."""
     lines = page.splitlines()
     for title, block in blocks().items():
         start = lines.index(f"## {title}")

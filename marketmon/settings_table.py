@@ -39,7 +39,7 @@ LOCAL_POSTGRES = {
 
 
 class WrongSettings(ImproperlyConfigured):
-    """Some settings may not be as they are set; the message has a line for each."""
+    """A refusal of settings that may not be as they are set; the message has a line for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,15 @@ WHERE_AND_WHO = Section(
         ),
         Setting(
             "USE_TLS", SWITCH, False,
-            "secure cookies, redirect to https, HSTS; needs a proxy that sets `X-Forwarded-Proto`",
+            "secure cookies, redirect to https, HSTS for this host; needs a proxy that sets `X-Forwarded-Proto`",
+        ),
+        Setting(
+            "HSTS_SUBDOMAINS", SWITCH, False,
+            "with `USE_TLS`: browsers speak nothing but TLS with every host below this one, for a year",
+        ),
+        Setting(
+            "HSTS_PRELOAD", SWITCH, False,
+            "with `USE_TLS`: asks for a place in the lists that browsers are shipped with; hard to take back",
         ),
         Setting("DEBUG", SWITCH, False, "Django's debug pages; never in production"),
         Setting(
@@ -297,7 +305,8 @@ KEYS_AND_LIMITS = Section(
         ),
         Setting(
             "TRUSTED_PROXIES", LIST, [],
-            "networks whose `X-Forwarded-For` is believed, for keys that are bound to addresses",
+            "networks whose `X-Forwarded-For` is believed, to bind keys to addresses and to count wrong "
+            "ones: [behind a proxy](running.md#behind-a-proxy)",
         ),
         Setting(
             "STATUS_BODY_MAX_AGE_SECONDS", NUMBER, 2.0,
@@ -382,7 +391,7 @@ COMBINATIONS = (
 
 
 def read(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Every setting's value by its variable's name. Raises WrongSettings, with a line for each fault."""
+    """Returns every setting's value by its variable's name. Raises WrongSettings, with a line for each fault."""
     reading = environment.read(TABLE, os.environ if environ is None else environ, COMBINATIONS)
     if reading.faults:
         count = "A setting is" if len(reading.faults) == 1 else f"{len(reading.faults)} settings are"

@@ -1,4 +1,4 @@
-"""The WSGI entry point that granian serves."""
+"""The WSGI application; `rsgi.py` is what granian serves."""
 
 import os
 

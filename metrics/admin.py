@@ -1,4 +1,4 @@
-"""Snapshots, regimes and grids for people, with charts. What machines write is read-only."""
+"""Admin pages of snapshots, regimes and grids, with charts. What machines write is read-only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from collectors.models import Pipeline
 from lib import clock
+from lib.admin_pages import PageAdmin
 from metrics import charts, grids
 from metrics.models import Collection, ExitTransition, Grid, Notice, PaperFill, Series, Verdict
 from web.admin import MachineAdmin, cut, since, word_filter
@@ -63,8 +63,8 @@ class CollectionAdmin(MachineAdmin):
 
 
 @admin.register(Series)
-class SeriesAdmin(ModelAdmin):
-    """What is watched. People add markets and switch them on and off; the rest follows."""
+class SeriesAdmin(PageAdmin):
+    """Admin page of watched series: people add markets and switch them on and off; the rest follows."""
 
     list_display = ("market", "timeframe", "enabled", "says", "exit", "asked", "problem")
     list_select_related = ("market__exchange",)
@@ -160,7 +160,7 @@ class VerdictAdmin(MachineAdmin):
 
     @display(description="inputs", header=True)
     def inputs(self, verdict: Verdict) -> tuple[str, str]:
-        """What confidence was lost to."""
+        """Returns the number of bars used, and the shares of the inputs that cost the verdict confidence."""
         shares = {
             "missing": verdict.missing_share,
             "backfilled": verdict.backfilled_share,
@@ -248,8 +248,8 @@ class GridForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Grid)
-class GridAdmin(ModelAdmin):
-    """Grids are followed on paper; nothing here ever places an order."""
+class GridAdmin(PageAdmin):
+    """Admin page of grids, which are followed on paper; nothing here ever places an order."""
 
     form = GridForm
     list_display = ("id", "market", "state", "bounds", "levels", "spacing", "price", "filled")
@@ -297,7 +297,7 @@ class GridAdmin(ModelAdmin):
 
     @staticmethod
     def _standing(grid: Any) -> grids.GridStatus:
-        """By the pipeline that the list's one query brought along."""
+        """Returns the grid's status by the pipeline that the list's one query brought along."""
         known = grid.now_expected_seconds is not None
         values = {name: getattr(grid, f"now_{name}") for name in ("received_at", "last", "expected_seconds")}
         return grids.stand(grid, Pipeline(**values) if known else None, None, now=clock.now())

@@ -1,4 +1,4 @@
-"""Asks the regime's rules about a series, keeps the verdict, and says once in a while when it is time to leave."""
+"""Asks the regime's rules about a series, keeps the verdict, and now and then notes that it is time to leave."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def analyze(
 
 
 def judge(series: Series, *, now: datetime, source: str, lookback: int = DEFAULT_LOOKBACK) -> Verdict:
-    """The verdict as a row that is not saved yet."""
+    """Returns the verdict as a row that is not saved yet."""
     rules = policy()
     newest_at = candles.newest_closed(now, series.period_seconds)
     window = candles.load_window(series.market_id, series.timeframe, newest_at=newest_at, lookback=lookback)
@@ -109,7 +109,7 @@ def keep(verdict: Verdict, *, now: datetime) -> None:
 
 
 def notice_spans(rules: RegimePolicy) -> dict[str, timedelta]:
-    """How long the same word is not said again."""
+    """Returns by exit state how long a notice of it is not repeated."""
     return {
         regime.WARNING: timedelta(hours=rules.notice_hours_warning),
         regime.LATEST_EXIT: timedelta(hours=rules.notice_hours_latest),
@@ -118,7 +118,7 @@ def notice_spans(rules: RegimePolicy) -> dict[str, timedelta]:
 
 
 def is_stale(verdict: Verdict, now: datetime) -> bool:
-    """Is its newest candle so old that newer ones should long have been there?"""
+    """Says whether the verdict's newest candle is so old that newer ones should long have been there."""
     if verdict.bar_at is None:
         return True
     period = timedelta(seconds=verdict.series.period_seconds)
@@ -127,14 +127,14 @@ def is_stale(verdict: Verdict, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A verdict asked again; `differences` names what came out otherwise."""
+    """A stored verdict asked again; `differences` names what came out otherwise."""
 
     verdict: Verdict
     differences: tuple[str, ...]
 
 
 def replay(verdict: Verdict) -> Replay:
-    """Asks the rules again with the candles and numbers of then."""
+    """Asks the rules again with the candles and numbers of the verdict's time."""
     series = verdict.series
     window = candles.load_window(
         series.market_id,

@@ -37,7 +37,7 @@ GRID_STATES = ("active", "disabled", "out_of_range", "stopped")
 
 
 class Refusal(Exception):
-    """An answer with a status of its own; the message is for the caller."""
+    """An error answer with a status of its own; its message is for the caller."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -100,7 +100,7 @@ class Collect(DocumentView):
 
 
 class CollectionHistory(DocumentView):
-    """What was collected, newest first."""
+    """Lists what was collected, newest first."""
 
     @extend_schema(
         operation_id="metrics_history",
@@ -126,7 +126,7 @@ class CollectionHistory(DocumentView):
 
 
 class RegimeCurrent(DocumentView):
-    """The newest verdict on each watched market."""
+    """Returns the newest verdict on each watched market."""
 
     @extend_schema(
         operation_id="regime_current",
@@ -157,7 +157,7 @@ class RegimeCurrent(DocumentView):
 
 
 class RegimeAnalyze(DocumentView):
-    """Judges one market or all watched ones now; stored candles first, missing ones are asked for."""
+    """Judges one market or all watched ones now from stored candles; missing ones are asked for."""
 
     @extend_schema(
         operation_id="regime_analyze",
@@ -181,7 +181,7 @@ class RegimeAnalyze(DocumentView):
 
 
 class GridsStatus(DocumentView):
-    """How every grid stands against the newest stored price."""
+    """Says how every grid stands against the newest stored price."""
 
     @extend_schema(
         operation_id="grids_status",
@@ -245,7 +245,7 @@ class GridsCreate(DocumentView):
 
 
 class Exposition(DocumentView):
-    """Everything that Prometheus may want to know, in its text format."""
+    """Returns everything that Prometheus may want to know, in its text format."""
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
@@ -254,7 +254,7 @@ class Exposition(DocumentView):
 
 
 class UnknownMetricsPath(DocumentView):
-    """Below this document's roots a wrong path is refused in its words. Its route gives it no method."""
+    """The refusal of a wrong path below this document's roots, in its words. Its route gives it no method."""
 
     schema = None
 
@@ -270,7 +270,7 @@ class UnknownMetricsPath(DocumentView):
 
 
 def find_market(symbol: str, exchange_id: str) -> Market:
-    """Raises Refusal 404, which says which of the two is unknown."""
+    """Returns the market. Raises Refusal 404, which says which of the two is unknown."""
     exchange = Exchange.objects.known().filter(pk=exchange_id.lower()).first()
     if exchange is None:
         raise Refusal(404, f"exchange {exchange_id} is not known")
@@ -281,7 +281,7 @@ def find_market(symbol: str, exchange_id: str) -> Market:
 
 
 def find_series(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
-    """The watched ones, or those of a named market; one that nobody lists is a 404, one never judged an empty list."""
+    """Returns the watched series or a named market's, none if never judged. Raises Refusal 404 if nobody lists it."""
     names = {"market__symbol": market, "market__exchange": exchange.lower() if exchange else None}
     wanted: dict[str, Any] = {name: value for name, value in names.items() if value}
     if not market:
@@ -296,7 +296,7 @@ def find_series(*, market: str | None, exchange: str | None, timeframe: str) -> 
 
 
 def series_to_analyze(*, market: str | None, exchange: str | None, timeframe: str) -> list[Series]:
-    """The watched ones, or those of the named market, watched from now on only if they were before."""
+    """Returns the watched series, or the named market's, watched from now on only if they were before."""
     analysis.watch_configured()
     found = find_series(market=market, exchange=exchange, timeframe=timeframe)
     if found or not market:
@@ -330,7 +330,7 @@ def analyze(chosen: Sequence[Series], *, now: datetime, lookback: int, source: s
 
 
 def in_words(error: Exception) -> str:
-    """For the caller: a database's message may quote its statement, which is nobody's business."""
+    """Describes an error for the caller: a database's message may quote its statement, which stays private."""
     if isinstance(error, DatabaseError | InterfaceError):
         cause = type(error.__cause__ or error).__name__
         return f"The database cannot store or answer now ({cause})"

@@ -1,4 +1,4 @@
-"""Closed candles: which are missing, and asking the exchange for those. Stored once, never changed."""
+"""Finds closed candles that are missing and asks the exchange for those. Stored once, never changed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = structlog.get_logger(__name__)
 SETTLE_SECONDS = 5.0  # after its close a candle is asked for: an exchange's clock may be behind ours
 HOLES_SECONDS = 3600.0  # between two requests for candles that did not come: most of them never will
 LIVE_PERIODS = 2  # a candle that came within so many periods of its end was watched, a later one is backfilled
-PAGE_CANDLES = 500  # what venues give in one answer, or more
+PAGE_CANDLES = 500  # what exchanges give in one answer, or more
 
 
 def newest_closed(now: datetime, period_seconds: int) -> float:
-    """The Unix second at which the newest bar that is surely closed was opened."""
+    """Returns the Unix second at which the newest bar that is surely closed was opened."""
     settled = now.timestamp() - SETTLE_SECONDS
     return float(settled - settled % period_seconds - period_seconds)
 
@@ -33,7 +33,7 @@ def newest_closed(now: datetime, period_seconds: int) -> float:
 def load_window(
     market_id: int, timeframe: str, *, newest_at: float, lookback: int, known_at: datetime | None = None
 ) -> CandleWindow:
-    """The stored candles of `lookback` periods; with `known_at`, as they were known then."""
+    """Returns the stored candles of `lookback` periods; with `known_at`, as they were known then."""
     period = PERIOD_SECONDS[timeframe]
     span = (_moment(newest_at - (lookback - 1) * period), _moment(newest_at))
     candles = Candle.objects.filter(market_id=market_id, timeframe=timeframe, opened_at__range=span)
@@ -45,7 +45,7 @@ def load_window(
 
 
 def missing_since(window: CandleWindow) -> float | None:
-    """Where the oldest missing candle of the window begins; None when all are there."""
+    """Returns where the oldest missing candle of the window begins (Unix seconds); None when all are there."""
     present = {bar.opened_at for bar in window.bars}
     start = window.newest_at - (window.lookback - 1) * window.period_seconds
     wanted = (start + n * window.period_seconds for n in range(window.lookback))
@@ -53,7 +53,7 @@ def missing_since(window: CandleWindow) -> float | None:
 
 
 def is_due(series: Series, window: CandleWindow, now: datetime) -> bool:
-    """Is there something to ask for? The newest candle as soon as it is closed, older holes once an hour."""
+    """Says whether to ask the exchange: for the newest candle once it is closed, for older holes once an hour."""
     since = missing_since(window)
     if since is None:
         return False
@@ -63,7 +63,7 @@ def is_due(series: Series, window: CandleWindow, now: datetime) -> bool:
 
 
 def collect(series: Series, *, now: datetime, deadline_seconds: float, lookback: int | None = None) -> int:
-    """Asks for what is missing and gives the number of candles stored. Raises FeedError or NotNow.
+    """Asks for what is missing and returns the number of candles stored. Raises FeedError or NotNow.
 
     Harmless when run twice: a candle that is there stays as it is.
     """
@@ -85,7 +85,7 @@ def collect(series: Series, *, now: datetime, deadline_seconds: float, lookback:
 
 
 def store(market: Market, timeframe: str, fetched: Iterable[FeedCandle], *, now: datetime) -> int:
-    """Stores those that are closed, sane and on the timeframe's grid; gives how many were new."""
+    """Stores the candles that are closed, sane and on the timeframe's grid; returns how many were new."""
     period = PERIOD_SECONDS[timeframe]
     newest_at = newest_closed(now, period)
     live_since = newest_at - (LIVE_PERIODS - 1) * period
@@ -116,7 +116,7 @@ def is_sane(bar: FeedCandle) -> bool:
 
 
 def _ask_from(series: Series, window: CandleWindow, now: datetime) -> float:
-    """From the oldest hole when holes are due, else only behind the newest candle."""
+    """Returns where to ask from (Unix seconds): the oldest hole when holes are due, else behind the newest candle."""
     oldest = missing_since(window)
     assert oldest is not None
     was_asked = series.holes_asked_at is not None

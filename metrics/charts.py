@@ -1,4 +1,4 @@
-"""What the admin draws: prices with bands and verdicts, and a grid's levels with its fills. Chart.js's own shape."""
+"""Charts of the admin: prices with bands and verdicts, and a grid's levels with its fills. Chart.js's own shape."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`data` and `options` as the page's script reads them."""
+    """A chart for the admin; `data` and `options` are as the page's script reads them."""
 
     title: str
     data: str
@@ -51,7 +51,7 @@ class Chart:
 
 
 def of_series(series: Series) -> Chart:
-    """The newest bars between their bands, each judged one in its verdict's colour; the newest verdict's bounds."""
+    """Draws the newest bars between bands, judged ones in their verdict's colour, and the newest verdict's bounds."""
     policy = analysis.policy()
     newest = Candle.objects.filter(market=series.market_id, timeframe=series.timeframe).order_by("-opened_at")
     candles = list(newest[: SERIES_BARS + policy.band_bars])[::-1]
@@ -79,7 +79,7 @@ def of_series(series: Series) -> Chart:
 
 
 def of_grid(grid: Grid) -> Chart:
-    """Levels, the price of the last day, and what was filled on paper."""
+    """Draws a grid's levels, the price of the last day, and what was filled on paper."""
     now = clock.now()
     moments, prices = _minutes(grid, now)
     levels = grid_levels.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing).levels
@@ -114,7 +114,7 @@ def _minutes(grid: Grid, now: datetime) -> tuple[list[datetime], list[float]]:
 
 
 def _bands(closes: Sequence[float], bars: int, deviations: float) -> tuple[list[float | None], list[float | None]]:
-    """Lower and upper, unknown where bars are too few."""
+    """Returns the lower and the upper band; None where bars are too few."""
     lower, upper = indicators.bands(closes, bars=bars, deviations=deviations)
     known = ([None if math.isnan(value) else float(value) for value in line] for line in (lower, upper))
     return next(known), next(known)
@@ -129,7 +129,7 @@ def _chart(
     unit: str,
     rules: bool = True,
 ) -> Chart:
-    """`rules`: with horizontal lines at the price's ticks, which would be taken for a grid's levels."""
+    """Makes a chart; `rules` adds horizontal lines at the price's ticks, which would be taken for a grid's levels."""
     ticks = {"color": WORDS_COLOUR}
     options = {
         "animation": False,
@@ -158,7 +158,7 @@ def _line(label: str, values: Sequence[float | None], colour: str, *, width: flo
 
 
 def _judged(values: Sequence[float | None], verdicts: Sequence[str]) -> Line:
-    """A point on each bar that has a verdict, in its colour."""
+    """Returns the price line with a point on each bar that has a verdict, in the verdict's colour."""
     colours = [VERDICT_COLOURS.get(verdict, PRICE) for verdict in verdicts]
     radii = [4.5 if verdict in VERDICT_COLOURS else 0 for verdict in verdicts]
     points = {"pointRadius": radii, "pointBackgroundColor": colours, "pointBorderColor": colours}
@@ -170,7 +170,7 @@ def _level(label: str, value: float | None, count: int, *, width: float) -> Line
 
 
 def _fills(side: str, fills: Sequence[PaperFill], moments: Sequence[datetime]) -> Line:
-    """Each at the minute that is nearest to it: one minute may have many."""
+    """Returns a side's fills as points, each at the minute nearest to it: one minute may have many."""
     points = [
         {"x": _label(min(moments, key=lambda moment: abs(moment - fill.filled_at))), "y": float(fill.price)}
         for fill in fills

@@ -1,4 +1,4 @@
-"""What stops a start: numbers of the regime's rules, or watched markets, that cannot be meant."""
+"""Start-up checks of the regime's numbers and the watched markets: values that cannot be meant stop a start."""
 
 from __future__ import annotations
 

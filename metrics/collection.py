@@ -56,7 +56,7 @@ class CollectionBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Who asked, in their words."""
+    """A caller's request to collect, in the caller's words."""
 
     source: str
     trigger_time: str | None
@@ -65,7 +65,7 @@ class Trigger:
 
 @dataclass(slots=True)
 class TimeBudget:
-    """Seconds that are left of a run; `exchange_seconds` of them for one exchange."""
+    """The seconds that are left of a run; `exchange_seconds` of them for one exchange."""
 
     seconds: float
     exchange_seconds: float
@@ -77,7 +77,7 @@ class TimeBudget:
 
 
 def collect(trigger: Trigger, *, now: datetime, correlation_id: str = "") -> Collection:
-    """The outcome of this id: stored earlier, or by this very call. Raises CollectionBusy or Failed.
+    """Returns the outcome of this id: stored earlier, or by this very call. Raises CollectionBusy.
 
     Twenty calls with one id at a time make one run: the others wait for the lock and then find its row.
     """
@@ -121,7 +121,7 @@ def settle(collection: Collection, *, dashboard_updated: bool) -> Collection:
 
 
 def show(collection: Collection) -> bool:
-    """Tells the dashboard of the newest snapshot; False when it cannot be told."""
+    """Tells the dashboard of the newest snapshot; returns False when it cannot be told."""
     summary = {
         "collection_id": collection.collection_id,
         "started_at": clock.milliseconds_z(collection.started_at),
@@ -188,7 +188,7 @@ def _try_lock() -> bool:
 
 
 def _unlock() -> None:
-    """A connection that cannot say so is closed, which unlocks as well."""
+    """Releases the lock. A connection that cannot say so is closed, which unlocks as well."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
@@ -197,5 +197,5 @@ def _unlock() -> None:
 
 
 def forget(now: datetime) -> int:
-    """Drops what the retention no longer keeps, a few snapshots at a time; how many rows."""
+    """Drops what the retention no longer keeps, a few snapshots at a time; returns how many rows."""
     return retention.prune(KEPT, now)["metrics_collection"]

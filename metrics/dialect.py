@@ -17,7 +17,7 @@ Body = dict[str, Any]
 
 
 def outcome(collection: Collection) -> Body:
-    """The answer of POST /metrics/collect, the same whenever it is given."""
+    """Returns the answer of POST /metrics/collect, the same whenever it is given."""
     if collection.status != "success":
         return failed(collection.trigger_source, collection.error, now=collection.started_at)
     return {
@@ -85,7 +85,7 @@ def market_entry(row: Mapping[str, Any]) -> Body:
 
 
 def regime_entry(verdict: Verdict, *, now: datetime, error: str = "") -> Body:
-    """`error` stands there only when there is one."""
+    """Returns the body of a verdict; `error` is in it only when there is one."""
     series = verdict.series
     body = {
         "market": series.market.symbol,
@@ -109,7 +109,7 @@ def regime_entry(verdict: Verdict, *, now: datetime, error: str = "") -> Body:
 
 
 def regime_failure(series: Series, error: str) -> Body:
-    """A market that could not be judged at all."""
+    """Returns the body of a market that could not be judged at all."""
     empty = dict.fromkeys(("verdict", "confidence", "trend_score", "analyzed_at", "bar_time"))
     return {
         "market": series.market.symbol,

@@ -18,14 +18,14 @@ class NotNow(Exception):
 
 
 class ExchangeHandle(NamedTuple):
-    """A feed, and what it must ask before each request."""
+    """A feed, and the gate that it must ask before each request."""
 
     feed: Feed
     may_call: MayCall
 
 
 def open_line(exchange: Exchange, *, now: datetime) -> ExchangeHandle:
-    """Raises NotNow, or KeyError for an exchange that no feed speaks."""
+    """Returns the exchange's feed and gate. Raises NotNow, or KeyError for an exchange that no feed speaks."""
     worker = callable_worker(exchange, now=now)
     feed = open_feed(exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     priority = rate_limits.Priority.CHECK
@@ -34,7 +34,7 @@ def open_line(exchange: Exchange, *, now: datetime) -> ExchangeHandle:
 
 
 def callable_worker(exchange: Exchange, *, now: datetime) -> Worker:
-    """Raises NotNow, which says why not and until when."""
+    """Returns the exchange's worker. Raises NotNow, which says why it is not called and until when."""
     worker = Worker.objects.filter(pk=exchange.pk).first()
     if worker is None or not exchange.is_collected:
         raise NotNow(f"{exchange.id} is not collected")

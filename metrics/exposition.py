@@ -1,7 +1,7 @@
 """GET /metrics: Prometheus' view of the snapshot, read at each scrape, so that a removed exchange's series end.
 
-What cannot be read has no series, what never happened is infinitely old, and `marketmon_component_up` says which part
-is away: silence never reads as health.
+A part that cannot be read has no series, and `marketmon_component_up` says which one is away; what never happened is
+infinitely old, so that silence is never taken for health.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from prometheus_client.registry import Collector
 
 from access.models import Tier, UsageDay
 from collectors.gaps.sweep import SWEPT_CURSOR
-from collectors.models import Watermark, Worker, WorkerStatus
+from collectors.models import RunTransport, Watermark, Worker, WorkerStatus
 from collectors.rules import worker_status
-from collectors.rules.gaps import LISTENED
 from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
@@ -56,16 +55,16 @@ JOIN exchanges_exchange AS e ON e.id = m.exchange_id
 WHERE m.is_collected AND e.is_collected
 GROUP BY m.exchange_id
 """
-RUNS = """
+RUNS = f"""
 SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored),
-       avg(r.duration_ms) FILTER (WHERE r.correlation_id <> %(listened)s) / 1000.0
+       avg(r.duration_ms) FILTER (WHERE r.transport <> '{RunTransport.STREAM}') / 1000.0
 FROM collectors_run AS r JOIN exchanges_exchange AS e ON e.id = r.exchange_id AND e.removed_at IS NULL
 WHERE r.started_at > %(since)s GROUP BY 1, 2
 """
 
 
 def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
-    """The exposition in the format that the scraper accepts."""
+    """Returns the exposition in the format that the scraper accepts, and its content type."""
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry()
     registry.register(ExpositionFacts(now))
@@ -73,7 +72,7 @@ def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
 
 
 class ExpositionFacts(Collector):
-    """Everything at one moment; a part that cannot be read is left out and reported down."""
+    """All metrics at one moment; a part that cannot be read is left out and reported down."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -124,8 +123,8 @@ def gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
 def worker_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
     state = gauge("worker_status", "1 for the status that the exchange's worker has.", "exchange", "status")
     stored = gauge("worker_freshness_seconds", "Since a row was last stored; +Inf when never.", "exchange")
-    heartbeat = gauge("worker_heartbeat_age_seconds", "Since a cycle was finished; +Inf when never.", "exchange")
-    errors = gauge("worker_consecutive_errors", "Failed cycles in a row.", "exchange")
+    heartbeat = gauge("worker_heartbeat_age_seconds", "Since a run was finished; +Inf when never.", "exchange")
+    errors = gauge("worker_consecutive_errors", "Failed runs in a row.", "exchange")
     markets = gauge("worker_markets", "Markets that are collected.", "exchange")
     wanted = gauge("worker_wanted", "1 when operators want the exchange collected.", "exchange")
     for view in views:
@@ -166,11 +165,11 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
 
 
 def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:
-    runs = gauge("runs_5m", "Collection cycles of the last 5 minutes.", "exchange", "outcome")
+    runs = gauge("runs_5m", "Runs of the last 5 minutes.", "exchange", "outcome")
     stored = gauge("rows_stored_5m", "Rows stored in the last 5 minutes.", "exchange")
     duration = gauge("run_duration_seconds", "Mean duration of a poll in the last 5 minutes.", "exchange", "outcome")
     rows = {view.exchange: 0 for view in views if view.is_collected}
-    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT, listened=LISTENED):
+    for exchange, outcome, count, total, seconds in _rows(RUNS, since=now - RECENT):
         runs.add_metric([exchange, outcome], count)
         if seconds is not None:
             duration.add_metric([exchange, outcome], float(seconds))

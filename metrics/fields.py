@@ -14,7 +14,7 @@ TEXT_CHARACTERS = 200
 
 
 class InvalidFields(Exception):
-    """`problems` is the list that stands under `detail`."""
+    """Wrong request fields; `problems` is the list that stands under `detail`."""
 
     def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(f"{len(problems)} invalid fields")
@@ -22,7 +22,7 @@ class InvalidFields(Exception):
 
 
 class Fields:
-    """The fields of one object; each reader gives the value, or notes a problem and gives a harmless one."""
+    """The fields of one object; each reader returns the value, or notes a problem and returns a harmless one."""
 
     def __init__(self, data: object, place: tuple[str, ...], problems: list[dict[str, Any]] | None = None) -> None:
         self.problems: list[dict[str, Any]] = [] if problems is None else problems
@@ -93,7 +93,7 @@ class Fields:
         return value
 
     def integer(self, name: str, *, low: int, high: int, default: int | None = None) -> int:
-        """In a query the digits come as text."""
+        """Reads a whole number; in a query the digits come as text."""
         if name not in self.data and default is None:
             self.missing(name)
             return low
@@ -111,7 +111,7 @@ class Fields:
         return min(max(value, low), high)
 
     def amount(self, name: str, *, required: bool = True) -> Decimal | None:
-        """A finite number above zero; kept as it was written, not as binary sees it."""
+        """Reads a finite number above zero, kept as it was written, not as binary sees it."""
         if name not in self.data and required:
             self.missing(name)
             return None
@@ -130,7 +130,7 @@ class Fields:
         return Decimal(repr(value))
 
     def part(self, name: str) -> Fields:
-        """An object within. One that is missing or is none is noted once: what it would hold is not missed as well."""
+        """Reads an object within. A missing or wrong one is noted once: what it would hold is not missed as well."""
         value, place = self.data.get(name), (*self.place, name)
         if isinstance(value, Mapping):
             return Fields(value, place, self.problems)

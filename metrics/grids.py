@@ -21,7 +21,7 @@ TICKS_AT_A_TIME = 20_000
 
 
 class GridConflict(Exception):
-    """The id exists, or the range overlaps an enabled grid."""
+    """A grid that cannot be made: its id exists, or its range overlaps an enabled grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class DesiredGrid:
 
 @dataclass(frozen=True, slots=True)
 class GridStatus:
-    """A grid at one moment. None is what the stored price cannot tell; `error` says why."""
+    """A grid's state at one moment. None is what the stored price cannot tell; `error` says why."""
 
     grid: Grid
     ladder: ladder.GridLevels
@@ -58,7 +58,7 @@ class GridStatus:
 
 
 def create(market: Market, wanted: DesiredGrid, *, now: datetime) -> Grid:
-    """Raises GridConflict. Two creations on one market are put in order by the market's row lock."""
+    """Makes a grid. Raises GridConflict. The market's row lock puts two creations on one market in order."""
     with transaction.atomic():
         Market.objects.select_for_update(of=("self",), no_key=True).get(pk=market.pk)
         grid_id = wanted.grid_id or f"grid_{now:%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
@@ -88,17 +88,17 @@ def create(market: Market, wanted: DesiredGrid, *, now: datetime) -> Grid:
 
 
 def plain(price: Decimal) -> str:
-    """Without the zeros that the column adds."""
+    """Returns the price as text without the zeros that the column adds."""
     return f"{price.normalize():f}"
 
 
 def overlapping(market: Market, lower: Decimal, upper: Decimal) -> Grid | None:
-    """An enabled grid of this market that shares a price with the range."""
+    """Returns an enabled grid of this market that shares a price with the range, or None."""
     return Grid.objects.filter(market=market, enabled=True, lower_bound__lte=upper, upper_bound__gte=lower).first()
 
 
 def warnings_of(standing: GridStatus) -> list[str]:
-    """What makes the grid a doubtful one; it is made all the same."""
+    """Returns warnings of what makes the grid a doubtful one; it is made all the same."""
     fee, smallest = standing.grid.market.taker_fee, standing.ladder.profits_pct[0]
     found = []
     if fee is None:
@@ -113,7 +113,7 @@ def warnings_of(standing: GridStatus) -> list[str]:
 
 
 def standings(grids: Iterable[Grid], *, now: datetime) -> list[GridStatus]:
-    """How these grids stand at `now`. Two queries."""
+    """Returns how these grids stand at `now`. Two queries."""
     chosen = list(grids)
     market_ids = {grid.market_id for grid in chosen}
     pipelines = {row.market_id: row for row in Pipeline.objects.filter(market_id__in=market_ids)}
@@ -128,7 +128,7 @@ def newest_verdicts(market_ids: Iterable[int], timeframe: str = "1h") -> dict[in
 
 
 def stand(grid: Grid, pipeline: Pipeline | None, verdict: Verdict | None, *, now: datetime) -> GridStatus:
-    """Pure: a price that is too old says where it was, and nothing of where the grid is."""
+    """Returns a grid's status. Pure: a price that is too old says where it was, and nothing of where the grid is."""
     steps = ladder.build(grid.lower_bound, grid.upper_bound, levels=grid.levels, spacing=grid.spacing)
     price = pipeline.last if pipeline else None
     error = price_error(pipeline, now)
@@ -151,7 +151,7 @@ def stand(grid: Grid, pipeline: Pipeline | None, verdict: Verdict | None, *, now
 
 
 def price_error(pipeline: Pipeline | None, now: datetime) -> str:
-    """Why the stored price cannot be relied on; empty when it can."""
+    """Says why the stored price cannot be relied on; empty when it can."""
     if pipeline is None or pipeline.received_at is None or pipeline.last is None:
         return "there is no price of this market"
     age = (now - pipeline.received_at).total_seconds()
@@ -176,7 +176,7 @@ def is_beyond_stop(grid: Grid, price: float) -> bool:
 
 
 def exit_of(grid: Grid, price: float | None, verdict: Verdict | None) -> tuple[str | None, tuple[str, ...]]:
-    """The market's exit state, or a mandatory one once the price is beyond the stop-loss."""
+    """Returns the market's exit state and reasons, or a mandatory exit once the price is beyond the stop-loss."""
     if grid.stopped_at is not None or (price is not None and is_beyond_stop(grid, price)):
         return regime.MANDATORY_EXIT, ("the price is beyond the stop-loss",)
     if verdict is None:
@@ -188,14 +188,14 @@ def exit_of(grid: Grid, price: float | None, verdict: Verdict | None) -> tuple[s
 
 
 def follow_all(*, now: datetime) -> int:
-    """Counts the fills of every enabled grid up to `now`; gives how many."""
+    """Counts the fills of every enabled grid up to `now`; returns how many."""
     running = Grid.objects.filter(enabled=True, stopped_at__isnull=True).values_list("pk", flat=True)
     return sum(follow(grid_id, now=now) for grid_id in list(running))
 
 
 @transaction.atomic
 def follow(grid_id: str, *, now: datetime) -> int:
-    """Twice is harmless: the row lock puts two followers in order, and the second finds no new ticks."""
+    """Counts a grid's fills. Twice is harmless: the row lock orders two followers; the second finds no new ticks."""
     grid = Grid.objects.select_for_update(of=("self",)).get(pk=grid_id)
     since = grid.followed_until or grid.created_at
     ticks = _ticks(grid.market_id, since=since, until=now)

@@ -39,7 +39,7 @@ class CollectionPage:
 
 
 def read_query(fields: Fields) -> Query:
-    """Raises InvalidFields."""
+    """Reads a query from the request's fields. Raises InvalidFields."""
     query = Query(
         start=fields.moment("from"),
         end=fields.moment("to"),
@@ -55,7 +55,7 @@ def read_query(fields: Fields) -> Query:
 
 
 def read(query: Query) -> CollectionPage:
-    """One query, and four more for snapshots."""
+    """Returns a page of collections by one query, and four more for snapshots."""
     rows = list(_chosen(query)[: query.limit + 1])
     page = rows[: query.limit]
     if query.with_snapshot:
@@ -88,7 +88,7 @@ def _chosen(query: Query) -> QuerySet[Collection]:
 
 
 def _within_rows(page: Sequence[Collection]) -> list[Collection]:
-    """As many as fit, and one in any case."""
+    """Returns as many collections as fit, and one in any case."""
     kept: list[Collection] = []
     total = 0
     for row in page:

@@ -1,4 +1,4 @@
-"""What the metrics webhook collects and judges: candles, verdicts on markets, grids on paper, and snapshots."""
+"""Tables of the metrics webhook: candles, verdicts on markets, grids on paper, and snapshots."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def timeframes() -> list[tuple[str, Any]]:
 
 class SeriesQuerySet(models.QuerySet["Series"]):
     def watched(self) -> Self:
-        """Those that are configured, on exchanges that operators want collected."""
+        """Returns the series that are configured, on exchanges that operators want collected."""
         return self.filter(
             enabled=True, market__active=True, market__blacklisted=False, market__exchange__is_collected=True
         )
 
 
 class Series(models.Model):
-    """A market and a timeframe that are watched: what was asked of the exchange, and how the market stands."""
+    """A watched market and timeframe: what was asked of the exchange, and how the market stands."""
 
     market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="series", db_index=False)
     timeframe = models.CharField(max_length=4, choices=timeframes, default=Timeframe.HOUR)
@@ -68,7 +68,7 @@ class Series(models.Model):
 
 
 class Candle(models.Model):
-    """A closed bar as the exchange sent it, once and for ever: a verdict is replayed from what was known then."""
+    """A closed bar as the exchange sent it, never changed: a verdict is replayed from what was known then."""
 
     market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="candles", db_index=False)
     timeframe = models.CharField(max_length=4)
@@ -98,7 +98,7 @@ class Candle(models.Model):
 class Collection(models.Model):
     """One call of the webhook that ran: its outcome is given again to whoever comes with the same id.
 
-    `settled_at` is null for the moment between the commit and the word of the dashboard.
+    `settled_at` is null between the commit and the message to the dashboard.
     """
 
     collection_id = models.CharField(max_length=200, unique=True)
@@ -124,7 +124,7 @@ class Collection(models.Model):
 
 
 class Balance(models.Model):
-    """What an account held. An amount that the exchange did not tell is null."""
+    """An account's holding of one asset. An amount that the exchange did not tell is null."""
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="balances", db_index=False)
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -162,7 +162,7 @@ class MarketPoint(models.Model):
 
 
 class Verdict(models.Model):
-    """What the rules said of a market, with all that is needed to ask them again (`manage.py regime replay`)."""
+    """The rules' verdict on a market, with all that is needed to ask them again (`manage.py regime replay`)."""
 
     series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="verdicts", db_index=False)
     collection = models.ForeignKey(
@@ -199,7 +199,7 @@ class Verdict(models.Model):
 
 
 class ExitTransition(models.Model):
-    """A series came into another verdict or exit state."""
+    """A series' change to another verdict or exit state."""
 
     series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="transitions", db_index=False)
     happened_at = models.DateTimeField()
@@ -217,7 +217,7 @@ class ExitTransition(models.Model):
 
 
 class Notice(models.Model):
-    """A word to people that a series should be left; at most one per state and span."""
+    """A notice to people that a series should be left; at most one per state and span."""
 
     series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="notices", db_index=False)
     state = models.CharField(max_length=24)
@@ -288,7 +288,7 @@ class Grid(models.Model):
 
 
 class GridReading(models.Model):
-    """How a grid stood at the time of a collection, as its callers were told."""
+    """A grid's state at the time of a collection, as its callers were told."""
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="grid_readings", db_index=False)
     grid = models.ForeignKey(Grid, on_delete=models.CASCADE, related_name="readings")
@@ -318,6 +318,6 @@ class PaperFill(models.Model):
 
 
 def period_start(moment: datetime, period_seconds: int) -> float:
-    """The Unix second at which the period that holds `moment` began."""
+    """Returns the Unix second at which the period that holds `moment` began."""
     seconds = moment.timestamp()
     return seconds - seconds % period_seconds

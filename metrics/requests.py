@@ -1,4 +1,4 @@
-"""What callers of the metrics webhook API send: token, body, fields. Wrong ones raise InvalidFields, all at once."""
+"""Requests to the metrics webhook API: token, body, fields. Wrong ones raise InvalidFields, all at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_SHOWN = 200
 
 
 def has_token(headers: Mapping[str, str]) -> bool:
-    """True without a configured token: the service is internal."""
+    """Says whether the caller has the token; True without a configured one: the service is internal."""
     token = settings.METRICS_WEBHOOK_TOKEN
     if not token:
         return True

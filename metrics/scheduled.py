@@ -1,4 +1,4 @@
-"""The minute's round: candles that are due from all exchanges, and a verdict on every bar that is new."""
+"""The round of each minute: candles that are due from all exchanges, and a verdict on every new bar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXCHANGE_SECONDS = 10.0
 
 
 def collect_candles(*, now: datetime) -> int:
-    """Gives the number of verdicts. An exchange that fails is logged and asked again in the next round."""
+    """Collects due candles and returns the number of new verdicts. A failed exchange is logged and asked next round."""
     analysis.watch_configured()
     watched = list(Series.objects.watched().select_related("market__exchange"))
     failures = sources.fetch_candles(watched, now=now, budget=TimeBudget(ROUND_SECONDS, EXCHANGE_SECONDS))
@@ -27,7 +27,7 @@ def collect_candles(*, now: datetime) -> int:
 
 
 def judge_new_bar(series: Series, *, now: datetime) -> Verdict | None:
-    """Keeps a verdict when its bar is newer than the last one's; a bar is judged once here."""
+    """Keeps and returns a verdict when its bar is newer than the last one's; a bar is judged once here."""
     verdict = analysis.judge(series, now=now, source="schedule")
     last = (
         Verdict.objects.filter(series=series).order_by("-analyzed_at", "-id").values_list("bar_at", flat=True).first()

@@ -1,4 +1,4 @@
-"""What a collection collects, as a list of small functions. Each notes what it found and gives what failed."""
+"""Sources of a collection, as a list of small functions. Each notes what it found and returns what failed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="metrics")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What one source did not get, and why."""
+    """A failure of one source: what it did not get, and why."""
 
     source: str
     exchange: str
@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass(slots=True)
 class CollectedData:
-    """What a run found, not stored yet. Market data goes from table to table and is not here."""
+    """The rows that a run found, not stored yet. Market data goes from table to table and is not here."""
 
     balances: list[Balance] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -60,20 +60,20 @@ class MetricsSource(Protocol):
 
 
 def market_data(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
-    """Exchanges whose pipelines are stale are polled once, through the one write path; the rest is stored already."""
+    """Polls exchanges whose pipelines are stale once, through the one write path; the rest is stored already."""
     answers = per_exchange(stale_exchanges(now), lambda exchange: _poll(exchange, now), budget)
     return [Failure("market_data", exchange, reason) for exchange, (_, reason) in answers.items() if reason]
 
 
 def stale_exchanges(now: datetime) -> list[Exchange]:
-    """Collected ones without a single fresh pipeline."""
+    """Returns the collected exchanges without a single fresh pipeline."""
     fresh_since = now - timedelta(seconds=settings.METRICS_FRESH_SECONDS)
     fresh = Pipeline.objects.filter(received_at__gte=fresh_since).values("market__exchange")
     return list(Exchange.objects.collected().exclude(pk__in=fresh))
 
 
 def account_balances(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
-    """Of every exchange that we have credentials for."""
+    """Fetches the balances of every exchange that we have credentials for."""
     exchanges = [each for each in Exchange.objects.collected() if each.feed_spec().credentials]
     seconds = min(budget.exchange_seconds, budget.left)
     answers = per_exchange(exchanges, lambda exchange: _balances(exchange, now, seconds), budget)
@@ -83,7 +83,7 @@ def account_balances(found: CollectedData, *, now: datetime, budget: Seconds) ->
 
 
 def regime_analysis(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
-    """Of every series that is watched: missing candles are asked for first."""
+    """Judges every series that is watched; missing candles are asked for first."""
     analysis.watch_configured()
     watched = list(Series.objects.watched().select_related("market__exchange"))
     failures = fetch_candles(watched, now=now, budget=budget)
@@ -92,7 +92,7 @@ def regime_analysis(found: CollectedData, *, now: datetime, budget: Seconds) -> 
 
 
 def grid_status(found: CollectedData, *, now: datetime, budget: Seconds) -> list[Failure]:
-    """Of every grid, as GET /grids/status says it."""
+    """Reads the status of every grid, as GET /grids/status says it."""
     standings = grids.standings(Grid.objects.select_related("market").order_by("pk"), now=now)
     found.readings += [
         GridReading(grid=each.grid, body=orjson.dumps(dialect.grid_entry(each)).decode()) for each in standings
@@ -109,7 +109,7 @@ SOURCES: Mapping[str, MetricsSource] = {
 
 
 def store(found: CollectedData, collection: Collection, *, now: datetime) -> int:
-    """In the caller's transaction; gives the number of rows."""
+    """Stores what was found in the caller's transaction; returns the number of rows."""
     for balance in found.balances:
         balance.collection = collection
     for reading in found.readings:
@@ -125,7 +125,7 @@ def store(found: CollectedData, collection: Collection, *, now: datetime) -> int
 def fetch_candles(
     series: Iterable[Series], *, now: datetime, budget: Seconds, lookback: int | None = None
 ) -> dict[str, str]:
-    """Missing candles of all these; why not, by exchange. One exchange's series wait for each other."""
+    """Fetches missing candles of all series; returns why not, by exchange. One exchange's wait for each other."""
     by_exchange: dict[str, list[Series]] = {}
     for each in series:
         by_exchange.setdefault(each.market.exchange_id, []).append(each)
@@ -142,7 +142,7 @@ def fetch_candles(
 
 
 def per_exchange(exchanges: Iterable[Exchange], ask: Callable[[Exchange], T], budget: Seconds) -> dict[str, Answer[T]]:
-    """Asks all exchanges at once; for each its answer, or the reason why there is none in time."""
+    """Asks all exchanges at once; returns for each its answer, or the reason why there is none in time."""
     running: dict[str, Future[T]] = {exchange.id: _threads.submit(_in_thread, ask, exchange) for exchange in exchanges}
     wait(running.values(), timeout=min(budget.exchange_seconds + 1.0, budget.left))
     return {exchange_id: _answer(future) for exchange_id, future in running.items()}
@@ -184,7 +184,7 @@ def _balances(exchange: Exchange, now: datetime, seconds: float) -> list[Balance
 
 
 def amount(value: Any) -> Decimal | None:
-    """What the exchange said, or None where it said nothing that is a number."""
+    """Returns what the exchange said, or None where it said nothing that is a number."""
     try:
         found = Decimal(str(value)) if value is not None else None
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""Celery's door to metrics: each task reads the clock once and makes one call."""
+"""Celery tasks of metrics: each reads the clock once and makes one call."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from metrics import collection, grids, scheduled
 
 @shared_task
 def collect_candles(**_: Any) -> None:
-    """Candles that are due, then a verdict on each new bar. Twice is harmless: what is stored is not asked for."""
+    """Collects due candles, then judges each new bar. Twice is harmless: what is stored is not asked for."""
     scheduled.collect_candles(now=clock.now())
 
 
 @shared_task
 def follow_grids(**_: Any) -> None:
-    """Fills on paper. Twice is harmless: each grid knows how far it was followed."""
+    """Counts fills on paper. Twice is harmless: each grid knows how far it was followed."""
     grids.follow_all(now=clock.now())
 
 
 @shared_task
 def forget(**_: Any) -> None:
-    """Old snapshots. Twice is harmless: the second finds none."""
+    """Drops old snapshots. Twice is harmless: the second finds none."""
     collection.forget(clock.now())

@@ -1,6 +1,6 @@
 """The operator's verbs. API, admin and command line call these and nothing else.
 
-Each is one transaction. What must be known outside the database (beat's rows, running cycles) follows its commit.
+Each is one transaction. What must be known outside the database (beat's rows, runs under way) follows its commit.
 """
 
 from operations.exchange_commands import (

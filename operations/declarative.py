@@ -1,4 +1,4 @@
-"""Desired exchanges from one YAML file: what would have to change, and changing just that.
+"""Reads desired exchanges from one YAML file: shows what would have to change, and changes just that.
 
 exchanges:
   kraken: {poll_interval_seconds: 10, market_filter: {quotes: [USD, EUR]}}
@@ -18,7 +18,7 @@ import yaml
 from exchanges.models import Exchange
 from feeds import known_exchange_ids
 from operations import exchange_commands, onboarding
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 CHOICES_FOR_OTHERS = ("keep", "remove")
 BYTES = 1_000_000
@@ -30,7 +30,7 @@ class BadPlan(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DesiredExchange:
-    """One exchange as the file has it."""
+    """A desired exchange as the file has it."""
 
     exchange_id: str
     enabled: bool
@@ -39,7 +39,7 @@ class DesiredExchange:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One verb that brings us nearer, and what a person reads."""
+    """One verb that brings us nearer to the file, and what a person reads."""
 
     sentence: str
     verb: str
@@ -48,7 +48,7 @@ class Step:
 
 
 def read(text: str) -> tuple[list[DesiredExchange], str]:
-    """The file's exchanges, and what it says of the others. Raises BadPlan."""
+    """Returns the file's exchanges, and what it says of the others. Raises BadPlan."""
     if len(text) > BYTES:
         raise BadPlan("a plan has at most a million characters")
     try:
@@ -67,7 +67,7 @@ def read(text: str) -> tuple[list[DesiredExchange], str]:
 
 
 def differences(wanted: list[DesiredExchange], others: str) -> list[Step]:
-    """What has to be done, in the order of the file. Empty when everything is as it should be. Changes nothing."""
+    """Returns what has to be done, in the file's order; empty when all is as it should be. Changes nothing."""
     there = {exchange.id: exchange for exchange in Exchange.objects.known()}
     steps = [step for each in wanted for step in _steps(each, there.get(each.exchange_id))]
     if others == "remove":
@@ -78,7 +78,7 @@ def differences(wanted: list[DesiredExchange], others: str) -> list[Step]:
 
 
 def carry_out(step: Step, *, by: str, now: datetime, origin: str = "") -> None:
-    """Raises fence.Refused, connectivity.CannotOpen."""
+    """Carries out one step. Raises transitions.CommandRefused, connectivity.CannotOpen."""
     VERBS[step.verb](step.exchange_id, by=by, now=now, origin=origin, **step.details)
 
 
@@ -107,7 +107,9 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
     changes = {key: value for key, value in wanted.settings.items() if getattr(exchange, key) != value}
     steps = []
     if changes:
-        shown = ", ".join(f"{key}: {_said(getattr(exchange, key))} -> {_said(new)}" for key, new in changes.items())
+        shown = ", ".join(
+            f"{key}: {_said(key, getattr(exchange, key))} -> {_said(key, new)}" for key, new in changes.items()
+        )
         steps.append(Step(f"~ {name}: {shown}", "configure", name, {"wanted": changes}))
     if wanted.enabled != exchange.enabled:
         verb = "enable" if wanted.enabled else "disable"
@@ -116,12 +118,12 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
 
 
 def _listed(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}: {_said(value)}" for key, value in settings.items())
+    return ", ".join(f"{key}: {_said(key, value)}" for key, value in settings.items())
 
 
-def _said(value: Any) -> str:
-    """For a terminal, and for the log of whatever runs the command: without a proxy's password."""
-    return hide_secrets(repr(value))
+def _said(name: str, value: Any) -> str:
+    """Returns a value for a terminal, and for the log of whatever runs the command: without a proxy's password."""
+    return hide_named(name, repr(value))
 
 
 def _configure(exchange_id: str, *, wanted: dict[str, Any], by: str, now: datetime, origin: str) -> None:

@@ -1,4 +1,4 @@
-"""Stop, start and restart the collection of one exchange."""
+"""The verbs that stop, start and restart the collection of one exchange."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 def create(
     exchange_id: str, *, by: str, now: datetime, origin: str = "", base_url: str = "", name: str = "", **fields: Any
 ) -> Exchange:
-    """Makes an exchange and its worker, or brings a removed one back. Refused when it is there already."""
+    """Makes an exchange and its worker, or brings a removed one back. Raises CommandRefused if it is there already."""
     exchange = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
     if exchange is not None and exchange.removed_at is None:
         raise CommandRefused(f"{exchange_id} exists already; change it instead")
@@ -49,7 +49,7 @@ def blacklist(
 ) -> Stopped:
     """Stops all requests to an exchange and keeps the reason.
 
-    Of one that is blacklisted already it changes the reason and the end, where they are given, and nothing else.
+    If it is blacklisted already, only the reason and the end change, where they are given.
     """
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
@@ -82,7 +82,7 @@ def blacklist_ahead(
 def lift(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> None:
     """Takes an exchange off the blacklist; collection resumes at once, and the silence was no gap.
 
-    A removed one too, which stays removed: while it is on the blacklist nobody can add it again.
+    A removed one can be lifted too, and stays removed: while it is on the blacklist nobody can add it again.
     """
     with transaction.atomic():
         exchange = transitions.locked(exchange_id, even_removed=True)
@@ -95,7 +95,7 @@ def lift(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason: 
 
 
 def lift_expired_entry(entry_id: int, *, now: datetime) -> bool:
-    """Lifts one whose time is over; False when an operator has changed it meanwhile."""
+    """Lifts an entry whose time is over; returns False when an operator has changed it meanwhile."""
     with transaction.atomic():
         exchange_id = BlacklistEntry.objects.values_list("exchange_id", flat=True).get(pk=entry_id)
         exchange = transitions.locked(exchange_id, even_removed=True)
@@ -175,7 +175,7 @@ def remove(exchange_id: str, *, by: str, now: datetime, origin: str = "", reason
 
 
 def bring_back(exchange_id: str, *, enabled: bool, by: str, now: datetime, origin: str = "") -> None:
-    """A removed exchange as it was."""
+    """Brings a removed exchange back as it was."""
     with transaction.atomic():
         changed = Exchange.objects.filter(pk=exchange_id, removed_at__isnull=False).update(
             removed_at=None, enabled=enabled
@@ -187,7 +187,7 @@ def bring_back(exchange_id: str, *, enabled: bool, by: str, now: datetime, origi
 
 
 def _take_off(exchange: Exchange, *, by: str, now: datetime) -> dict[str, Any]:
-    """Gives what blacklisting it again would need."""
+    """Takes an exchange off the blacklist; returns what blacklisting it again would need."""
     running = BlacklistEntry.objects.running().filter(exchange=exchange)
     entry = running.first()
     running.update(lifted_at=now, lifted_by=by)

@@ -1,4 +1,4 @@
-"""Blacklist entries whose time is over lift themselves."""
+"""Lifts blacklist entries whose time is over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 def lift_expired(now: datetime) -> int:
-    """Lifts what is due and gives how many; two look-ups in tiny indexes when nothing is. Runs anywhere and twice.
+    """Lifts what is due and returns how many; two look-ups in tiny indexes when nothing is. Runs anywhere and twice.
 
     One entry that cannot be lifted does not hold up the others; it is tried again by the next pulse.
     """

@@ -1,4 +1,4 @@
-"""Blacklisting single markets, by a person or because a market was bad in every one of the last polls."""
+"""Blacklists single markets, by a person or because a market was bad in every one of the last polls."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def blacklist_market(
     origin: str = "",
     is_automatic: bool = False,
 ) -> bool:
-    """Takes one market out of the collection; its silence is no gap. False when it was out already."""
+    """Takes one market out of the collection; its silence is no gap. Returns False when it was out already."""
     with transaction.atomic():
         market = _locked(exchange_id, symbol)
         is_new = not market.blacklisted
@@ -71,7 +71,7 @@ def blacklist_market(
 
 
 def lift_market(exchange_id: str, symbol: str, *, by: str, now: datetime, origin: str = "", reason: str = "") -> bool:
-    """Collects a blacklisted market again. False when it was not blacklisted."""
+    """Collects a blacklisted market again. Returns False when it was not blacklisted."""
     with transaction.atomic():
         market = _locked(exchange_id, symbol)
         before = _take_off(market, by=by, now=now) if market.blacklisted else {}
@@ -84,7 +84,7 @@ def lift_market(exchange_id: str, symbol: str, *, by: str, now: datetime, origin
 
 
 def lift_expired_market_entry(entry_id: int, *, now: datetime) -> bool:
-    """Lifts one whose time is over; False when an operator has changed it meanwhile."""
+    """Lifts an entry whose time is over; returns False when an operator has changed it meanwhile."""
     with transaction.atomic():
         place = MarketBlacklistEntry.objects.values_list("market__exchange_id", "market__symbol").get(pk=entry_id)
         market = _locked(*place)
@@ -100,7 +100,7 @@ def lift_expired_market_entry(entry_id: int, *, now: datetime) -> bool:
 
 
 def blacklist_bad_markets(now: datetime) -> list[str]:
-    """Takes out, for a while, what was unusable in every one of the last polls; gives their names.
+    """Takes out, for a while, what was unusable in every one of the last polls; returns their names.
 
     The pause doubles each time within a week. Twice is harmless: what is out stays out.
     """

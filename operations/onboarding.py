@@ -1,4 +1,4 @@
-"""Bringing exchanges in and keeping what we know of them up to date: add, configure, check, refresh.
+"""Brings exchanges in and keeps what we know of them up to date: add, configure, check, refresh.
 
 Exchanges are asked outside of transactions, under the same lease as polls, and within one budget each.
 """
@@ -29,7 +29,7 @@ from feeds import known_exchange_ids
 from feeds.base import Capabilities, FeedError
 from operations import exchange_commands, transitions
 from operations.transitions import CommandRefused
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class InvalidSettings(CommandRefused):
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What refreshing one exchange came to; `error` is empty when all went well."""
+    """The result of refreshing one exchange; `error` is empty when all went well."""
 
     exchange_id: str
     report: ConnectivityReport
@@ -107,7 +107,7 @@ def add(
 
 
 def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: datetime, origin: str = "") -> list[str]:
-    """Sets what differs and gives the names of it; the running loop is replaced only where it must be."""
+    """Sets what differs and returns the names of it; the running loop is replaced only where it must be."""
     changes = _cleaned(wanted)
     _check_new_addresses(exchange_id, changes)
     with transaction.atomic():
@@ -130,7 +130,7 @@ def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: date
 
 
 def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: float | None = None) -> ConnectivityReport:
-    """The four checks, asked of the exchange unless they were well half a minute ago, and stored."""
+    """Stores the four checks, asked of the exchange unless they were well half a minute ago; returns the report."""
     fresh = connectivity.fresh(exchange_id, now=now)
     if fresh is not None:
         return fresh
@@ -250,7 +250,7 @@ def _refresh(exchange_id: str, now: datetime) -> Refreshed:
 
 
 def _reload(exchange_id: str, now: datetime, *, seconds: float) -> str:
-    """Why the market list could not be loaded; empty when it was."""
+    """Loads the market list; returns why it could not be loaded, empty when it was."""
     try:
         poll.load_markets(
             exchange_id,
@@ -275,7 +275,7 @@ def _was_loaded_lately(exchange_id: str, now: datetime) -> bool:
 
 
 def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the model; credentials sealed. Raises InvalidSettings for names that are no setting."""
+    """Returns fields of the model, with credentials sealed. Raises InvalidSettings for names that are no setting."""
     strangers = sorted(set(wanted) - {*SETTINGS, "credentials"})
     if strangers:
         raise InvalidSettings({name[:50]: ["There is no such setting."] for name in strangers})
@@ -289,20 +289,20 @@ def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the audit keeps: a proxy without its password, and nothing of credentials."""
+    """Returns what the audit log keeps: a proxy without its password, and nothing of credentials."""
     kept = {name: value for name, value in values.items() if name != "credentials"}
-    return kept | ({"proxy": hide_secrets(kept["proxy"])} if "proxy" in kept else {})
+    return kept | ({"proxy": hide_login(kept["proxy"])} if "proxy" in kept else {})
 
 
 def _check_values(exchange: Exchange, names: Sequence[str]) -> None:
-    """Raises InvalidSettings. Only what was named is judged: an older row may be stricter than it was made."""
+    """Checks only what was named, as an older row may be stricter than it was made. Raises InvalidSettings."""
     others = {field.name for field in Exchange._meta.fields} - set(names)
     try:
         exchange.clean_fields(exclude=others)
         exchange.full_clean(exclude=others, validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         raise InvalidSettings(error.message_dict) from error
-    for name in names:  # not a number is neither under the least nor over the most
+    for name in names:  # NaN is neither under the least nor over the most
         value = getattr(exchange, name)
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidSettings({name: ["This is no number."]})
@@ -325,7 +325,7 @@ def _check_addresses(wanted: Mapping[str, Any]) -> None:
 
 
 def _check_interval(exchange: Exchange) -> None:
-    """Not under what the exchange's rate limit allows for what a poll costs there."""
+    """Refuses an interval under what the rate limit allows for what a poll costs there. Raises InvalidSettings."""
     if exchange.rate_limit_ms is None:
         return
     least = connectivity.least_interval_seconds(

@@ -1,4 +1,4 @@
-"""What stopping an exchange would take away, shown before it is done."""
+"""Previews what stopping an exchange would take away, before it is done."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDER BY 1
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`lost_pairs` are the first of `lost_pair_count` pairs that would have no source left."""
+    """The effect of a stop: `lost_pairs` are the first of `lost_pair_count` pairs that would have no source left."""
 
     exchange_id: str
     is_collected: bool
@@ -51,12 +51,12 @@ class Preview:
 
 
 def preview_stop(exchange_id: str) -> Preview:
-    """What a blacklist, a disable or a removal would stop. Three queries; changes nothing."""
+    """Returns what a blacklist, a disable or a removal would stop. Three queries; changes nothing."""
     return preview_stop_of([exchange_id])
 
 
 def preview_stop_of(exchange_ids: Sequence[str]) -> Preview:
-    """The same of several at once: together they may be the last sources of pairs that none loses alone."""
+    """Returns what stopping several stops: together they may be the last sources of pairs that none loses alone."""
     known = Exchange.objects.known().filter(pk__in=exchange_ids)
     states = {exchange.id: exchange.is_collected for exchange in known}
     missing = [each for each in exchange_ids if each not in states]

@@ -1,4 +1,4 @@
-"""What a running `add` has found so far, for the page that watches it: in Valkey, for ten minutes."""
+"""Keeps what a running `add` has found so far, for the page that watches it: in Valkey, for ten minutes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one `add` has come; `message` says why it failed."""
+    """The progress of one `add`; `message` says why it failed."""
 
     exchange_id: str
     state: str = WAITING
@@ -34,14 +34,14 @@ class Progress:
 
 
 def begin(exchange_id: str) -> str:
-    """The key to watch it by. Raises RedisError."""
+    """Begins a progress and returns the key to watch it by. Raises RedisError."""
     key = secrets.token_urlsafe(16)
     _store(key, Progress(exchange_id))
     return key
 
 
 def note(key: str, exchange_id: str, state: str, *, findings: Iterable[Finding] = (), message: str = "") -> None:
-    """Without a key nobody watches. The work does not fail because nobody can be told of it."""
+    """Stores the progress; without a key nobody watches. The work does not fail because nobody can be told of it."""
     if not key:
         return
     try:
@@ -51,7 +51,7 @@ def note(key: str, exchange_id: str, state: str, *, findings: Iterable[Finding] 
 
 
 def find(key: str) -> Progress | None:
-    """None when it is unknown or too old. Raises RedisError."""
+    """Returns the progress; None when it is unknown or too old. Raises RedisError."""
     raw = valkey.client().get(_name(key))
     if raw is None:
         return None

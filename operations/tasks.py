@@ -1,13 +1,14 @@
-"""Celery's door to managing exchanges: what is asked for by machines, or takes longer than a page may."""
+"""The Celery tasks of managing exchanges: what machines ask for, or what takes longer than a page may."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import structlog
 from celery import shared_task
 
-from exchanges import connectivity
+from exchanges import connectivity, secrets
 from exchanges.connectivity import Finding
 from exchanges.models import Exchange
 from lib import clock
@@ -26,7 +27,7 @@ def judge_markets(**_: Any) -> list[str]:
 
 @shared_task(name="exchanges.tasks.check_connectivity")
 def check_connectivity(*, exchange_id: str, occasion: str = "on demand", **_: Any) -> dict[str, str]:
-    """The four checks. Twice is harmless: half a minute later is soon enough for another request."""
+    """Runs the four checks. Twice is harmless: half a minute later is soon enough for another request."""
     return commands.check(exchange_id, occasion=occasion, now=clock.now()).words()
 
 
@@ -37,11 +38,16 @@ def add_exchange(
     by: str,
     origin: str = "",
     wanted: dict[str, Any] | None = None,
+    sealed: str = "",
     progress_key: str = "",
     **_: Any,
 ) -> None:
-    """`add` for a page that shows progress. Twice is harmless: an active exchange stays as it is."""
+    """Runs `add` for a page that shows progress: `sealed` is what is wanted as JSON, sealed by `exchanges.secrets`.
+
+    Twice is harmless: an active exchange stays as it is.
+    """
     try:
+        wanted = json.loads(secrets.unseal_text(sealed)) if sealed else wanted
         first = _first_look(exchange_id, wanted or {})
         progress.note(progress_key, exchange_id, progress.RUNNING, findings=first)
         report = commands.add(exchange_id, by=by, now=clock.now(), origin=origin, wanted=wanted)
@@ -63,12 +69,12 @@ def add_exchange(
     time_limit=REFRESH_SECONDS + 5,
 )
 def refresh_exchanges(*, by: str, origin: str = "", exchange_ids: list[str] | None = None, **_: Any) -> None:
-    """`refresh` for a page. Twice is harmless: what was refreshed half a minute ago is not asked again."""
+    """Runs `refresh` for a page. Twice is harmless: what was refreshed half a minute ago is not asked again."""
     commands.refresh(by=by, now=clock.now(), origin=origin, exchange_ids=exchange_ids)
 
 
 def _first_look(exchange_id: str, wanted: dict[str, Any]) -> tuple[Finding, ...]:
-    """What can be said before the exchange is asked."""
+    """Returns what can be said before the exchange is asked."""
     commands.require_known(exchange_id)
     report = connectivity.check(
         Exchange(id=exchange_id, **wanted),

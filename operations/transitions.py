@@ -1,6 +1,6 @@
-"""What every verb does around its change: the row's lock, the worker's new generation, beat's rows, the audit's row.
+"""Does what every verb does around its change: the row's lock, the worker's new generation, beat's rows, the audit log.
 
-What must be known outside the database (running cycles, the cached catalogue, the next poll) follows the commit.
+What must be known outside the database (runs under way, the cached catalogue, the next poll) follows the commit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lib import queues
 
 log = structlog.get_logger(__name__)
 
-STOP_WAIT_SECONDS = 2.0  # a cycle asks before each request; only one already in the air can outlive this
+STOP_WAIT_SECONDS = 2.0  # a run asks before each request; only one already in the air can outlive this
 COOL_DOWN = timedelta(seconds=30)  # a restart in less, with nothing gone wrong since, would only be more requests
 
 
@@ -40,7 +40,7 @@ class NotFound(CommandRefused):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Whether the running cycle was seen to end; when not, at most the request in the air is still answered."""
+    """The result of a stop: whether the run under way was seen to end; if not, at most one more request is answered."""
 
     was_delivered: bool
 
@@ -67,7 +67,7 @@ def record(
     before: Mapping[str, Any] | None = None,
     changed: bool = True,
 ) -> AuditEntry:
-    """The audit's row, in the transaction of the change itself."""
+    """Writes the audit log's entry, in the transaction of the change itself."""
     context = structlog.contextvars.get_contextvars()
     return AuditEntry.objects.create(
         happened_at=now,
@@ -95,13 +95,13 @@ def stop(exchange_id: str, now: datetime) -> None:
 
 
 def resume(exchange_id: str, now: datetime) -> None:
-    """A poll of one that is still disabled or blacklisted for another reason finds no lease and calls nobody."""
+    """Renews the worker and polls; the poll of one still disabled or blacklisted finds no lease and calls nobody."""
     renew(exchange_id, now, resumed_at=now)
     poll_on_commit(exchange_id)
 
 
 def renew(exchange_id: str, now: datetime, **changes: datetime) -> None:
-    """A new generation with a clean record. The lease stays: it is how one sees that the old cycle has ended."""
+    """Starts a new generation with a clean record. The lease stays: it shows when the run of the old one has ended."""
     Worker.objects.filter(pk=exchange_id).update(
         generation=F("generation") + 1,
         error_count=0,
@@ -122,13 +122,13 @@ def follow(exchange_id: str, generation: int, now: datetime) -> None:
 
 
 def poll_on_commit(exchange_id: str) -> None:
-    """Does not wait for beat's next slot. Should it be lost, beat's slot is the next one."""
+    """Polls after the commit without waiting for beat's next slot. Should it be lost, beat's slot is the next one."""
     if settings.COLLECTION_ENABLED:
         transaction.on_commit(lambda: _send_poll(exchange_id), robust=True)
 
 
 def stopped(event: str, exchange_id: str, *, by: str, reason: str) -> Stopped:
-    """Waits, outside of any transaction, until the running cycle has ended."""
+    """Waits, outside of any transaction, until the run under way has ended."""
     was_delivered = lease.wait_until_idle(exchange_id, at_most_seconds=STOP_WAIT_SECONDS)
     log.info(event, exchange=exchange_id, by=by, reason=reason, was_delivered=was_delivered)
     return Stopped(was_delivered)

@@ -1,4 +1,4 @@
-"""Taking a verb back within ten minutes, by carrying out its opposite."""
+"""Takes a verb back within ten minutes, by carrying out its opposite."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def can_undo(entry: AuditEntry, *, now: datetime) -> bool:
 
 
 def find_obstacle(entry: AuditEntry, *, now: datetime) -> str:
-    """Why it cannot be taken back; empty when it can."""
+    """Returns why it cannot be taken back; empty when it can."""
     if entry.verb not in OPPOSITES or not entry.changed:
         return f"{entry.verb} changed nothing that could be undone"
     if entry.undone_at is not None:
@@ -38,7 +38,7 @@ def find_obstacle(entry: AuditEntry, *, now: datetime) -> str:
 
 
 def find_lost(entry: AuditEntry) -> str:
-    """What undoing would need and the audit does not hold; empty when it holds all."""
+    """Returns what undoing would need and the audit log does not hold; empty when it holds all."""
     if entry.verb != "configure":
         return ""
     if "credentials" in entry.why.split(", "):
@@ -47,7 +47,7 @@ def find_lost(entry: AuditEntry) -> str:
 
 
 def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEntry:
-    """Carries out the opposite. Refused when it is too late or something newer stands in the way."""
+    """Carries out the opposite. Raises CommandRefused when it is too late or something newer stands in the way."""
     entry = AuditEntry.objects.filter(pk=entry_id).first()
     if entry is None:
         raise NotFound(f"there is no audit entry {entry_id}")
@@ -70,7 +70,7 @@ def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEnt
 
 
 def later_entries(entry: AuditEntry) -> QuerySet[AuditEntry]:
-    """Changes of the same exchange after this one that still stand."""
+    """Returns the changes of the same exchange after this one that still stand."""
     return AuditEntry.objects.filter(
         exchange=entry.exchange, pk__gt=entry.pk, changed=True, undone_at__isnull=True, verb__in=OPPOSITES
     )

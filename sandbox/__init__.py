@@ -1,1 +1,1 @@
-"""A local exchange server that speaks the wire formats of real venues and lies on request. Imports nothing of ours."""
+"""A local server that speaks the wire formats of real exchanges and lies on request. Imports nothing of ours."""

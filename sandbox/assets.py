@@ -1,4 +1,4 @@
-"""Which assets the simulated venues trade, and what one of each is worth in US dollars, roughly."""
+"""Assets that the simulated venues trade, and what one of each is worth in US dollars, roughly."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MONEY_VOLATILITY = 0.1
 
 @cache
 def usd_anchor(asset: str) -> float:
-    """Assets that nobody planned get a price from their name: between 0.01 and 100 dollars."""
+    """Returns an asset's price in dollars; one that nobody planned has it from its name: between 0.01 and 100."""
     return COINS.get(asset) or MONEY.get(asset) or round(10 ** (4 * unit("anchor", asset) - 2), 6)
 
 
@@ -47,6 +47,6 @@ def volatility(asset: str) -> float:
 
 
 def unit(*parts: object) -> float:
-    """A number in 0..1 that belongs to these words, the same on every machine."""
+    """Returns a number in 0..1 that belongs to these words, the same on every machine."""
     digest = blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

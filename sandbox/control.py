@@ -18,13 +18,13 @@ from sandbox.journal import Journal
 from sandbox.limits import Limits, WrongLimit
 from sandbox.venues import VENUES
 
-SYMBOL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+(:[A-Za-z0-9.-]+)?")
+SYMBOL = re.compile(r"[A-Za-z0-9]{1,40}/[A-Za-z0-9]{1,40}(:[A-Za-z0-9.-]{1,60})?")
 USUAL_LIMIT = 1000
 CLOCKS = ("price", "stamp", "both")
 
 
 class Wrong(Exception):
-    """The order is not carried out; says why."""
+    """An order that is not carried out; the message says why."""
 
 
 class Control:
@@ -82,7 +82,7 @@ class Control:
         return [entry.render() for entry in found]
 
     async def forget(self, _: web.Request) -> Any:
-        """Also starts the counting of simultaneous requests anew."""
+        """Clears the log; also starts the counting of simultaneous requests anew."""
         self._journal.clear()
         return {"cleared": True}
 
@@ -106,7 +106,7 @@ class Control:
         return KINDS
 
     async def limits(self, _: web.Request) -> Any:
-        """With the most requests that any window held, and how many were refused."""
+        """Lists limits with the most requests that any window held, and how many were refused."""
         return [limit.render() for limit in self._limits.all()]
 
     async def limit(self, request: web.Request) -> Any:
@@ -124,7 +124,7 @@ class Control:
         }
 
     async def set_clock(self, request: web.Request) -> Any:
-        """What the order does not name stays as it is."""
+        """Sets clocks; what the order does not name stays as it is."""
         order, now = await _order(request), time.time()
         which, offset, is_frozen = order.get("clock", "both"), order.get("offset_seconds"), order.get("frozen")
         if which not in CLOCKS or not isinstance(is_frozen, bool | None) or not isinstance(offset, int | float | None):
@@ -138,7 +138,7 @@ class Control:
         return await self.clocks(request)
 
     async def move_markets(self, request: web.Request) -> Any:
-        """`list`, `delist`, `halt`, `resume`: symbols each."""
+        """Moves markets: `list`, `delist`, `halt`, `resume` hold symbols each."""
         order = await _order(request)
         wishes = {verb: [_symbol(one) for one in order.get(verb, [])] for verb in ("list", "delist", "halt", "resume")}
         exchanges = self._named(order)
@@ -154,7 +154,7 @@ class Control:
         return [_render(exchange) for exchange in exchanges]
 
     async def reset(self, _: web.Request) -> Any:
-        """As if just started: no faults, real time, all markets, an empty log."""
+        """Resets everything as if just started: no faults, real time, all markets, an empty log."""
         self._faults.remove()
         self._limits.clear()
         self._journal.clear()

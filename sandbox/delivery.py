@@ -1,4 +1,4 @@
-"""How an answer reaches the client, or does not: the faults that are not about the data."""
+"""Delivers an answer to the client, or does not: the faults that are not about the data."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Answer:
 
 
 def encode(status: int, content: Any) -> Answer:
-    """Texts go as plain text, everything else as JSON."""
+    """Encodes texts as plain text, everything else as JSON."""
     if isinstance(content, str):
         return Answer(status, content.encode(), {"Content-Type": "text/plain; charset=utf-8"})
     return Answer(status, orjson.dumps(content))
 
 
 class Vanished(Exception):
-    """The connection was cut; there is nobody to answer."""
+    """A connection that was cut; there is nobody to answer."""
 
 
 async def obstruct(request: web.BaseRequest, faults: Sequence[Fault]) -> None:
-    """What goes wrong before there is an answer."""
+    """Carries out what goes wrong before there is an answer. Raises Vanished."""
     for fault in faults:
         if fault.kind == "delay":
             await asyncio.sleep(fault.params["seconds"])
@@ -53,7 +53,7 @@ async def obstruct(request: web.BaseRequest, faults: Sequence[Fault]) -> None:
 
 
 def instead(faults: Sequence[Fault], error: Callable[[int], Any], raw_target: str) -> Answer | None:
-    """The first fault that replaces the answer does."""
+    """Returns the answer of the first fault that replaces it; None when none does."""
     for fault in faults:
         if make := REPLACEMENTS.get(fault.kind):
             return make(fault.params, error, raw_target)
@@ -61,7 +61,7 @@ def instead(faults: Sequence[Fault], error: Callable[[int], Any], raw_target: st
 
 
 async def deliver(request: web.BaseRequest, answer: Answer, faults: Sequence[Fault]) -> web.StreamResponse:
-    """Damages add up; only the last of those that write the connection themselves is carried out."""
+    """Delivers the answer. Damages add up; only the last fault that writes the connection itself is carried out."""
     send: Callable[[web.BaseRequest, Answer, Mapping[str, Any]], Any] | None = None
     params: Mapping[str, Any] = {}
     for fault in faults:
@@ -104,14 +104,14 @@ def _json(params: Mapping[str, Any], _: Callable[[int], Any], __: str) -> Answer
 
 
 def _body(params: Mapping[str, Any], _: Callable[[int], Any], __: str) -> Answer:
-    """Any bytes at all; a lone surrogate in the text stands for a raw byte."""
+    """Answers with any bytes at all; a lone surrogate in the text stands for a raw byte."""
     given = params["body_base64"]
     body = params["body"].encode("utf-8", "surrogateescape") if given is None else base64.b64decode(given)
     return Answer(int(params["status"]), body, {"Content-Type": JSON} | params["headers"])
 
 
 def _redirect(params: Mapping[str, Any], _: Callable[[int], Any], raw_target: str) -> Answer:
-    """Without a location: in a circle."""
+    """Redirects; without a location: in a circle."""
     return Answer(int(params["status"]), b"", {"Location": params["location"] or raw_target})
 
 
@@ -155,7 +155,7 @@ async def _begin(request: web.BaseRequest, answer: Answer, *, length: int) -> we
 
 
 def cut(request: web.BaseRequest) -> None:
-    """The connection is reset, without a word."""
+    """Resets the connection, without a word."""
     transport = request.transport
     if transport is None:
         return

@@ -29,7 +29,7 @@ class Exchange:
         self.restore()
 
     def restore(self) -> None:
-        """Real time, and the markets of the start."""
+        """Restores real time, and the markets of the start."""
         self.price_clock = Clock()
         self.stamp_clock = Clock()
         self.markets = _catalogue(self.venue.id, self._size)
@@ -51,7 +51,7 @@ class Exchange:
         return int(self.price_clock.at(now))
 
     def view(self, now: float, faults: Sequence[Fault]) -> View:
-        """Frozen prices and stamps stand where they were when their fault began."""
+        """Returns the view now; frozen prices and stamps stand where they were when their fault began."""
         second, stamp = self.second(now), self.stamp_clock.at(now)
         for fault in faults:
             if fault.kind == "frozen_prices":
@@ -69,7 +69,7 @@ class Exchange:
 
 
 class Exchanges:
-    """All of them; a clone comes to be when it is first asked for, one for each venue that is asked under its name."""
+    """All exchanges; a clone is made when it is first asked for, one for each venue that is asked under its name."""
 
     def __init__(self, size: int | None = None) -> None:
         self._size = size
@@ -93,7 +93,7 @@ class Exchanges:
 
 @cache
 def _catalogue(venue_id: str, size: int) -> dict[str, Market]:
-    """By the venue's ids; shared by a venue and its clones, and so never changed in place."""
+    """Returns markets by the venue's ids; shared by a venue and its clones, and so never changed in place."""
     venue = VENUES[venue_id]
     return {venue.id_of(market): market for market in listing(venue.symbols(), size)}
 

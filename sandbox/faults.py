@@ -1,4 +1,4 @@
-"""Which requests go wrong, how, and for how long. Faults are data; `delivery` and `lies` carry them out."""
+"""Faults as data: which requests go wrong, how, and for how long. `delivery` and `lies` carry them out."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ OF_REQUESTS = frozenset(kind for kind in KINDS if not kind.startswith("ws_"))
 
 
 class WrongFault(ValueError):
-    """The order was not understood; says why."""
+    """An order that was not understood; the message says why."""
 
 
 @dataclass
 class Fault:
-    """Applies to requests of one exchange (or all, `*`) whose `host/path?query` matches, while it lasts."""
+    """A fault in requests of one exchange (or all, `*`) whose `host/path?query` matches, while it lasts."""
 
     id: int
     exchange: str
@@ -90,7 +90,7 @@ class Fault:
         )
 
     def _matches(self, target: str) -> bool:
-        """A path is a part of the target as it stands, or a regular expression."""
+        """Says whether the target matches: a path is a part of it as it stands, or a regular expression."""
         if self.path is None or self._pattern is None:
             return True
         return self.path in target or self._pattern.search(target) is not None
@@ -113,7 +113,7 @@ class Faults:
         return fault
 
     def take(self, exchange: str, target: str, now: float, *, kinds: frozenset[str] = OF_REQUESTS) -> list[Fault]:
-        """The faults of these kinds that this request meets; each has one use less afterwards."""
+        """Returns the faults of these kinds that this request meets; each has one use less afterwards."""
         if not self._faults:
             return []
         met = [fault for fault in self._faults.values() if fault.kind in kinds and fault.meets(exchange, target, now)]
@@ -124,7 +124,7 @@ class Faults:
         return met
 
     def all(self) -> list[Fault]:
-        """Those that are over are kept, so that their hits can be read."""
+        """Returns all faults; those that are over are kept, so that their hits can be read."""
         return list(self._faults.values())
 
     def remove(self, id_: int | None = None) -> int:
@@ -146,7 +146,7 @@ def lies_of(faults: Iterable[Fault]) -> Lies:
 
 
 def _override(params: Mapping[str, Any]) -> Override:
-    """`raw` goes into the JSON as it is (NaN, 1e400); `value` is encoded; `missing` leaves the key out."""
+    """Reads an override: `raw` goes into JSON as it is (NaN, 1e400), `value` encoded; `missing` leaves the key out."""
     value = params["value"]
     if params["missing"]:
         value = MISSING
@@ -194,7 +194,7 @@ def _params(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Numbers for numbers, texts for texts; where the default is null, anything goes."""
+    """Says whether a value fits: numbers for numbers, texts for texts; where the default is null, anything goes."""
     if isinstance(default, bool):
         return isinstance(value, bool)
     if isinstance(default, int | float):

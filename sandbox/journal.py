@@ -1,4 +1,4 @@
-"""What was asked of us: a bounded log of requests, and how many were under way at once."""
+"""A bounded log of the requests that we were asked, and how many were under way at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST = 100_000
 
 @dataclass(slots=True)
 class Entry:
-    """`at`: when the request arrived, Unix seconds. `status` is None until, and unless, it was answered.
+    """A request: `at` is when it arrived, in Unix seconds. `status` is None until, and unless, it was answered.
 
     A websocket connection's method is OPEN, its status 101 and then how it closed at `ended_at`; what the client said
     on it is SEND, with the message as the query.
@@ -44,14 +44,14 @@ class Journal:
         self._peaks[entry.exchange] = max(self._peaks[entry.exchange], self._under_way[entry.exchange])
 
     def note(self, entry: Entry) -> None:
-        """What is no request with an answer, and so is under way no time at all."""
+        """Logs what is no request with an answer, and so is under way no time at all."""
         self._entries.append(entry)
 
     def end(self, entry: Entry) -> None:
         self._under_way[entry.exchange] -= 1
 
     def find(self, *, exchange: str | None, since: float, path: str, limit: int) -> list[Entry]:
-        """The newest `limit` of those that match, oldest first."""
+        """Returns the newest `limit` entries that match, oldest first."""
         found: list[Entry] = []
         for entry in reversed(self._entries):
             if entry.at < since or len(found) >= limit:

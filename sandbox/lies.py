@@ -1,4 +1,4 @@
-"""How an exchange's data is bent while it is rendered: rows left out, values replaced. Everything else is delivery."""
+"""Bends an exchange's data while it is rendered: rows left out, values replaced. Everything else is delivery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CROSSED = "crossed"
 
 @dataclass(frozen=True)
 class Override:
-    """`field` is one of Quote's, the venue's own key, or `crossed` (bid and ask change places)."""
+    """A false value; `field` is one of Quote's, the venue's own key, or `crossed` (bid and ask change places)."""
 
     symbol: str
     field: str
@@ -30,7 +30,7 @@ class Lies:
     values: tuple[Override, ...] = ()
 
     def drops(self, symbol: str) -> bool:
-        """A share always takes the same symbols."""
+        """Says whether a symbol is left out; a share always takes the same symbols."""
         return symbol in self.dropped or (self.dropped_share > 0 and unit("drop", symbol) < self.dropped_share)
 
     def told(self, symbol: str, quote: Quote) -> Quote:
@@ -44,7 +44,7 @@ class Lies:
         return quote
 
     def edit(self, payload: Any, ids: Mapping[str, str]) -> Any:
-        """The rendered answer with the venue's own keys replaced and missing values gone. `ids` are by symbol."""
+        """Returns the answer with the venue's own keys replaced and missing values gone. `ids` are by symbol."""
         for override in self.values:
             if override.field != CROSSED and override.field not in Quote._fields:
                 _put(payload, ids.get(override.symbol), override)
@@ -55,7 +55,7 @@ HONEST = Lies()
 
 
 def _put(node: Any, id_: str | None, override: Override) -> None:
-    """Into every object that names the market, or is kept under its name."""
+    """Puts the value into every object that names the market, or is kept under its name."""
     if isinstance(node, dict):
         children = list(node.items())
         if id_ in node and isinstance(node[id_], dict):

@@ -1,4 +1,4 @@
-"""A venue that counts: so many requests in any window, and 429 for what comes above. Off until it is ordered."""
+"""Request limits of a venue: so many requests in any window, 429 for what comes above. Off until it is ordered."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.faults import Fault
 
 
 class WrongLimit(ValueError):
-    """The order was not understood; says why."""
+    """An order that was not understood; the message says why."""
 
 
 @dataclass(slots=True)
 class Limit:
-    """At most `requests` in any `seconds`. Every request counts, also a refused one and a websocket's handshake.
+    """A limit of `requests` in any `seconds`. Every request counts, also a refused one and a websocket's handshake.
 
     After a refusal all are refused for `ban_seconds`, and told so by Retry-After.
     """
@@ -32,7 +32,7 @@ class Limit:
     _banned_until: float = 0.0
 
     def count(self, now: float) -> bool:
-        """True while the request is within the limit."""
+        """Counts a request; returns True while it is within the limit."""
         while self._recent and self._recent[0] <= now - self.seconds:
             self._recent.popleft()
         self._recent.append(now)
@@ -54,13 +54,13 @@ class Limits:
         self._limits: dict[str, Limit] = {}
 
     def order(self, order: Mapping[str, Any]) -> Limit:
-        """Counts from now on; a limit that was there is replaced."""
+        """Sets a limit that counts from now on; one that was there is replaced."""
         limit = _read(order)
         self._limits[limit.exchange] = limit
         return limit
 
     def refusals(self, exchange: str, now: float) -> list[Fault]:
-        """What a request above the limit meets, as a fault."""
+        """Returns what a request above the limit meets, as a fault."""
         limit = self._limits.get(exchange)
         if limit is None or limit.count(now):
             return []

@@ -15,7 +15,7 @@ LEAST_IN_COINS = 0.5  # dollars: cheaper coins are not quoted in coins, their pr
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """`symbol` is ccxt's; a perpetual has a `settle` asset. A halted market is listed and has no ticker."""
+    """A listed market. `symbol` is ccxt's; a perpetual has a `settle` asset. A halted market has no ticker."""
 
     symbol: str
     base: str
@@ -61,7 +61,7 @@ class Trade(NamedTuple):
 
 
 class Book(NamedTuple):
-    """(price, amount) levels, best first."""
+    """An order book of (price, amount) levels, best first."""
 
     bids: list[tuple[Any, str]]
     asks: list[tuple[Any, str]]
@@ -74,7 +74,7 @@ def from_symbol(symbol: str, *, is_halted: bool = False) -> Market:
 
 
 def spot(quotes: Sequence[str], *, coins: Sequence[str] = tuple(COINS)) -> Iterator[str]:
-    """Spot symbols without end: every coin in the first quote asset, then in the next, then made-up coins."""
+    """Yields spot symbols without end: every coin in the first quote asset, then in the next, then made-up coins."""
     for quote in quotes:
         yield from (f"{coin}/{quote}" for coin in coins if _is_sensible(coin, quote))
     yield from (f"SIM{number}/{quotes[0]}" for number in count(1))
@@ -85,7 +85,7 @@ def perpetual(quotes: Sequence[str]) -> Iterator[str]:
 
 
 def listing(symbols: Iterator[str], size: int) -> list[Market]:
-    """`size` markets that trade and one that is halted."""
+    """Returns `size` markets that trade and one that is halted."""
     names = list(islice(symbols, size + 1))
     return [from_symbol(name, is_halted=name is names[-1]) for name in names]
 

@@ -1,4 +1,4 @@
-"""The truth: what every symbol costs on every exchange in every second, as a pure function.
+"""The true price of every symbol on every exchange in every second, as a pure function.
 
 Only additions, multiplications and roundings are used, no libm, so that every machine agrees to the last digit.
 A price is already rounded to what the venue prints: parsing what was on the wire gives exactly `price(…)`.
@@ -39,7 +39,7 @@ CANDLE_SAMPLES = 4
 
 
 class Terms(NamedTuple):
-    """What of a price does not change with time."""
+    """The part of a price that does not change with time."""
 
     base: str
     quote: str
@@ -65,7 +65,7 @@ class Day(NamedTuple):
 
 
 def price(exchange: str, symbol: str, second: int) -> float:
-    """The last price; `symbol` is ccxt's unified symbol."""
+    """Returns the last price; `symbol` is ccxt's unified symbol."""
     base, quote, factor, decimals = terms(exchange, symbol)
     second = written_at(exchange, base, second)
     worth = value(base, second) / value(quote, second) * factor
@@ -73,7 +73,7 @@ def price(exchange: str, symbol: str, second: int) -> float:
 
 
 def written_at(exchange: str, base: str, second: int) -> int:
-    """The second whose price the exchange shows."""
+    """Returns the second whose price the exchange shows."""
     table = MONEY_WRITTEN_EVERY_SECONDS if base in MONEY else WRITTEN_EVERY_SECONDS
     return second - second % table.get(exchange, 1)
 
@@ -83,7 +83,7 @@ def wire_price(exchange: str, symbol: str, second: int) -> str:
 
 
 def sides(exchange: str, symbol: str, second: int) -> tuple[float, float]:
-    """Best bid and best ask: at least one tick on either side of the last price."""
+    """Returns best bid and best ask: at least one tick on either side of the last price."""
     last = price(exchange, symbol, second)
     decimals = terms(exchange, symbol).decimals
     half = half_spread(last, decimals)
@@ -95,7 +95,7 @@ def half_spread(last: float, decimals: int) -> float:
 
 
 def candle(exchange: str, symbol: str, start: int, *, period: int, now: int) -> Candle:
-    """Closed bars never change again: open and close are the price at the period's two ends."""
+    """Returns a bar. Closed ones never change again: open and close are the price at the period's two ends."""
     end = min(start + period, now)
     seconds = [start, *(start + period * n // (CANDLE_SAMPLES + 1) for n in range(1, CANDLE_SAMPLES + 1)), end]
     seen = [price(exchange, symbol, second) for second in seconds if second <= end]
@@ -104,7 +104,7 @@ def candle(exchange: str, symbol: str, start: int, *, period: int, now: int) -> 
 
 @lru_cache(maxsize=200_000)
 def day(exchange: str, symbol: str, sample: int) -> Day:
-    """`sample` is the second divided by DAY_SAMPLE_SECONDS, so that a day is computed six times a day only."""
+    """Returns the last day; `sample` is the second divided by DAY_SAMPLE_SECONDS: computed six times a day only."""
     newest = sample * DAY_SAMPLE_SECONDS
     seen = [price(exchange, symbol, second) for second in range(newest - DAY_SECONDS, newest + 1, DAY_SAMPLE_SECONDS)]
     dollars = 10 ** (6 + 3 * unit("volume", exchange, symbol))
@@ -125,13 +125,13 @@ def terms(exchange: str, symbol: str) -> Terms:
 
 
 def unit_dollars(symbol: str) -> float:
-    """What one unit of a market's amounts is worth: a coin, or a contract that pays a dollar."""
+    """Returns what one unit of a market's amounts is worth in dollars: a coin, or a contract that pays a dollar."""
     return 1.0 if questions.is_question(symbol) else usd_anchor(symbol.partition("/")[0])
 
 
 @lru_cache(maxsize=50_000)
 def value(asset: str, second: int) -> float:
-    """An asset's worth in dollars, on no exchange in particular."""
+    """Returns an asset's worth in dollars, on no exchange in particular."""
     total = 0.0
     for period, share, phase in _waves(asset):
         swing = 2 * ((second / period + phase) % 1.0) - 1

@@ -1,4 +1,4 @@
-"""What a question's outcome is worth: the chance that an asset stands above a strike, between 0 and 1.
+"""The worth of a question's outcome: the chance that an asset stands above a strike, between 0 and 1.
 
 A symbol names asset, money, market and outcome: BTC/USD:KXBTCD-30DEC3117-T64999.99-YES.
 """
@@ -20,7 +20,7 @@ def is_question(symbol: str) -> bool:
 
 
 def chance(symbol: str, worth: float) -> float:
-    """Both outcomes of a question add up to one."""
+    """Returns an outcome's chance; both outcomes of a question add up to one."""
     lead = (worth / strike(symbol) - 1) * STEEPNESS
     yes = min(max(round(0.5 + 0.5 * lead / (1 + abs(lead)), DECIMALS), LEAST), MOST)
     return yes if symbol.endswith(YES) else round(1 - yes, DECIMALS)

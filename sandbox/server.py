@@ -63,7 +63,7 @@ class Sandbox:
             self.journal.end(entry)
 
     async def stream(self, request: web.Request, target: Target) -> web.StreamResponse:
-        """A handshake, and the connection that comes of it."""
+        """Serves a handshake, and the connection that comes of it."""
         found = STREAM_BY_HOST.get(target.host)
         if found is None:
             return _nobody(target)
@@ -107,7 +107,7 @@ class Sandbox:
 def _render(
     exchange: Exchange, entry: Entry, values: dict[str, Any], met: list[Fault], *, headers: Mapping[str, str]
 ) -> Answer:
-    """The moment is the end of any delay: a late answer is not an old one."""
+    """Renders the answer at the end of any delay: a late answer is not an old one."""
     view = exchange.view(time.time(), met)
     entry.second = view.second
     route = exchange.venue.find_route(entry.path)
@@ -124,7 +124,7 @@ def _render(
 
 
 def _parameters(target: Target, body: bytes) -> tuple[dict[str, Any], str]:
-    """Of the query and of a JSON body; the log's query shows both."""
+    """Returns the parameters of the query and of a JSON body, and the log's query, which shows both."""
     values: dict[str, Any] = dict(parse_qs(target.query, keep_blank_values=True)) if target.query else {}
     if not body:
         return values, target.query

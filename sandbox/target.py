@@ -1,4 +1,4 @@
-"""Which venue a request is meant for, however the client was pointed at us."""
+"""Resolves which venue a request is meant for, however the client was pointed at us."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEME = re.compile(r"(?:https?|wss?)://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Target:
-    """`host` without port, `path` decoded, `query` as it came. `clone` is the name that a clone is asked by."""
+    """A target: `host` without port, `path` decoded, `query` as it came; `clone` is the name a clone is asked by."""
 
     clone: str | None
     host: str
@@ -23,8 +23,10 @@ class Target:
 
 
 def resolve(raw: str, host_header: str) -> Target:
-    """`raw` is the request line's target. In this order: `http://host/…` (a proxy's), `/https://host/…` also
-    percent-encoded, `/?url=https://host/…`, `/host/…` (rebased), and the Host header. A clone's name comes before.
+    """Resolves `raw`, the request line's target.
+
+    In this order: `http://host/…` (a proxy's), `/https://host/…` also percent-encoded, `/?url=https://host/…`,
+    `/host/…` (rebased), and the Host header. A clone's name comes before.
     """
     if SCHEME.match(raw):
         return _split(None, raw)

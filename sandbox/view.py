@@ -1,4 +1,4 @@
-"""What an exchange shows at one moment: the values that the venues' renderers print."""
+"""An exchange as it shows itself at one moment: the values that the venues' renderers print."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOLLARS_A_SECOND = 300.0
 
 @dataclass(frozen=True)
 class View:
-    """`second` is the price clock's, `clock` is what the venue believes the time is, `stamp` what it writes on data.
+    """One moment: `second` of the price clock, `clock` as the venue believes it, `stamp` as it writes it on data.
 
     `markets` are by the venue's own ids.
     """
@@ -41,7 +41,7 @@ class View:
         return int(self.clock * 1000)
 
     def tickers(self, ids: Iterable[str] | None = None) -> Iterator[tuple[str, Market, Quote]]:
-        """Every market that trades, or of those named the ones that do."""
+        """Yields every market that trades, or of those named the ones that do."""
         wanted = (
             self.markets.items() if ids is None else ((id_, self.markets[id_]) for id_ in ids if id_ in self.markets)
         )
@@ -74,7 +74,7 @@ class View:
         )
 
     def at(self, second: int) -> View:
-        """The same exchange at another second."""
+        """Returns the same exchange at another second."""
         return replace(self, second=second, told_before={})
 
     def digits(self, market: Market) -> int:
@@ -91,7 +91,7 @@ class View:
         return Book(list(zip(lower, amounts, strict=False)), list(zip(upper, amounts, strict=False)))
 
     def bars(self, market: Market, period: int, *, starts: Iterable[int]) -> Iterator[PriceBar]:
-        """Only periods that have begun; the last one may still run."""
+        """Yields only bars of periods that have begun; the last one may still run."""
         digits = self.digits(market)
         for start in starts:
             if 0 <= start <= self.second:
@@ -104,7 +104,7 @@ class View:
     def trades(
         self, market: Market, count: int, *, first: int = 0, last: int | None = None, oldest_first: bool = False
     ) -> Iterator[Trade]:
-        """One trade a second, newest first, numbered by its second; asked again they are the same.
+        """Yields one trade a second, newest first, numbered by its second; asked again they are the same.
 
         `first` and `last` are the numbers between which they are wanted.
         """
@@ -125,16 +125,16 @@ class View:
 
 
 def newest(period: int, *, last: int, count: int) -> range:
-    """The starts of the `count` newest periods up to the second `last`, ascending."""
+    """Returns the starts of the `count` newest periods up to the second `last`, ascending."""
     final = last // period * period
     return range(final - (count - 1) * period, final + 1, period)
 
 
 def between(period: int, first: int, last: int) -> range:
-    """The starts of all periods in these seconds, ascending."""
+    """Returns the starts of all periods in these seconds, ascending."""
     return range(-(-first // period) * period, last + 1, period)
 
 
 def iso(at: float) -> str:
-    """`2026-03-03T10:30:47.123Z`"""
+    """Returns `2026-03-03T10:30:47.123Z`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -57,7 +57,7 @@ def test_a_sweep_that_fails_is_soon_said_on_the_board(failing_sweep: None) -> No
 
     assert Watermark.objects.get(pk=sweep.SWEPT_CURSOR).reached_at < now
     said = [alarm.what for alarm in tiles.read(clock.now()).verdict.alarms]
-    assert any(what.startswith("Nobody looks for silences") for what in said)
+    assert any(what.startswith("The pulse does not run") for what in said)
 
 
 def test_an_error_of_ours_in_the_sweep_stops_no_picture(field_: Field, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.paginator import InfinitePage
 
 from lib import clock
+from lib.admin_pages import PageAdmin
 
 PAGES = 1000  # deeper than this an OFFSET costs seconds, and a filter finds the row sooner
 STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
@@ -40,7 +40,7 @@ class InfinitePaginator(Paginator):  # type: ignore[type-arg]
         return InfinitePage(*args, **kwargs)
 
 
-class MachineAdmin(ModelAdmin):
+class MachineAdmin(PageAdmin):
     """Rows that machines write: people read, filter and search them, and never wait for a count."""
 
     actions: Sequence[str] | None = None

@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # DRF's settings name this module, so its views cannot be imp
 
 BODY_BYTES = 64 * 1024  # our longest documented body is under 1 KB
 BODY_DEPTH = 32
-_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string without an end goes to the end of the text: nothing in it is looked at twice.
+_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class PayloadTooLarge(exceptions.APIException):
@@ -44,6 +45,10 @@ class GuardedJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        request = (parser_context or {}).get("request")
+        announced = request.META.get("CONTENT_LENGTH") or "0" if request is not None else "0"
+        if not announced.isdecimal() or int(announced) > BODY_BYTES:
+            raise PayloadTooLarge
         body = stream.read(BODY_BYTES + 1)
         if len(body) > BODY_BYTES:
             raise PayloadTooLarge

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db.utils import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -21,6 +21,10 @@ from web.middleware import API_PATH, correlation_id
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
+
+
+class UploadRefused(SuspiciousOperation):
+    """No page and no route takes a file."""
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -54,11 +58,21 @@ def _words(data: Any) -> tuple[str, Any]:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return too_large(request)
+    if isinstance(exception, UploadRefused):
+        return no_files(request)
     if not _is_api(request):
         return defaults.bad_request(request, exception)
-    if isinstance(exception, RequestDataTooBig):
-        return problem(413, "The request body is too large.")
     return problem(400, "The request cannot be read.")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return problem(413, "The request body is too large.") if _is_api(request) else page(413)
+
+
+def no_files(request: HttpRequest) -> HttpResponse:
+    return problem(415, "Files are not accepted here.") if _is_api(request) else page(415)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -74,13 +88,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Also what a middleware raised; with the database away the answer is 503, never another 5xx."""
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
-        return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else _page(503)
+        return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else page(503)
     if _is_api(request):
         return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")
-    return _page(500, correlation_id=correlation_id())
+    return page(500, correlation_id=correlation_id())
 
 
-def _page(status: int, **said: str) -> HttpResponse:
+def page(status: int, **said: str) -> HttpResponse:
     """For people; without a request, whose context would ask the database who they are."""
     return HttpResponse(render_to_string(f"{status}.html", said), status=status, headers={"Cache-Control": "no-store"})
 

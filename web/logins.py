@@ -1,7 +1,14 @@
-"""The admin's sign-in, with so many tries for each address: passwords are not for guessing."""
+"""The admin's sign-in: passwords are not for guessing, and nobody's guesses keep the right person out.
+
+Wrong tries are counted for each account and address together, and for each address over all accounts. From an address
+that has signed in to the account before, the password is always looked at.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -10,36 +17,83 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from access import meter
+from access import tries
 from access.addresses import customer_of
+from access.tries import Tries
 
-WRONG = {"per_minute": 10, "per_hour": 60}  # slips of the hand are well within; 1,440 guesses a day are few
+FREE = 5  # slips of the hand; then 1, 2, 4 s and so on: about 110 guesses a day
+FREE_OF_ADDRESS = 30  # over all accounts: an office behind one address slips more often
+KNOWN_SECONDS = 90 * 24 * 3600
 
 log: Any = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who wants to sign in, and from where."""
+
+    account: str
+    customer: str
+
+    @property
+    def together(self) -> Tries:
+        return Tries(f"sign-in:{self.account}:{self.customer}", FREE)
+
+    @property
+    def of_address(self) -> Tries:
+        return Tries(f"sign-in:{self.customer}", FREE_OF_ADDRESS)
+
+    @property
+    def is_known(self) -> bool:
+        return tries.is_remembered(f"sign-in:{self.account}:{self.customer}")
+
+    def remember(self) -> None:
+        tries.remember(f"sign-in:{self.account}:{self.customer}", KNOWN_SECONDS)
+
+
 def login(request: HttpRequest) -> HttpResponseBase:
-    """Only wrong tries count: a right one gives its own back."""
-    key = _key(request) if request.method == "POST" else None
-    if key is None:
+    if request.method != "POST":
         return admin.site.login(request)
-    windows = meter.take(key, **WRONG)
-    if windows.refusing is not None:
-        log.warning("sign_in_throttled", origin=key)
-        return _too_many(ceil(windows.refusing.left_seconds))
+    caller = Caller(_account(request), customer_of(request))
+    is_known = caller.is_known
+    wait = 0.0 if is_known else _reserve(caller)
+    if wait > 0:
+        log.warning("sign_in_throttled", origin=caller.customer)
+        return _too_many(ceil(wait))
     response = admin.site.login(request)
     if response.status_code == 302:
-        meter.give_back(key, windows, **WRONG)
+        _was_right(caller, was_counted=not is_known)
+    else:
+        log.warning("sign_in_wrong", origin=caller.customer)
     return response
 
 
-def _key(request: HttpRequest) -> str | None:
-    customer = customer_of(request)
-    return f"sign-in:{customer}" if customer is not None else None
+def _reserve(caller: Caller) -> float:
+    """Counts the try before the password is looked at. Seconds to wait when it comes too early."""
+    wait = tries.take(caller.of_address)
+    if wait > 0:
+        return wait
+    wait = tries.take(caller.together)
+    if wait > 0:
+        tries.give_back(caller.of_address)
+    return wait
+
+
+def _was_right(caller: Caller, *, was_counted: bool) -> None:
+    tries.forget(caller.together)
+    if was_counted:  # with an account of one's own nobody wipes out guesses at another
+        tries.give_back(caller.of_address)
+    caller.remember()
+
+
+def _account(request: HttpRequest) -> str:
+    """The name as Django's form reads it, so that no other spelling of it is another account; hashed for its length."""
+    name = unicodedata.normalize("NFKC", request.POST.get("username", "")).strip().casefold()
+    return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
 
 
 def _too_many(seconds: int) -> HttpResponse:
-    text = f"Too many wrong sign-ins from your address. Try again in {max(1, seconds)} s.\n"
+    text = f"Too many wrong sign-ins to this account from your address. Try again in {max(1, seconds)} s.\n"
     response = HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
     response.headers["Retry-After"] = str(max(1, seconds))
     response.headers["Cache-Control"] = "no-store"

@@ -30,7 +30,7 @@ def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
 def _sections(*, with_public_status: bool) -> list[Item]:
     return [
         {"title": "Collection", "items": _collection()},
-        {"title": "Besides tickers", "separator": True, "collapsible": True, "items": _depth()},
+        {"title": "Order books and trades", "separator": True, "collapsible": True, "items": _depth()},
         {"title": "Operation", "separator": True, "items": _operation()},
         {"title": "Metrics", "separator": True, "items": _metrics()},
         {"title": "System", "separator": True, "items": _system(with_public_status=with_public_status)},
@@ -45,9 +45,9 @@ def _collection() -> list[Item]:
         _list("Pipelines", "timeline", "collectors_pipeline"),
         _item("Gaps", "broken_image", "board-gaps"),
         _list("Runs", "history", "collectors_run"),
-        _list("Transitions", "swap_horiz", "collectors_transition"),
-        _list("Switches", "cell_tower", "collectors_switch"),
-        _item("Rate ledger", "speed", "admin:collectors_ledger"),
+        _list("Status changes", "swap_horiz", "collectors_transition"),
+        _list("Transport changes", "cell_tower", "collectors_switch"),
+        _item("Rate limiter", "speed", "admin:collectors_ledger"),
         _list("Markets", "storefront", "exchanges_market"),
     ]
 
@@ -58,8 +58,8 @@ def _depth() -> list[Item]:
         _list("Trades", "receipt_long", "collectors_publictrade"),
         _list("Trade holes", "playlist_remove", "collectors_tradehole"),
         _list("Funding rates", "percent", "collectors_fundingsnapshot"),
-        _list("Depth series", "checklist", "collectors_depthseries"),
-        _list("Depth runs", "history", "collectors_depthrun"),
+        _list("Market data series", "checklist", "collectors_depthseries"),
+        _list("Market data runs", "history", "collectors_depthrun"),
     ]
 
 
@@ -67,7 +67,7 @@ def _operation() -> list[Item]:
     return [
         _list("Exchange blacklist", "block", "exchanges_blacklistentry"),
         _list("Market blacklist", "remove_shopping_cart", "exchanges_marketblacklistentry"),
-        _list("Who did what", "gavel", "exchanges_auditentry"),
+        _list("Audit log", "gavel", "exchanges_auditentry"),
     ]
 
 

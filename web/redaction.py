@@ -17,19 +17,27 @@ DEPTH = 6
 LONG_KEYS = frozenset({"exception", "stack", "stack_info"})
 WIRING = frozenset({"_record", "_from_structlog", "_logger", "_name", "exc_info"})
 
+# No pattern here may take more than linear time over any text (tests/test_linear_time.py): a name is looked for where
+# it begins and not with the words before it, and what is repeated is never given back (`*+`).
 _SEPARATOR = r"(?:[-_ ]|%2d|%5f)?"
 _NAME = (
-    rf"(?:[a-z]+[-_])*(?:api{_SEPARATOR}key|admin{_SEPARATOR}key|private{_SEPARATOR}key|access{_SEPARATOR}key"
+    rf"(?:api{_SEPARATOR}key|admin{_SEPARATOR}key|private{_SEPARATOR}key|access{_SEPARATOR}key"
     r"|authorization|token|password|passwd|secret(?:[-_]key)?|cookie|sessionid|csrftoken)"
 )
-_QUOTED = r"""\\"(?:[^"\\]|\\[^"])*\\"|b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
-_VALUE = _QUOTED + r"""|(?:(?:bearer|basic|token)\s+)?[^\s&,;"'}\])]+"""
-_NAMED_SECRET = re.compile(rf"""(\b{_NAME}\\?["']?\s*(?:[:=]|%3d|',\s*b?'|",\s*b?")\s*)({_VALUE})""", re.IGNORECASE)
-_SECRET_KEY = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
-_BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_NAME_BEGINS = r"(?:(?<![a-z])|(?<=%2d)|(?<=%5f))"
+_QUOTED = r"""\\"(?:[^"\\]|\\[^"])*+\\"|b?"(?:[^"\\]|\\.)*+"|b?'(?:[^'\\]|\\.)*+'"""
+_VALUE = _QUOTED + r"""|(?:(?:bearer|basic|token)\s++)?[^\s&,;"'}\])]++"""
+_NAMED_SECRET = re.compile(
+    rf"""({_NAME_BEGINS}{_NAME}\\?["']?\s*+(?:[:=]|%3d|',\s*+b?'|",\s*+b?")\s*+)({_VALUE})""", re.IGNORECASE
+)
+_SECRET_KEY = re.compile(rf"{_NAME_BEGINS}{_NAME}\Z", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer|basic)\s++[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
 # A key of ours wherever it turns up; its public id tells which one.
-_OUR_KEY = re.compile(r"\b(mm_[a-z0-9]{8}_)[A-Za-z0-9_-]{16,}")
-_URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
+_OUR_KEY = re.compile(r"\b(mm_[a-z0-9]{8}_)[A-Za-z0-9_-]{16,}+")
+# All before the last @ of what names the host: passwords hold signs that they should not, and a token may be all.
+_URL_LOGIN = re.compile(r'(://)[^\s/?#"<>]*@')
+# PostgreSQL quotes the row that it refuses: hashes of keys, sealed credentials. To the line's end that closes it.
+_REFUSED_ROW = re.compile(r"(row contains \()(?:[^)]++|\)(?!\.?(?:\n|\Z)))*+", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -49,7 +57,7 @@ class RedactSecrets(logging.Filter):
 
 def clean(value: object, *, key: str = "", depth: int = 0) -> Any:
     """The value as it may be logged; containers are walked, unknown objects become text."""
-    if key and _SECRET_KEY.match(key):
+    if key and _SECRET_KEY.search(key):
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -75,10 +83,25 @@ def hide_secrets(text: str) -> str:
     for secret in (settings.ADMIN_API_KEY, settings.SECRET_KEY):
         if len(secret) >= 8:
             text = text.replace(secret, HIDDEN)
+    text = _REFUSED_ROW.sub(rf"\1{HIDDEN}", text)
     text = _OUR_KEY.sub(rf"\1{HIDDEN}", text)
     text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
     text = _NAMED_SECRET.sub(rf"\1{HIDDEN}", text)
     return _BEARER.sub(rf"\1 {HIDDEN}", text)
+
+
+def hide_named(name: str, text: str) -> str:
+    """The value of an exchange's setting as it may be shown."""
+    return hide_login(text) if name == "proxy" else hide_secrets(text)
+
+
+def hide_login(address: str) -> str:
+    """The address of a proxy without user and password, however they are written: all before its last @."""
+    login, at, host = address.rpartition("@")
+    if not at:
+        return address
+    scheme, mark, _ = login.partition("://")
+    return f"{scheme if mark else ''}{mark}{HIDDEN}@{host}"
 
 
 def _escaped(character: str) -> str:

@@ -1,7 +1,7 @@
-"""Request bodies are read before anything else is done, and few at once.
+"""Request bodies: none is longer than its limit, none brings a file, and few are read at once.
 
-The web server hands a request over as soon as its headers are there, and reading the body then waits for the caller for
-as long as the caller likes. Each of the web's threads could be held that way by one slow connection. So only some of
+Behind `web.gateway` a body is there before Django begins. Under another server reading it waits for the caller for as
+long as the caller likes, and each of the web's threads could be held that way by one slow connection. So only some of
 them ever read; those that answer questions without a body stay free whatever callers do.
 """
 
@@ -10,12 +10,16 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
+from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 
 from lib.problems import problem
+from web.errors import UploadRefused, no_files, too_large
+from web.middleware import API_PATH
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
@@ -24,8 +28,22 @@ READERS = 4  # of the web's eight threads
 WAIT_SECONDS = 0.05
 
 
-class FewBodiesAtOnce:
-    """503 for a request with a body while READERS others are still sending theirs."""
+class NoUploads(FileUploadHandler):
+    """Ends the reading of a form at its first file, before a byte of it is kept."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        raise UploadRefused
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        raise UploadRefused
+
+    def file_complete(self, file_size: int) -> None:
+        raise UploadRefused
+
+
+class LimitedBodies:
+    """Before anything else is done with a request: 413 for a page's body that is too long (APIs say so in their own
+    words), 415 for a file, 503 while READERS others are still sending theirs."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -39,14 +57,25 @@ class FewBodiesAtOnce:
         try:
             if is_chunked:
                 _read_chunks(request)
-            if _is_read_by_views(request.META["CONTENT_LENGTH"]):
-                return self.get_response(request)
-            _ = request.body  # kept by the request for whoever asks for it later
+            refusal = _read(request)
         except UnreadablePostError:
             return problem(400, "The request body ended before its announced length.")
+        except UploadRefused:
+            return no_files(request)
         finally:
             self._places.release()
-        return self.get_response(request)
+        return refusal or self.get_response(request)
+
+
+def _read(request: HttpRequest) -> HttpResponseBase | None:
+    """Reads what is short enough, and a page's form with it. A body of no sane length is left to an API's view, which
+    refuses it by its length; no view but an API's ever sees one."""
+    if _is_too_long(request.META["CONTENT_LENGTH"]):
+        return None if API_PATH.match(request.path) else too_large(request)
+    _ = request.body  # kept by the request for whoever asks for it later
+    if request.content_type == "multipart/form-data" and not API_PATH.match(request.path):
+        _ = request.POST
+    return None
 
 
 def _is_chunked(request: HttpRequest) -> bool:
@@ -68,8 +97,7 @@ def _read_chunks(request: HttpRequest) -> None:
     request._stream = io.BytesIO(body)
 
 
-def _is_read_by_views(announced: str) -> bool:
-    """A body of no sane length is refused by each view in its own words, after a look at its beginning."""
+def _is_too_long(announced: str) -> bool:
     return not announced.isdecimal() or int(announced) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 

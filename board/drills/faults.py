@@ -66,8 +66,8 @@ def least_seconds(name: str, pace: CollectionPace) -> float:
     return fault.intervals * pace.interval_seconds + waiting + SLACK_SECONDS
 
 
-def order(name: str, *, venue: str, symbol: str, seconds: float) -> dict[str, Any]:
+def order(name: str, *, exchange: str, symbol: str, seconds: float) -> dict[str, Any]:
     """What the sandbox is told. It ends the fault by itself, whatever becomes of us."""
     fault = FAULTS[name]
     params = {**fault.params, "symbols": [symbol]} if fault.kind == "drop_symbols" else dict(fault.params)
-    return {"exchange": venue, "kind": fault.kind, "params": params, "for_seconds": seconds}
+    return {"exchange": exchange, "kind": fault.kind, "params": params, "for_seconds": seconds}

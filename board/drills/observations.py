@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
-from board import live
+from board import fragments, live, tiles
 from board.drills.faults import FAULTS, Hits
 from board.fragments import TILE
 from board.models import Drill
+from board.rules.verdict import SourceState
+from board.tiles import Tile
 from collectors.models import Gap, Origin, Outcome, Run, Stream, Switch, Tick, Transition, Worker, WorkerStatus
 from exchanges.models import Market, Transport
 
-# Where a tile says its state, the transport that is used, and that some of its markets are silent.
-STATE = re.compile(r"\bbd-is-(\w+)")
-TRANSPORT = re.compile(r"<dt>by</dt><dd[^>]*>(\w+)</dd>")
-SILENT = re.compile(r">(\d+ silent)<")
 LOOK_BACK = timedelta(minutes=2)  # a run that ended during the drill began no earlier
 
 
@@ -37,12 +34,12 @@ def detection(drill: Drill) -> Sign | None:
 
 
 def _facts(drill: Drill) -> Iterator[Sign]:
-    """A failed cycle, a stream given up, a gap."""
+    """A failed run, a stream given up, a gap."""
     runs = Run.objects.filter(exchange_id=drill.exchange_id, started_at__gt=drill.started_at - LOOK_BACK)
     for run in runs.exclude(outcome__in=[Outcome.STORED, Outcome.SUPERSEDED]):
         ended_at = run.started_at + timedelta(milliseconds=run.duration_ms)
         if ended_at > drill.started_at:
-            yield Sign(ended_at, f"a failed cycle ({run.outcome.replace('_', ' ')}): {run.error}")
+            yield Sign(ended_at, f"a failed run ({run.outcome.replace('_', ' ')}): {run.error}")
     for switch in _given_up(drill):
         yield Sign(switch.happened_at, f"the stream was given up: {switch.reason}")
     for gap in Gap.objects.filter(pipeline__market=_market(drill), detected_at__gt=drill.started_at):
@@ -50,21 +47,35 @@ def _facts(drill: Drill) -> Iterator[Sign]:
 
 
 def showing(drill: Drill) -> Sign | None:
-    """What readers of the board are sent. Raises DatabaseError, InterfaceError."""
+    """The tile that readers of the board are sent, once it says that something is wrong.
+
+    What it says is read as values, for the moment of the picture that is handed out; that readers are sent the same is
+    proven by the hash of the published part. A picture of another state proves nothing: the next look compares again.
+    Raises DatabaseError, InterfaceError.
+    """
     picture = live.current()
-    tile = picture.parts.get(f"{TILE}{drill.exchange_id}")
-    words = trouble(tile.html, is_streamed=FAULTS[drill.fault].hits is Hits.STREAMS) if tile else ""
-    return Sign(picture.taken_at, f"the board's tile: {words}") if words else None
+    tile = _tile(drill, picture.taken_at)
+    words = trouble(tile, is_streamed=FAULTS[drill.fault].hits is Hits.STREAMS) if tile else ""
+    if tile is None or not words:
+        return None
+    name = f"{TILE}{tile.exchange}"
+    published = picture.parts.get(name)
+    if published is None or published.hash != fragments.draw(name, tile).hash:
+        return None
+    return Sign(picture.taken_at, f"the board's tile: {words}")
 
 
-def trouble(html: str, *, is_streamed: bool) -> str:
-    """What a tile says is wrong; empty when it says that all is well."""
-    state, way, silent = STATE.search(html), TRANSPORT.search(html), SILENT.search(html)
-    if state and state[1] != "delivers":
-        return state[1]
-    if is_streamed and way and way[1] != "stream":
-        return f"by {way[1]}"
-    return silent[1] if silent else ""
+def _tile(drill: Drill, now: datetime) -> Tile | None:
+    return next((tile for tile in tiles.read(now).tiles if tile.exchange == drill.exchange_id), None)
+
+
+def trouble(tile: Tile, *, is_streamed: bool) -> str:
+    """What is wrong by this tile; empty when all is well. A stream's drill expects a stream."""
+    if tile.condition.state != SourceState.DELIVERS:
+        return tile.condition.state
+    if is_streamed and tile.transport != Transport.STREAM:
+        return f"transport {tile.transport}"
+    return f"{tile.open_gaps} silent" if tile.open_gaps else ""
 
 
 def healing(drill: Drill) -> Sign | None:

@@ -53,7 +53,7 @@ def start(
             f"would notice for sure; {seconds:g} s were asked for"
         )
     drill = _claim(exchange, fault=fault, symbol=symbol, seconds=seconds, started_at=now, started_by=by)
-    order = faults.order(fault, venue=sandbox_client.venue_of(exchange), symbol=symbol, seconds=seconds)
+    order = faults.order(fault, exchange=sandbox_client.name_of(exchange), symbol=symbol, seconds=seconds)
     try:
         drill.fault_number = sandbox_client.put(order)
     except sandbox_client.NoSandbox as error:

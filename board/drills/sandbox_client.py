@@ -22,7 +22,7 @@ class NoSandbox(Exception):
     """Nothing was broken; says why."""
 
 
-def venue_of(exchange: Exchange) -> str:
+def name_of(exchange: Exchange) -> str:
     """The name that the sandbox knows a simulated exchange by."""
     clone = CLONE.match(exchange.base_url)
     return clone[1] if clone else exchange.id

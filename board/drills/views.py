@@ -125,7 +125,7 @@ def _faults() -> dict[str, list[tuple[str, str]]]:
 
 
 def start(request: HttpRequest) -> HttpResponse:
-    """The form's answer takes the place of the last outcome; without scripts the history shows it."""
+    """The form's answer takes the place of the last result; without scripts the history shows it."""
     _require(request)
     try:
         runner.start(

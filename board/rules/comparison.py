@@ -1,4 +1,4 @@
-"""The sources of one pair side by side: spread, distance from the median of the fresh ones, and which stands apart."""
+"""The sources of one pair side by side: spread, distance from the median of the fresh ones, and which are outliers."""
 
 from __future__ import annotations
 

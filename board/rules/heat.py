@@ -18,14 +18,14 @@ PLANNED, UNKNOWN, BEFORE = "planned", "unknown", "before"
 LEVELS = ((0.99, FULL), (0.9, NEARLY), (0.5, PARTLY))
 WORDS = {
     FULL: "99 % or more stored",
-    FILLED: "filled later",
+    FILLED: "backfilled",
     NEARLY: "90 % or more",
     PARTLY: "half or more",
     LITTLE: "less than half",
     NONE: "nothing stored",
     PLANNED: "not expected (planned stop)",
-    UNKNOWN: "not known",
-    BEFORE: "before it was collected",
+    UNKNOWN: "not measured",
+    BEFORE: "not collected yet",
 }
 
 
@@ -122,7 +122,7 @@ def percent(stretch: Stretch) -> str:
 def share_words(part: float | None) -> str:
     """Never rounded up to 100 %, because then a gap would read as none."""
     if part is None:
-        return "not known"
+        return "not measured"
     return "100 %" if part >= 1 else f"{min(part, 0.999):.1%}".replace("%", " %")
 
 

@@ -32,48 +32,48 @@ class Look(StrEnum):
     """The page of an exchange on which it goes on."""
 
     SETTINGS = "settings"
-    CYCLES = "cycles"
+    RUNS = "runs"
     GAPS = "gaps"
 
 
 WORDS = {
     "throttled": "rate-limited",
-    "held_back": "held back by us to stay within its limit",
+    "held_back": "waiting for our own rate limit",
     "unreachable": "unreachable",
-    "bad_reply": "answering no usable data",
-    "denied": "denying us access",
-    "not_connected": "refused by us for its private address",
-    "failed": "failing by an error of ours",
-    "unsupported": "lacking what we ask for",
+    "bad_reply": "returning no usable data",
+    "denied": "denying access",
+    "not_connected": "not connected (private address)",
+    "failed": "failing by an internal error",
+    "unsupported": "not supporting what is requested",
 }
 
-NOT_CONNECTED = "which is no public address: not connected"  # of `feeds.network_guard.PrivateAddress`
+SILENT, MISSING = "silent", "missing"  # the causes that are no run's outcome
 
 # What can be done, for somebody who was woken by it; `board/links` leads to the page that is meant.
 ADVICE = {
-    "throttled": ("It asked us to wait, and we do. If that comes back often, raise the interval.", Look.SETTINGS),
-    "held_back": ("The interval asks more than its limit allows: raise it.", Look.SETTINGS),
+    "throttled": ("The exchange asked us to wait. If this happens often, raise the interval.", Look.SETTINGS),
+    "held_back": ("Polls at this interval exceed the exchange's rate limit: raise the interval.", Look.SETTINGS),
     "unreachable": (
-        "Nothing to do while only it fails: it is asked again by itself, with growing pauses.",
-        Look.CYCLES,
+        "Nothing to do while only this exchange fails: it is retried automatically, with growing pauses.",
+        Look.RUNS,
     ),
-    "bad_reply": ("What it answered is kept with the cycle. It is asked again by itself.", Look.CYCLES),
+    "bad_reply": ("Its answer is kept with the run. It is retried automatically.", Look.RUNS),
     "not_connected": (
-        "We refuse to connect there. Correct its address or proxy, or what its name resolves to, then restart it.",
+        "We refuse to connect to a private network. Correct its address, its proxy or DNS, then restart it.",
         Look.SETTINGS,
     ),
     "denied": ("Repair its key, proxy or certificate, then restart it.", Look.SETTINGS),
-    "failed": ("The error is ours: read the worker's log, then restart it.", Look.CYCLES),
-    "unsupported": ("Take out what it does not offer.", Look.SETTINGS),
+    "failed": ("An internal error: read the worker's log, then restart it.", Look.RUNS),
+    "unsupported": ("Remove what it does not offer from its settings.", Look.SETTINGS),
 }
-OF_DEAD = ("Nobody takes its polls: see that a worker and the scheduler live, then restart it.", Look.CYCLES)
-OF_LATE = ("See whether its cycles end without a row, or are not run at all.", Look.CYCLES)
-OF_MISSING = ("See which markets, and since when.", Look.GAPS)
+OF_DEAD = ("No worker takes its polls: check that a worker and the scheduler run, then restart it.", Look.RUNS)
+OF_LATE = ("Check whether its runs store no row, or do not happen at all.", Look.RUNS)
+OF_MISSING = ("See which markets are silent, and since when.", Look.GAPS)
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What is stored of one source. `failing_since` is the first failed cycle after the last good one."""
+    """What is stored of one source. `failing_since` is the first failed run after the last good one."""
 
     exchange: str
     status: str
@@ -98,6 +98,7 @@ class Signs:
 class Condition:
     """How a source is: a state, why in a few words, since when, and what the exchange said.
 
+    `cause` is one word for the reason: an outcome, `silent` or `missing`; empty while nothing is wrong.
     `is_old`: long enough ago that the day must be said as well. `advice`: what can be done, and `look` where.
     """
 
@@ -106,6 +107,7 @@ class Condition:
     why: str = ""
     since: datetime | None = None
     detail: str = ""
+    cause: str = ""
     is_old: bool = False
     advice: str = ""
     look: str = ""
@@ -130,16 +132,10 @@ def _failing(signs: Signs, now: datetime) -> Condition | None:
     if not signs.error_count:
         return None
     state = SourceState.DOWN if signs.status == "error" else SourceState.DEGRADED
-    cause = _cause(signs)
     since = signs.failing_since or signs.status_since
-    found = Condition(signs.exchange, state, WORDS.get(cause, "failing"), since, signs.last_error)
-    return _advised(found, ADVICE.get(cause))
-
-
-def _cause(signs: Signs) -> str:
-    """A connection that we did not make is stored as denied, too; the exchange has no part in it."""
-    is_ours = signs.outcome == "denied" and NOT_CONNECTED in signs.last_error
-    return "not_connected" if is_ours else signs.outcome
+    why = WORDS.get(signs.outcome, "failing")
+    found = Condition(signs.exchange, state, why, since, signs.last_error, signs.outcome)
+    return _advised(found, ADVICE.get(signs.outcome))
 
 
 def _advised(found: Condition, advice: tuple[str, Look] | None) -> Condition:
@@ -151,7 +147,8 @@ def _told_to_wait(signs: Signs, now: datetime) -> Condition | None:
     """By an answer to something else than a poll, such as a backfill."""
     if signs.outcome != "throttled" or signs.retry_at is None or signs.retry_at <= now:
         return None
-    found = Condition(signs.exchange, SourceState.DEGRADED, WORDS["throttled"], signs.stored_at, signs.last_error)
+    why = WORDS["throttled"]
+    found = Condition(signs.exchange, SourceState.DEGRADED, why, signs.stored_at, signs.last_error, "throttled")
     return _advised(found, ADVICE["throttled"])
 
 
@@ -159,7 +156,7 @@ def _waiting_to_start(signs: Signs, now: datetime) -> Condition | None:
     if signs.status == "error":
         return None
     if signs.stored_at is None:
-        return Condition(signs.exchange, SourceState.UNKNOWN, "without a first row", signs.resumed_at)
+        return Condition(signs.exchange, SourceState.UNKNOWN, "waiting for its first row", signs.resumed_at)
     if signs.status == "stopped" or (signs.resumed_at is not None and signs.stored_at < signs.resumed_at):
         return Condition(signs.exchange, SourceState.UNKNOWN, "waiting to start", signs.resumed_at)
     return None
@@ -169,14 +166,15 @@ def _dead(signs: Signs, now: datetime) -> Condition | None:
     if signs.status != "error":
         return None
     since = signs.stored_at or signs.resumed_at
-    return _advised(Condition(signs.exchange, SourceState.DOWN, "silent", since, signs.reason), OF_DEAD)
+    return _advised(Condition(signs.exchange, SourceState.DOWN, SILENT, since, signs.reason, SILENT), OF_DEAD)
 
 
 def _late(signs: Signs, now: datetime) -> Condition | None:
     limit = timedelta(seconds=max(LATE_INTERVALS * signs.interval_seconds, LATE_FLOOR_SECONDS))
     if signs.stored_at is None or now - signs.stored_at <= limit:
         return None
-    found = Condition(signs.exchange, SourceState.DEGRADED, "silent", signs.stored_at, "no row has been stored since")
+    said = "no row has been stored since"
+    found = Condition(signs.exchange, SourceState.DEGRADED, SILENT, signs.stored_at, said, SILENT)
     return _advised(found, OF_LATE)
 
 
@@ -184,7 +182,8 @@ def _partly_silent(signs: Signs, now: datetime) -> Condition | None:
     if signs.fresh >= LEAST_FRESH_SHARE * signs.markets:
         return None
     why = f"missing {signs.markets - signs.fresh} of {signs.markets} markets"
-    return _advised(Condition(signs.exchange, SourceState.DEGRADED, why, signs.silent_since), OF_MISSING)
+    found = Condition(signs.exchange, SourceState.DEGRADED, why, signs.silent_since, cause=MISSING)
+    return _advised(found, OF_MISSING)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------
@@ -264,11 +263,11 @@ NOT_READ: dict[str, Elsewhere] = {}
 BY_URGENCY = (Tone.WELL, Tone.UNKNOWN, Tone.WARNING, Tone.DANGER)
 LEAST_TO_COMPARE = 3
 COMMON_CAUSES = {
-    WORDS["unreachable"]: "All are unreachable at once: it is likely our network, proxy or DNS, and not they.",
-    WORDS["not_connected"]: "All lead into a private network: it is likely our proxy or DNS, and not they.",
-    WORDS["denied"]: "All deny us at once: it is likely our proxy, certificates or clock, and not they.",
-    WORDS["failed"]: "All fail by an error of ours: read the worker's log.",
-    "silent": "All are silent at once: see that a worker, the scheduler and Valkey live.",
+    "unreachable": "All are unreachable at once: the cause is probably our own network, proxy or DNS.",
+    "not_connected": "All lead into a private network: the cause is probably our own proxy or DNS.",
+    "denied": "All deny access at once: the cause is probably our own proxy, certificates or clock.",
+    "failed": "All fail by an internal error: read the worker's log.",
+    SILENT: "All are silent at once: check that a worker, the scheduler and Valkey run.",
 }
 
 
@@ -316,11 +315,11 @@ def _of_sources(conditions: Sequence[Condition], absence: str, elsewhere: dict[s
 
 def _common_cause(wanted: Sequence[Condition]) -> str:
     """Exchanges do not fail together: when all do in the same way, it is something that they share."""
-    reasons = {each.why for each in wanted if each.state in (SourceState.DOWN, SourceState.DEGRADED)}
+    causes = {each.cause for each in wanted}
     is_all = all(each.state in (SourceState.DOWN, SourceState.DEGRADED) for each in wanted)
-    if len(wanted) < LEAST_TO_COMPARE or not is_all or len(reasons) > 1:
+    if len(wanted) < LEAST_TO_COMPARE or not is_all or len(causes) > 1:
         return ""
-    return COMMON_CAUSES.get(reasons.pop(), "All fail in the same way: look for what they share before looking at one.")
+    return COMMON_CAUSES.get(causes.pop(), "All fail in the same way: look for a shared cause first.")
 
 
 def _alarmed(verdict: OverallState, alarms: Sequence[Alarm]) -> OverallState:
@@ -338,16 +337,16 @@ def _claim(counts: Counter[SourceState], total: int) -> tuple[Tone, str]:
     if counts[SourceState.DELIVERS] == total:
         return Tone.WELL, f"All {total} sources deliver" if total > 1 else "The only source delivers"
     if unknown == total:
-        return Tone.UNKNOWN, "Unknown: no source has brought a row yet"
+        return Tone.UNKNOWN, "Unknown: no source has stored a row yet"
     if down == total:
         return Tone.DANGER, f"Nothing is collected: {_all_of(total)} down"
     if not down and not degraded:
-        return Tone.UNKNOWN, f"{unknown} of {total} sources not heard of yet"
+        return Tone.UNKNOWN, f"{unknown} of {total} sources without data yet"
     parts = [f"{down} of {total} sources down"] if down else []
     if degraded:
         parts.append(f"{degraded} degraded" if down else f"{degraded} of {total} sources degraded")
     if unknown:
-        parts.append(f"{unknown} not heard of yet")
+        parts.append(f"{unknown} without data yet")
     return (Tone.DANGER if down else Tone.WARNING), ", ".join(parts)
 
 

@@ -15,7 +15,18 @@ from unfold.decorators import display
 
 from collectors import backfill
 from collectors.admin.run_columns import ReportAdmin
-from collectors.models import Gap, GapCause, GapState, Outcome, Pipeline, Run, Switch, Transition, WorkerStatus
+from collectors.models import (
+    Gap,
+    GapCause,
+    GapState,
+    Outcome,
+    Pipeline,
+    Run,
+    RunTransport,
+    Switch,
+    Transition,
+    WorkerStatus,
+)
 from collectors.rules import cadence
 from exchanges.models import Exchange, Market
 from lib import clock
@@ -23,6 +34,7 @@ from web.admin import MachineAdmin, ago, cut, since, utc, word_filter
 
 STATUS_LABELS = {"running": "success", "error": "danger", "stopped": "warning"}
 SEARCHED_MARKETS = 500
+BACKFILL_WORDS = {GapState.OPEN.value: "waiting"}  # beside a gap that is open, or has ended
 YES_NO = (("yes", "Yes"), ("no", "No"))
 
 
@@ -44,7 +56,7 @@ class PipelineAdmin(MachineAdmin):
     list_select_related = ("market__exchange",)
     list_filter = (
         word_filter(
-            "silent now", YES_NO, parameter="silent", narrow=lambda rows, word: rows.filter(gap_open=word == "yes")
+            "silent", YES_NO, parameter="silent", narrow=lambda rows, word: rows.filter(gap_open=word == "yes")
         ),
         word_filter(
             "gaps in 24 h",
@@ -53,7 +65,7 @@ class PipelineAdmin(MachineAdmin):
             narrow=lambda rows, word: rows.filter(gaps_24h__gt=0) if word == "yes" else rows.filter(gaps_24h=0),
         ),
         word_filter(
-            "values stand still",
+            "frozen",
             YES_NO,
             parameter="frozen",
             narrow=lambda rows, word: rows.filter(frozen=word == "yes"),
@@ -103,7 +115,7 @@ def forecast_words(gap: Gap, now: datetime) -> str:
     if budget == 0:
         return "backfill is off"
     if gap.ended_at is None:
-        return "goes on while the silence lasts"
+        return "continues while the gap is open"
     if gap.next_try_at and gap.next_try_at > now:
         return f"next try {ago(gap.next_try_at, now)}"
     return f"{requests} request{'' if requests == 1 else 's'}, about {ceil(requests / budget)} min after its turn"
@@ -115,13 +127,18 @@ class GapAdmin(MachineAdmin):
     list_select_related = ("pipeline__market__exchange",)
     list_filter = (
         word_filter(
-            "still open",
+            "open",
             YES_NO,
             parameter="open",
             narrow=lambda rows, word: rows.filter(ended_at__isnull=word == "yes"),
         ),
         word_filter("cause", GapCause.choices, parameter="cause", narrow=lambda rows, word: rows.filter(cause=word)),
-        word_filter("filling", GapState.choices, parameter="state", narrow=lambda rows, word: rows.filter(state=word)),
+        word_filter(
+            "backfill",
+            [(word, BACKFILL_WORDS.get(word, label)) for word, label in GapState.choices],
+            parameter="state",
+            narrow=lambda rows, word: rows.filter(state=word),
+        ),
         ("pipeline__market__exchange", RelatedDropdownFilter),
     )
     search_fields = ("pipeline__market__symbol",)
@@ -140,7 +157,7 @@ class GapAdmin(MachineAdmin):
     def ended(self, gap: Gap) -> str:
         return "open" if gap.ended_at is None else utc(gap.ended_at)
 
-    @display(description="lasted")
+    @display(description="length")
     def lasted(self, gap: Gap) -> str:
         return f"{((gap.ended_at or clock.now()) - gap.started_at).total_seconds():.0f} s"
 
@@ -152,11 +169,12 @@ class GapAdmin(MachineAdmin):
     def why(self, gap: Gap) -> str:
         return cut(gap.evidence)
 
-    @display(description="filled from the exchange's history")
+    @display(description="backfill")
     def filling(self, gap: Gap) -> str:
         """A bar, and how many rows came of it."""
         share = gap.progress(clock.now())
-        words = f"{gap.state}, {gap.filled_count} rows" if gap.filled_count else gap.state
+        state = BACKFILL_WORDS.get(gap.state, gap.state)
+        words = f"{state}, {gap.filled_count} rows" if gap.filled_count else state
         words += f": {cut(gap.lacking_reason)}" if gap.lacking_reason else ""
         return format_html('<progress max="1" value="{}"></progress> {}', f"{share:.3f}", words)
 
@@ -187,6 +205,12 @@ class RunAdmin(ReportAdmin):
     list_filter = (
         word_filter(
             "outcome", Outcome.choices, parameter="outcome", narrow=lambda rows, word: rows.filter(outcome=word)
+        ),
+        word_filter(
+            "transport",
+            RunTransport.choices,
+            parameter="transport",
+            narrow=lambda rows, word: rows.filter(transport=word),
         ),
         ("exchange", RelatedDropdownFilter),
     )
@@ -219,14 +243,14 @@ class TransitionAdmin(MachineAdmin):
     def after(self, transition: Transition) -> str:
         return transition.to_status
 
-    @display(description="why")
+    @display(description="reason")
     def why(self, transition: Transition) -> str:
         return cut(transition.reason)
 
 
 @admin.register(Switch)
 class SwitchAdmin(MachineAdmin):
-    list_display = ("exchange", "happened", "to_transport", "why")
+    list_display = ("exchange", "happened", "transport", "why")
     list_select_related = ("exchange",)
     list_filter = (("exchange", RelatedDropdownFilter),)
     ordering = ("-happened_at", "-id")
@@ -235,6 +259,10 @@ class SwitchAdmin(MachineAdmin):
     def happened(self, switch: Switch) -> tuple[str, str]:
         return since(switch.happened_at)
 
-    @display(description="why")
+    @display(description="to transport")
+    def transport(self, switch: Switch) -> str:
+        return switch.to_transport
+
+    @display(description="reason")
     def why(self, switch: Switch) -> str:
         return cut(switch.reason)

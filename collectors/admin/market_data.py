@@ -26,7 +26,7 @@ from exchanges.models import Exchange, Market
 from web.admin import MachineAdmin, cut, since, utc, word_filter
 
 LEVELS_SHOWN = 3
-OUTCOMES = ("stored", "throttled", "unreachable", "bad_reply", "denied", "unsupported")
+OUTCOMES = ("stored", "throttled", "unreachable", "bad_reply", "denied", "not_connected", "unsupported")
 STATE_LABELS = {"open": "danger", "filled": "success", "partly filled": "warning", "exchange has none": "info"}
 MATCHES = 500
 
@@ -104,9 +104,9 @@ class TradeAdmin(HistoryAdmin):
     def traded(self, trade: PublicTrade) -> tuple[str, str]:
         return since(trade.traded_at)
 
-    @display(description="origin", label={"asked for later": "info"})
+    @display(description="source", label={"backfilled": "info"})
     def origin(self, trade: PublicTrade) -> str | None:
-        return "asked for later" if trade.is_filled else None
+        return "backfilled" if trade.is_filled else None
 
 
 @admin.register(FundingSnapshot)
@@ -162,7 +162,7 @@ class TradeHoleAdmin(HistoryAdmin):
 
 @admin.register(DepthSeries)
 class DepthSeriesAdmin(MachineAdmin):
-    """What is asked for besides tickers, and how the last time went."""
+    """What is collected besides tickers, and how the last time went."""
 
     list_display = ("exchange", "kind", "what", "stored", "result", "due", "error_count", "problem")
     list_display_links = None

@@ -18,6 +18,7 @@ OUTCOME_LABELS = {
     "unreachable": "danger",
     "bad_reply": "danger",
     "denied": "danger",
+    "not_connected": "danger",
     "failed": "danger",
     "unsupported": "info",
 }
@@ -42,7 +43,7 @@ class ReportAdmin(MachineAdmin):
     def result(self, report: RunReport) -> str:
         return report.outcome
 
-    @display(description="spent")
+    @display(description="duration")
     def duration(self, report: RunReport) -> str:
         return spent(report)
 

@@ -1,4 +1,4 @@
-"""Collection cycles. What an exchange said when one failed is for staff."""
+"""Collection runs. What an exchange said when one failed is for staff."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from collectors.models import Outcome, Run
+from collectors.models import Outcome, Run, RunTransport
 from web.drf import may_see
 from web.filters import MomentFilter
 
@@ -26,6 +26,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "started_at",
             "duration_ms",
             "outcome",
+            "transport",
             "rows_answered",
             "rows_stored",
             "rows_quarantined",
@@ -42,6 +43,7 @@ class StaffRunSerializer(RunSerializer):
 class RunFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="exchange_id")
     outcome = django_filters.MultipleChoiceFilter(choices=Outcome.choices)
+    transport = django_filters.ChoiceFilter(choices=RunTransport.choices)
     started_after = MomentFilter(field_name="started_at", lookup_expr="gte")
     started_before = MomentFilter(field_name="started_at", lookup_expr="lt")
 
@@ -52,7 +54,7 @@ class RunFilters(django_filters.FilterSet):
 
 @extend_schema(tags=["state"])
 class RunViews(ReadOnlyModelViewSet[Run]):
-    """Collection cycles, newest first."""
+    """Runs of collecting, newest first: what was asked, what came, and what was stored."""
 
     queryset = Run.objects.all()
     permission_classes = [AllowAny]

@@ -24,7 +24,7 @@ class WorkerEntrySerializer(serializers.Serializer[Any]):
     exchange = serializers.CharField()
     status = serializers.ChoiceField(choices=WorkerStatus.choices)
     last_update = serializers.DateTimeField(allow_null=True, help_text="When a row was last stored.")
-    error_count = serializers.IntegerField(help_text="Failed cycles in a row.")
+    error_count = serializers.IntegerField(help_text="Failed runs in a row.")
     symbols_tracked = serializers.IntegerField(help_text="Active markets collected.")
 
 

@@ -3,7 +3,7 @@
 Live polling comes first: a request is made only in the pause after a good poll, when the next is not due before the
 request must have ended, one at a time and so many a minute. Nothing here moves a pipeline's live state.
 
-`choice` says which gap, `turns` when, `asking` makes the request, `answers` reads it, `outcome` writes what follows;
+`choice` says which gap, `turns` says when, `asking` makes the request, `answers` reads it, `outcome` writes the result;
 `filling` calls them in this order.
 """
 

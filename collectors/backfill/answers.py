@@ -1,4 +1,4 @@
-"""What an exchange's answer says of a gap: the rows it gives, how far it reaches, what is missing. Pure."""
+"""Reads an exchange's answer about a gap: the rows it gives, how far it reaches, what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 300  # rows a request; coinbase gives no more
 
 @dataclass(frozen=True, slots=True)
 class GapSpan:
-    """What is still to be asked of one gap, in Unix seconds; both ends are rows that we have, or moments of no row."""
+    """The part of a gap still to be asked for, in Unix seconds; its ends are rows we have, or moments of no row."""
 
     gap_id: int
     pipeline_id: int
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """What an answer says of a span: the rows, how far it reaches, and how many rows are missing up to there."""
+    """The rows that an answer gives for a span, how far it reaches, and how many rows are missing up to there."""
 
     points: tuple[Point, ...]
     reached: float
@@ -47,38 +47,44 @@ class AnswerRows:
 
 
 def minutes_between(start: float, end: float) -> int:
-    """How many whole minutes close strictly between two moments."""
+    """Returns how many whole minutes close strictly between two moments, in Unix seconds."""
     return max(0, ceil(end / MINUTE) - 1 - floor(start / MINUTE))
 
 
 def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
-    """Each closed minute gives its close at the moment it closed. Its high and low are a minute's, not a day's."""
+    """Returns the close of each closed minute with trades, at the moment it closed. Its high and low are a minute's,
+    not a day's. Where an exchange repeats the last price, without volume, nobody has traded: that fills nothing."""
     closes: dict[float, float] = {}
-    newest = 0.0
+    newest = reached = 0.0
     for candle in candles:
         closed_at = candle.opened_at + MINUTE
         newest = max(newest, closed_at)
-        if span.start < closed_at < span.end and candle.opened_at % MINUTE == 0 and candle.close > 0:
+        if not (span.start < closed_at < span.end and candle.opened_at % MINUTE == 0 and candle.close > 0):
+            continue
+        reached = max(reached, closed_at)
+        if not _is_written_on(candle):
             closes[closed_at] = candle.close
     last_due = (ceil(span.end / MINUTE) - 1) * MINUTE
     last_asked = (floor(span.start / MINUTE) + PAGE) * MINUTE
-    if last_due <= last_asked and (newest >= last_due or not closes):
-        reached = span.end
-    else:
-        reached = max(closes, default=last_asked)
+    is_all = last_due <= last_asked and (newest >= last_due or not reached)
+    reached = span.end if is_all else reached or last_asked
     due = minutes_between(span.start, reached) + (reached < span.end)
     points = tuple(Point(at, closes[at]) for at in sorted(closes))
     return AnswerRows(points, reached, max(0, due - len(points)), Origin.CANDLE)
 
 
+def _is_written_on(candle: Candle) -> bool:
+    return candle.base_volume == 0 and candle.open == candle.high == candle.low == candle.close
+
+
 def from_trades(trades: Sequence[Trade], span: GapSpan) -> AnswerRows:
-    """The newest trade of each expected interval. A list that reaches over both ends leaves nothing to be missed."""
+    """Returns the newest trade of each expected interval. Fewer than were asked for prove no end: exchanges cap their
+    pages. So the rest stays open behind the newest one, until an answer goes beyond the end or has nothing more."""
     inside = sorted((t for t in trades if span.start < t.traded_at < span.end and t.price > 0), key=_traded_at)
     newest_by_interval = {_interval(span, trade.traded_at): trade for trade in inside}
     oldest = min((trade.traded_at for trade in trades), default=span.start)
     newest = max((trade.traded_at for trade in trades), default=span.start)
-    is_full = len(trades) >= PAGE and newest < span.end
-    reached = inside[-1].traded_at if is_full and inside else span.end
+    reached = inside[-1].traded_at if inside and newest < span.end else span.end
     lacking = 0
     if oldest > span.start:  # before the oldest it was perhaps quiet, and perhaps the exchange does not keep so much
         lacking = max(_interval(span, min(oldest, reached)), int(not inside))

@@ -1,4 +1,4 @@
-"""One request for one gap: minute candles where one fits, else trades."""
+"""Makes one request for one gap: for minute candles where one fits, else for trades."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from feeds.base import Capabilities, Feed, MayCall, Unsupported
 
 
 def ask(turn: RequestSlot, span: GapSpan, now: datetime) -> AnswerRows:
-    """One request. Raises FeedError: Closed when we are refused this kind of history, Unsupported when the exchange has
-    none of the kind that is needed."""
+    """Makes one request and returns its rows. Raises FeedError: Closed when we are refused this kind of history,
+    Unsupported when the exchange has none of the kind that is needed."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     priority = rate_limits.Priority.BACKFILL
     may_call = rate_limits.open_gate(turn.exchange, feed.capabilities, priority=priority, generation=turn.generation)

@@ -1,4 +1,4 @@
-"""Which gap is asked about next, and which exchanges have any."""
+"""Chooses the gap that is asked about next, and the exchanges that have any."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLAIM_MARGIN_SECONDS = 30  # a claim outlasts the request that it is for
 
 @dataclass(frozen=True, slots=True)
 class GapSelection:
-    """Which gaps are to be filled; everything by default."""
+    """A selection of the gaps to fill; everything by default."""
 
     market: str = ""
     since: datetime | None = None
@@ -33,7 +33,7 @@ EVERYTHING = GapSelection()
 
 
 def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> QuerySet[Gap]:
-    """Gaps of one exchange that may be asked about now, the newest first: exchanges forget the oldest first."""
+    """Returns gaps of one exchange that may be asked about now, newest first: exchanges forget the oldest first."""
     found = Gap.objects.filter(
         pipeline__market__exchange_id=exchange_id,
         pipeline__market__is_collected=True,
@@ -50,7 +50,7 @@ def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> Q
 
 
 def claim(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> GapSpan | None:
-    """The next span to ask for, taken from all others for as long as a request may take."""
+    """Returns the next span to ask for, claimed for as long as a request may take; None when there is none."""
     until = now + timedelta(seconds=turns.DEADLINE_SECONDS + CLAIM_MARGIN_SECONDS)
     with transaction.atomic():
         locked = due(exchange_id, now, wanted).select_for_update(of=("self",), skip_locked=True)
@@ -75,12 +75,12 @@ def _span(gap: Gap, now: datetime, claimed_until: datetime) -> GapSpan:
 
 
 def kept_since(now: datetime) -> datetime:
-    """Raw rows older than this are dropped again."""
+    """Returns the moment before which raw rows are dropped again."""
     return now - timedelta(hours=settings.RAW_RETENTION_HOURS)
 
 
 def requests_left(gap: Gap, now: datetime) -> int:
-    """A forecast for people: how many requests the rest of a gap takes."""
+    """Returns a forecast for people: how many requests the rest of a gap takes."""
     if gap.state not in TO_FILL:
         return 0
     rest = ((gap.ended_at or now) - (gap.filled_until or gap.started_at)).total_seconds()
@@ -91,7 +91,7 @@ def requests_left(gap: Gap, now: datetime) -> int:
 
 
 def plan(now: datetime) -> list[str]:
-    """Gives up what is too old to be kept, and notes which exchanges have something to fill; their names."""
+    """Gives up what is too old to be kept, and notes which exchanges have something to fill; returns their ids."""
     ledger.expire(before=kept_since(now))
     wanted = []
     for exchange in Exchange.objects.collected().order_by("id"):
@@ -105,5 +105,5 @@ def plan(now: datetime) -> list[str]:
 
 
 def is_wanted(exchange_id: str) -> bool:
-    """Is there something to fill? One look by key, after every good poll."""
+    """Says whether there is something to fill: one look by key, after every good poll."""
     return Backfill.objects.filter(pk=exchange_id, has_work=True).exists()

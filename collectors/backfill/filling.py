@@ -1,4 +1,4 @@
-"""One request after another, as long as the exchange has a pause for them."""
+"""Makes one request after another, as long as the exchange has a pause for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feeds.request_gate import HeldBack
 
 log = structlog.get_logger(__name__)
 
-NEXT_LOOK_SECONDS = 0.25  # of who waits patiently
+NEXT_LOOK_SECONDS = 0.25  # between two looks of a caller that waits patiently
 
 
 def fill(
@@ -30,9 +30,9 @@ def fill(
     seconds: float,
     patiently: bool = False,
 ) -> int:
-    """Fills gaps of one exchange as long as its turn lasts, at most `seconds`; the number of rows stored.
+    """Fills gaps of one exchange while it has a request slot, at most `seconds`; returns the number of rows stored.
 
-    `patiently` waits for the next turn, as a command may; a task goes and comes again with the next poll.
+    `patiently` waits for the next request slot, as a command may; a task ends and comes again with the next poll.
     """
     exchange = Exchange.objects.get(pk=exchange_id)
     Backfill.objects.get_or_create(exchange=exchange)
@@ -52,7 +52,7 @@ def fill(
 
 
 def _take_step(turn: RequestSlot, now: datetime, wanted: GapSelection) -> int:
-    """One request and what follows of it."""
+    """Makes one request and stores what follows from it; returns the number of rows stored."""
     exchange_id, changes = turn.exchange.id, {}
     try:
         span = claim(exchange_id, now, wanted)

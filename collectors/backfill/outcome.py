@@ -1,4 +1,4 @@
-"""What follows of an answer, or of a refusal: rows, and the gap's next state."""
+"""Writes what follows from an answer or a refusal: rows, and the gap's next state."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> 
 
 
 def _still_ours(turn: RequestSlot, span: GapSpan) -> Gap | None:
-    """The locked gap, or None when it was withdrawn or claimed anew, or an operator has stopped the exchange."""
+    """Returns the locked gap; None when it was withdrawn or claimed anew, or an operator has stopped the exchange."""
     gap = Gap.objects.select_for_update().filter(pk=span.gap_id, next_try_at=span.claimed_until).first()
     is_current = Exchange.objects.collected().filter(pk=turn.exchange.id, worker__generation=turn.generation).exists()
     return gap if is_current else None
@@ -82,7 +82,7 @@ def _why_lacking(turn: RequestSlot, now: datetime) -> str:
 
 
 def remember_nothing(turn: RequestSlot, span: GapSpan, why: str) -> None:
-    """It cannot be had here: never asked again. What was filled before stays."""
+    """Notes that the exchange has none of it, so that it is never asked again. What was filled before stays."""
     with transaction.atomic():
         gap = _still_ours(turn, span)
         if gap is None:
@@ -97,7 +97,7 @@ def remember_nothing(turn: RequestSlot, span: GapSpan, why: str) -> None:
 
 
 def pause(turn: RequestSlot, span: GapSpan, error: FeedError, now: datetime) -> dict[str, Any]:
-    """What the exchange's refusal means for this gap, for its backfill, and for live polling, too, if it must wait."""
+    """Puts the gap off after a refusal, holds live polls, too, if they must wait; returns changes of the Backfill."""
     gap = Gap.objects.filter(pk=span.gap_id, next_try_at=span.claimed_until).first()
     if gap is not None:
         ledger.put_off(
@@ -120,7 +120,7 @@ def retry_pause(attempts: int) -> timedelta:
 
 
 def _hold_polls(exchange_id: str, *, until: datetime) -> None:
-    """The exchange told this address to wait; a poll would be held against us like any other request."""
+    """Keeps polls from the exchange until then: a poll would be held against us like any other request."""
     worker = Worker.objects.filter(pk=exchange_id)
     worker.exclude(retry_at__gte=until).update(retry_at=until, last_outcome="throttled")
 
@@ -130,7 +130,7 @@ def release(span: GapSpan) -> None:
 
 
 def step_back(span: GapSpan, error: HeldBack, now: datetime) -> dict[str, Any]:
-    """Nothing was asked: the gap stays due, and its exchange is left to others for a while."""
+    """Releases the span, as nothing was asked; returns the change that leaves its exchange to others for a while."""
     release(span)
     return {"paused_until": now + timedelta(seconds=max(1.0, error.wait_seconds))}
 

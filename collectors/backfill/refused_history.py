@@ -1,6 +1,6 @@
-"""Kinds of history that an exchange refuses us though its polls are good, such as candles for who has no key.
+"""Remembers which history an exchange refuses us though its polls are good, such as candles without a key.
 
-Remembered with the reason, so that a gap is filled another way or given up, and nobody asks every hour in vain. What an
+The reason is kept, so that a gap is filled another way or given up, and nobody asks every hour in vain. What an
 operator changes or restarts is asked anew.
 """
 
@@ -19,7 +19,7 @@ from feeds.base import Denied
 log = structlog.get_logger(__name__)
 
 CANDLES, TRADES = "candles", "trades"
-REMEMBERED = timedelta(days=1)  # the venue may have changed its mind
+REMEMBERED = timedelta(days=1)  # the exchange may have changed its mind
 
 
 class Closed(Denied):
@@ -39,7 +39,7 @@ def asking_for(way: str) -> Iterator[None]:
 
 
 def of(exchange_id: str, *, generation: int, now: datetime) -> Mapping[str, str]:
-    """The ways that are closed to us now, and why."""
+    """Returns the reason for each kind of history that the exchange refuses us now."""
     held = Backfill.objects.filter(pk=exchange_id).values_list("closed_ways", flat=True).first() or {}
     return {
         way: each["why"]
@@ -49,7 +49,7 @@ def of(exchange_id: str, *, generation: int, now: datetime) -> Mapping[str, str]
 
 
 def remember(exchange_id: str, closed: Closed, *, generation: int, now: datetime) -> None:
-    """Until tomorrow, or an operator's verb."""
+    """Remembers a refusal until tomorrow, or until an operator's verb."""
     until = (now + REMEMBERED).isoformat()
     with transaction.atomic():
         backfill = Backfill.objects.select_for_update().get(pk=exchange_id)

@@ -1,4 +1,4 @@
-"""Whose turn it is: live polling comes first, one request at a time, so many a minute."""
+"""Hands out request slots for backfill: live polling comes first, one request at a time, so many a minute."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RETURNING t.generation, t.seconds
 
 
 def take_turn(exchange: Exchange) -> RequestSlot | None:
-    """None when live polling needs the exchange, the minute's budget is used up, or somebody else is filling."""
+    """Returns a request slot; None when polling needs the exchange, the minute's budget is spent or another fills."""
     with connection.cursor() as cursor:
         cursor.execute(
             TAKE_TURN,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from collectors.gaps import ledger
-from collectors.models import Watermark
-from collectors.rules.gaps import AWAITED, GAP_INTERVALS, LISTENED, Evidence, is_looked_at_again, judge
+from collectors.models import RunTransport, Watermark
+from collectors.rules.gaps import AWAITED, GAP_INTERVALS, Evidence, is_looked_at_again, judge
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
@@ -56,7 +56,7 @@ FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[]
             %(intervals)s::float8[]) AS s (number, exchange, started_at, ended_at, seconds)
 CROSS JOIN LATERAL (
     SELECT CASE WHEN outcome = 'stored' AND finished_at >= s.ended_at - interval '1 millisecond'
-                     AND correlation_id <> '{LISTENED}' THEN '{AWAITED}' ELSE outcome END AS word,
+                     AND transport <> '{RunTransport.STREAM}' THEN '{AWAITED}' ELSE outcome END AS word,
            least(
                greatest(retry_at, finished_at, started_at + {GAP_INTERVALS} * s.seconds * interval '1 second'),
                lead(started_at, 1, s.ended_at) OVER (ORDER BY started_at), s.ended_at) - started_at AS covered

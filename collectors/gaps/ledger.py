@@ -30,7 +30,7 @@ from django.db.models import Q
 from collectors.models import TO_FILL, TO_FILL_SQL, Gap, GapCause, GapState
 from collectors.rules.gaps import GAP_INTERVALS, MISSED, MISSED_BY_NOW, cause_of
 
-NO_CYCLE = "no cycle was finished during the silence"
+NO_CYCLE = "no run was finished during the silence"
 NOT_LISTED = "the exchange no longer lists this market"
 
 # --- it begins --------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ COLLECTED = "m.is_collected AND e.is_collected"
 OF_EXCHANGE = "e.id = %(exchange)s AND m.is_collected"
 OF_MARKETS = "m.id = ANY(%(markets)s) AND m.active AND e.is_collected"
 
-OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied")
+OUTCOMES_WITH_CAUSE = ("throttled", "held_back", "unreachable", "bad_reply", "failed", "denied", "not_connected")
 
 
 def open_silent(now: datetime) -> int:

@@ -1,7 +1,7 @@
-"""How much of what should have been stored was stored: minutes of pipelines, by exchange and quarter of an hour.
+"""Counts how much was stored of what should have been: minutes of pipelines, by exchange and quarter of an hour.
 
-Counted once a minute with the rollups, in their transaction. It says what was known live: rows that are fetched later
-do not raise it. Planned stops expect nothing; our own downtime does.
+It counts once a minute with the rollups, in their transaction. It says what was known live: rows that are fetched
+later do not raise it. Planned stops expect nothing; our own downtime does.
 """
 
 from __future__ import annotations

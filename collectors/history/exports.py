@@ -1,4 +1,4 @@
-"""Gaps, ticks and rollups as CSV, streamed by PostgreSQL's COPY: no row becomes an object, no export fills memory."""
+"""Exports gaps, ticks and rollups as CSV, by PostgreSQL's COPY: no row becomes an object, no export fills memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _running = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 class TooMany(Exception):
-    """As many exports as this process can carry are running; come again in a moment."""
+    """As many exports as this process can carry are running; the caller should come again in a moment."""
 
 
 def _time(column: str) -> str:
@@ -31,7 +31,7 @@ def _time(column: str) -> str:
 
 
 def _text(column: str) -> str:
-    """A spreadsheet would run what begins like a formula; exchanges choose their symbols and error words."""
+    """Returns SQL that quotes what begins like a formula, as a spreadsheet would run it: exchanges choose the words."""
     return rf"CASE WHEN {column} ~ '^[-=+@\t\r\n]' THEN '''' || {column} ELSE {column} END"
 
 
@@ -69,7 +69,7 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One thing that can be exported, and how long a span of it at once."""
+    """A kind of rows that can be exported, and how long a span of it at once."""
 
     select: str
     longest: timedelta
@@ -85,7 +85,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
-    """CSV with a heading, in chunks. `values` has start, end, now, and any of the kind's filters.
+    """Returns CSV with a heading, in chunks. `values` has start, end, now, and any of the kind's filters.
 
     Raises TooMany, and what PostgreSQL says of the statement, before the first chunk.
     """
@@ -117,11 +117,11 @@ def _chunks(first: bytes | None, carrier: _Carrier) -> Iterator[bytes]:
 
 
 class _ReaderGone(Exception):
-    """Nobody reads any more; COPY is to end."""
+    """Nobody reads any more, so COPY has to end."""
 
 
 class _Carrier:
-    """Runs COPY in a thread with a connection of its own, and hands its output over piece by piece."""
+    """A thread that runs COPY over a connection of its own, and hands its output over piece by piece."""
 
     def __init__(self, select: str, values: Mapping[str, Any]) -> None:
         self._select, self._values = select, values
@@ -150,7 +150,7 @@ class _Carrier:
                 _running.release()
 
     def write(self, data: bytes) -> int:
-        """What psycopg calls for every row."""
+        """Takes a row's bytes from psycopg, which calls this for every row; returns their number."""
         self._buffer += data
         if len(self._buffer) >= CHUNK_BYTES:
             self._put(bytes(self._buffer))

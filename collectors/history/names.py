@@ -1,4 +1,4 @@
-"""Which rows the status documents have: names by market, kept by each process until a market changes."""
+"""Lists the names of the status documents' rows by market, kept by each process until a market changes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class NameIndex:
     markets_of_pairs: Mapping[str, tuple[str, tuple[int, ...]]]
 
     def source_names(self, text: str) -> tuple[str, ...]:
-        """The sources meant by a text in any case; empty when there is none."""
+        """Returns the sources that a text means, in any case; empty when there is none."""
         return self.sources.get(text.casefold(), ())
 
     def symbol_names(self, text: str) -> tuple[str, ...]:
         return self.symbols.get(text.casefold(), ())
 
     def pair(self, text: str) -> tuple[str, tuple[int, ...]] | None:
-        """The pair's name and its markets."""
+        """Returns the pair's name and its markets; None when there is no such pair."""
         return self.markets_of_pairs.get(text.casefold())
 
 
@@ -62,7 +62,7 @@ _by_source: dict[str, tuple[str | None, Groups]] = {}
 
 
 def current() -> NameIndex:
-    """The listing as of now; one quick query when nothing has changed."""
+    """Returns the listing as of now, with one quick query when nothing has changed."""
     global _current
     with connection.cursor() as cursor:
         cursor.execute(FINGERPRINT)
@@ -79,7 +79,7 @@ def current() -> NameIndex:
 
 
 def of_source(source: str, fingerprint: str | None) -> Groups:
-    """One source's rows, read anew when its markets' fingerprint is unknown or another one than before."""
+    """Returns one source's rows, read anew when its markets' fingerprint is unknown or has changed."""
     known = _by_source.get(source)
     if known is None or fingerprint is None or known[0] != fingerprint:
         rows = _collected().filter(source=source).values_list("id", "base")
@@ -88,7 +88,7 @@ def of_source(source: str, fingerprint: str | None) -> Groups:
 
 
 def recent() -> NameIndex:
-    """The listing that this process has, however old: good enough to recognise a name, not to reject one."""
+    """Returns this process's listing, however old: good enough to recognise a name, not to reject one."""
     known = _current
     return known[1] if known else current()
 

@@ -1,4 +1,4 @@
-"""Day partitions of history: made ahead, dropped whole when their retention (`collectors/retention.py`) is over.
+"""Makes day partitions of history ahead, and drops them whole when their retention (`collectors/retention.py`) is over.
 
 Ticks wait for the rollups that are made of them: a day that is not yet rolled up stays, within a bound.
 """
@@ -30,7 +30,7 @@ def ensure(now: datetime) -> None:
 
 
 def ensure_since(start: datetime, now: datetime, *, tables: Sequence[str] = QUOTES) -> None:
-    """Makes those of past days, on which nothing may have run here, for rows that are fetched later."""
+    """Makes the partitions of past days, on which nothing may have run here, for rows that are fetched later."""
     _ensure(tables, start.date(), now.date())
 
 
@@ -44,12 +44,12 @@ def _ensure(tables: Sequence[str], first: date, last: date) -> None:
 
 
 def drop_expired(table: str, limit: datetime) -> list[str]:
-    """Drops a table's partitions whose last moment is not after a limit, but those in use; gives their names."""
+    """Drops a table's partitions whose last moment is not after a limit, except those in use; returns their names."""
     return [name for name in _partitions(table) if _end(name) <= limit and _drop(name)]
 
 
 def drop_rolled_up(table: str, limit: datetime, *, at_most: datetime) -> list[str]:
-    """Drops the same of ticks, but a day whose minutes are not all rolled up only when it ended before `at_most`, too.
+    """Drops expired partitions of ticks, but days with minutes not yet rolled up only when they ended before `at_most`.
 
     Raw rows are kept for as long as nothing else remains of them, but not until the disk is full.
     """
@@ -63,9 +63,9 @@ def drop_rolled_up(table: str, limit: datetime, *, at_most: datetime) -> list[st
 
 
 def _drop(name: str) -> bool:
-    """False while somebody reads it; the next call tries again.
+    """Drops a partition; returns False while somebody reads it, and the next call tries again.
 
-    Dropping locks the whole table, and behind one who waits for that lock everybody waits who stores.
+    Dropping locks the whole table, and everybody who stores waits behind one who waits for that lock.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:

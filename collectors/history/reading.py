@@ -1,4 +1,4 @@
-"""A pipeline's past: raw ticks while they are kept, one-minute rollups before that. The reader picks the grain."""
+"""Reads a pipeline's past: raw ticks while they are kept, else one-minute rollups. The reader picks the grain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PipelineHistory:
 
 
 def pick_grain(start: datetime, end: datetime, now: datetime) -> str:
-    """`raw` where every tick of the span is still kept and the span is short, else `minute`."""
+    """Returns `raw` where every tick of the span is still kept and the span is short, else `minute`."""
     kept_since = now - timedelta(hours=settings.RAW_RETENTION_HOURS)
     return "raw" if start >= kept_since and end - start <= RAW_SPAN else "minute"
 
@@ -47,7 +47,7 @@ def pick_grain(start: datetime, end: datetime, now: datetime) -> str:
 def read(
     pipeline_id: int, *, start: datetime, end: datetime, limit: int, now: datetime, grain: str = "auto"
 ) -> PipelineHistory:
-    """History of one pipeline in [start, end). `grain` is auto, raw or minute."""
+    """Returns the history of one pipeline in [start, end). `grain` is auto, raw or minute."""
     chosen = pick_grain(start, end, now) if grain == "auto" else grain
     if chosen == "raw":
         ticks = Tick.objects.filter(pipeline_id=pipeline_id, received_at__gte=start, received_at__lt=end)

@@ -1,4 +1,4 @@
-"""One-minute rollups: what remains of ticks after the raw retention. Recomputing a minute gives the same row."""
+"""Makes one-minute rollups, which remain of ticks after the raw retention. Recomputing a minute gives the same row."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ ROLL_UP_AGAIN = f"WITH minute AS ({OF_ONE}) {KEEP}"
 
 
 def run(now: datetime) -> int:
-    """Rolls up and counts the finished minutes since the last run, at most half an hour of them; gives the rows.
+    """Rolls up and counts the minutes finished since the last run, at most half an hour of them; returns the rows.
 
-    A transaction for each: after an outage no statement is longer than usual, and what is done stays done.
+    Each has its own transaction: after an outage no statement is longer than usual, and what is done stays done.
     """
     until = (now - SETTLE).replace(second=0, microsecond=0)
     Watermark.objects.get_or_create(
@@ -65,7 +65,7 @@ def run(now: datetime) -> int:
 
 
 def _next_minute(until: datetime) -> int | None:
-    """The rows of the minute at the cursor, or None when it is not over."""
+    """Rolls up the minute at the cursor and returns its number of rows, or None when it is not over."""
     with transaction.atomic():
         cursor_row = Watermark.objects.select_for_update().get(name=CURSOR)
         start, end = cursor_row.reached_at, cursor_row.reached_at + MINUTE
@@ -79,7 +79,7 @@ def _next_minute(until: datetime) -> int | None:
 
 
 def reached() -> datetime | None:
-    """Up to when all minutes are rolled up; None when none ever was."""
+    """Returns the moment up to which all minutes are rolled up; None when none ever was."""
     return Watermark.objects.filter(name=CURSOR).values_list("reached_at", flat=True).first()
 
 

@@ -1,1 +1,1 @@
-"""Order books, trades and funding rates: what is collected besides tickers, between the polls."""
+"""Collects market data between the polls: order books, trades and funding rates."""

@@ -1,4 +1,4 @@
-"""One round at one exchange: what is due is asked for, judged and stored, request by request, between the polls.
+"""Makes one round at one exchange: what is due is asked for, judged and stored, by request, between the polls.
 
 Nothing here touches the worker's health: what an exchange cannot give besides tickers is not its worker's error. Only
 an exchange's word that this address shall wait reaches the polls.
@@ -35,7 +35,7 @@ ABILITY = {BOOKS: ("fetchOrderBook",), TRADES: ("fetchTrades",), FUNDING: ("fetc
 
 @dataclass(slots=True)
 class RoundTally:
-    """One kind's part of a round, as it will be written down. The first failure says how it went."""
+    """The part of a round that is of one kind, as it will be written down. The first failure says how it went."""
 
     started_at: datetime
     outcome: str = "stored"
@@ -53,7 +53,7 @@ class RoundTally:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutcome:
-    """What one request came to."""
+    """The result of one request."""
 
     answered: int
     sound: int
@@ -62,8 +62,8 @@ class RequestOutcome:
 
 
 def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) -> dict[str, int]:
-    """Asks for what is due, for at most `seconds`; rows stored by kind. Harmless when run twice at a time: a turn is
-    one request's, and what was asked for is no longer due. Never raises for what an exchange does."""
+    """Asks for what is due, for at most `seconds`; returns rows stored by kind. Harmless when run twice at a time: a
+    request slot is one request's, and what was asked for is no longer due. Never raises for what an exchange does."""
     exchange = Exchange.objects.collected().filter(pk=exchange_id).first()
     if exchange is None or not turns.is_well(exchange_id):
         return {}
@@ -87,7 +87,7 @@ def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) 
 def _ask_in_turn(
     exchange: Exchange, one: DepthSeries, wanted: WantedData, tally: RoundTally, clock: Callable[[], datetime]
 ) -> bool:
-    """False when the rest of the round would fare no better."""
+    """Waits for a request slot and asks; returns False when the rest of the round would fare no better."""
     turn = turns.wait_for(exchange)
     if turn is None:
         return False
@@ -141,7 +141,7 @@ def _remember_failure(turn: RequestSlot, one: DepthSeries, wanted: WantedData, e
 def _collect_book(
     turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
 ) -> RequestOutcome:
-    """Raises FeedError; BadReply for a book that is not sound."""
+    """Asks for a market's book and stores it. Raises FeedError; BadReply for a book that is not sound."""
     feed = _feed(turn, BOOKS)
     symbol = _symbol(one, wanted)
     book = feed.fetch_order_book(symbol, depth=wanted.levels, **_bounds(turn, feed))
@@ -156,7 +156,7 @@ def _collect_book(
 def _collect_trades(
     turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
 ) -> RequestOutcome:
-    """Raises FeedError; BadReply for an answer without a single trade."""
+    """Asks for a market's trades and stores them. Raises FeedError; BadReply for an answer without a single trade."""
     feed = _feed(turn, TRADES)
     symbol = _symbol(one, wanted)
     page = feed.fetch_trade_page(symbol, span=None, limit=TRADE_PAGE, **_bounds(turn, feed))
@@ -174,7 +174,7 @@ def _collect_trades(
 def _collect_funding(
     turn: RequestSlot, one: DepthSeries, wanted: WantedData, clock: Callable[[], datetime]
 ) -> RequestOutcome:
-    """Raises FeedError; Unsupported without a request where nothing is funded."""
+    """Asks for funding and stores it. Raises FeedError; Unsupported without a request where nothing is funded."""
     pipelines = series.perpetuals(turn.exchange, wanted)
     if not pipelines:
         raise Unsupported(f"{turn.exchange.id} has no perpetual or future that is collected")
@@ -196,7 +196,7 @@ KINDS: dict[str, Callable[[RequestSlot, DepthSeries, WantedData, Callable[[], da
 
 
 def _feed(turn: RequestSlot, kind: str) -> Feed:
-    """Raises Unsupported before any request where the client says that the venue cannot."""
+    """Opens the exchange's feed. Raises Unsupported before any request where the client says that it cannot."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     if not any(feed.capabilities.has.get(name) for name in ABILITY[kind]):
         raise Unsupported(f"{turn.exchange.id} gives no {'funding rates' if kind == FUNDING else kind}")

@@ -1,4 +1,4 @@
-"""Asks for trades that were missed, where the venue can be asked by number or by time; the newest hole first."""
+"""Asks for trades that were missed, where the exchange can be asked by number or by time; the newest hole first."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from feeds.request_gate import HeldBack
 
 log = structlog.get_logger(__name__)
 
-PAGE = 1000  # trades a request; no venue of ours gives more
+PAGE = 1000  # trades a request; no exchange of ours gives more
 REQUESTS_A_ROUND = 2
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 
 
 def fill(exchange: Exchange, *, clock: Callable[[], datetime], until: float) -> int:
-    """A few requests for what is missing, until a monotonic moment; the number of trades stored."""
+    """Makes a few requests for what is missing, until a monotonic moment; returns the number of trades stored."""
     stored = 0
     for _ in range(REQUESTS_A_ROUND):
         if time.monotonic() > until or not _due(exchange.id, clock()).exists():
@@ -53,7 +53,7 @@ def expire(now: datetime) -> int:
 
 
 def _due(exchange_id: str, now: datetime) -> QuerySet[TradeHole]:
-    """Holes of markets whose trades are still wanted."""
+    """Returns the holes that may be asked about now, of markets whose trades are still wanted."""
     return TradeHole.objects.filter(
         state=HoleState.OPEN,
         pipeline__market__exchange_id=exchange_id,
@@ -63,7 +63,7 @@ def _due(exchange_id: str, now: datetime) -> QuerySet[TradeHole]:
 
 
 def _claim(exchange_id: str, now: datetime) -> TradeHole | None:
-    """The newest hole, taken from all others for as long as a request may take."""
+    """Returns the newest hole, claimed for as long as a request may take; None when there is none."""
     with transaction.atomic():
         locked = _due(exchange_id, now).select_for_update(of=("self",), skip_locked=True)
         hole = locked.select_related("pipeline__market").order_by("-started_at", "-id").first()
@@ -74,7 +74,7 @@ def _claim(exchange_id: str, now: datetime) -> TradeHole | None:
 
 
 def _take_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
-    """One request and what follows of it."""
+    """Makes one request and stores what follows from it; returns the number of trades stored."""
     hole = _claim(turn.exchange.id, clock())
     if hole is None:
         return 0
@@ -97,7 +97,7 @@ def _take_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
 
 
 def _ask(turn: RequestSlot, hole: TradeHole, symbol: str) -> TradePage:
-    """Raises FeedError; Unsupported where the venue cannot be asked for trades of before."""
+    """Asks for a page of missing trades. Raises FeedError; Unsupported where the exchange gives no earlier ones."""
     feed = open_feed(turn.exchange.feed_spec(), market_cache=market_list.ValkeyMarketCache())
     gate = rate_limits.open_gate(
         turn.exchange, feed.capabilities, priority=rate_limits.Priority.BACKFILL, generation=turn.generation

@@ -1,4 +1,4 @@
-"""Which things of an exchange are asked for again and again, and when each is due."""
+"""Keeps the series of requests for an exchange's market data, and when each is due."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ TRADED = Coalesce(F("pipeline__quote_volume"), F("pipeline__base_volume") * F("p
 EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to the millisecond
 PATIENCE_SHARE = 0.5  # of an interval: a stream's row may come that much late
 LONGEST_PAUSE = timedelta(minutes=10)
-# What an exchange cannot do today it can perhaps do tomorrow; where a person must act, an hour is soon enough.
-PAUSES: Mapping[str, timedelta] = {"unsupported": timedelta(days=1), "denied": timedelta(hours=1)}
+# An exchange may be able tomorrow to do what it cannot today; where a person must act, an hour is soon enough.
+PAUSES: Mapping[str, timedelta] = {
+    "unsupported": timedelta(days=1),
+    "denied": timedelta(hours=1),
+    "not_connected": timedelta(hours=1),
+}
 
 
 def sync(exchange: Exchange, now: datetime) -> dict[str, WantedData]:
-    """Makes the series that are wanted and deletes the others; what is wanted by kind. Twice is harmless."""
+    """Makes the series that are wanted and deletes the others; returns what is wanted by kind. Twice is harmless."""
     wanted = {each.kind: each for each in depth_settings.parse(exchange.depth)}
     keys = {(kind, market) for kind, each in wanted.items() for market in _markets(exchange, each)}
     there = {(row.kind, row.market_id): row.pk for row in DepthSeries.objects.filter(exchange=exchange)}
@@ -38,14 +42,14 @@ def sync(exchange: Exchange, now: datetime) -> dict[str, WantedData]:
 
 
 def due(exchange_id: str, now: datetime, *, round_seconds: float) -> list[DepthSeries]:
-    """The longest due first. What is due a moment later is due now, or it would wait for the whole next round."""
+    """Returns due series, the longest due first; also those due in a moment, which would wait for the next round."""
     soon = now + timedelta(seconds=EARLY_SHARE * round_seconds)
     found = DepthSeries.objects.filter(exchange_id=exchange_id, next_at__lte=soon).select_related("market")
     return list(found.order_by("next_at", "id"))
 
 
 def claim(series: DepthSeries, *, seconds: float, now: datetime) -> bool:
-    """True for one of all that see it due; it is due again after its interval, however this goes."""
+    """Returns True for one of all that see it due; it is due again after its interval, however this goes."""
     following = max(series.next_at + timedelta(seconds=seconds), now + timedelta(seconds=seconds / 2))
     claimed = DepthSeries.objects.filter(pk=series.pk, next_at=series.next_at).update(next_at=following)
     return bool(claimed)
@@ -64,14 +68,14 @@ def note(series: DepthSeries, outcome: str, *, error: str = "", seconds: float, 
 
 
 def delivered(series: DepthSeries, *, seconds: float, now: datetime) -> None:
-    """A stream has stored a row: no request is due while they keep coming, and soon after they have stopped."""
+    """Notes that a stream stored a row: no request is due while rows keep coming, and soon after they have stopped."""
     following = now + timedelta(seconds=seconds * (1 + PATIENCE_SHARE))
     changes: dict[str, object] = {"stored_at": now, "last_outcome": "stored", "error_count": 0, "next_at": following}
     DepthSeries.objects.filter(pk=series.pk).update(**changes)
 
 
 def perpetuals(exchange: Exchange, wanted: WantedData) -> dict[str, int]:
-    """Symbol to pipeline of those whose funding is wanted."""
+    """Returns symbol to pipeline number of the perpetuals whose funding is wanted."""
     found = Market.objects.collected().filter(exchange=exchange, kind__in=PERPETUALS)
     if wanted.markets:
         found = found.filter(symbol__in=wanted.markets)
@@ -79,7 +83,7 @@ def perpetuals(exchange: Exchange, wanted: WantedData) -> dict[str, int]:
 
 
 def _markets(exchange: Exchange, wanted: WantedData) -> set[int | None]:
-    """Numbers of the markets that have a series each; of funding there is one for all. None also stands for the largest
+    """Returns the numbers of the markets that have a series each; None for all of funding. None is also for the largest
     where the exchange has told nothing to know them by: that series says why there are none."""
     if wanted.kind == FUNDING:
         return {None}

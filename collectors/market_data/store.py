@@ -36,7 +36,7 @@ VALUES (%(pipeline)s, %(received_at)s, %(exchange_at)s, %(sequence)s,
         %(bid_prices)s::float8[], %(bid_amounts)s::float8[], %(ask_prices)s::float8[], %(ask_amounts)s::float8[])
 ON CONFLICT DO NOTHING
 """
-# The series' row is locked, so nobody inserts the same market's trades at the same time. A venue may round a stamp
+# The series' row is locked, so nobody inserts the same market's trades at the same time. An exchange may round a stamp
 # differently from one answer to the next: the same id within a day is the same trade.
 TRADES = """
 INSERT INTO collectors_trade
@@ -75,14 +75,14 @@ SELECT number, traded_at, following_number, following_at FROM (
 
 @dataclass(frozen=True, slots=True)
 class StoredTrades:
-    """What came of a page of trades."""
+    """The result of storing a page of trades."""
 
     count: int
     holes: int = 0
 
 
 def kept_since(now: datetime) -> datetime:
-    """Trades older than this are dropped again."""
+    """Returns the moment before which trades are dropped again."""
     return now - timedelta(days=settings.TRADE_RETENTION_DAYS)
 
 
@@ -96,7 +96,7 @@ def moment_if(seconds: float | None) -> datetime | None:
 
 @transaction.atomic
 def save_book(turn: RequestSlot, series: DepthSeries, book: OrderBook) -> int:
-    """Raises Superseded, as the others do."""
+    """Stores a book; returns the number of rows. Raises Superseded, as the others do."""
     _fence(turn)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -177,7 +177,8 @@ def fill_hole(
     received_at: float,
     now: datetime,
 ) -> int:
-    """Stores what an answer holds of a hole, and says what is still missing. Raises Superseded."""
+    """Stores what an answer holds of a hole, and writes down what is still missing; returns the number of trades.
+    Raises Superseded."""
     _make_partitions(rows, now)
     with transaction.atomic():
         _fence(turn)
@@ -196,7 +197,7 @@ def fill_hole(
 
 
 def first_missing(hole: TradeHole) -> tuple[int | None, datetime, datetime]:
-    """The first number that is still missing, and the moments of the stored trades around it."""
+    """Returns the first number that is still missing, and the moments of the stored trades around it."""
     if hole.first_number is None:
         newest = PublicTrade.objects.filter(
             pipeline_id=hole.pipeline_id, traded_at__gte=hole.started_at, traded_at__lt=hole.ended_at, is_filled=True
@@ -229,7 +230,7 @@ def _fence(turn: RequestSlot) -> datetime:
 
 
 def _position(series: DepthSeries, resumed_at: datetime) -> market_data.TradePosition | None:
-    """None at the beginning and after a planned stop: what was not asked for then is not missing."""
+    """Returns the newest stored trade; None at the start and after a planned stop: what nobody asked for is no hole."""
     if series.newest_at is None or series.stored_at is None or series.stored_at < resumed_at:
         return None
     return market_data.TradePosition(series.newest_number, series.newest_at.timestamp())
@@ -255,7 +256,7 @@ def _insert(pipeline_id: int, rows: Sequence[market_data.TradeRow], *, received_
 
 
 def _make_partitions(rows: Sequence[market_data.TradeRow], now: datetime) -> None:
-    """A quiet market's newest trades may be days old."""
+    """Makes the partitions of past days that rows need: a quiet market's newest trades may be days old."""
     oldest = moment(min((row.at for row in rows), default=now.timestamp()))
     if oldest.date() < (now - timedelta(days=1)).date():
         partitions.ensure_since(oldest, now, tables=TRADE_TABLE)

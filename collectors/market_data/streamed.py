@@ -1,4 +1,4 @@
-"""Books and trades that a stream brings, through the same rules and the same store as those of requests.
+"""Stores books and trades that a stream brings, through the same rules and the same store as those of requests.
 
 A row that a stream has stored moves the time at which its series is asked for, in the same transaction: requests begin
 again by themselves when rows stop coming.
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wanted of one exchange by symbol, as it stood at one moment."""
+    """The market data wanted of one exchange by symbol, as it stood at one moment."""
 
     turn: RequestSlot
     wanted: Mapping[str, WantedData]
@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass(slots=True)
 class StreamTally:
-    """One kind's rows since the last run was written down."""
+    """The rows of one kind since the last run was written down."""
 
     started_at: datetime
     answered: int = 0
@@ -48,7 +48,7 @@ class StreamTally:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """`unsound` are the markets whose books were put aside."""
+    """The result of a save; `unsound` are the markets whose books were put aside."""
 
     answered: int
     stored: int
@@ -57,7 +57,7 @@ class Saved:
 
 
 def plan(exchange_id: str, generation: int, *, now: datetime) -> Plan | None:
-    """None when the exchange is no longer collected."""
+    """Returns what is wanted of an exchange; None when it is no longer collected."""
     exchange = Exchange.objects.collected().filter(pk=exchange_id).first()
     if exchange is None:
         return None
@@ -71,7 +71,7 @@ def plan(exchange_id: str, generation: int, *, now: datetime) -> Plan | None:
 
 
 def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> Saved:
-    """Each sound one in a transaction of its own. Raises Superseded."""
+    """Stores each sound book in a transaction of its own. Raises Superseded."""
     stored, rejected, unsound = 0, [], []
     for symbol, book in books.items():
         if fault := market_data.fault_of(book, now=now.timestamp()):
@@ -88,7 +88,7 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
 
 
 def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -> Saved:
-    """One market's, in one transaction. Raises Superseded."""
+    """Stores one market's trades in one transaction. Raises Superseded."""
     one, page = plan.trades[symbol], taken.page
     found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
     answered = len(page.trades) + len(page.rejected)
@@ -106,7 +106,7 @@ def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -
 
 
 def write_down(exchange_id: str, kind: str, tally: StreamTally, *, now: datetime) -> None:
-    """A run without a request."""
+    """Writes down a run of a stream, which made no request."""
     DepthRun.objects.create(
         exchange_id=exchange_id,
         kind=kind,

@@ -1,4 +1,4 @@
-"""Who may ask an exchange for depth, and when: one request at a time, in the pauses between good polls, so that
+"""Hands out request slots for market data: one request at a time, in the pauses between good polls, so that
 tickers come first; and none while the exchange told us to wait."""
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ RETURNING t.generation, t.seconds
 
 
 def is_well(exchange_id: str) -> bool:
-    """False when no turn can be had however long one waits: stopped, failing, or told to wait."""
+    """Says whether a request slot can be had by waiting: False when stopped, failing, or told to wait."""
     with connection.cursor() as cursor:
         cursor.execute(WELL, [exchange_id])
         return cursor.fetchone() is not None
 
 
 def wait_for(exchange: Exchange, *, patience_seconds: float = PATIENCE_SECONDS) -> RequestSlot | None:
-    """A turn as soon as polling leaves time; None in the end."""
+    """Waits until polling leaves time and returns a request slot; None in the end."""
     give_up_at = time.monotonic() + patience_seconds
     while True:
         turn = take(exchange)
@@ -70,7 +70,7 @@ def pause(exchange_id: str, *, until: datetime) -> None:
 
 
 def heed(exchange_id: str, error: Throttled, *, now: datetime) -> None:
-    """The exchange told this address to wait: nobody asks it before, polls neither where it said how long."""
+    """Pauses requests after the exchange told this address to wait, and polls, too, where it said how long."""
     asked = timedelta(seconds=error.retry_after_seconds or 0)
     pause(exchange_id, until=now + max(THROTTLE_PAUSE, asked))
     if asked or error.banned:

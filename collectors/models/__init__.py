@@ -1,4 +1,4 @@
-"""What collection knows of itself: workers, pipelines, history, gaps, runs and state changes.
+"""Models of collection: workers, pipelines, history, gaps, runs, status changes and transport changes.
 
 Hot tables (Pipeline, Tick) are written by `store.py` in one SQL statement per poll; the models here are for reading.
 """
@@ -13,7 +13,6 @@ from django.db import models
 from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
 from collectors.models.reports import RunReport
 from collectors.rules import gaps
-from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange, Market
 
 
@@ -24,7 +23,7 @@ class WorkerStatus(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """How a collection cycle ended; the words of FeedError.kind, and what only we can do."""
+    """The outcome of a run, in the words of FeedError.kind and of what only we can do."""
 
     STORED = "stored"
     THROTTLED = "throttled"
@@ -32,13 +31,21 @@ class Outcome(models.TextChoices):
     UNREACHABLE = "unreachable"
     BAD_REPLY = "bad_reply"
     DENIED = "denied"
+    NOT_CONNECTED = "not_connected"  # we refused to connect to a private address
     UNSUPPORTED = "unsupported"
     SUPERSEDED = "superseded"
     FAILED = "failed"
 
 
+class RunTransport(models.TextChoices):
+    """The transport that brought a run's rows, whichever process made the run."""
+
+    POLL = "poll"
+    STREAM = "stream"  # rows came all the while, not at the run's end
+
+
 class GapCause(models.TextChoices):
-    """The words of `gaps`, where the rules are."""
+    """The cause of a gap, in the words of `gaps`, which has the rules."""
 
     OUR_OUTAGE = gaps.OUR_OUTAGE
     EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
@@ -49,7 +56,7 @@ class GapCause(models.TextChoices):
 
 
 class GapState(models.TextChoices):
-    """How far the exchange has been asked for what we missed; says nothing about whether the silence lasts."""
+    """The state of a gap: how far the exchange has been asked for what we missed, not whether the silence lasts."""
 
     OPEN = "open"
     FILLING = "filling"
@@ -64,7 +71,7 @@ TO_FILL_SQL = ", ".join(f"'{state.value}'" for state in TO_FILL)  # for `state I
 
 
 class Origin(models.IntegerChoices):
-    """Where a stored row comes from: our own poll, or the exchange's history asked for later."""
+    """The origin of a stored row: our own poll, or the exchange's history asked for later."""
 
     LIVE = 0
     CANDLE = 1
@@ -74,7 +81,7 @@ class Origin(models.IntegerChoices):
 class Worker(models.Model):
     """The collector of one exchange: its lease, its health, and what it last proved.
 
-    `generation` fences: every operator's verb raises it, and a cycle that began under an older one can store nothing.
+    `generation` fences: every operator's verb raises it, and a run that began under an older one can store nothing.
     """
 
     exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="worker")
@@ -105,7 +112,7 @@ class Worker(models.Model):
 
 class PipelineQuerySet(models.QuerySet["Pipeline"]):
     def live(self) -> Self:
-        """Those whose market is collected on an exchange that operators want collected."""
+        """Filters to pipelines whose market is collected on an exchange that operators want collected."""
         return self.filter(market__is_collected=True, market__exchange__is_collected=True)
 
 
@@ -183,9 +190,9 @@ class Rollup(models.Model):
 
 
 class Coverage(models.Model):
-    """A quarter of an hour of one exchange: minutes of its pipelines that should hold a row, and that do.
+    """A quarter of an hour of one exchange: minutes of its pipelines that should hold a row, and those that do.
 
-    Counted from rollups, so from stored rows. Planned stops expect nothing; our own downtime does.
+    The counts come from rollups, so from stored rows. Planned stops expect nothing; our own downtime does.
     """
 
     pk = models.CompositePrimaryKey("exchange_id", "quarter_at")
@@ -202,11 +209,11 @@ class Coverage(models.Model):
 
 
 class Gap(models.Model):
-    """A run of missed expected intervals of one pipeline: from its last stored row to the next one.
+    """A series of missed expected intervals of one pipeline: from its last stored row to the next one.
 
     `ended_at` is null while the silence lasts. Written by `gaps/ledger.py` only.
-    The exchange has been asked for everything before `filled_until`: `filled_count` rows came, `lacking_count` that
-    should be there it has not.
+    The exchange has been asked for everything before `filled_until`: `filled_count` rows came, and it does not have
+    `lacking_count` that should be there.
     """
 
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="gaps", db_index=False)
@@ -253,13 +260,13 @@ class Gap(models.Model):
         return self.ended_at is None
 
     def missed(self, now: datetime) -> int:
-        """How many rows should have come: of one that lasts, by now. Reads the pipeline."""
+        """Returns how many rows should have come, by now if the gap lasts. Reads the pipeline."""
         if self.ended_at is not None:
             return self.missed_count
         return gaps.missed(self.started_at, now, self.pipeline.expected_seconds)
 
     def progress(self, now: datetime) -> float:
-        """The share of the silence for which the exchange has been asked, from 0 to 1."""
+        """Returns the share of the silence for which the exchange has been asked, from 0 to 1."""
         if self.state not in TO_FILL:
             return 1.0
         whole = ((self.ended_at or now) - self.started_at).total_seconds()
@@ -268,9 +275,10 @@ class Gap(models.Model):
 
 
 class Run(RunReport):
-    """One collection cycle."""
+    """One collection of an exchange's tickers: a poll, or what a stream brought in some seconds."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="runs", db_index=False)
+    transport = models.CharField(max_length=6, default=RunTransport.POLL, db_default=RunTransport.POLL)
     correlation_id = models.CharField(max_length=64, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)  # nobody asks before this: a pause, not an outage of ours
 
@@ -285,11 +293,11 @@ class Run(RunReport):
 
     @property
     def is_listened(self) -> bool:
-        return self.correlation_id == LISTENED
+        return self.transport == RunTransport.STREAM
 
 
 class Transition(models.Model):
-    """A change of a worker's status, with the reason."""
+    """A status change of a worker, with the reason."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="transitions")
     happened_at = models.DateTimeField()
@@ -306,7 +314,7 @@ class Transition(models.Model):
 
 
 class Stream(models.Model):
-    """Which stream process listens to one exchange. Who may store is said by the worker's lease, as for polls."""
+    """The lease by which a stream process listens to one exchange. Who may store is said by the worker's lease."""
 
     exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="stream")
     holder = models.CharField(max_length=100, blank=True)
@@ -320,7 +328,7 @@ class Stream(models.Model):
 
 
 class Switch(models.Model):
-    """One change between listening and polling, and why."""
+    """One transport change, to listening or to polling, and why."""
 
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="switches")
     happened_at = models.DateTimeField()
@@ -336,7 +344,7 @@ class Switch(models.Model):
 
 
 class Backfill(models.Model):
-    """The turn-taking of one exchange's backfill: one request at a time, so many a minute."""
+    """The request slots of one exchange's backfill: one request at a time, so many a minute."""
 
     exchange = models.OneToOneField(Exchange, on_delete=models.CASCADE, primary_key=True, related_name="backfill")
     has_work = models.BooleanField(default=False)
@@ -353,13 +361,13 @@ class Backfill(models.Model):
 
 
 class Watermark(models.Model):
-    """How far a job that walks through time has come, moved in the transaction of the work itself."""
+    """The place that a job that walks through time has reached, moved in the transaction of the work itself."""
 
     name = models.CharField(primary_key=True, max_length=40)
     reached_at = models.DateTimeField()
 
     class Meta:
-        db_table = "collectors_cursor"  # the name of before: processes of the release before it still run beside ours
+        db_table = "collectors_cursor"  # the old name: processes of the release before still run beside ours
 
     def __str__(self) -> str:
         return f"{self.name} {self.reached_at:%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""What is stored besides tickers, and how its collection goes.
+"""Models of market data: what is stored besides tickers, and how its collection goes.
 
 The three histories are partitioned by day and written by `store.py`; the models here are for reading.
 """
@@ -19,7 +19,7 @@ class DepthKind(models.TextChoices):
 
 
 class HoleState(models.TextChoices):
-    """How far the exchange has been asked for trades that we missed."""
+    """The state of a hole: how far the exchange has been asked for trades that we missed."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -60,8 +60,8 @@ class OrderBookSnapshot(Received):
 
 
 class PublicTrade(Received):
-    """One trade, stored once. `number` is its id where the venue counts trades one by one; an id that begins with ~
-    is ours, made of the trade itself, where the venue gives none."""
+    """One trade, stored once. `number` is its id where the exchange counts trades one by one; an id that begins with ~
+    is ours, made of the trade itself, where the exchange gives none."""
 
     trade_id = models.TextField()
     number = models.BigIntegerField(null=True)
@@ -82,7 +82,7 @@ class PublicTrade(Received):
 
 
 class FundingSnapshot(Received):
-    """What one perpetual's funding was said to be at one moment."""
+    """The funding of one perpetual, as it was said to be at one moment."""
 
     exchange_at = models.DateTimeField(null=True)
     rate = models.FloatField()
@@ -99,7 +99,7 @@ class FundingSnapshot(Received):
 
 
 class DepthTurn(models.Model):
-    """The turn-taking of one exchange: one request at a time, and none while it told us to wait."""
+    """The request slots of one exchange: one request at a time, and none while it told us to wait."""
 
     exchange = models.OneToOneField(Exchange, models.CASCADE, primary_key=True, related_name="depth_turn")
     busy_until = models.DateTimeField(null=True, blank=True)
@@ -113,7 +113,7 @@ class DepthTurn(models.Model):
 
 
 class DepthSeries(models.Model):
-    """One thing asked for again and again: a market's book, its trades, or (without a market) an exchange's funding.
+    """A thing asked for again and again: a market's book, its trades, or (without a market) an exchange's funding.
 
     `newest_number` and `newest_at` are of the newest stored trade: what lies between it and the next page is a hole.
     """
@@ -125,13 +125,13 @@ class DepthSeries(models.Model):
     stored_at = models.DateTimeField(null=True, blank=True)
     newest_number = models.BigIntegerField(null=True, blank=True)
     newest_at = models.DateTimeField(null=True, blank=True)
-    last_outcome = models.CharField(max_length=12, blank=True)
+    last_outcome = models.CharField(max_length=20, blank=True)
     last_error = models.TextField(blank=True)
     error_count = models.IntegerField(default=0)
 
     class Meta:
         app_label = "collectors"
-        verbose_name_plural = "depth series"
+        verbose_name = verbose_name_plural = "market data series"
         constraints = [
             models.UniqueConstraint(
                 fields=["exchange", "kind", "market"], name="depth_series_once", nulls_distinct=False
@@ -143,7 +143,7 @@ class DepthSeries(models.Model):
 
 
 class DepthRun(RunReport):
-    """One round of one kind at one exchange."""
+    """One round of one kind of market data at one exchange."""
 
     exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="depth_runs", db_index=False)
     kind = models.CharField(max_length=8)
@@ -151,6 +151,7 @@ class DepthRun(RunReport):
 
     class Meta:
         app_label = "collectors"
+        verbose_name = "market data run"
         indexes = [models.Index(fields=["-started_at", "-id"], name="depth_run_newest_first")]  # lists and pruning
 
     def __str__(self) -> str:
@@ -164,7 +165,7 @@ class DepthRun(RunReport):
 class TradeHole(models.Model):
     """Trades of one market that happened and were not stored: numbers left out, or two pages that do not touch.
 
-    `first_number` and `last_number` are the missing ones; null where the venue does not count its trades, and then
+    `first_number` and `last_number` are the missing ones; null where the exchange does not count its trades, and then
     nobody knows how many are missing. The hole lies between two stored trades, of `started_at` and `ended_at`.
     """
 

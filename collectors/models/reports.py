@@ -1,4 +1,4 @@
-"""What one round of asking an exchange came to: the columns that a run of tickers and one of depth share."""
+"""The columns that a run of tickers and a run of market data share: the result of one round of asking an exchange."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MOST_CHARACTERS = 2000
 
 
 class RunReport(models.Model):
-    """What was asked, what came, what was stored, and why not more."""
+    """The report of a run: what was asked, what came, what was stored, and why not more."""
 
     started_at = models.DateTimeField()
     duration_ms = models.IntegerField()
-    outcome = models.CharField(max_length=12)
+    outcome = models.CharField(max_length=20)
     rows_answered = models.IntegerField(default=0)
     rows_stored = models.IntegerField(default=0)
     rows_quarantined = models.IntegerField(default=0)
@@ -32,15 +32,15 @@ class RunReport(models.Model):
 
     @property
     def is_listened(self) -> bool:
-        """Rows came all the while, and nobody was asked: `duration_ms` is no length of a call then."""
+        """Says whether rows came all the while and nobody was asked: `duration_ms` is no length of a call then."""
         return False
 
 
 def samples(rejected: Sequence[RejectedRow]) -> list[dict[str, Any]]:
-    """Some of the rows that were put aside, with the reasons."""
+    """Returns some of the rows that were put aside, with the reasons."""
     return [row._asdict() for row in rejected[:MOST_SAMPLES]]
 
 
 def clean(text: str) -> str:
-    """PostgreSQL takes no NUL in text; exchanges do send them."""
+    """Replaces NUL, which exchanges do send and PostgreSQL refuses in text; cuts the text to MOST_CHARACTERS."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:MOST_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL's binary COPY format: five times cheaper for the server to take in than text."""
+"""Packs rows in PostgreSQL's binary COPY format: five times cheaper for the server to take in than text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = "pipeline_id, received_at, last, bid, ask, high, low, base_volume, quo
 
 
 def pack(rows: Iterable[QuoteRow]) -> io.BytesIO:
-    """The rows as one COPY stream, in the order of COLUMNS."""
+    """Returns the rows as one COPY stream, in the order of COLUMNS."""
     parts = [SIGNATURE]
     moment, received = 0.0, 0
     for pipeline_id, (_, last, bid, ask, high, low, base, quote, exchange_at, received_at) in rows:
@@ -47,7 +47,7 @@ def _pack_sparse(pipeline_id: int, received: int, values: tuple[float | int | No
 
 @cache
 def _layout(missing: tuple[bool, ...]) -> struct.Struct:
-    """One of 256: a null is a length of -1 without a value. The last field is a time, the others are doubles."""
+    """Returns one of 256 layouts: a null is a length of -1 without a value. The last is a time, the others doubles."""
     letters = ["d"] * 7 + ["q"]
     return struct.Struct(
         ">hiiiq" + "".join("i" if gone else "i" + kind for gone, kind in zip(missing, letters, strict=True))

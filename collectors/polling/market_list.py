@@ -1,4 +1,4 @@
-"""Which markets an exchange has: registered when they are listed, deactivated when they are gone, never deleted."""
+"""Keeps which markets an exchange has: registered when listed, deactivated when they are gone, never deleted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ValkeyMarketCache:
 
 
 def may_try_again(exchange_id: str) -> bool:
-    """For one poll in five minutes of all processes; without Valkey for none: a list that is old is no lost poll."""
+    """Says whether this poll may: one in five minutes of all processes, none without Valkey: an old list costs none."""
     try:
         return bool(valkey.client().set(f"marketmon:markets-tried:{exchange_id}", 1, nx=True, ex=TRY_AGAIN_SECONDS))
     except redis.RedisError:
@@ -52,7 +52,7 @@ def may_try_again(exchange_id: str) -> bool:
 
 
 def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
-    """Symbol to pipeline number of all collected markets; asked from the database once per version and process."""
+    """Returns symbol to pipeline number of all collected markets, read once per version and process."""
     held = _known.get(exchange_id)
     if held is None or held[0] != version:
         collected = Market.objects.collected().filter(exchange_id=exchange_id)
@@ -62,7 +62,7 @@ def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
 
 
 def register(permit: Permit, listings: Sequence[Listing], capabilities: Capabilities, *, now: datetime) -> int:
-    """Stores the venue's market list and gives the new version. Raises BadReply when the list cannot be whole."""
+    """Stores the exchange's market list and returns the new version. Raises BadReply when the list cannot be whole."""
     exchange = permit.exchange
     active_before = Market.objects.filter(exchange=exchange, active=True).count()
     active_count = sum(listing.active for listing in listings)
@@ -89,9 +89,9 @@ def register(permit: Permit, listings: Sequence[Listing], capabilities: Capabili
 
 @contextmanager
 def changing(exchange_id: str, *, now: datetime) -> Iterator[None]:
-    """A transaction in which an operator changes which markets are collected; it ends with all processes told.
+    """Opens a transaction in which an operator changes which markets are collected, and then tells all processes.
 
-    What is no longer collected has no gap, and what is collected again has none for the time between.
+    Markets no longer collected have no gap, and those collected again have none for the time between.
     """
     with transaction.atomic():
         _lock(exchange_id)
@@ -104,8 +104,8 @@ def changing(exchange_id: str, *, now: datetime) -> Iterator[None]:
 
 
 def _lock(exchange_id: str) -> None:
-    """Two processes that registered at once would deadlock in the upsert. The order is that of operators' verbs, and
-    "no key" lets a poll, which has the worker's row, refer to the exchange's in its run."""
+    """Locks both rows, as two processes that registered at once would deadlock in the upsert. The order is that of
+    operators' verbs, and "no key" lets a poll, which has the worker's row, refer to the exchange's in its run."""
     Exchange.objects.select_for_update(no_key=True).get(pk=exchange_id)
     Worker.objects.select_for_update(no_key=True).get(pk=exchange_id)
 
@@ -125,7 +125,7 @@ def _apply_filter(exchange_id: str) -> None:
 
 
 def _misfits(exchange: Exchange) -> tuple[list[int], list[int]]:
-    """Markets that the filter now lets through and does not yet; those that it no longer does."""
+    """Returns the markets that the filter now lets through and did not, and those that it no longer does."""
     wanted = market_filter.parse(exchange.market_filter)
     listed = Market.objects.filter(exchange=exchange, active=True, blacklisted=False).values_list(
         "id", "symbol", "quote", "excluded", "pipeline__quote_volume", "pipeline__received_at"

@@ -1,4 +1,4 @@
-"""THE write path: `collect_once` fetches one exchange's quotes, judges them, and stores them in one transaction."""
+"""The write path: `collect_once` fetches one exchange's quotes, judges them, and stores them in one transaction."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.conf import settings
 
 from collectors import lease, rate_limits
 from collectors.lease import Permit
+from collectors.models import RunTransport
 from collectors.polling import market_list, store
 from collectors.rate_limits import Priority
 from collectors.rules import breaker, gaps, quote_checks, worker_status
@@ -32,7 +33,7 @@ LEAST_RETRY_SECONDS = 1.0  # a retry with less time left would only fail again
 
 
 def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -> str:
-    """Collects one exchange once and gives the outcome's word.
+    """Collects one exchange once and returns the outcome's word.
 
     Harmless when run twice at a time or twice in a slot: without the lease nobody is called. Never raises for what
     an exchange does; an error of ours is recorded as `failed` and raised.
@@ -57,18 +58,18 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
 
 
 def _is_for_streams_only(permit: Permit) -> bool:
-    """The first market list still comes from a poll; a venue that pushes nothing is polled, whatever was wished."""
+    """Says whether only a stream may collect: not before the first market list, nor where an exchange cannot stream."""
     exchange = permit.exchange
     wanted = exchange.transport == Transport.STREAM and permit.markets_loaded_at is not None
     return wanted and can_stream(exchange.id)
 
 
 class ExchangeBusy(Exception):
-    """The exchange may not be called now: stopped, told to wait, or another cycle is calling it."""
+    """The exchange may not be called now: stopped, told to wait, or another run is calling it."""
 
 
 def refresh_markets(exchange_id: str, *, now: datetime) -> str:
-    """Reloads one exchange's market list; the outcome's word."""
+    """Reloads one exchange's market list and returns the outcome's word."""
     try:
         load_markets(
             exchange_id,
@@ -101,7 +102,7 @@ def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, de
 
 
 def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | None = None) -> int:
-    """The same for who has the lease already; the new version of the list."""
+    """Reloads the market list for a caller that has the lease already; returns the new version of the list."""
     priority = Priority.CHECK
     return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds, priority=priority)
 
@@ -136,8 +137,8 @@ def _gate(permit: Permit, feed: Feed, priority: Priority) -> rate_limits.Request
 
 
 def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
-    """Of the list to poll by. The hourly task reloads it; a poll does so only at the very start, or when that task has
-    long not come. Then an old list will do where no new one is to be had: prices come by another road."""
+    """Returns the version of the list to poll by. The hourly task reloads it; a poll does so only at the very start, or
+    when that task has long not come. Then an old list will do where no new one is to be had: prices come elsewhere."""
     if permit.markets_loaded_at is None:
         return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
     is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * market_list.REFRESH_SECONDS)
@@ -167,7 +168,7 @@ def _load_markets(
 
 
 def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> Poll:
-    """One more try, with jitter, where the exchange was out of reach and time is left."""
+    """Fetches, with one more try, after jitter, where the exchange was out of reach and time is left."""
     give_up_at = time.monotonic() + deadline_seconds
     try:
         return fetch(deadline_seconds)
@@ -181,7 +182,7 @@ def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> 
 
 
 def _check_share(permit: Permit, verdict: quote_checks.JudgedQuotes, poll: Poll) -> None:
-    """Far too few rows are a broken answer; storing them would make a hole look like a choice."""
+    """Refuses an answer of far too few rows: storing them would make a hole look like a choice. Raises BadReply."""
     exchange, accepted = permit.exchange.id, len(verdict.accepted)
     if not accepted:
         raise BadReply(
@@ -227,9 +228,15 @@ def _finish_stored(
 
 
 def record_failure(
-    permit: Permit, error: FeedError, *, started_at: datetime, finished_at: datetime, correlation_id: str = ""
+    permit: Permit,
+    error: FeedError,
+    *,
+    started_at: datetime,
+    finished_at: datetime,
+    correlation_id: str = "",
+    transport: str = RunTransport.POLL,
 ) -> str:
-    """Writes down a cycle that brought no data, and gives the lease back; the outcome's word."""
+    """Writes down a run that brought no data, and gives the lease back; returns the outcome's word."""
     if error.kind == "superseded":
         return _superseded(permit)
     health = _health_after(permit, error, finished_at)
@@ -245,6 +252,7 @@ def record_failure(
         error=str(error),
         excerpt=error.excerpt,
         correlation_id=correlation_id,
+        transport=transport,
     )
     if store.finish(permit, cycle) is None:
         return _superseded(permit)
@@ -255,7 +263,7 @@ def record_failure(
 
 
 def _superseded(permit: Permit) -> str:
-    """An operator's verb has overtaken this cycle: it leaves no trace but the end of its lease."""
+    """Releases the lease of a run that an operator's verb has overtaken, which leaves no other trace."""
     lease.release(permit)
     log.info("cycle_superseded", exchange=permit.exchange.id, generation=permit.generation)
     return "superseded"
@@ -283,7 +291,7 @@ def _status_after(permit: Permit, error: FeedError, health: BreakerState, now: d
         is_collected=True,
         interval_seconds=permit.exchange.poll_interval_seconds,
         error_count=health.error_count,
-        is_paused=error.kind == "denied",
+        is_paused=error.kind in breaker.NEEDS_A_PERSON,
         resumed_at=permit.resumed_at,
         heartbeat_at=now,
         stored_at=None,
@@ -294,5 +302,5 @@ def _status_after(permit: Permit, error: FeedError, health: BreakerState, now: d
 
 
 def _moment_after(now: datetime, started: float) -> datetime:
-    """`now` plus what a monotonic clock says has passed: a jump of the wall clock makes no negative duration."""
+    """Returns `now` plus what a monotonic clock says has passed: if the wall clock jumps, no duration is negative."""
     return now + timedelta(seconds=time.monotonic() - started)

@@ -49,7 +49,7 @@ WHERE p.market_id = changed.market_id
 
 
 def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[str]:
-    """Brings all rows (or those of some exchanges) up to date; gives the names of what it changed. Idempotent."""
+    """Brings all rows (or those of some exchanges) up to date; returns the names of what it changed. Idempotent."""
     exchanges = Exchange.objects.order_by("pk").values_list("pk", flat=True)
     if exchange_ids is not None:
         exchanges = exchanges.filter(pk__in=list(exchange_ids))
@@ -66,8 +66,8 @@ def interval_seconds(interval: IntervalSchedule) -> float:
 
 @transaction.atomic
 def _sync_exchange(exchange_id: str, now: datetime) -> list[str]:
-    # Of two syncs at once (a verb's and the reconciler's) the second would go by what the first has changed. The order
-    # of the locks is that of operators' verbs.
+    # When two syncs run at once (a verb's, the reconciler's), the second would go by what the first has changed. The
+    # order of the locks is that of operators' verbs.
     exchange = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
     worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
     if exchange is None or worker is None:
@@ -90,8 +90,8 @@ def _sync_exchange(exchange_id: str, now: datetime) -> list[str]:
 
 
 def _put_depth(exchange: Exchange, *, is_on: bool, now: datetime) -> list[str]:
-    """As often as the most frequent of what is wanted besides tickers. An exchange of which nothing ever was has no
-    row."""
+    """Puts the row as often as the most frequent of what is wanted besides tickers. An exchange that never had any has
+    no row."""
     name, wanted = f"depth:{exchange.id}", depth_settings.parse(exchange.depth)
     if not wanted and not PeriodicTask.objects.filter(name=name).exists():
         return []
@@ -107,7 +107,7 @@ def _put_depth(exchange: Exchange, *, is_on: bool, now: datetime) -> list[str]:
 
 
 def _agreed_seconds(exchange: Exchange, worker: Worker, poll: PeriodicTask | None) -> float:
-    """The interval that counts: beat's row when only it was edited since the last sync, else the exchange's."""
+    """Returns the interval that counts: beat's when only it was edited since the last sync, else the exchange's."""
     wanted = exchange.poll_interval_seconds
     if poll is None or poll.interval is None or worker.scheduled_seconds is None:
         return wanted
@@ -131,7 +131,7 @@ def _sync_jobs(now: datetime) -> list[str]:
 
 
 def _delete_strays() -> list[str]:
-    """Rows of ours whose exchange or job is gone."""
+    """Deletes our rows whose exchange or job is gone, and returns their names."""
     wanted = set(JOBS) | {
         f"{kind}{pk}" for pk in Exchange.objects.values_list("pk", flat=True) for kind in OF_EXCHANGES
     }
@@ -184,6 +184,6 @@ def _interval(seconds: float) -> IntervalSchedule:
 
 
 def _spread(name: str, seconds: float, now: datetime) -> datetime:
-    """A last run in the past interval, a different part for each name, so that exchanges are not all asked at once."""
+    """Returns a last run in the past interval, a different part for each name, so that polls do not start together."""
     share = zlib.crc32(name.encode()) / 2**32
     return now - timedelta(seconds=seconds * share)

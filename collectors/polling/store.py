@@ -1,6 +1,6 @@
-"""The end of a cycle in one statement: history, state, gaps, run, transition and heartbeat, all or nothing.
+"""Ends a run in one statement: history, state, gaps, run, status change and heartbeat, all or nothing.
 
-Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a cycle
+Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a run
 that an operator has overtaken stores nothing. `RETURNING old` of MERGE (PostgreSQL 18) tells how long a pipeline was
 silent without a second look; what follows of that for its gaps stands in `gaps/ledger.py`.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, transaction
 
 from collectors.gaps import ledger
 from collectors.lease import Permit
-from collectors.models import GapCause, reports
+from collectors.models import GapCause, RunTransport, reports
 from collectors.polling import copy_format
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
@@ -83,11 +83,12 @@ QUOTES = f"""
 RUN = """
 , run AS (
     INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
-                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, retry_at)
+                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, transport,
+                                retry_at)
     SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s,
            {stored} + %(stored_before)s,
            %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s,
-           %(retry_at)s
+           %(transport)s, %(retry_at)s
     FROM fenced WHERE %(records_run)s
 )
 SELECT (SELECT count(*) FROM fenced), {stored}, {corrected}
@@ -129,6 +130,7 @@ PARAMETERS = {
     "error": "text",
     "excerpt": "text",
     "correlation_id": "text",
+    "transport": "text",
     "keep_seconds": "float8",
     "records_run": "boolean",
     "stored_before": "int",
@@ -143,9 +145,9 @@ _staged: weakref.WeakSet[Any] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """A finished cycle as it will be written down. Empty `accepted` means that nothing is stored but the record.
+    """A finished run as it will be written down. Empty `accepted` means that nothing is stored but the record.
 
-    A stream's batch is a cycle too. It keeps the lease, for `keep_seconds` more; only some batches leave a run, and
+    A stream's batch is stored so, too. It keeps the lease, for `keep_seconds` more; only some batches leave a run, and
     none says how many rows are usual.
     """
 
@@ -163,15 +165,16 @@ class Cycle:
     error: str = ""
     excerpt: str = ""
     cause: tuple[str, str] = (GapCause.UNKNOWN, "")
-    correlation_id: str = field(default="")
+    correlation_id: str = ""
+    transport: str = RunTransport.POLL
     keep_seconds: float | None = None
     records_run: bool = True
     stored_before: int = 0  # by batches since the last run
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
-    """Writes the cycle and gives the lease back, unless it keeps it. The number of rows stored, or None when the
-    permit was out of date."""
+    """Writes the run down and gives the lease back, unless it keeps it. Returns the number of rows stored, or None when
+    the permit was out of date."""
     if not cycle.accepted:
         return _finish(permit, cycle, FINISH_WITHOUT_QUOTES)
     _ensure_stage()
@@ -229,6 +232,7 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "error": reports.clean(cycle.error),
         "excerpt": reports.clean(cycle.excerpt),
         "correlation_id": cycle.correlation_id,
+        "transport": cycle.transport,
         "keep_seconds": cycle.keep_seconds,
         "records_run": cycle.records_run,
         "stored_before": cycle.stored_before,

@@ -1,4 +1,4 @@
-"""Which transport an exchange's quotes come by now: what was wished is on the exchange, this is what happens."""
+"""Says which transport an exchange's quotes come by now: what was wished is on the exchange, this is what happens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NONE = "none"
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """`word` is stream, poll or none. `since` and `why` are known where a stream was tried."""
+    """The transport in use: `word` is stream, poll or none; `since` and `why` are known where a stream was tried."""
 
     word: str
     since: datetime | None
@@ -22,7 +22,7 @@ class InUse:
 
 
 def in_use(exchange: Exchange, now: datetime) -> InUse:
-    """Of a listener that vanished the lease runs out before anybody writes it down. Select `exchange__stream`."""
+    """Returns the transport in use. A vanished listener shows only by its expired lease. Select `exchange__stream`."""
     if not exchange.is_collected:
         return InUse(NONE, None, "not collected")
     if exchange.transport == Transport.POLL:
@@ -41,4 +41,4 @@ def in_use(exchange: Exchange, now: datetime) -> InUse:
 def _never_streamed(exchange: Exchange, fallback: str) -> InUse:
     if can_stream(exchange.id):
         return InUse(fallback, None, "no stream process has run yet")
-    return InUse(Transport.POLL, None, "no websocket of this venue is listened to")
+    return InUse(Transport.POLL, None, "no websocket of this exchange is supported")

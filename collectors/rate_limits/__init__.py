@@ -1,4 +1,4 @@
-"""The rate ledger: how many requests leave for an exchange, counted over all processes before each one leaves.
+"""The rate limiter: counts requests that leave for an exchange over all processes, before each one leaves.
 
 Whoever asks an exchange opens a gate and gives it to the feed as `may_call`.
 """

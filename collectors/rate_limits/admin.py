@@ -1,4 +1,4 @@
-"""The rate ledger's page: how much of each exchange's limit is used now, who waits, and what was held back."""
+"""The rate limiter's page: how much of each exchange's limit is used now, who waits, and what was held back."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from exchanges.models import Exchange
 from web.admin import polled
 
 FRAGMENT = "admin/collectors/ledger_rows.html"
+PRIORITY_WORDS = {Priority.SHADOW.value: "comparison"}
 
 
 def urls() -> list[URLPattern]:
@@ -35,7 +36,7 @@ def page(request: HttpRequest) -> HttpResponse:
     shown = request.user.has_perm("collectors.view_worker")
     more = _context() if shown else {"absence": "You may not see workers."}
     return render(
-        request, "admin/collectors/ledger.html", {**admin.site.each_context(request), "title": "Rate ledger", **more}
+        request, "admin/collectors/ledger.html", {**admin.site.each_context(request), "title": "Rate limiter", **more}
     )
 
 
@@ -49,7 +50,11 @@ def _context() -> dict[str, Any]:
         standings = view.standings(ids)
     except redis.RedisError:
         return {"absence": "Valkey is away: each process keeps to its own share of every limit until it is back."}
-    return {"rows": [_row(one) for one in standings], "priorities": [priority.value for priority in Priority]}
+    return {"rows": [_row(one) for one in standings], "priorities": [_word(priority.value) for priority in Priority]}
+
+
+def _word(priority: str) -> str:
+    return PRIORITY_WORDS.get(priority, priority)
 
 
 def _row(one: RateUsage) -> dict[str, Any]:
@@ -58,8 +63,8 @@ def _row(one: RateUsage) -> dict[str, Any]:
         "address": one.address,
         "used": f"{one.used_units:g} of {one.budget.units:.4g} in {one.budget.seconds:g} s",
         "share": f"{one.used_share:.3f}",
-        "by_priority": [(priority.value, f"{one.used.get(priority.value, 0):g}") for priority in Priority],
+        "by_priority": [(_word(priority.value), f"{one.used.get(priority.value, 0):g}") for priority in Priority],
         "pause": f"{one.pause_seconds:.0f} s left" if one.pause_seconds else "",
         "dial_pause": f"{one.dial_pause_seconds:.0f} s left" if one.dial_pause_seconds else "",
-        "held_back": ", ".join(f"{count} {word}" for word, count in one.held_back.items()),
+        "held_back": ", ".join(f"{count} {_word(word)}" for word, count in one.held_back.items()),
     }

@@ -1,4 +1,4 @@
-"""The gate before every request: asks the shared books, or keeps its own while they are away."""
+"""The gate before every request: asks the counts in Valkey, or keeps its own while Valkey is away."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ LONGEST_ADVICE_SECONDS = 60.0
 def open_gate(
     exchange: Exchange, capabilities: Capabilities, *, priority: Priority, generation: int | None = None
 ) -> RequestGate:
-    """For a feed's `may_call`. With a `generation` the call also ends once an operator's verb has overtaken it."""
+    """Returns a feed's `may_call`. With a `generation` the call also ends once an operator's verb has overtaken it."""
     return RequestGate(line_of(exchange), budget_for(exchange, capabilities), priority, generation)
 
 
 def open_dial_gate(exchange: Exchange, capabilities: Capabilities, *, generation: int | None = None) -> RequestGate:
-    """For websocket handshakes: counted with all other requests, paused on their own."""
+    """Returns a gate for websocket handshakes: counted with all other requests, paused on their own."""
     return RequestGate(line_of(exchange), budget_for(exchange, capabilities), Priority.LIVE, generation, is_dial=True)
 
 
@@ -57,14 +57,14 @@ def budget_for(exchange: Exchange, capabilities: Capabilities) -> RateBudget:
 
 
 def line_of(exchange: Exchange) -> RateAccount:
-    """Exchanges count by the address that requests come from: the proxy's, or this host's."""
+    """Returns the account of an exchange, which counts by the address of requests: the proxy's, or this host's."""
     proxy = urlsplit(exchange.proxy)
     return RateAccount(exchange.id, f"{proxy.hostname}:{proxy.port}" if proxy.hostname else settings.OUTGOING_ADDRESS)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestGate:
-    """What `feeds.request_gate.Gate` wants. Cheap to make, holds nothing open."""
+    """The gate that `feeds.request_gate.Gate` describes. Cheap to make, holds nothing open."""
 
     line: RateAccount
     budget: RateBudget
@@ -74,7 +74,7 @@ class RequestGate:
 
     @property
     def for_requests(self) -> RequestGate:
-        """For what a stream asks besides its handshakes: behind the polls, and paused with them."""
+        """Returns a gate for what a stream asks besides its handshakes: behind the polls, and paused with them."""
         return replace(self, priority=Priority.SHADOW, is_dial=False)
 
     def __call__(self) -> bool:
@@ -164,7 +164,7 @@ class RequestGate:
         return answer
 
     def _say(self, memory: Memory) -> None:
-        """Now and then: how many processes share a budget, for the time when they cannot ask; and the budget."""
+        """Says now and then that this process asks, and its budget; learns how many share it, for an outage."""
         page, now = memory.page(self.line.key), time.monotonic()
         try:
             if now - memory.said_at > SAY_SECONDS:
@@ -177,7 +177,7 @@ class RequestGate:
             self._lost(error)
 
     def _debts(self, memory: Memory) -> tuple[float, float]:
-        """After an outage: what all had used before it, and what this process has used in it."""
+        """Returns units owed after an outage: what all had used before it, and what this process has used in it."""
         page, now = memory.page(self.line.key), time.monotonic()
         since = now - self.budget.span_seconds
         owed = sum(grant.cost for grant in page.grants if grant.at > since)
@@ -201,7 +201,7 @@ class RequestGate:
         return RequestPermission(max(0.0, wait), False, 0.0)
 
     def _pause_alone(self, memory: Memory) -> float:
-        """What this process has heard itself, and what any other has written down."""
+        """Returns the seconds left of a pause: what this process has heard, and what any other has written down."""
         until = max(memory.page(self.line.key).paused_until, memory.page(self._memory_key).paused_until)
         left = until - time.time()
         if self.is_dial:  # asked in a thread that has no connection of its own
@@ -228,5 +228,5 @@ def _memory_of(pid: int) -> Memory:
 
 
 def _memory() -> Memory:
-    """A forked child must not believe what its parent has sent."""
+    """Returns the memory of this process: a forked child must not believe what its parent has sent."""
     return _memory_of(os.getpid())

@@ -1,4 +1,4 @@
-"""The pauses between good polls, in which one request at a time may be made besides: for gaps, or for depth."""
+"""The pauses between good polls, in which one more request at a time may be made: for gaps, or for market data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ e.is_collected AND w.cycle_started_at IS NOT NULL
       AND (w.retry_at IS NULL OR w.retry_at <= clock_timestamp())
 """
 # One exchange and how many `seconds` a request may take: the last poll was good, nobody calls now, and it ends before
-# the next poll is due. An exchange that a stream delivers is not polled, but for a shadow now and then.
+# the next poll is due. An exchange that a stream delivers is not polled, but for a comparison poll at times.
 WINDOW = f"""
     SELECT w.exchange_id, w.generation,
            CASE WHEN s.exchange_id IS NOT NULL THEN %(deadline)s ELSE
@@ -40,7 +40,7 @@ class RequestSlot:
 
 
 def parameters(exchange: Exchange, *, deadline_seconds: float) -> dict[str, str | float]:
-    """Those of WINDOW, and the `least` that it must hold."""
+    """Returns the parameters of WINDOW, and the `least` seconds that it must hold."""
     return {
         "exchange": exchange.id,
         "deadline": deadline_seconds,

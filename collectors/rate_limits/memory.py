@@ -1,4 +1,4 @@
-"""What this process remembers of its requests, so that it is not lost without Valkey, nor blind when that is back."""
+"""Keeps what this process has requested, so that it is not lost without Valkey, nor unknown when that is back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RememberedUsage:
 
 @dataclass(slots=True)
 class Memory:
-    """Of one process. Times are monotonic where nothing else is said."""
+    """The memory of one process. Times are monotonic where nothing else is said."""
 
     least_processes: int
     pages: dict[str, RememberedUsage] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Memory:
         return self.pages.setdefault(key, RememberedUsage())
 
     def lost(self) -> bool:
-        """Notes a failed question; True when it is the outage's first."""
+        """Notes a failed question; returns True when it is the outage's first."""
         self.valkey.failed()
         is_first = self.began_at is None
         self.began_at = time.monotonic() if is_first else self.began_at

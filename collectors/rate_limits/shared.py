@@ -1,4 +1,4 @@
-"""The books in Valkey: a sliding window per exchange and address, kept by one script, on Valkey's clock.
+"""The counts in Valkey: a sliding window per exchange and address, kept by one script, on Valkey's clock.
 
 A window is a hash of buckets; a bucket counts until all of it has left, so no window of the exchange's, wherever it
 begins, holds more than the budget.
@@ -125,7 +125,7 @@ class RateAccount(NamedTuple):
 
 
 class RequestPermission(NamedTuple):
-    """0 seconds: it was counted, and may leave. `is_pause`: the exchange's own wish makes it wait."""
+    """The answer to a request: 0 seconds if it was counted and may leave; `is_pause`: the exchange wants a wait."""
 
     wait_seconds: float
     is_pause: bool
@@ -164,18 +164,18 @@ def take(
 
 
 def pause(line: RateAccount, seconds: float, *, is_dial: bool) -> None:
-    """Nobody asks this exchange for so long. Raises redis.RedisError."""
+    """Pauses all requests to this exchange for so long. Raises redis.RedisError."""
     _scripts().pause([line.dial_pause_key if is_dial else line.pause_key], [int(seconds * 1000)])
 
 
 def say_present() -> tuple[int, int]:
-    """That this process asks exchanges; how many do, and which of them it is. Raises redis.RedisError."""
+    """Says that this process asks exchanges; returns how many do, and its place in them. Raises redis.RedisError."""
     names = PROCESSES.say(process_name(), now=time.time(), seconds=PRESENCE_SECONDS)
     return len(names), names.index(process_name())
 
 
 def say_budget(line: RateAccount, budget: RateBudget) -> None:
-    """For the page. Raises redis.RedisError."""
+    """Writes the budget down for the page. Raises redis.RedisError."""
     said = f"{budget.units} {budget.seconds} {time.time()}"
     valkey.client().hset(BUDGETS, f"{line.exchange_id} {line.address}", said)
 

@@ -1,4 +1,4 @@
-"""What the books say now, for people: three round trips for all exchanges."""
+"""Reads the rate limiter's counts for people: three round trips for all exchanges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOUR_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class RateUsage:
-    """One exchange over one address. Seconds are what is left of a pause; `held_back` is of the last hour."""
+    """The usage of one exchange over one address. Seconds are a pause's remainder; `held_back` is of the last hour."""
 
     exchange_id: str
     address: str
@@ -37,7 +37,7 @@ class RateUsage:
 
 
 def standings(exchange_ids: Collection[str]) -> list[RateUsage]:
-    """Of those that were asked within the last hour. Raises redis.RedisError."""
+    """Returns the usage of exchanges that were asked within the last hour. Raises redis.RedisError."""
     client: Any = valkey.client()
     seconds, microseconds = client.time()
     now = seconds + microseconds / 1e6
@@ -74,7 +74,7 @@ def _standing(line: RateAccount, budget: RateBudget, found: Sequence[Any], now: 
 
 
 def _used(window: Mapping[bytes, bytes], budget: RateBudget, now: float) -> dict[str, float]:
-    """By priority; what a process remembered after an outage is nobody's in particular."""
+    """Returns the units used by priority; what a process remembered after an outage is nobody's in particular."""
     used: dict[str, float] = {}
     for field, units in window.items():
         index, word = field.decode().split(":")

@@ -26,14 +26,14 @@ DELISTED = "delisted"
 UNKNOWN = "unknown"
 
 AWAITED = "awaited"  # in the place of an outcome: the poll whose rows ended the silence, until it was answered
-LISTENED = "websocket"  # the correlation id of a stream's runs: their rows came all the while, not at their end
 CAUSE_OF_OUTCOME = {
     "throttled": (RATE_LIMITED, "the exchange asked us to wait"),
     "held_back": (RATE_LIMITED, "we held requests back to stay within the exchange's limit"),
     "unreachable": (EXCHANGE_OUTAGE, "the exchange did not answer"),
     "bad_reply": (EXCHANGE_OUTAGE, "the exchange answered no data"),
-    "denied": (UNKNOWN, "refused until somebody acts: key, region, certificate or address"),
-    "failed": (OUR_OUTAGE, "our own cycles failed"),
+    "denied": (UNKNOWN, "refused until somebody acts: key, region or certificate"),
+    "not_connected": (UNKNOWN, "not connected: its address leads into a private network"),
+    "failed": (OUR_OUTAGE, "our own runs failed"),
     "unsupported": (UNKNOWN, "the exchange said that it cannot do that"),
 }
 
@@ -56,11 +56,11 @@ def is_looked_at_again(started_at: datetime, minute: datetime) -> bool:
 
 
 def cause_of(last_outcome: str) -> tuple[str, str]:
-    """A first guess, from the last cycle alone, until all runs of the silence are read: the cause, and why."""
+    """A first guess, from the last run alone, until all runs of the silence are read: the cause, and why."""
     if last_outcome in CAUSE_OF_OUTCOME:
         cause, _ = CAUSE_OF_OUTCOME[last_outcome]
-        return cause, f"the last cycle ended {last_outcome}"
-    return UNKNOWN, "cycles were stored, this market was not in them or was quarantined"
+        return cause, f"the last run ended {last_outcome}"
+    return UNKNOWN, "runs were stored, this market was not in them or was quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def judge(evidence: Evidence) -> tuple[str, str]:
     stored = evidence.seconds.get("stored", 0.0)
     if absent > 0 and absent >= max([stored, sum(failed.values())]):
         runs = sum(evidence.counts.values())
-        done = "no cycle was finished" if runs == 0 else f"only {_counted(runs, 'cycle')} finished"
+        done = "no run was finished" if runs == 0 else f"only {_counted(runs, 'run')} finished"
         return OUR_OUTAGE, f"{done} during the silence; nobody collected for {absent:.0f} s of {_length(evidence)}"
     if failed and sum(failed.values()) >= stored:
         return _of_failures(evidence, failed)
@@ -110,8 +110,8 @@ def _of_failures(evidence: Evidence, failed: dict[str, float]) -> tuple[str, str
         by_cause[cause] = by_cause.get(cause, 0.0) + seconds
     cause = max(by_cause, key=lambda name: by_cause[name])
     outcomes = sorted(name for name in failed if CAUSE_OF_OUTCOME.get(name, (UNKNOWN, ""))[0] == cause)
-    words = ", ".join(f"{_counted(evidence.counts.get(name, 0), 'cycle')} {name}" for name in outcomes)
-    why = CAUSE_OF_OUTCOME.get(outcomes[0], (UNKNOWN, "cycles brought nothing"))[1]
+    words = ", ".join(f"{_counted(evidence.counts.get(name, 0), 'run')} {name}" for name in outcomes)
+    why = CAUSE_OF_OUTCOME.get(outcomes[0], (UNKNOWN, "runs brought nothing"))[1]
     return cause, f"{why}: {words} in {_length(evidence)}"
 
 
@@ -122,9 +122,9 @@ def _of_one_market(evidence: Evidence) -> tuple[str, str]:
         times = _counted(evidence.quarantined_count, "time")
         return UNKNOWN, f"its quotes were quarantined {times}: {evidence.quarantine_reason}"
     if stored:
-        return MARKET_QUIET, f"{_counted(stored, 'cycle')} stored other markets, the exchange sent nothing of this one"
+        return MARKET_QUIET, f"{_counted(stored, 'run')} stored other markets, the exchange sent nothing of this one"
     if AWAITED in evidence.seconds:
-        return UNKNOWN, f"the cycle that ended it took {evidence.seconds[AWAITED]:.1f} s of {_length(evidence)}"
+        return UNKNOWN, f"the run that ended it took {evidence.seconds[AWAITED]:.1f} s of {_length(evidence)}"
     return UNKNOWN, f"no run explains {_length(evidence)}"
 
 

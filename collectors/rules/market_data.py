@@ -22,11 +22,13 @@ OWN_ID = "~"  # begins the id of a trade for which the venue gives none
 
 
 def fault_of(book: OrderBook, *, now: float) -> str:
-    """Why a book is not stored; empty for one that is sound."""
+    """Why a book is not stored; empty for one that is sound. Of a thin market one side may be all there is."""
+    if not book.bids and not book.asks:
+        return "empty: neither bids nor asks"
     for name, levels, direction in (("bids", book.bids, -1), ("asks", book.asks, 1)):
         if fault := _fault_of_side(name, levels, direction):
             return fault
-    if book.bids[0][0] >= book.asks[0][0]:
+    if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
         return f"crossed: bid {book.bids[0][0]!r} is not below ask {book.asks[0][0]!r}"
     if book.exchange_at is not None and book.exchange_at > now + FUTURE_SECONDS:
         return "stamped in the future"
@@ -39,8 +41,6 @@ def put_aside(symbol: str, book: OrderBook, fault: str) -> RejectedRow:
 
 
 def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: int) -> str:
-    if not levels:
-        return f"empty: no {name}"
     if not all(math.isfinite(value) and value > 0 for level in levels for value in level):
         return f"{name} have a price or amount that is no positive number"
     if any((following[0] - level[0]) * direction <= 0 for level, following in pairwise(levels)):
@@ -86,10 +86,12 @@ class Hole(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """A page of trades: those that can be stored, oldest first and each once, and those that cannot."""
+    """A page of trades: those that can be stored, oldest first and each once, and those that cannot. `refused` are the
+    rejected ones that have a number: they were delivered, so that they are not missing."""
 
     rows: tuple[TradeRow, ...]
     rejected: tuple[RejectedRow, ...]
+    refused: tuple[TradeRow, ...] = ()
 
 
 def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> Sorted:
@@ -97,15 +99,36 @@ def sort_out(page: TradePage, symbol: str, *, kept_since: float, now: float) -> 
     rows: dict[str, TradeRow] = {}
     rejected = list(page.rejected)
     repeats: dict[str, int] = {}
+    refused: list[TradeRow] = []
     for trade in page.trades:
         if fault := _fault_of_trade(trade, now=now):
-            rejected.append(RejectedRow(symbol, fault, repr(trade._asdict())[:EXCERPT_CHARACTERS]))
+            rejected.append(_rejected(symbol, trade, fault))
+            if (number := _number(trade.trade_id or "") if page.is_numbered else None) is not None:
+                refused.append(TradeRow(str(number), number, _moment(trade, page), trade.price, trade.amount, None))
         elif trade.traded_at >= kept_since:
             id_ = trade.trade_id or _own_id(trade, repeats)
             number = _number(id_) if page.is_numbered else None
-            rows.setdefault(id_, TradeRow(id_, number, trade.traded_at, trade.price, trade.amount, trade.side))
-    ordered = sorted(rows.values(), key=lambda row: (row.number or 0, row.at))
-    return Sorted(tuple(ordered), tuple(rejected))
+            row = TradeRow(id_, number, trade.traded_at, trade.price, trade.amount, trade.side)
+            if rows.setdefault(id_, row) is not row and (page.is_numbered or rows[id_] != row):
+                same = "the same" if rows[id_] == row else "other"
+                rejected.append(
+                    _rejected(symbol, trade, f"id {id_} sent twice in one answer, with {same} values"[:200])
+                )
+    ordered = sorted(rows.values(), key=_by_number)
+    return Sorted(tuple(ordered), tuple(rejected), tuple(sorted(refused, key=_by_number)))
+
+
+def _by_number(row: TradeRow) -> tuple[int, float]:
+    return row.number or 0, row.at
+
+
+def _rejected(symbol: str, trade: Trade, why: str) -> RejectedRow:
+    return RejectedRow(symbol, why, repr(trade._asdict())[:EXCERPT_CHARACTERS])
+
+
+def _moment(trade: Trade, page: TradePage) -> float:
+    """Of a refused trade; its time may be what was refused."""
+    return trade.traded_at if 0 < trade.traded_at <= page.received_at + FUTURE_SECONDS else page.received_at
 
 
 def _fault_of_trade(trade: Trade, *, now: float) -> str:
@@ -146,8 +169,11 @@ def begins_anew(rows: Sequence[TradeRow], position: TradePosition) -> bool:
     return max(numbers) < position.number and min(row.at for row in rows) > position.at
 
 
-def position_after(rows: Sequence[TradeRow], position: TradePosition | None) -> TradePosition | None:
-    """Never back, unless the venue counts anew."""
+def position_after(
+    rows: Sequence[TradeRow], position: TradePosition | None, refused: Sequence[TradeRow] = ()
+) -> TradePosition | None:
+    """Never back, unless the venue counts anew. What was delivered and refused has been here, too."""
+    rows = (*rows, *refused)
     if not rows:
         return position
     if position is not None and begins_anew(rows, position):
@@ -160,11 +186,12 @@ def position_after(rows: Sequence[TradeRow], position: TradePosition | None) -> 
     return TradePosition(max([*known, *numbers], default=None), max(position.at, newest_at))
 
 
-def holes(rows: Sequence[TradeRow], position: TradePosition | None) -> list[Hole]:
-    """What is missing between the newest trade that we had and this page, and inside of it.
+def holes(rows: Sequence[TradeRow], position: TradePosition | None, refused: Sequence[TradeRow] = ()) -> list[Hole]:
+    """What is missing between the newest trade that we had and this page, and inside of it. `refused` was delivered.
 
     Without numbers only the first can be told: a page whose oldest trade is later than our newest does not touch it.
     """
+    rows = sorted((*rows, *refused), key=_by_number) if refused else rows
     if position is not None and begins_anew(rows, position):
         position = None
     numbered = [row for row in rows if row.number is not None]

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from feeds.base import Quote, RejectedRow
+from feeds.shared.quotes import newer
 
 OLDEST_STAMP = 1_230_768_000.0  # 2009-01-01: before the first Bitcoin block a stamp is a unit error
 STAMP_MAY_LEAD_SECONDS = 900.0  # venues' clocks were seen minutes ahead; seconds-for-milliseconds is years
@@ -24,30 +25,46 @@ class QuoteRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuotes:
+    """`repaired` names accepted rows that are stored without a part that made no sense: their stamp."""
+
     accepted: tuple[QuoteRow, ...]
     rejected: tuple[RejectedRow, ...]
+    repaired: tuple[RejectedRow, ...] = ()
 
 
 def judge(quotes: Iterable[Quote], pipelines: Mapping[str, int], *, are_chances: bool = False) -> JudgedQuotes:
-    """Sorts quotes into rows by pipeline number and rejections. Of two quotes of one market the later one counts."""
+    """Sorts quotes into rows by pipeline number and rejections. Of two quotes of one market the one with the newer
+    stamp counts, and neither where no stamp tells. A stamp that cannot be right is left out and the price kept."""
     find_fault = chance_fault if are_chances else fault
     accepted: dict[int, QuoteRow] = {}
     rejected: list[RejectedRow] = []
+    repaired: list[RejectedRow] = []
+    contested: set[int] = set()
     for quote in quotes:
         pipeline_id = pipelines.get(quote.symbol)
         if pipeline_id is None:
             continue  # not a market that we collect
+        if stamp_fault := _stamp_fault(quote):
+            repaired.append(RejectedRow(quote.symbol[:100], stamp_fault, _excerpt(quote)))
+            quote = quote._replace(exchange_at=None)
+        held = accepted.get(pipeline_id)
         reason = find_fault(quote)
         if reason:
             rejected.append(RejectedRow(quote.symbol[:100], reason, _excerpt(quote)))
-        else:
+        elif held is None and pipeline_id not in contested:
             accepted[pipeline_id] = QuoteRow(pipeline_id, quote)
-    return JudgedQuotes(tuple(accepted[key] for key in sorted(accepted)), tuple(rejected))
+        elif held is not None and (winner := newer(held.quote, quote)) is not None:
+            accepted[pipeline_id] = QuoteRow(pipeline_id, winner)
+        else:
+            contested.add(pipeline_id)
+            accepted.pop(pipeline_id, None)
+            rejected.append(RejectedRow(quote.symbol[:100], "two values and no time that tells", _excerpt(quote)))
+    return JudgedQuotes(tuple(accepted[key] for key in sorted(accepted)), tuple(rejected), tuple(repaired))
 
 
 def fault(quote: Quote) -> str:
     """Why this quote must not be stored; empty when it may."""
-    return _price_fault(quote) or _stamp_fault(quote) or _volume_fault(quote) or _range_fault(quote)
+    return _price_fault(quote) or _volume_fault(quote) or _range_fault(quote)
 
 
 def chance_fault(quote: Quote) -> str:
@@ -55,12 +72,12 @@ def chance_fault(quote: Quote) -> str:
     above = next((price for price in (quote.last, quote.bid, quote.ask) if price is not None and price > 1), None)
     if above is not None:
         return "a chance above 1"
-    return _price_fault(quote) or _stamp_fault(quote) or _volume_fault(quote)
+    return _price_fault(quote) or _volume_fault(quote)
 
 
 def _price_fault(quote: Quote) -> str:
     last, bid, ask = quote.last, quote.bid, quote.ask
-    if last is None and (bid is None or ask is None):
+    if last is None and (bid is None or ask is None) and not (_is_option(quote) and (bid or ask)):
         return "no price"
     for name, value in (("last", last), ("bid", bid), ("ask", ask)):
         if value is not None and not (isfinite(value) and value > 0):
@@ -97,11 +114,16 @@ def _range_fault(quote: Quote) -> str:
         return "last far above its own 24 h high"
     if low is not None and last * RANGE_TOLERANCE < low:
         return "last far below its own 24 h low"
-    if quote.bid and quote.ask:
+    if quote.bid and quote.ask and not _is_option(quote):
         middle = (quote.bid + quote.ask) / 2
         if not middle / MID_TOLERANCE <= last <= middle * MID_TOLERANCE:
             return "last far from bid and ask"
     return ""
+
+
+def _is_option(quote: Quote) -> bool:
+    """Its last trade may be days old and far from a live book, and a book of one side is all that there is."""
+    return quote.symbol[-2:] in ("-C", "-P") and ":" in quote.symbol
 
 
 def _excerpt(quote: Quote) -> str:

@@ -12,22 +12,22 @@ SILENCE_INTERVALS = 3
 
 
 def silence_limit_seconds(interval_seconds: float) -> float:
-    """How long a worker may go without finishing a cycle before it counts as dead."""
+    """How long a worker may go without finishing a run before it counts as dead."""
     return max(SILENCE_INTERVALS * interval_seconds, SILENCE_FLOOR_SECONDS)
 
 
 def worker_status(facts: WorkerFacts, now: datetime) -> tuple[str, str]:
-    """The worker's status and the reason in words. Liveness is proven by finished cycles, never by a ping."""
+    """The worker's status and the reason in words. Liveness is proven by finished runs, never by a ping."""
     if not facts.is_collected:
         return "stopped", "switched off or blacklisted by an operator"
     if facts.error_count >= ERRORS_UNTIL_ERROR:
-        return "error", f"{facts.error_count} failed cycles in a row: {facts.last_error}"
+        return "error", f"{facts.error_count} failed runs in a row: {facts.last_error}"
     if facts.is_paused:
         return "error", facts.last_error
     alive_at = max(facts.heartbeat_at or facts.resumed_at, facts.resumed_at)
     silent_seconds = (now - alive_at).total_seconds()
     if silent_seconds > silence_limit_seconds(facts.interval_seconds):
-        return "error", f"no cycle finished for {int(silent_seconds)} s"
+        return "error", f"no run finished for {int(silent_seconds)} s"
     if facts.heartbeat_at is None or facts.heartbeat_at < facts.resumed_at:
         return "stopped", "waiting to start"
     return "running", ""

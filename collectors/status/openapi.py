@@ -1,4 +1,4 @@
-"""How the OpenAPI schema describes the pairs and pipelines APIs: fields, errors and their documented examples."""
+"""Describes the pairs and pipelines APIs in the OpenAPI schema: fields, errors and their documented examples."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class NewestRows:
 
 
 def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
-    """Everything, for both documents. Four queries. Raises CollectorAbsent."""
+    """Returns everything, for both documents. Four queries. Raises CollectorAbsent."""
     workers = status.read(now).workers
     with status.reading():
         known, stored = names.current(), load()
@@ -67,7 +67,7 @@ def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
 
 
 def read_pipelines(now: datetime) -> PipelineRows:
-    """All rows of the pipelines API. Two queries. Raises CollectorAbsent."""
+    """Returns all rows of the pipelines API. Two queries. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
         known, stored = names.current(), load()
@@ -75,7 +75,7 @@ def read_pipelines(now: datetime) -> PipelineRows:
 
 
 def read_source(source: str, now: datetime) -> PipelineRows:
-    """The rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
+    """Returns the rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
         stored, fingerprint = _load_source(source)
@@ -84,7 +84,7 @@ def read_source(source: str, now: datetime) -> PipelineRows:
 
 
 def read_pairs(now: datetime) -> PairRows:
-    """All rows of the pairs API. Three queries. Raises CollectorAbsent."""
+    """Returns all rows of the pairs API. Three queries. Raises CollectorAbsent."""
     return read_all(now)[1]
 
 
@@ -162,7 +162,7 @@ def read_page(
     after: tuple[str, str] | None = None,
     limit: int,
 ) -> PipelinePage:
-    """At most `limit` rows of these sources and symbols after a row. One query. Raises CollectorAbsent."""
+    """Returns at most `limit` rows of these sources and symbols after a row. One query. Raises CollectorAbsent."""
     status.require_collection()
     given = {"sources": sources, "symbols": symbols, "after": after}
     filters = " ".join(FILTERS[name] for name, value in given.items() if value is not None)

@@ -96,17 +96,17 @@ def compressed(body: bytes) -> bytes:
 
 
 def all_pipelines(now: datetime, *, accepts_gzip: bool) -> Body:
-    """All rows of the pipelines API. Raises CollectorAbsent."""
+    """Returns all rows of the pipelines API. Raises CollectorAbsent."""
     return _ready(PIPELINES, now, accepts_gzip) or as_accepted(_own_pipelines.get(), accepts_gzip)
 
 
 def all_pairs(now: datetime, *, accepts_gzip: bool) -> Body:
-    """The pairs API. Raises CollectorAbsent."""
+    """Returns the pairs API's document. Raises CollectorAbsent."""
     return _ready(PAIRS, now, accepts_gzip) or as_accepted(_own_pairs.get(), accepts_gzip)
 
 
 def one_source(source: str, now: datetime) -> Body:
-    """One listed source's rows joined, without anything around them. Raises CollectorAbsent."""
+    """Returns one listed source's rows joined, without anything around them. Raises CollectorAbsent."""
     return _ready_source(source, now) or _render_source(source, now)
 
 
@@ -158,7 +158,7 @@ def _render_pairs() -> Body:
 
 
 def _fetch(name: str, wants_gzip: bool, held: Body | None) -> Body | None:
-    """What is published under this name; `held` where nothing is newer. Raises redis.RedisError."""
+    """Returns what is published under this name; `held` where nothing is newer. Raises redis.RedisError."""
     (taken_at,) = _fields(name, "taken_at")
     if taken_at is None or (held is not None and held.taken_at == _moment(taken_at)):
         return held if taken_at is not None else None

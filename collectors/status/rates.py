@@ -1,4 +1,4 @@
-"""Live rates: the volume-weighted price of a pair over its fresh sources, without outliers. Pure but for `read`."""
+"""Computes live rates: a pair's volume-weighted price over its fresh sources, without outliers. Pure but for `read`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from collectors.status.dialects.pairs import UNAVAILABLE_AFTER_SECONDS
 from lib.clock import seconds_z
 
 OUTLIER_SHARE = 0.05  # from the median of three or more: documented with the rate's `excluded`
-FEWEST_TO_JUDGE = 3  # of two that differ nobody can tell which one is wrong
+FEWEST_TO_JUDGE = 3  # nobody can tell which one of two that differ is wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A pair's rate. No source young enough: `vwap` is None and `sources` is empty."""
+    """A pair's rate. Without a source young enough, `vwap` is None and `sources` is empty."""
 
     pair: str
     vwap: float | None
@@ -31,7 +31,7 @@ class Rate:
 
 
 def rate_of(pair: str, prices: Iterable[SourcePrice], now: datetime, *, outlier_share: float) -> Rate:
-    """The rate at `now` of sources at most 30 minutes old."""
+    """Returns the rate at `now` of sources at most 30 minutes old."""
     known = sorted(prices, key=lambda price: price.exchange)
     usable = [price for price in known if _age(price.stored_at, now) <= UNAVAILABLE_AFTER_SECONDS]
     kept, excluded = _without_outliers(usable, outlier_share)
@@ -40,7 +40,7 @@ def rate_of(pair: str, prices: Iterable[SourcePrice], now: datetime, *, outlier_
 
 
 def vwap(prices: Sequence[SourcePrice]) -> float | None:
-    """None when no source told a volume: a plain mean would pass for what it is not."""
+    """Returns the weighted price; None when no source told a volume, as a plain mean would pass for what it is not."""
     weighted = [(price.price, price.volume) for price in prices if price.volume]
     total = sum(volume for _, volume in weighted)
     return sum(price * volume for price, volume in weighted) / total if total else None
@@ -81,7 +81,7 @@ def _entry(rate: Rate, now: datetime, max_age_seconds: int) -> dict[str, Any]:
 
 
 def read(markets_of_pairs: Mapping[str, Sequence[int]], now: datetime) -> list[Rate]:
-    """The pairs' rates, in their order. One query. Raises CollectorAbsent."""
+    """Returns the pairs' rates, in their order. One query. Raises CollectorAbsent."""
     wanted = [market for markets in markets_of_pairs.values() for market in markets]
     with workers.reading():
         prices = _prices(wanted)
@@ -96,7 +96,7 @@ Found = dict[int, tuple[bool, SourcePrice]]
 
 
 def _prices(markets: Sequence[int]) -> Found:
-    """By market: whether it is a spot market, and its price: the last trade, else the middle of the book."""
+    """Returns by market whether it is a spot market, and its price: the last trade, else the middle of the book."""
     rows = Pipeline.objects.live().filter(market__in=markets, received_at__isnull=False)
     columns = ("market_id", "market__exchange_id", "market__kind", "received_at", "last", "bid", "ask", "base_volume")
     found: Found = {}
@@ -108,7 +108,7 @@ def _prices(markets: Sequence[int]) -> Found:
 
 
 def _one_per_exchange(markets: Sequence[int], prices: Found) -> list[SourcePrice]:
-    """An exchange speaks once for a pair: by its spot market if it has one, else by the newest."""
+    """Returns one price of each exchange for a pair: its spot market's if it has one, else its newest."""
     known = [prices[market] for market in markets if market in prices]
     best: dict[str, tuple[bool, SourcePrice]] = {}
     for is_spot, price in known:

@@ -1,4 +1,4 @@
-"""The pipelines API's small answers: which sources there are, and what is left of a caller's plan."""
+"""Reads the pipelines API's small answers: which sources there are, and what is left of a caller's plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIND_WORDS = {"spot": "Spot", "futures": "Futures", "options": "Options"}
 
 
 def read() -> list[dict[str, Any]]:
-    """Sources with collected markets, sorted. Three queries. Raises CollectorAbsent."""
+    """Returns the sources with collected markets, sorted. Three queries. Raises CollectorAbsent."""
     with workers.reading():
         known = names.current()
         exchanges = Exchange.objects.in_bulk()
@@ -39,7 +39,7 @@ def read() -> list[dict[str, Any]]:
 
 
 def display_name(source: str, exchange_name: str) -> str:
-    """`Binance Spot`; the exchange's own name for venues of one kind."""
+    """Returns a name such as `Binance Spot`; the exchange's own name where its source names no kind."""
     kind = KIND_WORDS.get(source.rpartition("_")[2]) if "_" in source else None
     return f"{exchange_name} {kind}" if kind else exchange_name
 

@@ -87,7 +87,7 @@ class MeteredView(APIView):
         return self.respond(request)
 
     def get(self, request: Request) -> Response:
-        """For a browser: the same answer on DRF's page."""
+        """Answers a browser: the same answer on DRF's page."""
         plain = self.respond(request._request)
         kept = {name: value for name, value in plain.headers.items() if name not in ("Content-Type", "Content-Length")}
         return Response(orjson.loads(plain.content), status=plain.status_code, headers=kept)
@@ -108,11 +108,11 @@ class MeteredView(APIView):
             return refusal_response(refusals.failed(_correlation_id()), visit)
 
     def chosen(self, request: HttpRequest) -> MeteredView:
-        """The view that speaks the caller's document."""
+        """Returns the view that speaks the caller's document."""
         return self
 
     def parse(self, request: HttpRequest) -> Any:
-        """The parameters. Raises CallRefused (400)."""
+        """Returns the parameters. Raises CallRefused (400)."""
         return None
 
     def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
@@ -174,7 +174,7 @@ def _response(
 
 
 def _headers(visit: Visit) -> dict[str, str]:
-    """An answer goes out even when the balance cannot be read for its headers."""
+    """Returns the gate's headers, or none when the balance cannot be read: the answer goes out all the same."""
     try:
         return gate.headers(visit)
     except DatabaseFault:
@@ -229,7 +229,7 @@ class LiveRates(MeteredView):
 
 
 def _markets_of(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """By pair, in the caller's order; all pairs when none is named."""
+    """Returns the markets by pair, in the caller's order; all pairs when none is named."""
     known = listing.current()
     if not texts:
         return dict(known.markets_of_pairs.values())
@@ -328,7 +328,7 @@ def _after(text: str | None) -> tuple[str, str] | None:
 
 
 def _everything(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer | None:
-    """What the pulse has rendered, when the caller may have all of it."""
+    """Returns what the pulse has rendered, when the caller may have all of it; else None."""
     if not wanted.is_everything or cap < len(listing.recent().pipelines.names.names):
         return None
     body = published.all_pipelines(call.now, accepts_gzip=call.accepts_gzip)
@@ -362,7 +362,7 @@ def _page(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer:
 
 @openapi.status
 class Status(PairsStatus):
-    """One path, two documents: which one is told by the names in the query."""
+    """The path of two documents; the names in the query tell which of them is meant."""
 
     def chosen(self, request: HttpRequest) -> MeteredView:
         return PipelinesStatus() if PIPELINES_PARAMETERS & request.GET.keys() else PairsStatus()
@@ -390,7 +390,7 @@ class Sources(MeteredView):
 
 
 class UnknownApiPath(MeteredView):
-    """Below /v1 a wrong path is refused in the words of the document that the caller seems to have read."""
+    """A wrong path below /v1, refused in the words of the document that the caller seems to have read."""
 
     schema = None
     terms = CallTerms("")

@@ -1,4 +1,4 @@
-"""The read path: `read(now)` gives the one snapshot, in a fixed number of queries."""
+"""Reads worker status: `read(now)` gives the one snapshot, in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from django.db import DatabaseError, InterfaceError
 
 from collectors.models import Worker
 from collectors.rules import worker_status
+from collectors.rules.breaker import NEEDS_A_PERSON
 from collectors.rules.snapshot import Snapshot, WorkerFacts
 
 
 class CollectorAbsent(Exception):
-    """Collection is switched off, or its state cannot be read: there is no honest answer but 503."""
+    """Collection is switched off, or its state cannot be read: no answer but 503 would be true."""
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Around every reading of state: what the database cannot say is CollectorAbsent."""
+    """Turns a database error in any reading of state into CollectorAbsent."""
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
@@ -33,7 +34,7 @@ def require_collection() -> None:
 
 
 def read(now: datetime) -> Snapshot:
-    """All workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
+    """Returns all workers at `now`, sorted by exchange. One query. Raises CollectorAbsent."""
     require_collection()
     here = Worker.objects.filter(exchange__removed_at__isnull=True)
     with reading():
@@ -42,14 +43,14 @@ def read(now: datetime) -> Snapshot:
 
 
 def facts(worker: Worker) -> WorkerFacts:
-    """The rules' view of a worker row."""
+    """Returns the rules' view of a worker row."""
     exchange = worker.exchange
     return WorkerFacts(
         exchange=exchange.id,
         is_collected=exchange.is_collected,
         interval_seconds=exchange.poll_interval_seconds,
         error_count=worker.error_count,
-        is_paused=worker.last_outcome == "denied" and worker.error_count > 0,
+        is_paused=worker.last_outcome in NEEDS_A_PERSON and worker.error_count > 0,
         resumed_at=worker.resumed_at,
         heartbeat_at=worker.heartbeat_at,
         stored_at=worker.stored_at,

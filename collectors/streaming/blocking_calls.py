@@ -1,8 +1,9 @@
-"""What the stream process asks of the database and of REST: plain functions, run in threads."""
+"""Asks the database and REST for the stream process: plain functions, run in threads."""
 
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from django.db import connection, transaction
 
 from collectors import lease, rate_limits
 from collectors.lease import Permit
-from collectors.models import Pipeline, Stream, Switch, Worker
+from collectors.models import Pipeline, RunTransport, Stream, Switch, Worker
 from collectors.polling import market_list, store
 from collectors.polling import poll as ingest
 from collectors.rules import gaps, quote_checks
@@ -38,7 +39,7 @@ FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.marke
 
 @dataclass(frozen=True, slots=True)
 class Markets:
-    """The collected markets of one version, and the venue's list as its feed packed it (None: known already)."""
+    """The collected markets of one version, and the exchange's list as its feed packed it (None: known already)."""
 
     version: int
     pipelines: Mapping[str, int]
@@ -54,7 +55,7 @@ class Written(NamedTuple):
 
 
 class TransportChange(NamedTuple):
-    """From when on a stream delivers, or no longer does, and why."""
+    """A transport change: from when on a stream delivers, or no longer does, and why."""
 
     is_delivering: bool
     reason: str
@@ -63,21 +64,22 @@ class TransportChange(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What came since the last run was written down."""
+    """The tickers that came since the last run was written down, counted."""
 
     started_at: datetime
+    correlation_id: str = ""  # of the connection that brings it
     rows_stored: int = 0
     overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
     rejected: list[RejectedRow] = field(default_factory=list)
 
     @property
     def why_not(self) -> str:
-        """What is wrong with the newest that was not stored, as an addition to a sentence."""
+        """Says what is wrong with the newest that was not stored, as an addition to a sentence."""
         return f": {self.rejected[-1].reason}" if self.rejected else ""
 
 
 def load_markets(wish: StreamTarget) -> Markets:
-    """From the cache that polls share; downloaded, as a poll would, when it is empty."""
+    """Loads the markets from the cache that polls share; downloads them, as a poll would, when it is empty."""
     cache, key = market_list.ValkeyMarketCache(), market_cache_key(wish.spec)
     packed = cache.load(key)
     version = wish.markets_version
@@ -100,13 +102,13 @@ def _download(exchange_id: str) -> int:
 
 
 def known_markets(wish: StreamTarget) -> Markets:
-    """The same without asking the venue."""
+    """Loads the markets that are known, without asking the exchange."""
     packed = market_list.ValkeyMarketCache().load(market_cache_key(wish.spec))
     return Markets(wish.markets_version, market_list.pipelines_of(wish.exchange_id, wish.markets_version), packed)
 
 
 def take(exchange_id: str) -> Permit | None:
-    """The right to store, once the poll under way has ended."""
+    """Takes the right to store, once the poll under way has ended; None while it has not."""
     return lease.take(exchange_id, lease_seconds=settings.STREAM_LEASE_SECONDS, repeat=True, despite_pause=True)
 
 
@@ -139,7 +141,8 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         keep_seconds=settings.STREAM_LEASE_SECONDS,
         records_run=writes_run,
         stored_before=batch.rows_stored - len(verdict.accepted),
-        correlation_id=gaps.LISTENED,
+        correlation_id=batch.correlation_id,
+        transport=RunTransport.STREAM,
     )
     stored = store.finish(permit, cycle)
     if stored is None:
@@ -152,14 +155,14 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
 
 
 def open_dial_gate(wish: StreamTarget) -> rate_limits.RequestGate:
-    """What each handshake asks before it leaves."""
+    """Returns the gate that each handshake asks before it leaves."""
     exchange = Exchange.objects.get(pk=wish.exchange_id)
     return rate_limits.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
 
 
 def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
-    """A poll beside the stream, under the stream's lease. What it tells of the volumes of `unmeasured` pipelines, of
-    which the stream tells none, is kept. Raises FeedError."""
+    """Makes a comparison poll beside the stream, under the stream's lease. Keeps the volumes it tells of `unmeasured`
+    pipelines, of which the stream tells none. Raises FeedError."""
     feed = open_feed(wish.spec, market_cache=market_list.ValkeyMarketCache())
     exchange = Exchange.objects.get(pk=wish.exchange_id)
     may_call = rate_limits.open_gate(
@@ -174,7 +177,7 @@ def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmea
 
 
 def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, float]) -> None:
-    """By pipeline. The worker's row is locked first, as by every cycle: the pipelines' rows have no order."""
+    """Stores volumes by pipeline. Locks the worker's row first, as every run does: pipelines' rows have no order."""
     with transaction.atomic():
         worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id, generation=generation)
         if worker.first() is not None:
@@ -183,7 +186,7 @@ def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, float
 
 
 def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
-    """What polls have stored since then."""
+    """Returns the quotes that polls have stored since then."""
     symbols = {pipeline_id: symbol for symbol, pipeline_id in pipelines.items()}
     found = Pipeline.objects.filter(pk__in=symbols, received_at__gt=since).only("market_id", "last", "received_at")
     nothing = (None,) * 6
@@ -195,29 +198,43 @@ def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:
 
 
 def poll(wish: StreamTarget) -> str:
-    """One ordinary poll, as Celery's would be; skipped when that came within an interval, so that the two together
+    """Makes one ordinary poll, as Celery's would be; skips it when that came within an interval, so that both together
     ask no oftener than one."""
     now = clock.now()
     lately = now - timedelta(seconds=wish.interval_seconds)
     if Worker.objects.filter(pk=wish.exchange_id, cycle_started_at__gt=lately).exists():
         return ingest.SKIPPED
-    return ingest.collect_once(wish.exchange_id, now=now, correlation_id="stream")
+    correlation_id = new_correlation_id()
+    with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        return ingest.collect_once(wish.exchange_id, now=now, correlation_id=correlation_id)
 
 
-def end(permit: Permit, error: FeedError, silent_since: datetime) -> None:
+def new_correlation_id() -> str:
+    """Returns a new id that joins the runs of one connection, or of one poll, with its lines in the log."""
+    return uuid.uuid4().hex
+
+
+def end(permit: Permit, error: FeedError, silent_since: datetime, correlation_id: str) -> None:
     """Gives the right to store back, and writes down since when nothing was stored."""
-    ingest.record_failure(permit, error, started_at=silent_since, finished_at=clock.now(), correlation_id=gaps.LISTENED)
+    ingest.record_failure(
+        permit,
+        error,
+        started_at=silent_since,
+        finished_at=clock.now(),
+        correlation_id=correlation_id,
+        transport=RunTransport.STREAM,
+    )
 
 
-def note_failure(exchange_id: str, error: FeedError) -> None:
-    """For an exchange that may only be listened to: that it still cannot be."""
+def note_failure(exchange_id: str, error: FeedError, correlation_id: str) -> None:
+    """Notes, for an exchange that may only be listened to, that it still cannot be."""
     permit = take(exchange_id)
     if permit is not None:
-        end(permit, error, clock.now())
+        end(permit, error, clock.now(), correlation_id)
 
 
 def switch(wish: StreamTarget, holder: str, turn: TransportChange) -> None:
-    """The timeline's next row, unless another process listens now, which writes its own."""
+    """Writes the timeline's next row, unless another process listens now, which writes its own."""
     fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"
     to_transport = Transport.STREAM if turn.is_delivering else fallback
     held = Stream.objects.filter(exchange_id=wish.exchange_id, holder=holder, held_until__isnull=False)

@@ -1,4 +1,4 @@
-"""The poll beside a stream: it compares prices, and proves that markets which the stream says nothing of are alive."""
+"""Compares prices by a poll beside a stream, which also proves that markets the stream says nothing of are alive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LOOK_SECONDS = 1.0  # between two looks through all markets for quiet ones
 
 
 class Shadow:
-    """One session's. Every n-th interval, or every one while a market is quiet: its silence would become a gap."""
+    """The comparison polls of one session: every n-th interval, or every one while a market is quiet, as its silence
+    would become a gap."""
 
     def __init__(self, threads: Threads, *, began: float) -> None:
         self._threads = threads
@@ -48,7 +49,7 @@ class Shadow:
         self._under_way = self._threads.start_slow(blocking_calls.compare, wish, symbols, generation, unmeasured)
 
     def answer(self, wish: StreamTarget) -> Poll | None:
-        """The poll that has ended meanwhile. Raises Throttled; any other failure decides nothing."""
+        """Returns the poll that has ended meanwhile, if any. Raises Throttled; any other failure decides nothing."""
         if self._under_way is None or not self._under_way.done():
             return None
         ended, self._under_way = self._under_way, None
@@ -62,19 +63,19 @@ class Shadow:
 
 
 def judge(pushed: Mapping[str, Quote], poll: Poll) -> None:
-    """Raises Contradicted where the stream is not what the poll shows."""
+    """Compares the stream with a poll. Raises Contradicted where the stream is not what the poll shows."""
     reason = streams.contradiction(pushed, poll.quotes, tolerance=streams.DISAGREEMENT_SHARE)
     if reason:
         raise Contradicted(reason)
 
 
 def quiet_ones(pushed: Mapping[str, Quote], poll: Poll, *, interval_seconds: float) -> list[Quote]:
-    """A stream sends nothing of a market where nothing happens; the poll has its price all the same."""
+    """Returns the poll's quotes of quiet markets: a stream sends nothing where nothing happens; the poll has prices."""
     return [quote for quote in poll.quotes if is_quiet(pushed.get(quote.symbol), quote.received_at, interval_seconds)]
 
 
 def unmeasured(pushed: Mapping[str, Quote], pipelines: Mapping[str, int]) -> dict[str, int]:
-    """Pipelines of the markets whose volume the stream does not tell."""
+    """Returns symbol to pipeline of the markets whose volume the stream does not tell."""
     return {
         symbol: pipelines[symbol]
         for symbol, quote in pushed.items()

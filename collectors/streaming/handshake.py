@@ -1,4 +1,4 @@
-"""From a list of markets to a stream that has proven to deliver them."""
+"""Makes a stream of a list of markets, and has it prove that it delivers them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.conf import settings
 from collectors.rules import quote_checks, streams
 from collectors.rules.streams import DialBudget, Heard
 from collectors.streaming.blocking_calls import Markets
-from feeds.base import BadReply, FeedError, Quote, Unreachable
+from feeds.base import BadReply, FeedError, NotConnected, Quote, Unreachable
 from feeds.streams import QuoteStream
 
 TICK_SECONDS = 0.1
@@ -20,19 +20,19 @@ GOOD_UPDATES = 3  # batches of sound tickers that prove delivery: the first may 
 
 
 class StreamFault(Exception):
-    """Why the stream is not, or no longer, believed."""
+    """A reason not to believe the stream, or to believe it no longer."""
 
     blame: type[FeedError] = Unreachable
 
 
 class Unfit(StreamFault):
-    """It delivers, but nothing that may be stored."""
+    """The stream delivers, but nothing that may be stored."""
 
     blame = BadReply
 
 
 class Contradicted(StreamFault):
-    """A poll says otherwise: this stream comes back when a poll agrees with it."""
+    """A poll contradicts the stream, which comes back when a poll agrees with it."""
 
     blame = BadReply
 
@@ -48,11 +48,16 @@ def in_words(error: Exception) -> str:
 
 
 def for_the_record(error: Exception) -> FeedError:
-    """As what a stream's end is written down: what is neither the stream's fault nor its feed's is ours."""
-    blame = (
-        error.blame if isinstance(error, StreamFault) else type(error) if isinstance(error, FeedError) else FeedError
-    )
-    return blame(f"websocket: {in_words(error)}")
+    """Returns the error as a stream's end is written down: ours where neither the stream nor its feed is to blame."""
+    return _blame(error)(f"websocket: {in_words(error)}")
+
+
+def _blame(error: Exception) -> type[FeedError]:
+    if isinstance(error, StreamFault):
+        return error.blame
+    if isinstance(error, NotConnected):
+        return NotConnected  # its own class is made of an address
+    return type(error) if isinstance(error, FeedError) else FeedError
 
 
 async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Heard:
@@ -66,7 +71,7 @@ async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Hea
 
 
 async def prove(stream: QuoteStream, heard: Heard, check: Callable[[], None]) -> None:
-    """Returns after some good updates, of every subscription. Raises Fault, or what `check` raises."""
+    """Waits for some good updates, of every subscription. Raises StreamFault, or what `check` raises."""
     good, unfit, give_up_at = 0, "", time.monotonic() + settings.STREAM_CONNECT_SECONDS
     rejected_before = stream.rejected_frames
     while good < GOOD_UPDATES or not streams.is_complete(heard):
@@ -95,7 +100,7 @@ async def wait_for_agreement(
     polled: Callable[[], Awaitable[Sequence[Quote]]],
     patience_seconds: float,
 ) -> None:
-    """Returns when what polls have stored meanwhile agrees with the stream. Raises Contradicted."""
+    """Waits until what polls have stored meanwhile agrees with the stream. Raises Contradicted."""
     pushed: dict[str, Quote] = {}
     reason, give_up_at = "no poll to compare with", time.monotonic() + patience_seconds
     compared_at = time.monotonic()
@@ -114,7 +119,7 @@ async def wait_for_agreement(
 
 
 def take_in(stream: QuoteStream, heard: Heard) -> list[Quote]:
-    """What came since the last call, noted as heard."""
+    """Returns what came since the last call, noted as heard."""
     quotes = stream.drain()
     heard.note([quote.symbol for quote in quotes], time.monotonic())
     return quotes

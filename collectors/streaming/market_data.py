@@ -1,4 +1,4 @@
-"""Books and trades beside a session's tickers, over the same client; whatever goes wrong here, tickers go on."""
+"""Stores books and trades beside a session's tickers, over the same client; whatever fails here, tickers go on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ MOST_UNSAVED = 20_000  # trades of one market, while the database is away
 
 
 class Depth:
-    """One delivering session's. `scene` is what is wanted, and the stream, which may be replaced by a younger one."""
+    """The market data of one delivering session. `scene` is what is wanted, and the stream, which may be replaced
+    by a younger one."""
 
     def __init__(
         self, do: Do, scene: Callable[[], tuple[StreamTarget, QuoteStream]], check: Callable[[], None]
@@ -53,7 +54,7 @@ class Depth:
         self._complaint = ""
 
     async def run(self) -> None:
-        """Until it is cancelled, or the process has stood still: then what was heard is old."""
+        """Runs until it is cancelled, or the process has stood still: then what was heard is old."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
@@ -97,7 +98,7 @@ class Depth:
             await self._write_down(wish.exchange_id)
 
     async def _make_plan(self, wish: StreamTarget, now: float) -> None:
-        """Anew when an operator has changed something; without anything wanted, nobody is asked."""
+        """Plans anew when an operator has changed something; without anything wanted, nobody is asked."""
         wanted = (wish.depth, wish.generation, wish.markets_version)
         if wanted == self._planned and now - self._planned_at < PLAN_SECONDS:
             return
@@ -108,7 +109,7 @@ class Depth:
         self._planned, self._planned_at = wanted, now
 
     async def _save_books(self, plan: Plan, depth: DepthStream, now: float) -> None:
-        """Those that are due, new and alive: what the stream has not touched for long is left to requests."""
+        """Saves the books that are due, new and alive; what the stream has not touched for long is left to requests."""
         wanted, oldest = plan.wanted[BOOKS], time.time() - settings.STREAM_SILENCE_SECONDS
         booked = self._booked = {symbol: known for symbol, known in self._booked.items() if symbol in plan.books}
         due = [symbol for symbol in plan.books if now - booked.get(symbol, NEVER)[0] >= wanted.seconds]

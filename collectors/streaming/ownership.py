@@ -1,4 +1,4 @@
-"""Which stream process listens to which exchange: a lease per exchange on PostgreSQL's clock, shared out evenly."""
+"""Assigns exchanges to stream processes: a lease per exchange on PostgreSQL's clock, shared out evenly."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ class StreamTarget:
     depth: Mapping[str, Any] = field(default_factory=dict)
 
     def is_same_session(self, other: StreamTarget) -> bool:
-        """A restart, another address or another transport begins anew; a changed market list does not."""
+        """Says whether a session goes on: a restart, another address or transport ends it, a changed list does not."""
         mine = (self.generation, self.spec, self.transport, self.spec.credentials)
         return mine == (other.generation, other.spec, other.transport, other.spec.credentials)
 
 
 def wishes() -> dict[str, StreamTarget]:
-    """All that a stream may listen to. Before its first market list an exchange is left to its polls."""
+    """Returns all that a stream may listen to. Before its first market list an exchange is left to its polls."""
     wanted = Exchange.objects.collected().filter(
         transport__in=[Transport.STREAM, Transport.AUTO], worker__markets_loaded_at__isnull=False
     )
@@ -104,7 +104,7 @@ def wishes() -> dict[str, StreamTarget]:
 
 
 def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) -> list[str]:
-    """Up to `most` exchanges that nobody listens to."""
+    """Claims up to `most` exchanges that nobody listens to; returns their ids."""
     Stream.objects.bulk_create([Stream(exchange_id=pk) for pk in sorted(wanted)], ignore_conflicts=True)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -122,7 +122,7 @@ def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) ->
 
 
 def renew(holder: str, held: Collection[str], *, seconds: float) -> set[str]:
-    """Those of `held` that are still this process's."""
+    """Returns those of `held` that are still this process's, renewed."""
     with connection.cursor() as cursor:
         cursor.execute(RENEW, {"holder": holder, "held": sorted(held), "seconds": seconds})
         return {row[0] for row in cursor.fetchall()}
@@ -135,7 +135,7 @@ def release(holder: str, exchange_id: str, *, reason: str) -> None:
 
 
 def count_processes(holder: str, *, seconds: float) -> int:
-    """Says that this one lives, and how many do. Without Valkey each believes to be alone and shares nothing out."""
+    """Says that this process lives; returns how many do. Without Valkey each believes to be alone, sharing nothing."""
     try:
         return len(PROCESSES.say(holder, now=time.time(), seconds=seconds))
     except redis.RedisError:
@@ -143,5 +143,5 @@ def count_processes(holder: str, *, seconds: float) -> int:
 
 
 def leave(holder: str) -> None:
-    with contextlib.suppress(redis.RedisError):  # it is not counted for longer than its last word lasts
+    with contextlib.suppress(redis.RedisError):  # it is counted only until its last word expires
         PROCESSES.leave(holder)

@@ -1,4 +1,4 @@
-"""`manage.py stream`: a session for each exchange that this process holds, looked after twice a second."""
+"""Runs `manage.py stream`: a session for each exchange that this process holds, looked after twice a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAREWELL_SECONDS = 4.0
 
 
 def run_forever() -> None:
-    """Until SIGTERM or SIGINT. A database that is away costs exchanges, not the process."""
+    """Runs until SIGTERM or SIGINT. A database that is away costs exchanges, not the process."""
     uvloop.run(Process().run())
 
 
@@ -78,7 +78,7 @@ class Process:
         await self._stop(late, "the database did not answer in time")
 
     async def _obey(self, wishes: dict[str, StreamTarget]) -> None:
-        """Stops what is no longer wanted, or not so; the rest learns of changed markets."""
+        """Stops what is no longer wanted, or not so; tells the rest of changed markets."""
         await self._stop([pk for pk, task in self._tasks.items() if task.done()], "its session has failed")
         gone = [
             pk
@@ -99,7 +99,7 @@ class Process:
         await self._stop([pk for pk in self._sessions if pk not in held], "another process has taken over")
 
     async def _share(self, wishes: dict[str, StreamTarget]) -> None:
-        """No more than a fair share: the surplus is given up one at a time, so that its new listener keeps up."""
+        """Holds no more than a fair share: the surplus is given up one at a time, so that its new listener keeps up."""
         seconds = settings.STREAM_LEASE_SECONDS
         processes = await self._threads.start(partial(ownership.count_processes, self._holder, seconds=seconds))
         fair = math.ceil(len(wishes) / processes)

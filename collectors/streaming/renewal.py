@@ -1,4 +1,4 @@
-"""The connection that takes the place of one that has grown old, and is proven before it does."""
+"""Makes the connection that takes the place of one that has grown old, and is proven before it does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Proven = tuple[QuoteStream, Heard]
 
 
 class Renewal:
-    """Of one connection, made at `began`."""
+    """The renewal of one connection, made at `began`."""
 
     def __init__(self, began: float = math.inf) -> None:
         self._began = began
@@ -39,7 +39,7 @@ class Renewal:
         self._task = asyncio.create_task(_proven(stream, markets, budget, check))
 
     def take(self) -> Proven | None:
-        """The proven one, once."""
+        """Returns the proven connection, once; None before."""
         if self._task is None or not self._task.done():
             return None
         task, self._task = self._task, None
@@ -58,7 +58,7 @@ class Renewal:
 async def _proven(
     stream: QuoteStream, markets: Markets, budget: DialBudget, check: Callable[[], None]
 ) -> Proven | None:
-    """None when it did not prove itself; then it is closed."""
+    """Returns the connection; None when it did not prove itself; then it is closed."""
     is_proven = False
     try:
         heard = await handshake.dial(stream, markets, budget)

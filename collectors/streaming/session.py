@@ -1,4 +1,4 @@
-"""One exchange's life in the stream process: connect, prove delivery, store, fall back to polls, come back."""
+"""Runs one exchange in the stream process: connect, prove delivery, store, fall back to polls, come back."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ EXPECTED = (StreamFault, FeedError, DatabaseError, InterfaceError, ingest.Exchan
 
 
 class StreamSession:
-    """`wish` may be replaced while it runs by one that `is_same_session`. `is_ours` says that no other process can
-    have taken the exchange."""
+    """A stream session of one exchange. `wish` may be replaced while it runs by one that `is_same_session`. `is_ours`
+    says that no other process can have taken the exchange."""
 
     def __init__(
         self, wish: StreamTarget, *, holder: str, threads: Threads, watch: Watch, is_ours: Callable[[], bool]
@@ -69,12 +69,13 @@ class StreamSession:
         self._is_silent.set()
         self._last_error: FeedError | None = None
         self._is_distrusted = False
+        self._correlation_id = ""  # of the connection under way: in its runs and in the log
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
         self._tenure = StreamLease(wish.exchange_id, self._do)
 
     async def run(self) -> None:
-        """Until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
+        """Runs until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
         fallback = asyncio.create_task(self._fall_back())
         try:
             await self._live()
@@ -86,6 +87,8 @@ class StreamSession:
         failures = 0
         while True:
             began = time.monotonic()
+            self._correlation_id = blocking_calls.new_correlation_id()
+            structlog.contextvars.bind_contextvars(correlation_id=self._correlation_id)
             try:
                 await self._connect()
                 await self._deliver()
@@ -110,7 +113,7 @@ class StreamSession:
     # --- connecting ---------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        """Subscribed to everything, and shown by some good updates that it comes. Raises Fault."""
+        """Subscribes to everything, and waits until some good updates show that it comes. Raises StreamFault."""
         while not self._is_ours():
             await asyncio.sleep(TICK_SECONDS)
         await self._timeline.tell(self.wish)
@@ -141,7 +144,7 @@ class StreamSession:
     # --- delivering ---------------------------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:
-        """Stores what comes, until a Fault says that it is no longer to be believed."""
+        """Stores what comes, until a StreamFault says that it is no longer to be believed."""
         self._latest.clear()
         self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
@@ -152,7 +155,7 @@ class StreamSession:
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
-            await self._tenure.hand_over(error)
+            await self._tenure.hand_over(error, self._correlation_id)
             await self._timeline.note(self.wish, is_delivering=False, reason=handshake.in_words(error))
             raise
         finally:
@@ -176,7 +179,7 @@ class StreamSession:
         self._check_stream(time.monotonic())
 
     def _set_aside(self) -> None:
-        """To be compared with polls, but not stored."""
+        """Keeps quotes to be compared with polls, but not stored."""
         self._latest |= {quote.symbol: quote for quote in handshake.take_in(self._dialled, self._heard)}
 
     def _count_anew(self) -> None:
@@ -184,7 +187,7 @@ class StreamSession:
         self._rejected_before = self._dialled.rejected_frames
 
     async def _store_what_comes(self, began: float) -> None:
-        batch = blocking_calls.Batch(started_at=clock.now())
+        batch = blocking_calls.Batch(started_at=clock.now(), correlation_id=self._correlation_id)
         check, shadow = self._stall_check(), Shadow(self._threads, began=began)
         self._renewal = Renewal(began)
         flushed_at = began
@@ -204,7 +207,7 @@ class StreamSession:
             self._look_aside(shadow, now)
 
     def _take_in(self, now: float) -> int:
-        """At most one quote of each market is held, the newest; the number of those that it replaced."""
+        """Takes in at most one quote of each market, the newest; returns the number of those that it replaced."""
         quotes, held = self._dialled.drain(), self._tenure.quotes
         overtaken = self._dialled.overtaken_count - self._overtaken_before
         self._overtaken_before += overtaken
@@ -240,7 +243,7 @@ class StreamSession:
             raise Unfit(f"no ticker fit to store for {barren:.1f} s{batch.why_not}")
 
     async def _follow_markets(self) -> None:
-        """Markets that came are subscribed to, those that went are no longer listened to; the rest goes on."""
+        """Follows a changed list: subscribes to markets that came, drops those that went; the rest goes on."""
         assert self._markets is not None
         if self.wish.markets_version == self._markets.version:
             return
@@ -264,7 +267,7 @@ class StreamSession:
     # --- beside the stream: a poll, and the connection that follows this one -----------------------------------------
 
     def _look_aside(self, shadow: Shadow, now: float) -> None:
-        """Raises Contradicted when a poll says otherwise than the stream."""
+        """Compares a poll with the stream. Raises Contradicted when the poll says otherwise."""
         assert self._markets is not None
         try:
             poll = shadow.answer(self.wish)
@@ -292,7 +295,7 @@ class StreamSession:
         return self.wish.transport != Transport.AUTO or any(moment and moment > clock.now() for moment in moments)
 
     async def _renew_when_old(self, now: float) -> None:
-        """The next connection proves itself before this one is closed: nothing is missed, nothing switches."""
+        """Proves the next connection before this one is closed: nothing is missed, and no transport changes."""
         assert self._markets is not None
         ages = RECYCLE_SECONDS, self._dialled.longest_seconds or RECYCLE_SECONDS
         if self._renewal.is_due(now, min(ages)):
@@ -310,7 +313,7 @@ class StreamSession:
     # --- falling back -------------------------------------------------------------------------------------------------
 
     async def _fall_back(self) -> None:
-        """While the stream does not deliver: polls, or, where they are not wanted, the record that nothing comes."""
+        """Polls while the stream does not deliver, or, where polls are not wanted, records that nothing comes."""
         while True:
             await self._is_silent.wait()
             began, pause = time.monotonic(), self.wish.interval_seconds
@@ -319,7 +322,8 @@ class StreamSession:
                     if await self._do_slow(blocking_calls.poll, self.wish) == ingest.SKIPPED:
                         pause *= LOOK_AGAIN_SHARE
                 elif self._last_error:
-                    await self._do_slow(blocking_calls.note_failure, self.wish.exchange_id, self._last_error)
+                    failed = self.wish.exchange_id, self._last_error, self._correlation_id
+                    await self._do_slow(blocking_calls.note_failure, *failed)
             except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
                 log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
             await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))
@@ -327,14 +331,14 @@ class StreamSession:
     # --- odds and ends ------------------------------------------------------------------------------------------------
 
     async def _close_stream(self) -> None:
-        """The client is kept with its markets."""
+        """Closes the stream; the client is kept with its markets."""
         await self._renewal.cancel()
         if self._stream is not None:
             self._pause_seconds = self._stream.dial_pause_seconds
             await self._stream.close()
 
     async def _clean_up(self) -> None:
-        """Jobs under way are waited for: one of them may be taking the lease."""
+        """Waits for jobs under way, as one of them may be taking the lease, and gives everything back."""
         if self._pending:
             await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
         await self._tenure.give_back()
@@ -352,7 +356,7 @@ class StreamSession:
         return await asyncio.shield(job)
 
     def _settle(self, job: asyncio.Future[Any]) -> None:
-        """A lease that was taken for somebody who has gone is given back by `_clean_up`."""
+        """Keeps a lease that was taken for somebody who has gone, so that `_clean_up` gives it back."""
         self._pending.discard(job)
         if job.cancelled() or job.exception() is not None:
             return

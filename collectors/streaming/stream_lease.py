@@ -1,4 +1,4 @@
-"""One exchange's right to store, and the quotes that wait to be stored under it."""
+"""Holds one exchange's right to store, and the quotes that wait to be stored under it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEP_ASIDE_SECONDS = 0.3  # who waits for the lease looks every 0.1 s
 
 
 class StreamLease:
-    """Held from `take` on, until it is handed over, set aside, or somebody else has it."""
+    """A lease held from `take` on, until it is handed over, set aside, or somebody else has it."""
 
     def __init__(self, exchange_id: str, do: Do) -> None:
         self._exchange_id = exchange_id
@@ -46,11 +46,11 @@ class StreamLease:
 
     @property
     def retry_at(self) -> datetime | None:
-        """Until when the venue, or our own prudence, keeps requests away."""
+        """Returns until when the exchange, or our own prudence, keeps requests away."""
         return self.permit.health.retry_at if self.permit else None
 
     def barren_seconds(self, now: float) -> float:
-        """How long nothing was fit to store while it could have been."""
+        """Returns how many seconds nothing was fit to store while it could have been."""
         return now - max(self.sound_at, self._taken_at)
 
     def pause(self, seconds: float) -> None:
@@ -59,7 +59,7 @@ class StreamLease:
             self.permit = replace(self.permit, health=health)
 
     async def take(self, look: Callable[[], None]) -> None:
-        """A poll under way is waited for; `look` raises what ends the wait. What came before is not stored."""
+        """Takes the lease after a poll under way; `look` raises what ends the wait. What came before is not stored."""
         give_up_at = time.monotonic() + _longest_hold_seconds()
         while not await self._has_taken():
             look()
@@ -74,7 +74,7 @@ class StreamLease:
         return self.permit is not None
 
     async def flush(self, pipelines: Mapping[str, int], batch: blocking_calls.Batch) -> bool:
-        """Stores what waits; whether somebody waits for the lease. Raises LeaseLost.
+        """Stores what waits; says whether somebody waits for the lease. Raises LeaseLost.
 
         A database that is away costs time; what is newest meanwhile is stored when it is back.
         """
@@ -98,31 +98,32 @@ class StreamLease:
             self.sound_at = time.monotonic()
 
     async def step_aside(self) -> None:
-        """Somebody waits to call the exchange: a reload of its markets, say."""
+        """Gives the lease to somebody who waits to call the exchange, such as for a reload of its markets."""
         permit, self.permit = self.held, None
         await self._do(lease.release, permit)
         await asyncio.sleep(STEP_ASIDE_SECONDS)
 
-    async def hand_over(self, error: Exception) -> None:
-        """To polls, with the record why. While the database is away the lease runs out by itself."""
+    async def hand_over(self, error: Exception, correlation_id: str) -> None:
+        """Hands the lease to polls, with the record why. While the database is away the lease runs out by itself."""
         silent_since = clock.now() - timedelta(seconds=time.monotonic() - self.sound_at)
         try:
             if not isinstance(error, LeaseLost):
                 await self._regain()
             permit, self.permit = self.permit, None
             if permit is not None:
-                await self._do(blocking_calls.end, permit, handshake.for_the_record(error), silent_since)
+                record = handshake.for_the_record(error)
+                await self._do(blocking_calls.end, permit, record, silent_since, correlation_id)
         except (DatabaseError, InterfaceError) as away:
             log.warning("end_not_recorded", exchange=self._exchange_id, error=str(away).strip())
 
     async def _regain(self) -> None:
-        """Who had stepped aside when the stream ended has no lease, and nobody else would say why nothing came."""
+        """Takes the lease again if the stream had stepped aside as it ended: nobody else would say why nothing came."""
         give_up_at = time.monotonic() + _longest_hold_seconds()
         while not await self._has_taken() and time.monotonic() < give_up_at:
             await asyncio.sleep(TICK_SECONDS)
 
     async def give_back(self) -> None:
-        """Without a word about the exchange's health."""
+        """Gives the lease back without a word about the exchange's health."""
         permit, self.permit = self.permit, None
         try:
             if permit is not None:
@@ -132,5 +133,5 @@ class StreamLease:
 
 
 def _longest_hold_seconds() -> float:
-    """Of anybody else's lease: a poll that loads the market list first."""
+    """Returns how many seconds anybody else holds the lease at most: a poll that loads the market list first."""
     return float(settings.MARKETS_DEADLINE_SECONDS + settings.POLL_DEADLINE_SECONDS + lease.LEASE_MARGIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Threads for what blocks: short jobs for the database, slow ones for polls, and a watch on the loop itself."""
+"""Runs what blocks in threads: short jobs for the database, slow ones for polls, and watches the loop itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WATCH_SECONDS = 0.25
 
 
 class Do(Protocol):
-    """Runs what blocks in a thread."""
+    """A callable that runs what blocks in a thread."""
 
     def __call__(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
@@ -59,7 +59,7 @@ def _with_connection(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
 
 
 class Watch:
-    """Notices that this process stood still (stopped, swapped, a parser that hung): what was heard then is old."""
+    """A watch that notices when this process stood still (stopped, swapped, parser hung): what it heard is then old."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit = limit_seconds

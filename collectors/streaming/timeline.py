@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class Timeline:
-    """One session's. Two turns at most are untold: nothing begins to deliver while the database is away."""
+    """The transport changes of one session. At most two are untold: no stream begins while the database is away."""
 
     def __init__(self, do: Do, holder: str) -> None:
         self._do = do

@@ -4,7 +4,7 @@ import exchanges.models
 
 
 class Migration(migrations.Migration):
-    """For exchanges that are added from now on; those that are there keep what operators chose."""
+    """The default for exchanges that are added from now on; those that are there keep what operators chose."""
 
     dependencies = [("exchanges", "0008_exchange_depth")]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from feeds.base import BadReply, OrderBook
+from feeds.shared.books import repaired
 
 # Venues that answer an error to any other number of levels, or ignore it.
 LEVELS: Mapping[str, tuple[int, ...]] = {
@@ -63,15 +64,16 @@ def levels_to_ask(exchange_id: str, depth: int) -> int:
 
 def read(book: Any, depth: int, received_at: float) -> OrderBook:
     """ccxt's book as ours. A level that is no number stays one that is none: judging is not the feed's business."""
-    bids, asks = _levels(book["bids"], depth), _levels(book["asks"], depth)
+    (bids, odd_bids), (asks, odd_asks) = (repaired(_levels(book[side]), depth) for side in ("bids", "asks"))
     stamp, sequence = book.get("timestamp"), book.get("nonce")
     if not bids and not asks and stamp is None and sequence is None:
         raise BadReply("an order book without levels, time or sequence")
-    return OrderBook(bids, asks, None if stamp is None else stamp / 1000, received_at, _whole(sequence))
+    at = None if stamp is None else stamp / 1000
+    return OrderBook(bids, asks, at, received_at, _whole(sequence), odd_bids + odd_asks)
 
 
-def _levels(levels: Any, depth: int) -> tuple[tuple[float, float], ...]:
-    return tuple((_number(level[0]), _number(level[1])) for level in levels[:depth])
+def _levels(levels: Any) -> Iterable[tuple[float, float]]:
+    return ((_number(level[0]), _number(level[1])) for level in levels)
 
 
 def _number(value: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -32,19 +33,20 @@ from feeds.ccxt.lazy import known_classes
 from feeds.ccxt.lean import lean_class
 from feeds.ccxt.quirks import quirk_of, window_seconds
 from feeds.deadlines import DeadlineFeed
-from feeds.loop import Call
+from feeds.loop import Call, current_call
 from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
 
 T = TypeVar("T")
 
+FUTURE_SHARE = 0.5  # of its period: so far ahead of our clock no running bar begins
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
-MARKET_FORMAT = 1  # part of the cache key: raise it when markets.pack changes
+MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
 
 
 def class_names() -> frozenset[str]:
-    """Ids that ccxt speaks; prediction markets as "prediction:kalshi"."""
-    return frozenset(known_classes())
+    """Ids that ccxt speaks and a route can carry; of its prediction venues those that have an id of ours."""
+    return frozenset(name for name in known_classes() if ":" not in name)
 
 
 class CcxtFeed(DeadlineFeed):
@@ -67,6 +69,7 @@ class CcxtFeed(DeadlineFeed):
             timeframes=tuple(client.timeframes or ()),
             rate_limit_ms=float(client.rateLimit),
             rate_window_seconds=window_seconds(client.id, client.rollingWindowSize),
+            needs_credentials=self._quirk.needs_credentials,
         )
 
     async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
@@ -74,20 +77,32 @@ class CcxtFeed(DeadlineFeed):
         return await self._fetch(call, symbols)
 
     async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:
-        await self._ensure_markets()
-        return _candles(await self._fetch_bars(symbol, timeframe, since, limit))
+        await self._ask_about(symbol)
+        period = float(self._client.parse_timeframe(timeframe))
+        if not self._quirk.candles_are_stamped_at_their_end:
+            return _candles(await self._fetch_bars(symbol, timeframe, since, limit), period)
+        ended_since = None if since is None else since + period
+        bars = await self._fetch_bars(symbol, timeframe, ended_since, limit)
+        return _candles([[bar[0] - period * 1000, *bar[1:]] for bar in bars], period)
 
     async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
-        await self._ensure_markets()
-        return trades.read(await self._client.fetch_trades(symbol, _milliseconds(since), limit))[0]
+        await self._ask_about(symbol)
+        return await trades.newest(self._client, symbol, _milliseconds(since), limit)
 
     async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return await trades.fetch(self._client, symbol, span, limit, answered_at=lambda: call.answered_at)
 
     async def _order_book(self, call: Call, symbol: str, depth: int) -> OrderBook:
-        await self._ensure_markets()
+        await self._ask_about(symbol)
         return await books.fetch(self._client, symbol, depth, answered_at=lambda: call.answered_at)
+
+    async def _ask_about(self, symbol: str) -> None:
+        """From here on every answer has to be of this market."""
+        await self._ensure_markets()
+        call = current_call.get()
+        if call is not None:
+            call.asked_market = self._client.markets.get(symbol)
 
     async def _funding(self, call: Call, symbols: Collection[str]) -> tuple[FundingRate, ...]:
         await self._ensure_markets()
@@ -165,7 +180,7 @@ class CcxtFeed(DeadlineFeed):
 
     def _install(self, packed: bytes) -> None:
         markets.install(self._client, packed)
-        self._route.silent_kinds.clear()
+        self._route.forget()
 
     def _any_symbol(self) -> str:
         known = self._client.markets.values()
@@ -209,8 +224,12 @@ def _are_finite(values: Iterable[Any]) -> bool:
     return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
 
-def _candles(rows: Any) -> tuple[Candle, ...]:
-    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices."""
+def _candles(rows: Any, period: float) -> tuple[Candle, ...]:
+    """Bars with a missing or non-finite price are left out: a bar cannot be judged without its prices. BadReply for
+    bars of which the newest begins later than a clock can be ahead: they are stamped with their end."""
+    newest = max((row[0] for row in rows if _are_finite(row[:1])), default=0.0) / 1000
+    if newest > time.time() + period * FUTURE_SHARE:
+        raise BadReply(f"the newest candle begins {newest - time.time():.0f} s from now: stamped at its end")
     return tuple(
         Candle(row[0] / 1000, float(row[1]), float(row[2]), float(row[3]), float(row[4]), _optional(row[5]))
         for row in rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from feeds.base import BadReply
 from feeds.shared.field_maps import FieldMap, Request, Row, Values
 
 
@@ -97,18 +98,42 @@ def _luno_values(row: Any) -> Values:
 
 # [{"universe":[{"name":"BTC"}]},[{"midPx":"65000.5","impactPxs":["64999.0","65002.0"],"dayNtlVlm":"2800000000.0"}]]
 def _hyperliquid_swap_rows(reply: Any) -> Iterator[Row]:
+    """The name in this very answer says which coin a context is of: a place in the list is another's tomorrow."""
     universe, contexts = reply[0]["universe"], reply[1]
-    for index, row in enumerate(contexts[: len(universe)]):
-        yield str(index), row
+    if len(universe) != len(contexts):
+        raise BadReply(f"{len(universe)} coins and {len(contexts)} contexts")
+    for coin, row in zip(universe, contexts, strict=True):
+        yield (coin.get("name") if isinstance(coin, dict) else None), row
 
 
-# [{"tokens":[…],"universe":[{"name":"PURR/USDC","index":0}]},[{"midPx":"0.2001","dayNtlVlm":"1000.0"}]]
+# [{"tokens":[…],"universe":[{"name":"PURR/USDC","index":0}]},
+#  [{"coin":"PURR/USDC","midPx":"0.2001","dayNtlVlm":"1000.0"}]]
 def _hyperliquid_spot_rows(reply: Any) -> Iterator[Row]:
+    """By the coin that a context names; where none does, by the index that its market has."""
     contexts = reply[1]
+    named = {row.get("coin"): row for row in contexts if isinstance(row, dict)}
     for market in reply[0]["universe"]:
-        index = market.get("index")
-        if type(index) is int and 0 <= index < len(contexts):
-            yield market.get("name"), contexts[index]
+        name, index = market.get("name"), market.get("index")
+        if name in named:
+            yield name, named[name]
+        elif type(index) is int and 0 <= index < len(contexts) and not _item_named(contexts[index]):
+            yield name, contexts[index]
+
+
+def _item_named(row: Any) -> bool:
+    return isinstance(row, dict) and row.get("coin") is not None
+
+
+def _hyperliquid_id(market: Mapping[str, Any]) -> Any:
+    return market.get("baseName") if market.get("swap") else market["id"]
+
+
+def _is_spot(market: Mapping[str, Any]) -> bool:
+    return not market.get("swap")
+
+
+def _is_swap(market: Mapping[str, Any]) -> bool:
+    return bool(market.get("swap"))
 
 
 def _hyperliquid_values(row: Any) -> Values:
@@ -125,9 +150,18 @@ FIELD_MAPS: Mapping[str, FieldMap] = {
     "luno": FieldMap([Request("publicGetTickers", _luno_rows)], _luno_values),
     "hyperliquid": FieldMap(
         [
-            Request("publicPostInfo", _hyperliquid_spot_rows, {"type": "spotMetaAndAssetCtxs"}),
-            Request("publicPostInfo", _hyperliquid_swap_rows, {"type": "metaAndAssetCtxs"}),
+            Request(
+                "publicPostInfo",
+                _hyperliquid_spot_rows,
+                {"type": "spotMetaAndAssetCtxs"},
+                part="spot",
+                covers=_is_spot,
+            ),
+            Request(
+                "publicPostInfo", _hyperliquid_swap_rows, {"type": "metaAndAssetCtxs"}, part="swap", covers=_is_swap
+            ),
         ],
         _hyperliquid_values,
+        _hyperliquid_id,
     ),
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from feeds.base import BadReply, FundingRate, Unsupported
+from feeds import errors
+from feeds.base import BadReply, FundingRate, Superseded, Unsupported
+from feeds.loop import note_failed_part
 
 MOST_SINGLE_CALLS = 20  # where every market costs a request
+LONGEST_INTERVAL_SECONDS = 31 * 86_400.0
 INTERVALS_SECONDS = 3600.0  # how long the list of intervals is good
 # The list of intervals names only markets that differ from this.
 USUAL_INTERVALS: Mapping[str, float] = {"binanceusdm": 28_800.0, "binancecoinm": 28_800.0}
@@ -24,6 +27,7 @@ class FundingReader:
         self._client = client
         self._intervals: dict[str, float] = {}
         self._intervals_at = -math.inf
+        self._turn = 0
 
     async def fetch(self, symbols: Collection[str], *, answered_at: Any) -> tuple[FundingRate, ...]:
         """`answered_at` is asked after the answer has come."""
@@ -43,32 +47,71 @@ class FundingReader:
     async def _rows(self, symbols: Collection[str]) -> Iterable[Any]:
         has = self._client.has
         if has.get("fetchFundingRates"):
-            rows: Mapping[str, Any] = await self._client.fetch_funding_rates()
+            rows: Mapping[str, Any] = await self._in_bulk(symbols)
             return rows.values()
         if has.get("fetchFundingRate"):
-            return [await self._client.fetch_funding_rate(symbol) for symbol in sorted(symbols)[:MOST_SINGLE_CALLS]]
+            return await self._one_by_one(sorted(symbols))
         raise Unsupported(f"{self._client.id} gives no funding rates")
+
+    async def _in_bulk(self, symbols: Collection[str]) -> Any:
+        """Of all; where ccxt cannot say what "all" are, of those that are wanted."""
+        try:
+            return await self._client.fetch_funding_rates()
+        except Exception as error:
+            if not isinstance(errors.from_exception(error), Unsupported):
+                raise
+        return await self._client.fetch_funding_rates(sorted(symbols))
+
+    async def _one_by_one(self, symbols: Sequence[str]) -> list[Any]:
+        """Some at a time, beginning where the last call stopped. One market's error costs that market; what ends the
+        asking does not cost what has come."""
+        start, rows = self._turn % len(symbols), list[Any]()
+        first: Exception | None = None
+        for symbol in (*symbols[start:], *symbols[:start])[:MOST_SINGLE_CALLS]:
+            self._turn += 1
+            try:
+                rows.append(await self._client.fetch_funding_rate(symbol))
+            except Exception as error:
+                first, failure = first or error, errors.from_exception(error)
+                if isinstance(failure, Superseded) or not (rows or isinstance(failure, BadReply | Unsupported)):
+                    raise
+                if not isinstance(failure, BadReply | Unsupported):
+                    note_failed_part(failure)
+                    break
+        if not rows and first is not None:
+            raise first
+        return rows
 
     async def _list_of_intervals(self) -> Mapping[str, float]:
         if not self._client.has.get("fetchFundingIntervals"):
             return {}
         if time.monotonic() - self._intervals_at > INTERVALS_SECONDS:
-            rows = await self._client.fetch_funding_intervals()
+            try:
+                rows = await self._client.fetch_funding_intervals()
+            except Exception as error:
+                failure = errors.from_exception(error)
+                if isinstance(failure, Superseded):
+                    raise
+                note_failed_part(failure)
+                return self._intervals  # as they were; none where they were never had
             read = {symbol: self._seconds(row.get("interval")) for symbol, row in rows.items()}
             self._intervals = {symbol: seconds for symbol, seconds in read.items() if seconds is not None}
             self._intervals_at = time.monotonic()
         return self._intervals
+
+    def _usual_interval(self) -> float | None:
+        """Only where the list of those that differ was had: else it is not known which do."""
+        return USUAL_INTERVALS.get(self._client.id) if math.isfinite(self._intervals_at) else None
 
     def _read(self, row: Any, intervals: Mapping[str, float], received_at: float) -> FundingRate | None:
         rate = _finite(row.get("fundingRate"))
         if rate is None:
             return None
         symbol, id_ = row["symbol"], self._client.id
-        usual = USUAL_INTERVALS.get(id_)
         return FundingRate(
             symbol=symbol,
             rate=rate,
-            interval_seconds=self._seconds(row.get("interval")) or intervals.get(symbol, usual),
+            interval_seconds=self._seconds(row.get("interval")) or intervals.get(symbol, self._usual_interval()),
             next_at=None if id_ in INVENTED_NEXT_TIMES else _next_at(row, received_at),
             mark_price=_finite(row.get("markPrice")),
             index_price=_finite(row.get("indexPrice")),
@@ -77,7 +120,14 @@ class FundingReader:
         )
 
     def _seconds(self, interval: Any) -> float | None:
-        return float(self._client.parse_timeframe(interval)) if isinstance(interval, str) and interval else None
+        """Of "8h", and of milliseconds, which ccxt hands on where it has no word for them; None for anything else."""
+        if not isinstance(interval, str) or not interval:
+            return None
+        try:
+            seconds = int(interval) / 1000 if interval.isdigit() else self._client.parse_timeframe(interval)
+        except Exception:  # noqa: BLE001 - ccxt's NotSupported, ValueError
+            return None
+        return float(seconds) if 0 < seconds <= LONGEST_INTERVAL_SECONDS else None
 
 
 def _next_at(row: Any, now: float) -> float | None:

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from feeds.base import Unsupported
+
 PACKAGES = ("ccxt", "ccxt.async_support", "ccxt.pro", "ccxt.prediction")
 # Where the names that ccxt's __init__ re-exports really live.
 SHARED = ("ccxt.base.errors", "ccxt.base.decimal_to_precision", "ccxt.base.precise")
@@ -35,8 +37,34 @@ RENAMED = {
 }
 
 
+# Ids that ccxt has dropped, and under which it speaks to the same venue now.
+RENAMED_BY_CCXT = {
+    "gateio": "gate", "huobi": "htx", "huobipro": "htx", "okex": "okx", "okex3": "okx", "okex5": "okx",
+    "bitfinex2": "bitfinex", "hitbtc2": "hitbtc", "hitbtc3": "hitbtc", "coinbasepro": "coinbaseexchange",
+    "gdax": "coinbaseexchange", "mexc3": "mexc", "poloniexfutures": "poloniex", "bitpanda": "onetrading",
+}  # fmt: skip
+
+
+class UnknownExchange(Unsupported, KeyError):
+    """No id that ccxt speaks; the message names the id of today where there is one."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def unknown(exchange_id: str) -> UnknownExchange:
+    """Why this id cannot be opened, in words."""
+    now_called = RENAMED_BY_CCXT.get(exchange_id)
+    if now_called is not None:
+        return UnknownExchange(f"{exchange_id:.50} is called {now_called} now: add that id, and remove this one")
+    return UnknownExchange(f"there is no exchange {exchange_id:.50} in ccxt (any more)")
+
+
 def client_class(exchange_id: str) -> type[Any]:
-    """The async client class of a known id ("kraken", "prediction:kalshi"); KeyError for any other text."""
+    """The async client class of a known id ("kraken", "prediction:kalshi"); UnknownExchange, which is a KeyError, for
+    any other text."""
+    if exchange_id not in known_classes():
+        raise unknown(exchange_id)
     package, name = known_classes()[exchange_id]
     install()
     return _class_in(f"{package}.{name}", name)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from feeds import errors
-from feeds.base import BadReply, FeedError
+from feeds.base import BadReply, FeedError, Superseded, Throttled
 from feeds.ccxt.lazy import client_class
+from feeds.ccxt.quirks import Repair, quirk_of
 from feeds.loop import current_call
-from feeds.request_gate import request_cost
+from feeds.request_gate import HeldBack, request_cost
+from feeds.shared.headers import NO_HEADERS
+from feeds.shared.identity import foreign_id, is_another, tell_apart
 from feeds.shared.numbers import number, side
 from feeds.shared.rejections import name_of, reject
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 else:
     Client = object
 
+BLANKS = " \t\r\n\ufeff"  # a byte order mark before JSON is none of its content
 # Idle time worth this much may be used at once, so that a poll after a pause does not wait for the last one.
 BURST_SECONDS = 0.5
 # Statuses whose meaning no body changes; other 4xx are explained by the venue's JSON.
@@ -35,10 +40,16 @@ def lean_class(exchange_id: str) -> type[Any]:
     original = client_class(exchange_id)
     parse_tickers = original.parse_tickers
     own = {} if parse_tickers.__module__.startswith("ccxt.base.") else {"parse_tickers": parse_tickers}  # hollaex
+    quirk = quirk_of(exchange_id)
+    own |= {"derives_quote_volume": quirk.derives_quote_volume}
+    own |= {} if quirk.repair is None else {"repair": staticmethod(quirk.repair)}
     return type(original.__name__, (Lean, original), own)
 
 
 class Lean(Client):
+    repair: Repair | None = None
+    derives_quote_volume = False
+    _expects_html = False
     _free_at = 0.0
     _is_parsing_ticker = False
     _decoded: tuple[str, Any] | None = None
@@ -67,18 +78,27 @@ class Lean(Client):
     def on_rest_response(
         self, code: int, reason: str, url: str, method: str, response_headers: Any, response_body: str, *_: Any
     ) -> str:
-        body = (response_body or "").strip()
+        body = (response_body or "").strip(BLANKS)
         call = current_call.get()
         if call is not None:
-            call.note_answer(code, body, at=time.time())
+            call.note_answer(code, body, at=time.time(), headers=response_headers or NO_HEADERS)
+        if self._expects_html and code < 300:
+            return body
         looks_like_json = body[:1] in ("{", "[")
         if code in FINAL_STATUSES or code >= 500 or (code >= 300 and not looks_like_json):
             raise self._status_error(code, reason, url, response_headers, body)
         if code < 300:
             _refuse_no_data(body, self.id, code)
         if looks_like_json:
-            self._decoded = body, self._decode(body, code)
+            decoded = self._decode(body, code)
+            if call is not None and call.asked_market is not None:
+                self._refuse_another(decoded, call.asked_market)
+            self._decoded = body, decoded
         return body
+
+    def _refuse_another(self, answer: Any, market: Mapping[str, Any]) -> None:
+        if other := foreign_id(answer, market, self.markets_by_id or {}):
+            raise BadReply(f"{self.id} was asked for {market.get('id')} and answered for {other}")
 
     def parse_json(self, http_response: str) -> Any:
         """Every answer is decoded once, by the guard above."""
@@ -89,7 +109,42 @@ class Lean(Client):
 
     def handle_http_status_code(self, code: int, reason: str, url: str, method: str, body: str) -> None:
         if code >= 300:
-            raise self._status_error(code, reason, url, {}, body or "")
+            call = current_call.get()
+            headers = NO_HEADERS if call is None else call.headers
+            raise self._status_error(code, reason, url, headers, body or "")
+
+    async def fetch_web_endpoint(self, *arguments: Any, **named: Any) -> Any:
+        """A page of the venue's site, which ccxt looks for values in; asked for once."""
+        self._expects_html = True
+        try:
+            return await super().fetch_web_endpoint(*arguments, **named)
+        finally:
+            self._expects_html = False
+
+    async def fetch_currencies(self, params: Any = None) -> Any:
+        """Markets are listed without it as well: with the currencies of the last list where there is one. A wish of the
+        venue's to wait, and our own restraint, end the call."""
+        try:
+            return await super().fetch_currencies(params or {})
+        except Exception as error:
+            failure = errors.from_exception(error)
+            if isinstance(failure, Throttled | Superseded | HeldBack):
+                raise
+            return self.currencies or {}
+
+    def set_markets(self, markets: Any, currencies: Any = None) -> Any:
+        """Two ids of one name are told apart; ccxt would keep the later one, and store the other's rows under it."""
+        rows = list(markets.values() if isinstance(markets, dict) else markets)
+        return super().set_markets(tell_apart(rows), currencies)
+
+    def safe_market(self, market_id: Any = None, market: Any = None, delimiter: Any = None, kind: Any = None) -> Any:
+        """By the venue's own id. ccxt makes a name out of an id that is not listed, which may be another market's."""
+        found = super().safe_market(market_id, market, delimiter, kind)
+        if delimiter and market_id is not None and self.markets_by_id and market_id not in self.markets_by_id:
+            named = self.markets.get(found["symbol"])
+            if named is not None and is_another(str(market_id), str(named["id"]), delimiter):
+                return self.safe_market_structure({"symbol": market_id, "marketId": market_id})
+        return found
 
     def parse_market(self, market: Any) -> Any:
         """A market row that does not parse is left out; ccxt would lose the whole list."""
@@ -122,8 +177,27 @@ class Lean(Client):
         if isinstance(tickers, list):
             rows = [self.parse_ticker(ticker) for ticker in tickers]
         else:
-            rows = [self.parse_ticker(ticker, self.safe_market(key)) for key, ticker in tickers.items()]
+            rows = [self.parse_ticker(ticker, self._market_of(key)) for key, ticker in tickers.items()]
         return {row["symbol"]: row for row in rows if row.get("symbol") is not None}
+
+    def _market_of(self, key: Any) -> Any:
+        """None for an id that several kinds of market share: the row says which."""
+        return None if len((self.markets_by_id or {}).get(key) or ()) > 1 else self.safe_market(key)
+
+    def parse_funding_rate(self, contract: Any, market: Any = None) -> Any:
+        """A rate that does not parse costs itself."""
+        try:
+            return super().parse_funding_rate(contract, market)
+        except Exception as error:
+            call = current_call.get()
+            if call is None or market is not None:
+                raise
+            reject(call, name_of(contract), error, contract)
+            return {"symbol": None, "info": contract}
+
+    def create_ccxt_trade_id(self, *_: Any) -> None:
+        """A trade that the venue gives no id has none."""
+        return
 
     def iso8601(self, timestamp: Any = None) -> Any:
         """A ticker's time as text costs a fifth of parsing it, and nobody reads it."""
@@ -135,6 +209,8 @@ class Lean(Client):
         `last` falls back to `close` (mexc sets only that), never to a sum of others.
         """
         call = current_call.get()
+        if self.derives_quote_volume:
+            ticker["quoteVolume"] = None
         try:
             _make_numbers(ticker)
         except (ValueError, OverflowError) as error:
@@ -150,7 +226,8 @@ class Lean(Client):
 
     def _decode(self, body: str, code: int) -> Any:
         try:
-            return self.on_json_response(body)
+            decoded = self.on_json_response(body)
+            return decoded if self.repair is None else self.repair(decoded)
         except (ValueError, RecursionError) as error:
             raise BadReply(f"{self.id} answered with broken JSON: {error}"[:300], status=code, excerpt=body) from error
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from feeds.base import Listing
+from feeds.ccxt.quirks import quirk_of
 
 KINDS = frozenset({"spot", "swap", "future", "option", "prediction"})
 LONGEST_NAME = 100  # characters; the longest real symbols (options) have about 40
@@ -29,12 +30,13 @@ _MARGIN_MODES = dict.fromkeys(("cross", "isolated"))
 
 
 def pack(client: Any, *, keep_info: bool) -> bytes:
-    """The markets `client` has just loaded from its venue."""
+    """The markets `client` has just loaded from its venue; of each raw row all, or what its quirk keeps."""
     dropped = DROPPED - {"info"} if keep_info else DROPPED
+    kept_keys = quirk_of(client.id).keeps
     markets = client.markets
     return orjson.dumps(
         {
-            "markets": [_packed(market, dropped) for market in markets.values()],
+            "markets": [_packed(market, dropped) | _kept(market, kept_keys) for market in markets.values()],
             "ids": {key: [m["symbol"] for m in group] for key, group in client.markets_by_id.items()},
             "currencies": {code: currency.get("id") for code, currency in (client.currencies or {}).items()},
             "common": client.commonCurrencies,
@@ -89,6 +91,12 @@ def listings(markets: Iterable[Mapping[str, Any]]) -> tuple[Listing, ...]:
 
 def _packed(market: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
     return {key: value for key, value in market.items() if value is not None and key not in dropped}
+
+
+def _kept(market: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    info = market.get("info")
+    found = {key: info[key] for key in keys if info.get(key) is not None} if keys and isinstance(info, dict) else {}
+    return {"info": found} if found else {}
 
 
 def _interned(row: dict[str, Any]) -> dict[str, Any]:

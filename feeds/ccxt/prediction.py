@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Unsupported
+from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Trade, TradePage, TradeSpan, Unsupported
 from feeds.ccxt import markets
 from feeds.ccxt.feed import CcxtFeed
 from feeds.loop import Call, current_call
 from feeds.shared.field_maps import FieldMap, Row, Values
+from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch, read_rows
 from feeds.shared.rejections import name_of, reject
@@ -59,11 +60,13 @@ class PredictionMarket:
 
 @dataclass(frozen=True, slots=True)
 class PredictionExchange:
-    """`end_name` is the parameter that ends a span of candles."""
+    """`end_name` is the parameter that ends a span of candles. `is_derived` says of an outcome's id whether the venue
+    gives its history as the other outcome's."""
 
     end_name: str
     list_questions: Callable[[Any], Awaitable[list[PredictionMarket]]]
     fetch: Callable[[Any, QuoteBatch], Awaitable[None]]
+    is_derived: Callable[[str], bool]
 
 
 class PredictionFeed(CcxtFeed):
@@ -76,10 +79,10 @@ class PredictionFeed(CcxtFeed):
     async def _load_packed(self) -> bytes:
         questions = await self._venue.list_questions(self._client)
         largest = sorted(questions, key=lambda question: -question.volume)[:MOST_MARKETS]
-        rows = {row["symbol"]: row for question in largest for row in _rows(question)}
+        rows = {row["id"]: row for question in largest for row in _rows(question)}
         if not rows:
             raise BadReply(f"{self.spec.exchange_id} listed no question about crypto")
-        return markets.pack_rows(list(rows.values()))
+        return markets.pack_rows(tell_apart(list(rows.values())))
 
     def _install(self, packed: bytes) -> None:
         """ccxt finds an outcome under our symbol, and so needs no request to find out what it is."""
@@ -88,7 +91,28 @@ class PredictionFeed(CcxtFeed):
         client.outcomes = {symbol: market["outcome"] for symbol, market in client.markets.items()}
         client.outcomes_by_id = {outcome["outcomeId"]: outcome for outcome in client.outcomes.values()}
 
+    async def _trades(self, symbol: str, since: float | None, limit: int | None) -> tuple[Trade, ...]:
+        return self._turned(symbol, await super()._trades(symbol, since, limit))
+
+    async def _trade_page(self, call: Call, symbol: str, span: TradeSpan | None, limit: int) -> TradePage:
+        page = await super()._trade_page(call, symbol, span, limit)
+        return page._replace(trades=self._turned(symbol, page.trades))
+
+    def _turned(self, symbol: str, trades: tuple[Trade, ...]) -> tuple[Trade, ...]:
+        """ccxt gives the price of the Yes whatever was asked for; sides it turns round itself."""
+        if not self._is_derived(symbol):
+            return trades
+        return tuple(trade._replace(price=_rest(trade.price)) for trade in trades)
+
+    def _is_derived(self, symbol: str) -> bool:
+        market = self._client.markets.get(symbol)
+        return market is not None and self._venue.is_derived(market["id"])
+
     async def _fetch_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
+        bars = await self._yes_bars(symbol, timeframe, since, limit)
+        return [_turned_bar(bar) for bar in bars] if self._is_derived(symbol) else bars
+
+    async def _yes_bars(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> Any:
         """ccxt would cut what came to the newest bars, also where the first were asked for."""
         if since is None or limit is None:
             return await super()._fetch_bars(symbol, timeframe, since, limit)
@@ -101,7 +125,9 @@ class PredictionFeed(CcxtFeed):
         if not symbols:
             return Poll((), 0)
         known = self._client.markets
-        batch = QuoteBatch(call, {symbol: known[symbol] for symbol in symbols if symbol in known})
+        batch = QuoteBatch(
+            call, {symbol: known[symbol] for symbol in symbols if symbol in known}, self._client.markets_by_id
+        )
         if not batch.wanted:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted outcomes")
         await self._venue.fetch(self._client, batch)
@@ -141,6 +167,23 @@ def _lives(close_at: object) -> bool:
     return stamp is None or stamp - time.time() > SHORTEST_LIFE_SECONDS
 
 
+def _is_open(row: Mapping[str, Any]) -> bool:
+    """Polymarket's flag goes before its date: what it still takes orders for is open, however long ago it should have
+    ended. A date that is near counts where no flag says so."""
+    if row.get("closed") is True or row.get("acceptingOrders") is False:
+        return False
+    end = row.get("endDate")
+    return _lives(end) or (row.get("acceptingOrders") is True and _is_past(end))
+
+
+def _is_past(moment: object) -> bool:
+    try:
+        stamp = _unix_seconds(moment)
+    except ValueError:
+        return True  # no date to go by
+    return stamp is not None and stamp <= time.time()
+
+
 def _unix_seconds(stamp: object) -> float | None:
     if not stamp:
         return None
@@ -166,7 +209,18 @@ def _symbols(batch: QuoteBatch) -> dict[str, str]:
 def _complement(price: object) -> float | None:
     """Of a No whose Yes was traded at this price."""
     value = number(price)
-    return round(1 - value, 6) if value else None
+    return _rest(value) if value else None
+
+
+def _rest(chance: float) -> float:
+    return round(1 - chance, 6)
+
+
+def _turned_bar(bar: Sequence[Any]) -> list[Any]:
+    """The lowest price of the one outcome is the highest of the other."""
+    opened_at, first, high, low, last, volume = bar
+    prices = (None if price is None else _rest(price) for price in (first, low, high, last))
+    return [opened_at, *prices, volume]
 
 
 def _offer(price: object) -> float | None:
@@ -280,7 +334,7 @@ def _polymarket_of(client: Any, events: Iterable[Any], base: str) -> Iterator[Pr
             continue
         for market in parsed:
             row = market["info"]
-            if market["active"] and row.get("enableOrderBook") is not False and _lives(row.get("endDate")):
+            if market["active"] and row.get("enableOrderBook") is not False and _is_open(row):
                 info = {"conditionId": row.get("conditionId")}
                 outcomes = tuple({**outcome, "info": info} for outcome in market["outcomes"])
                 slug = str(row.get("slug") or market["id"])
@@ -316,14 +370,23 @@ def _polymarket_rows(books: Any, trades: Any) -> Iterator[Row]:
 
 
 def _polymarket_values(row: Any) -> Values:
-    """The best come last in both sides; a token that was never traded has a last price of 0."""
-    best_bid, best_ask = (row[side][-1]["price"] if row.get(side) else None for side in ("bids", "asks"))
+    """The best by price, whatever order they come in; a token that was never traded has a last price of 0."""
+    bids, asks = (
+        [number(level["price"]) for level in row.get(side) or () if _counts(level)] for side in ("bids", "asks")
+    )
+    best_bid = max((price for price in bids if price is not None), default=None)
+    best_ask = min((price for price in asks if price is not None), default=None)
     return number(row["last"]) or None, best_bid, _offer(best_ask), None, None, None, None, row.get("timestamp")
+
+
+def _counts(level: Mapping[str, Any]) -> bool:
+    """One of no size is none."""
+    return number(level.get("size")) != 0
 
 
 POLYMARKET = FieldMap([], _polymarket_values)
 
 VENUES: Mapping[str, PredictionExchange] = {
-    "kalshi": PredictionExchange("end_ts", _kalshi_questions, _kalshi_fetch),
-    "polymarket": PredictionExchange("endTs", _polymarket_questions, _polymarket_fetch),
+    "kalshi": PredictionExchange("end_ts", _kalshi_questions, _kalshi_fetch, lambda id_: id_.endswith("-NO")),
+    "polymarket": PredictionExchange("endTs", _polymarket_questions, _polymarket_fetch, lambda id_: False),
 }

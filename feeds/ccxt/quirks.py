@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+# A decoded answer, as it should have been.
+Repair = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
-    """`because` says what happens without it."""
+    """`because` says what happens without it.
+
+    `keeps_market_info` keeps each market's raw row, `keeps` only these of its keys. `repair` puts an answer right
+    before ccxt reads it. `derives_quote_volume`: ccxt's quote volume is base volume times average price, and not sent.
+    """
 
     because: str
     options: Mapping[str, Any] = field(default_factory=dict)
     skips_currencies: bool = False
     keeps_market_info: bool = False
+    keeps: frozenset[str] = frozenset()
     rate_limit_ms: float | None = None
+    derives_quote_volume: bool = False
+    needs_credentials: tuple[str, ...] = ()
+    candles_are_stamped_at_their_end: bool = False
+    repair: Repair | None = None
 
 
+# [{"tokens":[{"name":"USDC","index":0},{"name":"AAA","index":3}],"universe":[{"name":"@1","tokens":[3,0]}]},[…]]
+def tokens_by_index(answer: Any) -> Any:
+    """ccxt takes a token's index for its place in the list, which has holes; each is put where its index says."""
+    meta = answer[0] if isinstance(answer, list) and answer else None
+    if not isinstance(meta, dict) or not isinstance(tokens := meta.get("tokens"), list):
+        return answer
+    by_index = {token.get("index"): token for token in tokens if isinstance(token, dict)}
+    places = [index for index in by_index if type(index) is int and 0 <= index < MOST_TOKENS]
+    meta["tokens"] = [by_index.get(place, {}) for place in range(max(places, default=-1) + 1)]
+    return answer
+
+
+_DERIVES = Quirk(because="ccxt multiplies volume and average price where none was sent", derives_quote_volume=True)
 NO_QUIRK = Quirk(because="nothing known")
+MOST_TOKENS = 100_000
 _READS_INFO = "its public calls read the venue's raw market row"
+_BYBIT = Quirk(because="the interval of funding stands in the raw market row", keeps=frozenset({"fundingInterval"}))
 
 QUIRKS: Mapping[str, Quirk] = {
     "binance": Quirk(
@@ -37,12 +64,31 @@ QUIRKS: Mapping[str, Quirk] = {
         because="HIP-3 dexes cost one more request each (up to 11) in every poll",
         options={"fetchMarkets": {"types": ["spot", "swap"]}},
         skips_currencies=True,  # only HIP-3 names need it
+        repair=tokens_by_index,
     ),
     "kalshi": Quirk(
         because="ccxt waits 200 ms a request; the venue grants 20 requests a second without a key", rate_limit_ms=55
     ),
     "prediction:polymarket": Quirk(
         because="a full first page crashes ccxt's paging with UnboundLocalError", options={"eventsPageSize": 500}
+    ),
+    "alpaca": Quirk(because="its public data need a key", needs_credentials=("apiKey", "secret")),
+    "mudrex": Quirk(because="its public data need a key", needs_credentials=("secret",)),
+    "bybit": _BYBIT,
+    "bybiteu": _BYBIT,
+    "bybitid": _BYBIT,
+    "kraken": Quirk(because="answers for books are at times keyed by this name", keeps=frozenset({"wsname"})),
+    "paradex": Quirk(
+        because="the interval of funding stands in the raw market row", keeps=frozenset({"funding_period_hours"})
+    ),
+    "bitso": _DERIVES,
+    "bitstamp": _DERIVES,
+    "paymium": _DERIVES,
+    "zaif": _DERIVES,
+    "binancecoinm": _DERIVES,
+    "ndax": Quirk(
+        because="candles carry their end first, which ccxt gives as their beginning",
+        candles_are_stamped_at_their_end=True,
     ),
     "backpack": Quirk(because=_READS_INFO, keeps_market_info=True),
     "btse": Quirk(because=_READS_INFO, keeps_market_info=True),

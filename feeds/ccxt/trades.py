@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
@@ -17,11 +17,18 @@ EXCERPT_CHARACTERS = 200
 @dataclass(frozen=True, slots=True)
 class TradeReader:
     """How a venue counts its trades, and how it is asked for those of before: by `number` under that parameter, by
-    `since`, or by `span` (both ends)."""
+    `since`, or by `span` (both ends). `side_of` gives the taker's side of a raw row where ccxt reads it wrongly."""
 
     is_numbered: bool = False
     resumes_by: str = ""
     number_name: str = ""
+    side_of: Callable[[Any], str | None] | None = None
+
+
+def _side_by_maker(row: Any) -> str | None:
+    """Where the buyer has made the offer, the taker has sold."""
+    is_buyer_maker = row.get("isBuyerMaker") if isinstance(row, dict) else None
+    return None if is_buyer_maker is None else "sell" if is_buyer_maker else "buy"
 
 
 UNKNOWN = TradeReader()
@@ -30,6 +37,7 @@ TAPES: Mapping[str, TradeReader] = {
     "binanceusdm": TradeReader(is_numbered=True, resumes_by="number", number_name="fromId"),
     "coinbase": TradeReader(is_numbered=True, resumes_by="span"),
     "kraken": TradeReader(is_numbered=True, resumes_by="since"),  # "a sequence number, unique per book"
+    "coinsph": TradeReader(side_of=_side_by_maker),
     "luno": TradeReader(resumes_by="since"),  # its sequence counts the book's events
 }
 
@@ -41,7 +49,7 @@ async def fetch(client: Any, symbol: str, span: TradeSpan | None, limit: int, *,
         rows = await _newest(client, symbol, limit)
     else:
         rows = await _again(client, symbol, span, limit, tape)
-    trades, rejected = read(rows)
+    trades, rejected = read(rows, tape)
     return TradePage(trades, answered_at(), tape.is_numbered, rejected)
 
 
@@ -65,7 +73,13 @@ async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: Tr
     raise Unsupported(f"{client.id} cannot be asked for trades of before")
 
 
-def read(rows: Any) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
+async def newest(client: Any, symbol: str, since: int | None, limit: int | None) -> tuple[Trade, ...]:
+    """Since a moment in milliseconds, or the newest."""
+    rows = await client.fetch_trades(symbol, since, limit)
+    return read(rows, TAPES.get(client.id, UNKNOWN))[0]
+
+
+def read(rows: Any, tape: TradeReader = UNKNOWN) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
     """Oldest first. What has no time, price or amount that is a number is no trade."""
     trades, rejected = [], []
     for row in rows:
@@ -75,7 +89,8 @@ def read(rows: Any) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
             rejected.append(RejectedRow(str(row.get("symbol"))[:100], reason, _brief(row)))
             continue
         id_ = row.get("id")
-        side = row.get("side") if row.get("side") in ("buy", "sell") else None
+        side = row.get("side") if tape.side_of is None else tape.side_of(row.get("info"))
+        side = side if side in ("buy", "sell") else None
         trades.append(Trade(None if id_ is None else str(id_), at / 1000, float(price), float(amount), side))
     trades.sort(key=lambda trade: trade.traded_at)
     return tuple(trades), tuple(rejected)

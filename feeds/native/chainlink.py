@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feeds import waits
 from feeds.base import BadReply, FeedError, FeedSpec, Listing, MarketCache, Quote, Throttled, Unreachable, Unsupported
 from feeds.native.feed import NativeFeed
 from feeds.native.http import Headers
@@ -26,10 +27,8 @@ HEARTBEAT_GRACE_SECONDS = 300.0  # a transaction waits for its block
 CALLS_A_BATCH = 40
 ROUND_MEMORY_SECONDS = 600.0  # an older round for longer than this is a reorganised chain, not a lagging node
 # JSON-RPC's own codes, and those of nodes and their hosts
+LIMIT_CODES = frozenset({429, -32005, -32007, -32016, -32029, -32090, -32097})
 BY_CODE: Mapping[int, type[FeedError]] = {
-    429: Throttled,
-    -32005: Throttled,
-    -32016: Throttled,
     -32601: Unsupported,
     -32603: Unreachable,
     -32002: Unreachable,
@@ -208,6 +207,14 @@ def _by_id(reply: Any, count: int) -> list[Any]:
 def _refusal(row: Mapping[str, Any]) -> FeedError:
     error = row.get("error")
     code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
+    if code in LIMIT_CODES or waits.asks_to_wait(str(message)):
+        wait = waits.of_text(str(message), now=time.time())
+        said = f"{wait.remark}; " if wait.remark else ""
+        return Throttled(
+            f"{said}the node says {code}: {str(message)[:200]}",
+            retry_after_seconds=wait.seconds,
+            banned=wait.banned,
+        )
     kind = BY_CODE.get(code, BadReply) if isinstance(code, int) else BadReply
     if "header not found" in str(message):  # a node that has not seen this block yet
         kind = Unreachable

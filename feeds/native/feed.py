@@ -30,6 +30,8 @@ from feeds.base import (
 from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.native.http import Headers, Http, Pace
+from feeds.shared.books import repaired
+from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch
 
@@ -96,7 +98,8 @@ class NativeFeed(DeadlineFeed):
         wanted = {symbol: self._markets[symbol] for symbol in symbols if symbol in self._markets}
         if not wanted:
             raise Unsupported(f"{self.name} lists none of the {len(symbols)} wanted markets")
-        batch = QuoteBatch(call, {symbol: {} for symbol in wanted})
+        known = frozenset(market.venue_id for market in self._markets.values())
+        batch = QuoteBatch(call, {symbol: {} for symbol in wanted}, known)
         await self.read_quotes(batch, wanted)
         return batch.poll()
 
@@ -155,10 +158,11 @@ class NativeFeed(DeadlineFeed):
         return tuple(self._markets.values())
 
     async def _pack_markets(self) -> bytes:
-        listed = {market.symbol: market for market in await self.read_markets()}
+        listed = [asdict(market) | {"id": market.venue_id} for market in await self.read_markets()]
         if not listed:
             raise BadReply(f"{self.name} listed no usable market")
-        return orjson.dumps([asdict(market) for market in listed.values()])
+        tell_apart(listed)
+        return orjson.dumps([{key: value for key, value in row.items() if key != "id"} for row in listed])
 
     def _install(self, packed: bytes) -> None:
         known = unpack_markets(packed)
@@ -198,10 +202,10 @@ def trade(trade_id: object, traded_at: object, price: object, amount: object, si
 
 
 def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[float, float], ...]:
-    """Best first, whatever order they came in."""
+    """Best first, whatever order they came in, each price once."""
     read = [(number(price), number(amount)) for price, amount in rows]
     whole = [(p, a) for p, a in read if p is not None and a is not None and math.isfinite(p) and math.isfinite(a)]
-    return tuple(sorted(whole, reverse=is_bid)[:depth])
+    return repaired(sorted(whole, reverse=is_bid), depth)[0]
 
 
 def is_name(text: object) -> bool:

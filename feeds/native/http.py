@@ -17,6 +17,7 @@ from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
 
 REQUEST_SECONDS = 10.0  # one request's share of a longer deadline
+BLANKS = " \t\r\n\ufeff"  # a byte order mark before JSON is none of its content
 HEADERS = {"Accept": "application/json", "User-Agent": "marketmon"}
 
 Headers = Mapping[str, str]
@@ -71,7 +72,7 @@ class Http:
             await call.ask_permission()
         status, headers, body = await self._send(method, url, request)
         if call is not None:
-            call.note_answer(status, body, at=time.time())
+            call.note_answer(status, body, at=time.time(), headers=headers)
         return self._content(url, status, headers, body)
 
     async def _send(self, method: str, url: str, request: Mapping[str, Any]) -> tuple[int, Headers, str]:
@@ -83,7 +84,7 @@ class Http:
         async with self._session.request(
             method, address, timeout=timeout, proxy=proxy, headers=HEADERS, **request
         ) as response:
-            return response.status, response.headers, (await response.text(errors="replace")).strip()
+            return response.status, response.headers, (await response.text(errors="replace")).strip(BLANKS)
 
     def _content(self, url: str, status: int, headers: Headers, body: str) -> Any:
         content, fault = _decoded(body)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from feeds import waits
 from feeds.base import BadReply, Candle, FeedError, Listing, OrderBook, Throttled, Trade, Unreachable, Unsupported
 from feeds.loop import Call
 from feeds.native.feed import NativeFeed, candle, is_name, levels, rows_of, trade
@@ -46,7 +48,9 @@ class QuidaxFeed(NativeFeed):
         kind = next((kind for words, kind in REFUSALS.items() if words in message.lower()), None)
         if kind is None and status >= 300:
             return None
-        return (kind or BadReply)(f"Quidax says {str(content.get('status'))[:20]!r}: {message}")
+        wait = waits.read(status, headers, message, now=time.time(), is_limit=kind is Throttled)
+        said = f"Quidax says {str(content.get('status'))[:20]!r}: {message}"
+        return (kind or BadReply)(said, retry_after_seconds=wait.seconds)
 
     async def read_markets(self) -> Iterable[Listing]:
         return _listings(rows_of(await self._data("markets"), "markets"))

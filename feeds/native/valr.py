@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from feeds import waits
 from feeds.base import (
     BadReply,
     Candle,
@@ -45,9 +46,12 @@ class ValrFeed(NativeFeed):
 
     def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
         if headers.get("x-valr-ratelimited", "").lower() == "true" or status == 429:
-            wait = LIMIT_RESETS_SECONDS - time.time() % LIMIT_RESETS_SECONDS
-            said = headers.get("Retry-After", "")
-            return Throttled("VALR's limit is reached", retry_after_seconds=float(said) if said.isdigit() else wait)
+            now = time.time()
+            told = waits.read(status, headers, str(content), now=now)
+            until_reset = LIMIT_RESETS_SECONDS - now % LIMIT_RESETS_SECONDS
+            seconds = until_reset if told.seconds is None else told.seconds
+            remark = f" ({told.remark})" if told.remark else ""
+            return Throttled(f"VALR's limit is reached{remark}", retry_after_seconds=seconds, banned=told.banned)
         if status >= 400 and isinstance(content, dict) and content.get("code") == UNKNOWN_PAIR:
             return Unsupported("VALR knows no such pair")
         return None

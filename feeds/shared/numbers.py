@@ -26,6 +26,6 @@ def side(value: object) -> float | None:
 
 
 def seconds(milliseconds: object) -> float | None:
-    """A venue's millisecond stamp as Unix seconds, however odd."""
+    """A venue's millisecond stamp as Unix seconds, however odd. Venues send 0 for "there is none"."""
     stamp = number(milliseconds)
-    return None if stamp is None else stamp / MILLISECONDS
+    return stamp / MILLISECONDS if stamp else None

@@ -1,4 +1,4 @@
-"""A grid's levels, and what a real price does to them. Pure, in Decimal where money is counted."""
+"""A grid's levels, and their fills by a real price. Pure, in Decimal where money is counted."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class GridLevels:
 
     @property
     def profits_pct(self) -> tuple[Decimal, Decimal]:
-        """The smallest and the largest rise from a level to the next, before fees."""
+        """Returns the smallest and the largest rise from a level to the next, in percent, before fees."""
         rises = [(upper / lower - 1) * 100 for lower, upper in zip(self.levels, self.levels[1:], strict=False)]
         return min(rises), max(rises)
 
 
 class Fill(NamedTuple):
-    """`side` is what an order at that level would have been: a falling price buys, a rising one sells."""
+    """A filled level; `side` is what an order there would have been: a falling price buys, a rising one sells."""
 
     level: int
     side: str
@@ -35,7 +35,7 @@ class Fill(NamedTuple):
 
 
 def build(lower: Decimal, upper: Decimal, *, levels: int, spacing: str) -> GridLevels:
-    """The levels from `lower` to `upper`, both included."""
+    """Returns the levels from `lower` to `upper`, both included."""
     with localcontext(prec=DIGITS):
         if spacing == "arithmetic":
             step = (upper - lower) / (levels - 1)
@@ -53,7 +53,7 @@ def nearest_level(levels: Sequence[Decimal], price: Decimal) -> int:
 def fills(
     levels: Sequence[Decimal], filled_level: int, ticks: Iterable[tuple[datetime, Decimal]]
 ) -> tuple[list[Fill], int]:
-    """What ticks (time, price) fill, oldest first, and the level filled last.
+    """Returns what ticks (time, price) fill, oldest first, and the level filled last.
 
     A level is filled again only after another was: a price that trembles on a level fills nothing.
     """

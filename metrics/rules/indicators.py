@@ -29,7 +29,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Indicators:
-    """A value for each bar."""
+    """The indicators, each with a value for each bar."""
 
     adx: Line
     efficiency: Line
@@ -45,7 +45,7 @@ class Indicators:
 
 
 def read(bars: Sequence[Bar], policy: RegimePolicy) -> Indicators:
-    """All indicators; half-life and autocorrelation only for the bars that verdicts look back on."""
+    """Returns all indicators; half-life and autocorrelation only for the bars that verdicts look back on."""
     high, low, close = (np.array(column, dtype=np.float64) for column in list(zip(*bars, strict=True))[2:5])
     atr = talib.ATR(high, low, close, timeperiod=policy.atr_bars)
     deviation = talib.STDDEV(close, timeperiod=policy.band_bars)
@@ -68,7 +68,7 @@ def read(bars: Sequence[Bar], policy: RegimePolicy) -> Indicators:
 
 
 def bands(closes: Sequence[float], *, bars: int, deviations: float) -> tuple[Line, Line]:
-    """Bollinger's: lower and upper."""
+    """Returns Bollinger's lower and upper bands; NaN where bars are too few."""
     close = np.array(closes, dtype=np.float64)
     if len(close) < bars:
         return np.full(len(close), np.nan), np.full(len(close), np.nan)
@@ -77,7 +77,7 @@ def bands(closes: Sequence[float], *, bars: int, deviations: float) -> tuple[Lin
 
 
 def efficiency_ratio(close: Line, bars: int) -> Line:
-    """Kaufman's: the way that was made good, as a share of the way that was gone."""
+    """Returns Kaufman's ratio: the distance that was made good, as a share of the distance that was gone."""
     gone = np.full(len(close), np.nan)
     gone[1:] = talib.SUM(np.abs(np.diff(close)), timeperiod=bars) if len(close) > bars else np.nan
     made = np.full(len(close), np.nan)
@@ -86,7 +86,7 @@ def efficiency_ratio(close: Line, bars: int) -> Line:
 
 
 def half_life(close: Line) -> float:
-    """Bars until a deviation has halved, by an Ornstein-Uhlenbeck fit to the log price; NaN when nothing reverts."""
+    """Returns how many bars halve a deviation, by an Ornstein-Uhlenbeck fit to log prices; NaN if nothing reverts."""
     if len(close) < 30:
         return math.nan
     level = np.log(close)
@@ -99,7 +99,7 @@ def half_life(close: Line) -> float:
 
 
 def autocorrelation(close: Line) -> float:
-    """Of each return with the one before it, as NIST defines it: both about the mean of all."""
+    """Returns the correlation of each return with the one before, as NIST defines it: both about the mean of all."""
     returns = np.diff(np.log(close))
     if len(returns) < 10:
         return math.nan
@@ -109,7 +109,7 @@ def autocorrelation(close: Line) -> float:
 
 
 def mean_of_known(line: Line, bars: int) -> Line:
-    """A moving mean that begins where the line does: TA-Lib's would carry the leading NaNs on for ever."""
+    """Returns a moving mean that begins where the line does: TA-Lib's would carry the leading NaNs on for ever."""
     known = np.flatnonzero(~np.isnan(line))
     result = np.full(len(line), np.nan)
     if len(known) >= bars:
@@ -118,7 +118,7 @@ def mean_of_known(line: Line, bars: int) -> Line:
 
 
 def divide(above: Line, below: Line) -> Line:
-    """NaN where nothing can be divided by."""
+    """Divides two lines; NaN where nothing can be divided by."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.abs(below) > 1e-12, above / below, np.nan)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class RegimePolicy:
-    """Lengths are bars, limits are shares of one unless their line says otherwise."""
+    """The numbers of the rules: lengths are bars, limits are shares of one unless their line says otherwise."""
 
     least_bars: int = 60  # fewer closed candles: no verdict
     adx_bars: int = 14
@@ -50,16 +50,16 @@ class RegimePolicy:
 
     @property
     def memory_bars(self) -> int:
-        """How many past bars a verdict looks back on, besides those its indicators need."""
+        """Returns how many past bars a verdict looks back on, besides those its indicators need."""
         return max(self.baseline_bars, self.transition_bars, self.falling_bars, self.zscore_bars) + 1
 
 
 class UnknownNumber(ValueError):
-    """REGIME_POLICY names a number that is not there, or gives something that is no number above zero."""
+    """A fault of REGIME_POLICY: a number that is not there, or something that is no number above zero."""
 
 
 def with_changes(changes: Mapping[str, object]) -> RegimePolicy:
-    """The default policy with these numbers replaced; UnknownNumber for anything else."""
+    """Returns the default policy with these numbers replaced. Raises UnknownNumber for anything else."""
     known = asdict(RegimePolicy())
     values: dict[str, float] = {}
     for name, value in changes.items():
@@ -72,6 +72,6 @@ def with_changes(changes: Mapping[str, object]) -> RegimePolicy:
 
 
 def changes_of(policy: RegimePolicy) -> dict[str, float]:
-    """What differs from the defaults; `with_changes` makes the same policy of it."""
+    """Returns what differs from the defaults; `with_changes` makes the same policy of it."""
     defaults = asdict(RegimePolicy())
     return {name: value for name, value in asdict(policy).items() if value != defaults[name]}

@@ -1,4 +1,4 @@
-"""Is a market a range or a trend, and is it time to leave? Pure rules over closed candles.
+"""Judges whether a market is a range or a trend, and whether it is time to leave. Pure rules over closed candles.
 
 A verdict depends on nothing but its bars and the policy's numbers, so asking again gives the same answer.
 """
@@ -45,7 +45,7 @@ class CandleWindow:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the rules say. None is what cannot be computed; `error` says why there is no verdict."""
+    """The rules' answer. None is what cannot be computed; `error` says why there is no verdict."""
 
     verdict: str | None
     confidence: float | None
@@ -88,7 +88,7 @@ METRIC_NAMES = (
 
 
 def assess(window: CandleWindow, policy: RegimePolicy) -> Assessment:
-    """The verdict on a window, with its exit state."""
+    """Returns the verdict on a window, with its exit state."""
     bars = window.bars
     frozen = frozen_share(window, policy)
     facts = {
@@ -122,7 +122,7 @@ def assess(window: CandleWindow, policy: RegimePolicy) -> Assessment:
 
 
 def read_bar(lines: Indicators, at: int, policy: RegimePolicy) -> Reading:
-    """Verdict and score of the bar at index `at`."""
+    """Returns verdict, score and clarity of the bar at index `at`."""
     score = trend_score(lines, at, policy)
     if score is None:
         return Reading(None, None, 0.0)
@@ -132,7 +132,7 @@ def read_bar(lines: Indicators, at: int, policy: RegimePolicy) -> Reading:
 
 
 def trend_score(lines: Indicators, at: int, policy: RegimePolicy) -> float | None:
-    """The mean of three signs of a trend, each 0..1; None when one of them cannot be computed."""
+    """Returns the mean of three signs of a trend, each 0..1; None when one of them cannot be computed."""
     parts = (
         (lines.adx[at] - policy.adx_from) / policy.adx_width,
         (lines.efficiency[at] - policy.efficiency_from) / policy.efficiency_width,
@@ -144,7 +144,7 @@ def trend_score(lines: Indicators, at: int, policy: RegimePolicy) -> float | Non
 
 
 def verdict_of(score: float, expansion: float | None, half_life: float | None, policy: RegimePolicy) -> str:
-    """The first that applies. An undefined half-life (nothing reverts) makes no good range."""
+    """Returns the first verdict that applies. An undefined half-life (nothing reverts) makes no good range."""
     if score >= policy.trend_limit:
         return TREND
     if score >= policy.transition_limit or (expansion is not None and expansion > policy.expansion_limit):
@@ -155,7 +155,7 @@ def verdict_of(score: float, expansion: float | None, half_life: float | None, p
 
 
 def clarity(verdict: str, score: float, policy: RegimePolicy) -> float:
-    """Distance of the score to the nearest limit that would change the verdict, per half width of its band, 0..1.
+    """Returns the score's distance to the nearest limit of another verdict, per half width of its band, 0..1.
 
     Zero when something else than the score decided.
     """
@@ -172,15 +172,18 @@ def clarity(verdict: str, score: float, policy: RegimePolicy) -> float:
 
 
 def confidence(reading: Reading, window: CandleWindow, frozen: float) -> float:
-    """0..1. What is missing or frozen takes its share, and clarity counts only in a whole series: so a hole,
-    whatever it does to the indicators, never raises confidence above that of the whole series."""
+    """Returns the confidence in a verdict, 0..1.
+
+    What is missing or frozen takes its share, and clarity counts only in a whole series: so a hole, whatever it does
+    to the indicators, never raises confidence above that of the whole series.
+    """
     lost = window.missing_share + frozen
     bonus = 0.5 * reading.clarity if lost == 0 else 0.0
     return max(0.0, (0.5 + bonus) * (1 - lost))
 
 
 def frozen_share(window: CandleWindow, policy: RegimePolicy) -> float:
-    """The share of bars that repeat the one before, in runs of `frozen_bars` or more equal ones."""
+    """Returns the share of bars that repeat the one before, in runs of `frozen_bars` or more equal ones."""
     runs = [sum(1 for _ in equal) for _, equal in groupby(window.bars, key=lambda bar: bar[1:5])]
     return sum(run - 1 for run in runs if run >= policy.frozen_bars) / window.lookback
 
@@ -188,7 +191,7 @@ def frozen_share(window: CandleWindow, policy: RegimePolicy) -> float:
 def exit_state(
     lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: RegimePolicy
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The exit state and its reasons; None when there is no verdict to say it by."""
+    """Returns the exit state and its reasons; None when there is no verdict to say it by."""
     if readings[-1].verdict is None:
         return None, ()
     if readings[-1].verdict == TREND:
@@ -203,7 +206,7 @@ def exit_state(
 def latest_reasons(
     lines: Indicators, readings: Sequence[Reading], period_seconds: int, policy: RegimePolicy
 ) -> tuple[str, ...]:
-    """Each of them alone is enough to leave."""
+    """Returns the reasons for the latest acceptable exit; each of them alone is enough to leave."""
     bars = policy.transitions_4h if period_seconds >= 14_400 else policy.transitions_1h
     life, baseline = _number(lines.half_life[-1]), baseline_half_life(lines, policy)
     expansion = _number(lines.expansion[-1])
@@ -217,7 +220,7 @@ def latest_reasons(
 
 
 def warning_reasons(lines: Indicators, readings: Sequence[Reading], policy: RegimePolicy) -> tuple[str, ...]:
-    """Two of them together are a warning."""
+    """Returns the signs of a coming exit; two of them together are a warning."""
     recent = readings[-policy.transition_bars :]
     probability = sum(each.verdict in (TRANSITION, TREND) for each in recent) / len(recent)
     life, baseline = _number(lines.half_life[-1]), baseline_half_life(lines, policy)
@@ -235,7 +238,7 @@ def warning_reasons(lines: Indicators, readings: Sequence[Reading], policy: Regi
 
 
 def baseline_half_life(lines: Indicators, policy: RegimePolicy) -> float | None:
-    """The median of the bars before this one."""
+    """Returns the median half-life of the bars before this one; None when fewer than half of them have one."""
     before = lines.half_life[-policy.baseline_bars - 1 : -1]
     known = before[~np.isnan(before)]
     return float(np.median(known)) if len(known) * 2 >= policy.baseline_bars else None
@@ -257,7 +260,7 @@ def metrics_of(lines: Indicators) -> dict[str, float | None]:
 
 
 def inputs_hash(window: CandleWindow, policy: RegimePolicy) -> str:
-    """Of everything that a verdict depends on."""
+    """Returns a hash over everything that the verdict depends on."""
     digest = hashlib.sha256(struct.pack("<dqq", window.newest_at, window.period_seconds, window.lookback))
     for bar in window.bars:
         digest.update(struct.pack("<5d?", *bar))

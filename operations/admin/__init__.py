@@ -1,4 +1,4 @@
-"""Where operators say what is collected. Every change of that state is one of `operations.commands`'s verbs."""
+"""The admin pages where operators say what is collected. Every change is one of `operations.commands`'s verbs."""
 
 from operations.admin import blacklists, exchange, history, markets, workers
 

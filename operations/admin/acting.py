@@ -1,4 +1,4 @@
-"""Carrying out a verb for a page: who calls, what came of it as a message, and the way back for ten minutes."""
+"""Carries out a verb for a page: who calls, what came of it as a message, and the way back for ten minutes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from exchanges.models import AuditEntry, Exchange
 from lib import clock, queues
 from operations import commands, tasks
 
-TASK_SECONDS = 60  # asked for by a page that nobody looks at any more, it is forgotten
+TASK_SECONDS = 60  # after so long nobody looks at the page that asked, and the task is dropped
 TOLD_ONE_BY_ONE = 5
 Verb = Callable[..., Any]
 
@@ -38,14 +38,14 @@ STARTS = ("lift", "enable")
 
 
 def call(request: HttpRequest) -> dict[str, Any]:
-    """Who, when and from where: what every verb wants to know."""
+    """Returns what every verb wants to know: who, when and from where."""
     address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
     origin = f"admin, {address}" if address else "admin"
     return {"by": request.user.get_username(), "now": clock.now(), "origin": origin}
 
 
 def carry_out(request: HttpRequest, verb: str, *place: str, **details: Any) -> bool:
-    """One verb for one exchange or market, and what came of it as a message. False when it was refused."""
+    """Carries out a verb for one exchange or market, and shows the result as a message. Returns False when refused."""
     run, done = VERBS[verb]
     context = call(request)
     name = ":".join(place)
@@ -67,7 +67,7 @@ def carry_out(request: HttpRequest, verb: str, *place: str, **details: Any) -> b
 
 
 def carry_out_all(request: HttpRequest, verb: str, places: Sequence[Sequence[str]], **details: Any) -> None:
-    """The verb for each. Of many the page says only how many, and what was refused."""
+    """Carries out the verb for each. Of many the page says only how many, and what was refused."""
     if len(places) <= TOLD_ONE_BY_ONE:
         for place in places:
             carry_out(request, verb, *place, **details)
@@ -84,7 +84,7 @@ def carry_out_all(request: HttpRequest, verb: str, places: Sequence[Sequence[str
 
 
 def with_undo(request: HttpRequest, text: str, verb: str, exchange_id: str, now: datetime) -> str:
-    """The message, and a button that takes back what this request has just done."""
+    """Returns the message with a button that takes back what this request has just done."""
     mine = AuditEntry.objects.filter(
         exchange=exchange_id, verb=verb, happened_at=now, who=request.user.get_username()[:150]
     )
@@ -96,7 +96,7 @@ def with_undo(request: HttpRequest, text: str, verb: str, exchange_id: str, now:
 
 
 def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:
-    """What takes longer than a page may is a task's. False, and a message, when no queue takes it."""
+    """Sends what takes longer than a page may to a task. Returns False, with a message, when no queue takes it."""
     if not queues.send(task, expires_seconds=TASK_SECONDS, **details):
         messages.error(request, "The queue cannot be reached, so nothing was started. Try again in a moment.")
         return False
@@ -104,7 +104,7 @@ def send(request: HttpRequest, task: Task[..., Any], **details: Any) -> bool:
 
 
 def _what_follows(exchange_id: str) -> str:
-    """One obstacle less is not always the last."""
+    """Says what follows, as one obstacle less is not always the last."""
     exchange = Exchange.objects.get(pk=exchange_id)
     if exchange.is_collected:
         return " It is polled again within one interval."

@@ -1,7 +1,8 @@
-"""Adding an exchange: a form, a task that does it, and a page that shows the four checks as they finish."""
+"""Adds an exchange: a form, a task that does it, and a page that shows the four checks as they finish."""
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET
 
-from exchanges import catalogue
+from exchanges import catalogue, secrets
 from exchanges.models import Exchange
 from operations import progress, tasks
 from operations.admin import panels
@@ -92,7 +93,7 @@ def progress_fragment(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _start(request: HttpRequest, form: Any) -> str:
-    """The key of the progress; empty, with a message, when nothing could be started."""
+    """Starts the task and returns the key of its progress; empty, with a message, when nothing could be started."""
     exchange_id = form.cleaned_data["exchange"]
     who = call(request)
     try:
@@ -106,7 +107,7 @@ def _start(request: HttpRequest, form: Any) -> str:
         exchange_id=exchange_id,
         by=who["by"],
         origin=who["origin"],
-        wanted=form.wanted(),
+        sealed=secrets.seal_text(json.dumps(form.wanted())),  # a proxy's password may be in it
         progress_key=key,
     )
     return key if is_sent else ""

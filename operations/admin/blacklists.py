@@ -1,4 +1,4 @@
-"""What is blacklisted now and was before: exchanges, and single markets by people or by themselves."""
+"""Shows what is blacklisted now and was before: exchanges, and single markets by people or by themselves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIFT_EXCHANGE = Words("Lift…", "lock_open", "Take this exchange off the blackl
 
 
 class EntryAdmin(MachineAdmin):
-    """What both kinds of entries have."""
+    """The columns and buttons that both kinds of blacklist entries have."""
 
     ordering = ("-listed_at", "-id")
     actions_row = ("lift",)
@@ -62,7 +62,7 @@ class EntryAdmin(MachineAdmin):
     def take_off(
         self, request: HttpRequest, object_id: str, verb: str, place_of: Callable[[Any], Sequence[str]]
     ) -> HttpResponse:
-        """The verb that lifts the entry, and the list again."""
+        """Carries out the verb that lifts the entry, and shows the list again."""
         entry = self.get_object(request, object_id)
         if entry is None:
             raise Http404

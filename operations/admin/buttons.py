@@ -24,7 +24,7 @@ RESUMES = "Collection resumes with the next interval."
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a button and its dialog say; `submit` is the dialog's own button."""
+    """The words of a button and its dialog; `submit` is the dialog's own button."""
 
     label: str
     icon: str
@@ -41,7 +41,7 @@ def button(
     permission: str = "change",
     is_dangerous: bool = False,
 ) -> Callable[..., HttpResponse]:
-    """Carries out the verb of that name for the exchange of the page."""
+    """Returns a button that carries out the verb of that name for the exchange of the page."""
 
     def press(self: Any, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         is_done = carry_out(request, verb, object_id, **details(form))
@@ -58,7 +58,7 @@ def dialog(
     permission: str = "change",
     is_dangerous: bool = False,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """Puts a button with a dialog before the method."""
+    """Returns a decorator that puts a button with a dialog before the method."""
     decorate: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
         description=words.label,
         icon=words.icon,
@@ -97,7 +97,7 @@ disable = button(
 )  # fmt: skip
 RESTART = Words(
     "Restart worker…", "restart_alt", "Restart this exchange's worker",
-    "Errors and pauses are forgotten; a running cycle is replaced, never doubled.", "Restart",
+    "Errors and pauses are forgotten; a run under way is replaced, never doubled.", "Restart",
 )  # fmt: skip
 restart = button("restart", RESTART)
 remove = button(

@@ -1,4 +1,4 @@
-"""The dialogs between a button and its verb: what it would stop, why, and until when."""
+"""The dialogs between a button and its verb: they show what would stop and ask why, and until when."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MomentWidget(UnfoldAdminTextInputWidget):
 
 
 def consequences(exchange_ids: list[str]) -> dict[str, Any]:
-    """What stopping these would take away, for the dialog's template. Four queries, however many are stopped."""
+    """Returns what stopping these would take away, for the dialog's template. Four queries, however many stop."""
     try:
         preview = commands.preview_stop_of(exchange_ids)
     except commands.CommandRefused as refusal:
@@ -32,11 +32,11 @@ def consequences(exchange_ids: list[str]) -> dict[str, Any]:
 
 
 class ConfirmForm(BaseDialogForm):
-    """Nothing to fill in: its hidden field proves that the dialog was confirmed."""
+    """A form with nothing to fill in: its hidden field proves that the dialog was confirmed."""
 
 
 class StopForm(BaseDialogForm):
-    """Shows what would stop."""
+    """A form that shows what would stop."""
 
     form_before_template = "admin/exchanges/preview.html"
 
@@ -58,7 +58,7 @@ class WhyForm(BaseDialogForm):
 
 
 class BlacklistForm(StopForm, WhyForm):
-    """Shows what would stop, and asks why and until when."""
+    """A form that shows what would stop, and asks why and until when."""
 
 
 class RemoveForm(StopForm):
@@ -71,5 +71,5 @@ DisableForm = RemoveForm
 
 
 def details(form: BaseDialogForm) -> dict[str, Any]:
-    """What the form adds to the verb; without the field that only proves the confirmation."""
+    """Returns what the form adds to the verb, without the field that only proves the confirmation."""
     return {name: value for name, value in form.cleaned_data.items() if not name.startswith("_")}

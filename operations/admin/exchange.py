@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
@@ -17,13 +16,14 @@ from collectors.api.workers import view_of
 from exchanges import catalogue, secrets
 from exchanges.models import Exchange
 from lib import clock
+from lib.admin_pages import PageAdmin
 from operations import commands, tasks
 from operations.admin import adding, buttons, panels
 from operations.admin.acting import call, carry_out_all, send
 from operations.admin.dialogs import ConfirmForm, WhyForm, consequences, details
 from operations.admin.forms import CREDENTIAL_FIELDS, FILTER_FIELDS, ExchangeForm
 from web.admin import STATUS_LABELS, back_to_page, since
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 REFUSED = "marketmon.refused"
 STATE = (None, {"fields": ("id", "name", "worker_status", "worker_reason", "listing", "is_enabled")})
@@ -34,7 +34,7 @@ ABILITIES = (
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(ModelAdmin):
+class ExchangeAdmin(PageAdmin):
     form = ExchangeForm
     list_display = (
         "exchange",
@@ -140,7 +140,7 @@ class ExchangeAdmin(ModelAdmin):
         worker = getattr(exchange, "worker", None)
         return view_of(worker, clock.now()).status if worker else None
 
-    @display(description="because")
+    @display(description="reason")
     def worker_reason(self, exchange: Exchange) -> str:
         worker = getattr(exchange, "worker", None)
         return (view_of(worker, clock.now()).reason if worker else "it has no worker yet") or "-"
@@ -187,7 +187,7 @@ class ExchangeAdmin(ModelAdmin):
 
     @display(description="proxy")
     def proxy_shown(self, exchange: Exchange) -> str:
-        return hide_secrets(exchange.proxy) or "-"
+        return hide_login(exchange.proxy) or "-"
 
     @display(description="collects")
     def collects(self, exchange: Exchange) -> str:
@@ -230,7 +230,7 @@ class ExchangeAdmin(ModelAdmin):
             messages.error(request, f"Not saved: {refusal}")
 
     def response_change(self, request: HttpRequest, obj: Exchange) -> HttpResponse:
-        """A refusal has its own message, and leaves none of success."""
+        """Shows no message of success after a refusal, which has its own message."""
         if REFUSED in request.META:
             return HttpResponseRedirect(request.path)
         response: HttpResponse = super().response_change(request, obj)
@@ -240,7 +240,7 @@ class ExchangeAdmin(ModelAdmin):
         return [{"changed": {"fields": [form.fields[name].label or name for name in form.changed_data]}}]
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the buttons that would change something."""
+        """Returns only the buttons that would change something."""
         state = Exchange.objects.filter(pk=object_id).values("enabled", "blacklisted").first()
         if state is None:
             return []
@@ -297,7 +297,7 @@ class ExchangeAdmin(ModelAdmin):
     def _confirm(
         self, request: HttpRequest, queryset: QuerySet[Exchange], verb: str, form_class: type[BaseDialogForm]
     ) -> HttpResponse | None:
-        """The page in between for several at once: first POST shows what is chosen, the second carries it out."""
+        """Shows the page in between for several at once: first POST shows what is chosen, the second carries it out."""
         chosen = [exchange.id for exchange in queryset.order_by("id")]
         form = form_class(data=request.POST if "_form_submitted" in request.POST else None, request=request)
         if form.is_valid():

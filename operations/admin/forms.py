@@ -1,4 +1,4 @@
-"""An exchange's settings as people fill them in, and how they become what the verbs `add` and `configure` take."""
+"""The forms of an exchange's settings, and how they become what the verbs `add` and `configure` take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from exchanges import addresses, connectivity, market_filter, secrets
 from exchanges.models import ID_FAULT, Exchange, Market, is_exchange_id
 from feeds import known_exchange_ids
 from operations.onboarding import SETTINGS
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 BETWEEN_QUOTES = re.compile(r"[,;\s]+")
 BETWEEN_MARKETS = re.compile(r"[,;\n]+")
@@ -32,7 +32,7 @@ UNCHANGED = "Empty: stays as it is."
 
 
 class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
-    """How an exchange is collected."""
+    """The settings of an exchange's collection."""
 
     quotes = forms.CharField(
         required=False,
@@ -66,7 +66,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
                 "quotes": ", ".join(stored.get("quotes") or ()),
                 "only_markets": ", ".join(stored.get("symbols") or ()),
                 "top": stored.get("top"),
-                "proxy": hide_secrets(self.instance.proxy),  # unchanged, it is not saved
+                "proxy": hide_login(self.instance.proxy),  # unchanged, it is not saved
             }
         )
 
@@ -85,7 +85,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         return ca_file
 
     def clean_poll_interval_seconds(self) -> float:
-        """Not under what the exchange's rate limit allows."""
+        """Refuses an interval under what the exchange's rate limit allows. Raises ValidationError."""
         seconds: float = self.cleaned_data["poll_interval_seconds"]
         exchange: Exchange = self.instance
         if exchange.rate_limit_ms is None or "poll_interval_seconds" not in self.changed_data:
@@ -97,7 +97,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         return seconds
 
     def clean_depth(self) -> dict[str, Any]:
-        """An emptied field is None, and means nothing but tickers."""
+        """Returns the wanted market data; an emptied field is None, and means nothing but tickers."""
         return self.cleaned_data["depth"] or {}
 
     def clean(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         return {name: value for name, value in named.items() if value}
 
     def wanted(self) -> dict[str, Any]:
-        """Only what was changed here: a verb may have run since the page was opened."""
+        """Returns only what was changed here: a verb may have run since the page was opened."""
         found = {name: self.cleaned_data[name] for name in self.changed_data if name in SETTINGS}
         if set(FILTER_FIELDS) & set(self.changed_data):
             found["market_filter"] = self.market_filter()
@@ -134,7 +134,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class AddForm(SettingsForm):
-    """Which exchange, and what of its settings is known already."""
+    """A form for the exchange to add, and for what of its settings is known already."""
 
     exchange = forms.CharField(
         max_length=64,
@@ -169,7 +169,7 @@ class ExchangeForm(SettingsForm):
         return found if credentials is None else {**found, "credentials": credentials}
 
     def _credentials(self) -> Mapping[str, str] | None:
-        """None when they stay. New ones join the stored ones."""
+        """Returns new credentials joined to the stored ones; None when they stay."""
         if self.cleaned_data.get("forget_credentials"):
             return {}
         given = {name: self.cleaned_data.get(f"credential_{name}") or "" for name in secrets.NAMES}

@@ -1,4 +1,4 @@
-"""Who did what, why and from where; and taking it back within ten minutes."""
+"""Shows the audit log: who did what, why and from where; and takes a verb back within ten minutes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from unfold.decorators import action, display
 
 from exchanges.models import AuditEntry
 from lib import clock
+from lib.admin_pages import find_row_id
 from operations import commands
 from operations.admin.acting import call
 from operations.admin.dialogs import ConfirmForm
 from operations.undo import OPPOSITES, UNDO_WITHIN, find_lost
 from web.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_filter
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
 VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back")]
@@ -32,14 +33,14 @@ PERMISSIONS = {
 
 
 def may_undo(entry: AuditEntry, request: HttpRequest, now: datetime) -> bool:
-    """Fit for lists: it does not ask whether something newer stands in the way."""
+    """Says whether an entry may be undone, for lists: it does not ask whether something newer stands in the way."""
     is_young = now - entry.happened_at <= UNDO_WITHIN
     is_open = entry.changed and entry.undone_at is None and entry.verb in OPPOSITES
     return is_young and is_open and not find_lost(entry) and request.user.has_perm(_permission(entry))
 
 
 def row_of(entry: AuditEntry, request: HttpRequest, now: datetime) -> dict[str, Any]:
-    """One line of an exchange's page."""
+    """Returns one line of an exchange's page."""
     return {
         "when": ago(entry.happened_at, now),
         "moment": utc(entry.happened_at),
@@ -67,15 +68,26 @@ def _note(entry: AuditEntry) -> str:
 
 @admin.register(AuditEntry)
 class AuditAdmin(MachineAdmin):
-    list_display = ("happened", "who", "verb", "place", "why_shown", "origin", "outcome")
-    list_filter = (word_filter("verb", VERBS, parameter="verb", narrow=lambda rows, word: rows.filter(verb=word)),)
+    list_display = ("happened", "who", "act", "place", "why_shown", "source", "result")
+    list_filter = (word_filter("action", VERBS, parameter="verb", narrow=lambda rows, word: rows.filter(verb=word)),)
     search_fields = ("exchange__startswith", "who__startswith")
     search_help_text = "Beginning of an exchange's id or of a user's name"
     ordering = ("-happened_at", "-id")
     actions_row = ("undo",)
     actions_detail = ("undo",)
-    fields = ("moment", "who", "verb", "place", "why", "origin", "correlation_id", "outcome", "was_before", "undone")
-    readonly_fields = ("moment", "place", "outcome", "was_before", "undone")
+    fields = (
+        "moment",
+        "who",
+        "act",
+        "place",
+        "why_shown",
+        "source",
+        "correlation_id",
+        "result",
+        "was_before",
+        "undone",
+    )
+    readonly_fields = ("moment", "act", "place", "why_shown", "source", "result", "was_before", "undone")
 
     @display(description="when", header=True)
     def happened(self, entry: AuditEntry) -> tuple[str, str]:
@@ -91,27 +103,35 @@ class AuditAdmin(MachineAdmin):
 
     @display(description="before")
     def was_before(self, entry: AuditEntry) -> str:
-        """What undoing needs. Older rows may hold a proxy's password, which is none of anybody's business."""
-        return ", ".join(f"{name}: {hide_secrets(str(value))}" for name, value in entry.before.items()) or "-"
+        """Shows what undoing needs. Older entries may hold a proxy's password, which nobody has to see."""
+        return ", ".join(f"{name}: {hide_named(name, str(value))}" for name, value in entry.before.items()) or "-"
+
+    @display(description="action")
+    def act(self, entry: AuditEntry) -> str:
+        return entry.verb
+
+    @display(description="source")
+    def source(self, entry: AuditEntry) -> str:
+        return entry.origin or "-"
 
     @display(description="exchange")
     def place(self, entry: AuditEntry) -> str:
         return ":".join(filter(None, (entry.exchange, entry.market))) or "all"
 
-    @display(description="why")
+    @display(description="reason")
     def why_shown(self, entry: AuditEntry) -> str:
         return cut(entry.why) or "-"
 
-    @display(description="outcome", label={"undo": "info", "undone": "info", "no change": "warning"})
-    def outcome(self, entry: AuditEntry) -> str | None:
+    @display(description="result", label={"undo": "info", "undone": "info", "no change": "warning"})
+    def result(self, entry: AuditEntry) -> str | None:
         return _note(entry) or None
 
     def has_undo_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For the button; which of them an entry needs is asked when it is pressed."""
+        """Says whether to show the button; the permission that an entry needs is asked when it is pressed."""
         return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         shown = super().get_actions_detail(request, object_id)
         return shown if entry and may_undo(entry, request, clock.now()) else []
 
@@ -128,7 +148,7 @@ class AuditAdmin(MachineAdmin):
         },
     )
     def undo(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        entry = AuditEntry.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
         if entry is not None and not request.user.has_perm(_permission(entry)):
             raise PermissionDenied
         try:

@@ -1,4 +1,4 @@
-"""Markets, and taking single ones out of the collection."""
+"""Shows markets, and takes single ones out of the collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exchange's page shows under its settings: the checks, who did what, which fields changed, blacklists."""
+"""The panels under an exchange's settings: the checks, the audit log, which fields changed, blacklists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from operations import tasks
 from operations.admin.acting import send
 from operations.admin.history import row_of
 from web.admin import ago, cut, polled, utc
-from web.redaction import hide_secrets
+from web.redaction import hide_named
 
 SHOWN_ROWS = 15
 SHOWN_CHECKS = 5
@@ -56,7 +56,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
 
 
 def context(request: HttpRequest, exchange_id: str) -> dict[str, Any]:
-    """Everything for the panels, in a fixed number of queries."""
+    """Returns everything for the panels, in a fixed number of queries."""
     now = clock.now()
     return {
         "audit_rows": [
@@ -96,7 +96,7 @@ def check_now(request: HttpRequest, exchange_id: str) -> HttpResponse:
 
 
 def rows_of(findings: Sequence[Finding | ConnectivityCheck], *, missing: str = "asking") -> list[dict[str, Any]]:
-    """The four checks in their order, those without a result as `missing`."""
+    """Returns the four checks in their order, those without a result as `missing`."""
     known = {finding.name: finding for finding in findings}
     rows = []
     for name in [*CHECK_NAMES, *(name for name in known if name not in CHECK_NAMES)]:
@@ -115,7 +115,7 @@ def rows_of(findings: Sequence[Finding | ConnectivityCheck], *, missing: str = "
 
 
 def _checks(exchange_id: str, since: datetime | None, now: datetime) -> dict[str, Any]:
-    """The newest checks, or the wait for those that were asked for at `since`."""
+    """Returns the newest checks, or the wait for those that were asked for at `since`."""
     recent = ConnectivityCheck.objects.filter(exchange_id=exchange_id).order_by("-checked_at", "pk")
     found = list(recent[: SHOWN_CHECKS * len(CHECK_NAMES)])
     latest = [row for row in found if row.checked_at == found[0].checked_at]
@@ -132,7 +132,7 @@ def _checks(exchange_id: str, since: datetime | None, now: datetime) -> dict[str
 
 
 def _earlier(found: Sequence[ConnectivityCheck], now: datetime) -> list[dict[str, str]]:
-    """Occasions before the newest, a line each."""
+    """Returns the occasions before the newest, a line each."""
     occasions: dict[datetime, list[ConnectivityCheck]] = {}
     for row in found:
         occasions.setdefault(row.checked_at, []).append(row)
@@ -147,7 +147,7 @@ def _earlier(found: Sequence[ConnectivityCheck], now: datetime) -> list[dict[str
 
 
 def _changes(exchange_id: str) -> list[dict[str, Any]]:
-    """A row for each field that a person or a verb changed."""
+    """Returns a row for each field that a person or a verb changed."""
     entries = (
         LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(Exchange), object_pk=exchange_id)
         .select_related("actor")
@@ -158,8 +158,8 @@ def _changes(exchange_id: str) -> list[dict[str, Any]]:
             "when": utc(entry.timestamp),
             "who": entry.actor.get_username() if entry.actor else "-",
             "field": name.replace("_", " "),
-            "old": cut(hide_secrets(str(change[0]))),
-            "new": cut(hide_secrets(str(change[1]))),
+            "old": cut(hide_named(name, str(change[0]))),
+            "new": cut(hide_named(name, str(change[1]))),
         }
         for entry in entries
         for name, change in (entry.changes or {}).items()
@@ -183,7 +183,7 @@ def _blacklists(exchange_id: str, now: datetime) -> list[dict[str, str]]:
 
 
 def _markets(exchange_id: str, now: datetime) -> list[dict[str, str]]:
-    """Markets that are out now."""
+    """Returns the markets that are out now."""
     entries = (
         MarketBlacklistEntry.objects.running()
         .filter(market__exchange_id=exchange_id)

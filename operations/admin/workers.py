@@ -1,4 +1,4 @@
-"""Workers: how each exchange's collection goes, and its one verb."""
+"""Shows workers: how each exchange's collection goes, and its one verb."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WorkerAdmin(MachineAdmin):
     """One collector per exchange; its row's key is the exchange's id, so the verb takes it as it is."""
 
     list_display = (
-        "exchange", "state", "transport", "error_count", "problem", "last_update", "last_cycle", "symbols_tracked"
+        "exchange", "state", "transport", "error_count", "problem", "last_update", "last_run", "symbols_tracked"
     )  # fmt: skip
     list_select_related = ("exchange__stream",)
     list_per_page = 200
@@ -54,7 +54,7 @@ class WorkerAdmin(MachineAdmin):
 
     @display(description="transport", header=True)
     def transport(self, worker: Worker) -> tuple[str, str]:
-        """What is in use now; since when, and why."""
+        """Shows the transport in use now; since when, and why."""
         now = transports.in_use(worker.exchange, clock.now())
         return now.word, ", ".join(filter(None, [since(now.since)[0] if now.since else "", cut(now.why)]))
 
@@ -62,8 +62,8 @@ class WorkerAdmin(MachineAdmin):
     def last_update(self, worker: Worker) -> tuple[str, str]:
         return since(worker.stored_at)
 
-    @display(description="last cycle", header=True)
-    def last_cycle(self, worker: Worker) -> tuple[str, str]:
+    @display(description="last run", header=True)
+    def last_run(self, worker: Worker) -> tuple[str, str]:
         return since(worker.heartbeat_at)
 
     @display(description="last error", header=True)

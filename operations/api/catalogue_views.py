@@ -1,4 +1,4 @@
-"""What anybody may read: the configuration and the list of supported exchanges."""
+"""Answers what anybody may read: the configuration and the list of supported exchanges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from operations.api.descriptions import EXAMPLE_TIME, answers
 
 
 class CatalogueViews(ViewSet):
-    """Which exchanges are collected, and what they can do."""
+    """The exchanges that are collected, and what they can do."""
 
     authentication_classes = []
     permission_classes = [AllowAny]
@@ -46,7 +46,7 @@ class CatalogueViews(ViewSet):
         ),
     )
     def config(self, request: Request) -> Response | HttpResponse:
-        """Every exchange that is not blacklisted. Cached for up to an hour, made anew at every change."""
+        """Returns every exchange that is not blacklisted. Cached for up to an hour, made anew at every change."""
         return _from_cache(request, catalogue.config())
 
     @extend_schema(
@@ -56,12 +56,12 @@ class CatalogueViews(ViewSet):
         responses=answers("exchanges_supported", {"exchanges": ["binance", "kraken"], "count": 2}),
     )
     def supported(self, request: Request) -> Response | HttpResponse:
-        """Ids of the exchanges that are collected, sorted."""
+        """Returns the ids of the exchanges that are collected, sorted."""
         return _from_cache(request, catalogue.supported())
 
 
 def _from_cache(request: Request, body: bytes) -> Response | HttpResponse:
-    """The cached bytes as they are, except for browsers."""
+    """Returns the cached bytes as they are, except for browsers."""
     if request.accepted_renderer.format == "json":
         return HttpResponse(body, content_type="application/json")
     return Response(orjson.loads(body))

@@ -1,4 +1,4 @@
-"""How the routes are described in OpenAPI: an example for every answer, failures included."""
+"""Describes the routes in OpenAPI, with an example for every answer, failures included."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def failure(title: str, message: str, *, now: str = EXAMPLE_TIME, **more: Any) -
 def answers(
     name: str, success: Mapping[str, Any], *, shape: Any = None, **failures: Sequence[Mapping[str, Any]]
 ) -> dict[int, Any]:
-    """OpenAPI responses: 200 with its example, and every failure with its own.
+    """Returns OpenAPI responses: 200 with its example, and every failure with its own.
 
     The shape is the example's, unless one is given: where a value may be null or absent.
     """

@@ -1,4 +1,4 @@
-"""From requests to calls: who asks, for which exchange, and what a refusal says."""
+"""Turns requests into calls: who asks, for which exchange, and what a refusal says."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from exchanges.models import ID_FAULT, Exchange, is_exchange_id
 from lib import clock
 from operations import commands
 from operations.api.descriptions import failure
-from web.redaction import hide_secrets
+from web.redaction import hide_login
 
 MARKET = re.compile(r"([a-z0-9_-]{1,64}):(.{1,100})\Z", re.IGNORECASE)
 
 
 class EndWithAnswer(Exception):
-    """Ends a view with this answer."""
+    """An answer that ends a view when it is raised."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         self.status = status
@@ -30,13 +30,13 @@ class EndWithAnswer(Exception):
 
 
 def call_facts(request: Request, now: datetime) -> dict[str, Any]:
-    """Who, when and from where: what every verb wants to know."""
+    """Returns what every verb wants to know: who, when and from where."""
     address = caller_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
     return {"by": request.user.get_username(), "now": now, "origin": str(address or "")}
 
 
 def exchange_id_of(text: str, title: str, now: datetime) -> str:
-    """Lower-cased. Raises EndWithAnswer for what can be no id."""
+    """Returns the id in lower case. Raises EndWithAnswer for what can be no id."""
     exchange_id = text.lower()
     if not is_exchange_id(exchange_id):
         raise EndWithAnswer(400, failure(title, ID_FAULT, now=clock.seconds_z(now)))
@@ -62,7 +62,7 @@ def market_of(text: str, title: str, now: datetime) -> tuple[str, str]:
 
 
 def validated(kind: type[serializers.Serializer[Any]], request: Request, title: str, now: datetime) -> dict[str, Any]:
-    """The request's body, which is always optional. Raises EndWithAnswer."""
+    """Returns the request's body, which is always optional. Raises EndWithAnswer."""
     sent = {} if request.data is None else request.data
     if not isinstance(sent, Mapping):
         raise EndWithAnswer(400, failure(title, "The body is no JSON object.", now=clock.seconds_z(now)))
@@ -100,7 +100,7 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "market_filter": exchange.market_filter,
         "depth": exchange.depth,
         "base_url": exchange.base_url,
-        "proxy": hide_secrets(exchange.proxy),
+        "proxy": hide_login(exchange.proxy),
         "credentials_set": secrets.names_in(exchange.credentials),
     }
 

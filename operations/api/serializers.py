@@ -1,4 +1,4 @@
-"""What operators send."""
+"""The shapes of what operators send, and of some answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib import clock
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses names that it does not know: a typing error must not look like success."""
+    """A serializer that refuses names that it does not know: a typing error must not look like success."""
 
     def to_internal_value(self, data: Any) -> Any:
         strangers = sorted(set(map(str, data)) - set(self.fields)) if isinstance(data, Mapping) else []
@@ -26,7 +26,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class SettingsSerializer(StrictSerializer):
-    """How an exchange is collected. What is left out stays as it is."""
+    """The settings of an exchange's collection. What is left out stays as it is."""
 
     name = serializers.CharField(max_length=100, required=False)
     poll_interval_seconds = serializers.FloatField(

@@ -13,7 +13,7 @@ ID = r"(?P<exchange>[A-Za-z0-9_-]{1,64})"
 
 
 def _route(place: str, name: str, title: str, **actions: str) -> URLPattern:
-    """The title stands above the page in the browsable API."""
+    """Returns a route; the title stands above the page in the browsable API."""
     return re_path(rf"{PLACE}/{place}/?$", OperatorViews.as_view({**actions}, name=title), name=name)
 
 

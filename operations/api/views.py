@@ -1,4 +1,4 @@
-"""What operators do: add, blacklist, restart, configure."""
+"""The views of what operators do: add, blacklist, restart, configure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RESTARTED, ATTEMPTED = "Worker restarted", "Worker restart attempted"
 
 
 class OperatorViews(ViewSet):
-    """Add, blacklist, restart, configure. Needs the admin key or staff with the permission."""
+    """Adds, blacklists, restarts and configures exchanges. Needs the admin key or staff with the permission."""
 
     authentication_classes = [AdminKeyAuthentication, StaffSession]
     permission_classes = [MayManage]
@@ -68,13 +68,13 @@ class OperatorViews(ViewSet):
         return self.permissions.get(action or "", "exchanges.change_exchange")
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """A method that the route does not have is 405 for everybody; then comes the key; then all the rest."""
+        """Answers 405 to everybody where the route does not have the method; then comes the key; then all the rest."""
         if self.action is None:
             raise self._no_such_method(request)
         super().initial(request, *args, **kwargs)
 
     def _no_such_method(self, request: Request) -> exceptions.MethodNotAllowed:
-        """Shown in a browser, its page has forms for the other methods: for those who may use them."""
+        """Returns a 405 whose page in a browser has forms for the other methods, for those who may use them."""
         self.format_kwarg = None
         with suppress(exceptions.APIException):
             self.perform_authentication(request)
@@ -87,7 +87,7 @@ class OperatorViews(ViewSet):
 
     @extend_schema(exclude=True)
     def missing(self, request: Request) -> Response:
-        """A path without its exchange."""
+        """Refuses a path without its exchange."""
         raise EndWithAnswer(400, PARAMETER_MISSING)
 
     @extend_schema(
@@ -318,7 +318,7 @@ class OperatorViews(ViewSet):
         ),
     )
     def read_settings(self, request: Request, exchange: str) -> Response:
-        """How an exchange is collected. Of credentials only the names are shown."""
+        """Returns how an exchange is collected. Of credentials only the names are shown."""
         return Response(settings_of(exchange.lower()))
 
     @extend_schema(
@@ -368,7 +368,7 @@ class OperatorViews(ViewSet):
         ),
     )
     def read_checks(self, request: Request, exchange: str) -> Response:
-        """What the newest connectivity checks found, with durations and reasons."""
+        """Returns what the newest connectivity checks found, with durations and reasons."""
         settings_of(exchange.lower())
         return Response(checks_of(exchange.lower()))
 

@@ -1,1 +1,1 @@
-"""What the simulated venues say over websockets; each is named by its venue."""
+"""Messages of the simulated venues over websockets; each file is named by its venue."""

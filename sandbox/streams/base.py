@@ -1,4 +1,4 @@
-"""What a dialect file declares, and the subscriptions that its functions are handed."""
+"""Declarations of a dialect file, and the subscriptions that its functions are handed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ Topic = tuple[str, str]
 
 @dataclass
 class Subscriptions:
-    """One connection's, and the number that venues count their messages with. `told_at` is the second whose book or
-    trade a topic was last told of, `told` that book, `depths` the levels that one was asked with."""
+    """One connection's subscriptions, and the number that venues count their messages with.
+
+    `told_at` is the second whose book or trade a topic was last told of, `told` that book, `depths` the levels that one
+    was asked with.
+    """
 
     topics: dict[Topic, None] = field(default_factory=dict)
     sequence: int = 0
@@ -25,7 +28,7 @@ class Subscriptions:
     depths: dict[Topic, int] = field(default_factory=dict)
 
     def add(self, topic: Topic) -> None:
-        """Asked for again, it is told from its beginning."""
+        """Adds a topic; asked for again, it is told from its beginning."""
         self.topics[topic] = None
         self.forget(topic)
 
@@ -42,7 +45,7 @@ class Subscriptions:
         return self.sequence - 1
 
     def told_before(self, topic: Topic, second: int) -> int | None:
-        """The second that was told last, and notes that this one now is; None for the first."""
+        """Returns the second that was told last, None for the first, and notes that this one now is."""
         before = self.told_at.get(topic)
         self.told_at[topic] = second
         return before
@@ -54,7 +57,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class StreamDialect:
-    """`hear` takes a message in and answers it; `refuse` answers it with the venue's no; `frames` is one second's news.
+    """A venue's dialect: `hear` answers a message, `refuse` does so with the venue's no; `frames` is one second's news.
 
     `alive` is what the venue says whether or not there is news; `foreign` a message of a market that nobody listed.
     Older connections than `lifetime_seconds` are ended.

@@ -55,7 +55,7 @@ def frames(view: View, subscriptions: Subscriptions, *, has_sides: bool) -> Iter
 
 
 def _topic(name: str) -> tuple[str, str]:
-    """`btcusdt@ticker`, `!ticker@arr`: the second is every market's."""
+    """Returns channel and market of `btcusdt@ticker` or `!ticker@arr`: the second is every market's."""
     if name.startswith("!"):
         return name[1:].partition("@")[0], EVERY_MARKET
     market, _, channel = name.partition("@")
@@ -75,7 +75,7 @@ def _depth(view: View, subscriptions: Subscriptions, topic: Topic, *, is_future:
 
 
 def _update(view: View, subscriptions: Subscriptions, topic: Topic, market: Market) -> dict[str, Any] | None:
-    """The number is the second's, as it is by REST. There is no beginning: the first is a change, too."""
+    """Returns a change, numbered by its second as by REST. There is no beginning: the first is a change, too."""
     if topic not in subscriptions.told_at:
         books.change(view.at(view.second - 1), subscriptions, topic, market, MOST_LEVELS)
     change = books.change(view, subscriptions, topic, market, MOST_LEVELS)

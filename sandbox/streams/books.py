@@ -20,7 +20,7 @@ EMPTY = Book([], [])
 
 
 class Change(NamedTuple):
-    """Between the book of one second (None: nothing was told before) and that of a later one."""
+    """A change from the book of one second (None: nothing was told before) to that of a later one."""
 
     before: int | None
     second: int
@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
 
 def change(view: View, subscriptions: Subscriptions, topic: Topic, market: Market, depth: int) -> Change | None:
-    """None in a second that was told already; everything, at first."""
+    """Returns what changed; None in a second that was told already; everything, at first."""
     if subscriptions.told_at.get(topic) == view.second:
         return None
     before = subscriptions.told_before(topic, view.second)
@@ -40,7 +40,7 @@ def change(view: View, subscriptions: Subscriptions, topic: Topic, market: Marke
 
 
 def trades(view: View, subscriptions: Subscriptions, topic: Topic, market: Market, *, at_first: int) -> Iterator[Trade]:
-    """Oldest first, those since the second that was told last."""
+    """Returns the trades since the second that was told last, oldest first."""
     if subscriptions.told_at.get(topic) == view.second:
         return iter(())
     before = subscriptions.told_before(topic, view.second)

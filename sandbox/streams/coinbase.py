@@ -69,7 +69,7 @@ def _book(view: View, subscriptions: Subscriptions, topic: Topic, market: Market
 
 
 def _trades(view: View, subscriptions: Subscriptions, topic: Topic, market: Market) -> Iterator[Frame]:
-    """The newest first; some of before at the beginning."""
+    """Yields trades, the newest first; some of before at the beginning."""
     kind = "update" if topic in subscriptions.told_at else "snapshot"
     rows = [
         {"trade_id": str(trade.number), "product_id": topic[1], "price": trade.price, "size": trade.amount}

@@ -102,7 +102,7 @@ def _book(view: View, subscriptions: Subscriptions, topic: Topic, market: Market
 
 
 def checksum(book: Book) -> int:
-    """Of the digits of the best levels, asks first, without points and leading zeros."""
+    """Returns the checksum of the digits of the best levels, asks first, without points and leading zeros."""
     best = [*book.asks[:CHECKED_LEVELS], *book.bids[:CHECKED_LEVELS]]
     digits = "".join(str(text).replace(".", "").lstrip("0") for level in best for text in level)
     return crc32(digits.encode())
@@ -134,7 +134,7 @@ def _row(symbol: str, quote: Quote) -> dict[str, Any]:
 
 
 def _number(text: Any) -> Any:
-    """The digits as they stand, without quotes; what a lie put there stays what it is."""
+    """Returns the digits as they stand, without quotes; what a lie put there stays what it is."""
     return orjson.Fragment(text) if isinstance(text, str) and text.replace(".", "").lstrip("-").isdigit() else text
 
 

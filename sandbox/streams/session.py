@@ -34,7 +34,7 @@ ON_PING = frozenset({"ws_no_pong"})
 
 @dataclass
 class Session:
-    """`period` is the time between two batches of frames, in seconds."""
+    """A connection; `period` is the time between two batches of frames, in seconds."""
 
     exchange: Exchange
     dialect: StreamDialect
@@ -46,7 +46,7 @@ class Session:
     socket: web.WebSocketResponse = field(default_factory=lambda: web.WebSocketResponse(autoping=False))
 
     async def serve(self, request: web.Request, entry: Entry) -> web.StreamResponse:
-        """Until either side ends it; the connection's line in the log says when."""
+        """Serves until either side ends it; the connection's line in the log says when."""
         await self.socket.prepare(request)
         entry.status = 101
         news = asyncio.create_task(self._tell_news(request))
@@ -122,7 +122,7 @@ class Session:
             await self._flood(frames, int(by_kind["ws_burst"]["frames"]))
 
     async def _keep_quiet(self, view: View, pattern: str) -> None:
-        """What is not told now will not be told later either."""
+        """Keeps topics silent: what is not told now will not be told later either."""
         topics = self.subscriptions.topics
         spoken = {topic: None for topic in topics if pattern and not re.search(pattern, "@".join(topic))}
         self.subscriptions.topics = {topic: None for topic in topics if topic not in spoken}
@@ -158,7 +158,7 @@ class Session:
 
 
 def _bent(view: View, frame: Frame) -> Frame:
-    """By lies about the venue's own keys. Some venues name a market by its id there, some by its symbol."""
+    """Bends a frame by lies about the venue's own keys. Some venues name a market by its id there, others by symbol."""
     if not view.lies.values:
         return frame
     ids = {market.symbol: id_ for id_, market in view.markets.items()}

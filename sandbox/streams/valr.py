@@ -54,7 +54,7 @@ def hear(view: View, subscriptions: Subscriptions, message: Message) -> list[Fra
 
 
 def _subscribe(view: View, subscriptions: Subscriptions, event: str, pairs: list[str]) -> list[Frame]:
-    """The list replaces the event's list before, even where some of its pairs are refused."""
+    """Subscribes to pairs; the list replaces the event's list before, even where some of its pairs are refused."""
     answers: list[Frame] = []
     for topic in [topic for topic in subscriptions.topics if topic[0] == event and topic[1] not in pairs]:
         subscriptions.drop(topic)
@@ -86,7 +86,7 @@ def frames(view: View, subscriptions: Subscriptions) -> Iterator[Frame]:
 
 
 def _news(view: View, subscriptions: Subscriptions, topic: Topic, market: Market) -> Iterator[Any]:
-    """A book as a whole when it has changed, and each trade since the one told last."""
+    """Yields a book as a whole when it has changed, and each trade since the one told last."""
     if topic[0] == BOOK:
         if books.change(view, subscriptions, topic, market, LEVELS) is not None:
             yield book_row(view, topic[1], market)
@@ -96,7 +96,7 @@ def _news(view: View, subscriptions: Subscriptions, topic: Topic, market: Market
 
 
 def _wanted(message: Message, every_pair: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Without a list an event is wanted of every pair."""
+    """Yields events and their pairs; without a list an event is wanted of every pair."""
     listed = message.get("subscriptions")
     for one in listed if isinstance(listed, list) else []:
         if isinstance(one, dict):

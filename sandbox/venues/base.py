@@ -1,4 +1,4 @@
-"""What a venue file declares, and what its renderers are asked."""
+"""Declarations of a venue file, and the question that its renderers are asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIST = "*list*"  # among an Ask's values: the JSON body where that is a list
 
 
 class Refused(Exception):
-    """The venue answers with its own error instead."""
+    """A refusal: the venue answers with its own error instead."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(status)
@@ -37,7 +37,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str, default: str = "") -> str:
-        """The last of a name that was given several times."""
+        """Returns a value as text: the last of a name that was given several times."""
         value = self.named.get(name, self.values.get(name, default))
         return str(value[-1] if isinstance(value, list) else value)
 
@@ -46,7 +46,7 @@ class Ask:
         return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
     def whole(self, name: str, default: int) -> int:
-        """A whole number; what is not one counts as not given."""
+        """Returns a whole number; what is not one counts as not given."""
         text = self.text(name, str(default))
         return int(text) if text.lstrip("-").isdigit() else default
 
@@ -56,7 +56,7 @@ Renderer = Callable[[View, Ask], Any]
 
 @dataclass(frozen=True)
 class Venue:
-    """`routes`: a path, with `{name}` for a part that varies, to what renders its answer.
+    """A simulated exchange. `routes`: a path, with `{name}` for a part that varies, to what renders its answer.
 
     `id_of` names a market as the venue does. `error` is the venue's body for an HTTP status: JSON, or plain text.
     `streams` are what it says over websockets, by host; a venue without one is polled.

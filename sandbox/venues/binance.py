@@ -57,7 +57,7 @@ def tickers(view: View, ask: Ask) -> Any:
 
 
 def futures_tickers(view: View, ask: Ask) -> Any:
-    """Without bid and ask, as the venue has it."""
+    """Renders tickers without bid and ask, as the venue has it."""
     return _all_or_one(ask, [_daily(view, id_, quote) for id_, quote in _rows(view, ask)])
 
 
@@ -91,8 +91,10 @@ def klines(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """The price's side is the taker's; `m` says that the buyer was the maker. From an id or a start on, the oldest
-    come first; without, the newest."""
+    """Renders trades; the price's side is the taker's, and `m` says that the buyer was the maker.
+
+    From an id or a start on, the oldest come first; without, the newest.
+    """
     market, count = _find(view, ask), min(max(ask.whole("limit", 500), 1), 1000)
     first, ends_ms = ask.whole("fromId", -1), ask.whole("endTime", view.second * 1000)
     if first < 0 and (start_ms := ask.whole("startTime", -1)) >= 0:
@@ -147,7 +149,7 @@ def _rows(view: View, ask: Ask) -> Iterator[tuple[str, Quote]]:
 
 
 def _wanted(ask: Ask) -> list[str] | None:
-    """`symbol` is one id, `symbols` a JSON list of them; without either, all."""
+    """Returns the ids asked for: `symbol` is one, `symbols` a JSON list of them; None without either: all."""
     if one := ask.text("symbol"):
         return [one]
     if not (several := ask.text("symbols")):

@@ -31,7 +31,7 @@ def premium_index(view: View, ask: Ask) -> Any:
 
 
 def funding_info(view: View, _: Ask) -> Any:
-    """Only markets that are not funded every eight hours."""
+    """Lists only markets that are not funded every eight hours."""
     return [
         {"symbol": id_, "adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}
         | {"fundingIntervalHours": SHORT_SECONDS // 3600, "disclaimer": False}
@@ -45,7 +45,7 @@ def funding_seconds(id_: str) -> int:
 
 
 def funding_rate(id_: str, funded_at: int) -> str:
-    """The rate that is paid at a moment."""
+    """Returns the rate that is paid at a moment."""
     return f"{0.0002 * unit('funding', id_, funded_at) - 0.0001:.8f}"
 
 

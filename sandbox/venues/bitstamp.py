@@ -65,7 +65,7 @@ def candles(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """Newest first; type 0 is a purchase."""
+    """Lists trades newest first; type 0 is a purchase."""
     return [
         {"date": str(int(trade.at)), "tid": str(trade.number), "price": trade.price, "amount": trade.amount}
         | {"type": "0" if trade.is_buy else "1"}

@@ -59,7 +59,7 @@ def symbols() -> Iterator[str]:
 
 
 def id_of(market: Market) -> str:
-    """A proxy's address, in lower case."""
+    """Returns a proxy's address, in lower case."""
     made_up = "0x" + blake2b(market.symbol.encode(), digest_size=20).hexdigest()
     return PROXIES.get(market.symbol, made_up).lower()
 
@@ -96,7 +96,7 @@ def block_number(view: View, _: list[Any]) -> Any:
 
 
 def block(view: View, _: list[Any]) -> Any:
-    """Its time is the stamp clock's: a node that lags has an old one."""
+    """Renders a block; its time is the stamp clock's: a node that lags has an old one."""
     number = _block(view)
     return {"number": hex(number), "timestamp": hex(FIRST_BLOCK_AT + number * BLOCK_SECONDS), "transactions": []}
 
@@ -113,7 +113,7 @@ def eth_call(view: View, params: list[Any]) -> Any:
 
 
 def latest_round(view: View, market: Market) -> str:
-    """An answer that a lie made may be negative or no number at all."""
+    """Renders the round; an answer that a lie made may be negative or no number at all."""
     updated_at = prices.written_at(view.exchange, market.base, view.second)
     number = (PHASE << 64) | (updated_at // ROUND_SECONDS)
     shift = int(view.stamp) - view.second
@@ -126,7 +126,7 @@ def decimals(_: View, __: Market) -> str:
 
 
 def description(_: View, market: Market) -> str:
-    """A dynamic text: where it begins, how long it is, its bytes."""
+    """Renders a dynamic text: where it begins, how long it is, its bytes."""
     text = f"{market.base} / {market.quote}".encode()
     return _word(32) + _word(len(text)) + text.hex().ljust(64, "0")
 

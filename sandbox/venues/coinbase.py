@@ -55,7 +55,7 @@ def products(view: View, ask: Ask) -> Any:
 
 
 def ticker(view: View, ask: Ask) -> Any:
-    """With a start and an end (seconds), the newest trades between them."""
+    """Renders the newest trades; with a start and an end (seconds), the newest between them."""
     market = _find(view, ask, "id")
     quote = view.quote(market)
     count, first = min(max(ask.whole("limit", 100), 1), 1000), ask.whole("start", 0)
@@ -76,7 +76,7 @@ def product_book(view: View, ask: Ask) -> Any:
 
 
 def candles(view: View, ask: Ask) -> Any:
-    """Newest first; the venue wants both ends, we also do without."""
+    """Renders candles newest first; the venue wants both ends, we also do without."""
     market, period = _find(view, ask, "id"), PERIODS.get(ask.text("granularity"))
     if period is None:
         raise Refused(400, error(400))

@@ -31,7 +31,7 @@ SPOT_DECIMALS = 8
 
 
 def error(status: int) -> Any:
-    """Plain text, as the venue does it outside 200."""
+    """Returns plain text, as the venue does it outside 200."""
     return "Too Many Requests" if status == 429 else "Failed to serve the request"
 
 
@@ -40,7 +40,7 @@ def symbols() -> Iterator[str]:
 
 
 def id_of(market: Market) -> str:
-    """A perpetual's coin is its base; of the spot markets only the first has a name."""
+    """Returns a coin: a perpetual's is its base; of the spot markets only the first has a name."""
     if market.settle:
         return market.base
     if market.symbol == SPOT[0]:
@@ -139,7 +139,7 @@ def _listed(view: View, quotes: dict[str, Quote], *, is_spot: bool) -> list[tupl
 
 
 def funding_rate(coin: str, second: int) -> str:
-    """Of the hour that runs."""
+    """Returns the funding rate of the hour that runs."""
     return f"{0.00005 * unit('funding', coin, second // FUNDING_SECONDS) - 0.00002:.10f}"
 
 
@@ -176,7 +176,7 @@ def _spot_context(coin: str, quote: Quote | None) -> dict[str, Any]:
 
 
 def _spot_meta(view: View, listed: list[tuple[str, Market]]) -> dict[str, Any]:
-    """Tokens are named by their place in the list; 0 is USDC."""
+    """Renders the spot markets; tokens are named by their place in the list; 0 is USDC."""
     tokens = [_token("USDC", 8, 0)]
     universe = []
     for number, (id_, market) in enumerate(listed):
@@ -194,7 +194,7 @@ def _token(name: str, size_decimals: int, index: int) -> dict[str, Any]:
 
 
 def _lot_decimals(view: View, market: Market, most: int) -> int:
-    """The venue lets price and lot together have so many decimals."""
+    """Returns a lot's decimals: the venue lets price and lot together have so many."""
     return max(0, most - view.digits(market))
 
 

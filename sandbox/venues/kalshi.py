@@ -26,7 +26,7 @@ UNTOUCHED_SECONDS = 200 * 86_400  # a contract's own time may be so old while it
 
 
 def error(status: int) -> dict[str, Any]:
-    """Never with Retry-After."""
+    """Returns an error's body; the venue never adds Retry-After."""
     if status == 429:
         return {"error": "too many requests"}
     return {"error": {"code": "not_found" if status == 404 else "internal_server_error", "message": "no"}}
@@ -44,7 +44,7 @@ def id_of(market: Market) -> str:
 
 
 def markets(view: View, ask: Ask) -> Any:
-    """A list in pages, or those named; both show prices."""
+    """Lists markets in pages, or those named; both show prices."""
     limit = min(max(ask.whole("limit", PAGE), 1), MOST_ROWS)
     named = [ticker for ticker in ask.text("tickers").split(",") if ticker]
     rows = [
@@ -62,7 +62,7 @@ def one_market(view: View, ask: Ask) -> Any:
 
 
 def order_book(view: View, ask: Ask) -> Any:
-    """Ascending bids of both outcomes: who bids for No asks for Yes."""
+    """Renders ascending bids of both outcomes: who bids for No asks for Yes."""
     book = view.book(_find(view, ask), ask.whole("depth", 10) or 10)
     yes = [[_dollars(price), _size(size)] for price, size in reversed(book.bids)]
     no = [[_dollars(1 - float(price)), _size(size)] for price, size in reversed(book.asks)]
@@ -81,7 +81,7 @@ def trades(view: View, ask: Ask) -> Any:
 
 
 def candlesticks(view: View, ask: Ask) -> Any:
-    """Stamped at their end."""
+    """Renders candles, stamped at their end."""
     market, period = _find(view, ask), PERIODS.get(ask.whole("period_interval", 0))
     if period is None or not ask.text("start_ts") or not ask.text("end_ts"):
         raise Refused(400, {"error": {"code": "bad_request", "message": "period_interval, start_ts, end_ts"}})
@@ -144,7 +144,7 @@ def _market(view: View, id_: str, market: Market) -> dict[str, Any]:
 
 
 def _dollars(value: Any) -> Any:
-    """Four decimals; what a lie put there goes out as it is."""
+    """Returns four decimals; what a lie put there goes out as it is."""
     try:
         return f"{float(value):.4f}"
     except (TypeError, ValueError):

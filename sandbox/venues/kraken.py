@@ -26,7 +26,7 @@ def error(status: int) -> Any:
 
 
 def id_of(market: Market) -> str:
-    """Old coins against money have long names, XXBTZUSD; everything else is just both names."""
+    """Returns a market's name: old coins against money have long ones, XXBTZUSD; everything else is just both names."""
     base, quote = asset_id(market.base), asset_id(market.quote)
     if base != altname(market.base) and quote != altname(market.quote):
         return base + quote
@@ -89,7 +89,7 @@ def ohlc(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """`since` is a cursor in nanoseconds, and so is `last`; seconds are understood too. From there on the oldest."""
+    """Lists trades, from `since` on the oldest; it and `last` are in nanoseconds, seconds are understood too."""
     since = ask.text("since", "0")
     after = int(since[:10]) if since[:10].isdigit() else 0
     count = min(max(ask.whole("count", 1000), 1), 1000)

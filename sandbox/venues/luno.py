@@ -51,7 +51,7 @@ def whole_book(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """Newest first, at most 100."""
+    """Lists trades newest first, at most 100."""
     since = ask.whole("since", 0)
     rows = [
         {"sequence": trade.number, "timestamp": int(trade.at * 1000), "price": trade.price, "volume": trade.amount}
@@ -79,7 +79,7 @@ def candles(view: View, ask: Ask) -> Any:
 
 
 def networks(_: View, __: Ask) -> Any:
-    """Asked by clients that have a key."""
+    """Lists no networks; clients that have a key ask for them."""
     return {"networks": []}
 
 

@@ -35,7 +35,7 @@ def exchange_info(view: View, _: Ask) -> Any:
 
 
 def klines(view: View, ask: Ask) -> Any:
-    """Eight of Binance's twelve columns."""
+    """Renders eight of Binance's twelve columns."""
     interval = INTERVALS.get(ask.text("interval"), ask.text("interval"))
     return [row[:8] for row in binance.klines(view, replace(ask, values={**ask.values, "interval": interval}))]
 

@@ -35,7 +35,7 @@ def error(status: int) -> dict[str, Any]:
 
 
 def symbols() -> Iterator[str]:
-    """Both outcomes of each question."""
+    """Yields both outcomes of each question."""
     for number in count():
         for asset, name in NAMES.items():
             strike = round(usd_anchor(asset) * (LOWEST_STRIKE + STRIKE_STEP * number))
@@ -45,13 +45,13 @@ def symbols() -> Iterator[str]:
 
 
 def id_of(market: Market) -> str:
-    """A token's id: 77 digits."""
+    """Returns a token's id: 77 digits."""
     digest = int.from_bytes(blake2b(market.symbol.encode(), digest_size=32).digest(), "big")
     return str(10**76 + digest % (9 * 10**76))
 
 
 def events(view: View, ask: Ask) -> Any:
-    """By tag, a page of at most 100."""
+    """Lists events by tag, a page of at most 100."""
     found = _events(view, ask.text("tag_slug"), is_closed=ask.text("closed").lower() == "true")
     begin = ask.whole("offset", 0)
     return found[begin : begin + min(ask.whole("limit", EVENTS_A_PAGE), EVENTS_A_PAGE)]
@@ -115,7 +115,7 @@ def history(view: View, ask: Ask) -> Any:
 
 
 def trades(view: View, ask: Ask) -> Any:
-    """Of both outcomes, newest first."""
+    """Lists trades of both outcomes, newest first."""
     limit, rows = min(max(ask.whole("limit", 100), 1), 500), []
     for yes in _questions(view.markets.values()):
         if _condition(yes) == ask.text("market"):
@@ -159,7 +159,7 @@ def _event(view: View, name: str, number: int, listed: list[Market]) -> dict[str
 
 
 def _market(view: View, yes: Market) -> dict[str, Any]:
-    """Lists are JSON inside texts."""
+    """Renders a market whose lists are JSON inside texts."""
     quote = view.quote(yes)
     prices = [str(quote.last), f"{1 - float(quote.last):.2f}"] if _is_number(quote.last) else ["0", "0"]
     return {
@@ -182,7 +182,7 @@ def _market(view: View, yes: Market) -> dict[str, Any]:
 
 
 def _books(view: View, tokens: Iterable[str]) -> list[dict[str, Any]]:
-    """The best bid and the best ask come last."""
+    """Renders books; the best bid and the best ask come last."""
     found = []
     for id_, market, quote in view.tickers(tokens):
         sides = view.book(market, LEVELS)

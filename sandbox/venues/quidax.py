@@ -28,7 +28,7 @@ def success(render: Callable[[View, Ask], Any]) -> Callable[[View, Ask], Any]:
 
 
 def markets(view: View, _: Ask) -> Any:
-    """Halted ones are not listed."""
+    """Lists markets; halted ones are not listed."""
     return [
         {"id": id_, "name": f"{market.base}/{market.quote}"}
         | {"base_unit": market.base.lower(), "quote_unit": market.quote.lower()}
@@ -50,7 +50,7 @@ def ticker(view: View, ask: Ask) -> Any:
 
 
 def candles(view: View, ask: Ask) -> Any:
-    """Numbers, not texts; ascending."""
+    """Renders candles as numbers, not texts; ascending."""
     market, minutes = _find(view, ask), ask.whole("period", 1)
     if minutes not in PERIODS:
         raise Refused(400, {"status": "error", "message": "period does not have a valid value", "data": None})
@@ -81,7 +81,7 @@ def order_book(view: View, ask: Ask) -> Any:
 
 
 def depth(view: View, ask: Ask) -> Any:
-    """Asks come worst first."""
+    """Renders a book whose asks come worst first."""
     book = view.book(_find(view, ask), min(max(ask.whole("limit", 20), 1), MOST_LEVELS))
     return {"timestamp": int(view.stamp), "asks": [list(level) for level in reversed(book.asks)]} | {
         "bids": [list(level) for level in book.bids]

@@ -75,7 +75,7 @@
   }
 
   function gapWords(gap) {
-    const end = gap.open ? "now, it lasts" : moment(gap.end);
+    const end = gap.open ? "now (open)" : moment(gap.end);
     return `Gap, ${gap.cause}: ${gap.words}. From ${moment(gap.start)} to ${end}.`;
   }
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import structlog
 from django.test import Client
 
 from access import meter
@@ -41,7 +42,7 @@ def statuses(key: str, count: int, address: str = HOME) -> list[int]:
     return [call(key, address).status_code for _ in range(count)]
 
 
-def test_the_sixth_wrong_key_of_a_minute_is_refused_unread() -> None:
+def test_the_sixth_wrong_key_of_a_minute_is_told_to_wait() -> None:
     assert statuses(WRONG, 5) == [401] * 5
 
     answer = call(WRONG)
@@ -56,10 +57,35 @@ def test_the_sixth_wrong_key_of_a_minute_is_refused_unread() -> None:
     }
 
 
-def test_a_full_window_does_not_tell_the_right_key() -> None:
-    statuses(WRONG, 5)
+def test_the_right_key_passes_whatever_was_sent_before() -> None:
+    statuses(WRONG, 20)
 
-    assert (call(KEY).status_code, call(WRONG).status_code) == (429, 429)
+    assert (call(KEY).status_code, call(WRONG).status_code) == (400, 429)
+
+
+def test_the_right_key_passes_beside_wrong_ones() -> None:
+    statuses(WRONG, 20)
+
+    assert call(KEY, **{"X-API-Key": WRONG}).status_code == 400
+
+
+def test_a_customers_key_is_no_guess() -> None:
+    """A read-only scan with a key for the data APIs locked the operators' own out."""
+    customer = "mm_abcdefgh_" + "k" * 43
+    answers = [Client().post(ROUTE, headers={"X-API-Key": customer}, REMOTE_ADDR=HOME) for _ in range(12)]
+
+    assert {each.status_code for each in answers} == {401}
+    assert call(WRONG).status_code == 401
+
+
+def test_wrong_keys_are_logged_and_others_not() -> None:
+    with structlog.testing.capture_logs() as lines:
+        call(KEY)
+        Client().post(ROUTE, REMOTE_ADDR=HOME)
+        statuses(WRONG, 6)
+
+    told = [line["event"] for line in lines if line["event"].startswith("admin_key")]
+    assert told == ["admin_key_wrong"] * 5 + ["admin_key_throttled"]
 
 
 def test_the_right_key_is_not_slowed_down_by_somebody_else() -> None:
@@ -112,8 +138,29 @@ def test_an_ipv6_customer_is_one(address: str, status: int) -> None:
     assert call(WRONG, address).status_code == status
 
 
-def test_where_nobody_knows_the_address_nobody_is_locked_out() -> None:
-    assert set(statuses(WRONG, 8, "")) == {401}
+def test_where_nobody_knows_the_address_all_count_together() -> None:
+    assert statuses(WRONG, 8, "") == [401] * 5 + [429] * 3
+
+    assert call(KEY, "").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "named", ["198.51.100.11:4711", "[2001:db8::1]:99", "198.51.100.12, unknown", "unknown", "x" * 500, ","]
+)
+def test_however_an_address_is_written_somebody_is_counted(settings: Any, named: str) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+
+    answers = [call(WRONG, "10.0.0.1", **{"X-Forwarded-For": named}).status_code for _ in range(6)]
+
+    assert answers == [401] * 5 + [429]
+
+
+def test_a_port_makes_no_other_caller(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    for port in range(5):
+        call(WRONG, "10.0.0.1", **{"X-Forwarded-For": f"198.51.100.11:{4000 + port}"})
+
+    assert call(WRONG, "10.0.0.1", **{"X-Forwarded-For": "198.51.100.11"}).status_code == 429
 
 
 @pytest.mark.parametrize("proxies", [[], ["10.0.0.0/8"]], ids=["unknown proxy", "our proxy"])
@@ -122,9 +169,9 @@ def test_the_address_is_the_callers_where_our_proxy_says_so(settings: Any, proxi
     for _ in range(5):
         call(WRONG, "10.0.0.1", **{"X-Forwarded-For": HOME})
 
-    answer = call(KEY, "10.0.0.1", **{"X-Forwarded-For": ELSEWHERE})
+    answer = call(WRONG, "10.0.0.1", **{"X-Forwarded-For": ELSEWHERE})
 
-    assert answer.status_code == (400 if proxies else 429)
+    assert answer.status_code == (401 if proxies else 429)
 
 
 def test_without_valkey_each_process_allows_a_quarter(no_valkey: None) -> None:

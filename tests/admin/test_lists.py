@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from collectors.admin.run_columns import spent
 from collectors.models import Gap, Pipeline, Run, Worker
 from collectors.models.market_data import DepthRun
-from collectors.rules.gaps import LISTENED
 from exchanges.models import Market
 from tests.api.conftest import Fill
 from web.admin import PAGES, ago
@@ -203,9 +202,9 @@ def test_the_other_pages_open(operator: Client, path: str) -> None:
     [
         ({"duration_ms": 243}, "243 ms"),
         ({"duration_ms": 12_340}, "12.3 s"),
-        ({"duration_ms": 5242, "correlation_id": LISTENED}, "listened 5.2 s"),
+        ({"duration_ms": 5242, "transport": "stream"}, "listened 5.2 s"),
         (
-            {"duration_ms": 6100, "correlation_id": LISTENED, "outcome": "unreachable", "error": "no ticker"},
+            {"duration_ms": 6100, "transport": "stream", "outcome": "unreachable", "error": "no ticker"},
             "heard nothing for 6.1 s",
         ),
     ],
@@ -226,7 +225,7 @@ def test_a_runs_page_says_moments_in_utc_and_what_its_time_was_spent_on(
 ) -> None:
     world(2)
     run = Run.objects.create(
-        exchange_id="kraken", started_at=now, duration_ms=5242, outcome="stored", correlation_id=LISTENED
+        exchange_id="kraken", started_at=now, duration_ms=5242, outcome="stored", transport="stream"
     )
 
     page = operator.get(f"/admin/collectors/run/{run.pk}/change/").content.decode()

@@ -113,6 +113,37 @@ def test_an_exchange_is_added_while_the_page_shows_its_checks(
     assert (audited("add").who, audited("add").origin) == ("olga", "admin, 127.0.0.1")
 
 
+def test_a_proxys_password_never_lies_in_the_queue(operator: Client, db: None, settings: Any) -> None:
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+
+    operator.post(ADD, {**NEW, "proxy": "http://me:canary0123456789@127.0.0.1:3128"})
+
+    [(_, details)] = queued()
+    assert "canary0123456789" not in str(details)
+    assert json.loads(secrets.unseal_text(details["sealed"]))["proxy"] == "http://me:canary0123456789@127.0.0.1:3128"
+
+
+@pytest.mark.parametrize("login", ["canary0123456789", "me:canary0123456789", "me:a@canary0123456789"])
+def test_no_part_of_a_proxys_login_is_shown(login: str, operator: Client, world: Fill, settings: Any) -> None:
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+
+    save(operator, proxy=f"http://{login}@127.0.0.1:3128")
+
+    for page in (f"{KRAKEN}change/", "/api/v1/exchanges/kraken", "/api/v1/exchanges/kraken/settings"):
+        shown = operator.get(page).content
+        assert b"***@127.0.0.1:3128" in shown
+        assert b"canary0123456789" not in shown
+
+
+def test_a_hidden_login_is_not_saved_as_one(operator: Client, world: Fill, settings: Any) -> None:
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+    save(operator, proxy="http://me:canary0123456789@127.0.0.1:3128")
+
+    response = operator.post(f"{KRAKEN}change/", form_of(operator, proxy="http://***@127.0.0.1:9999"))
+
+    assert "Give user and password again" in str(response.context["adminform"].form.errors)
+
+
 def test_the_checks_that_need_no_answer_are_shown_first(operator: Client, db: None) -> None:
     key = progress.begin("binance")
     progress.note(

@@ -13,7 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from web.request_bodies import READERS, FewBodiesAtOnce
+from web.request_bodies import READERS, LimitedBodies
 
 
 class SlowBody(io.BytesIO):
@@ -48,7 +48,7 @@ def slow_callers() -> Iterator[list[SlowBody]]:
 
 
 def test_slow_callers_leave_room_for_those_who_only_ask(slow_callers: list[SlowBody]) -> None:
-    door = FewBodiesAtOnce(echo)
+    door = LimitedBodies(echo)
     with ThreadPoolExecutor(READERS) as threads:
         waiting = [threads.submit(door, post(body)) for body in slow_callers]
         assert all(body.is_read.wait(20) for body in slow_callers)
@@ -64,7 +64,7 @@ def test_slow_callers_leave_room_for_those_who_only_ask(slow_callers: list[SlowB
 
 
 def test_a_place_is_free_again_once_a_body_is_there() -> None:
-    door = FewBodiesAtOnce(echo)
+    door = LimitedBodies(echo)
     request = RequestFactory()
 
     answers = [door(request.post("/", b"{}", "application/json")) for _ in range(READERS + 1)]
@@ -77,7 +77,7 @@ def test_a_caller_who_leaves_halfway_is_no_failure_of_ours() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             raise OSError("connection closed")
 
-    door = FewBodiesAtOnce(echo)
+    door = LimitedBodies(echo)
 
     answers = [door(post(Gone())).status_code for _ in range(READERS + 1)]
 

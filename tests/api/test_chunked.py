@@ -17,7 +17,7 @@ from rest_framework.test import APIRequestFactory
 
 from marketmon.wsgi import application
 from metrics.models import Collection
-from web.request_bodies import READERS, FewBodiesAtOnce
+from web.request_bodies import READERS, LimitedBodies
 
 
 class Trickle(io.BytesIO):
@@ -71,7 +71,7 @@ def test_slow_chunks_hold_a_place_like_every_body() -> None:
             return super().read(size)
 
     is_read, is_sent = threading.Semaphore(0), threading.Event()
-    door = FewBodiesAtOnce(lambda request: HttpResponse(request.body))
+    door = LimitedBodies(lambda request: HttpResponse(request.body))
     environ = RequestFactory()._base_environ(REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked")
     environ.pop("CONTENT_LENGTH", None)
     with ThreadPoolExecutor(READERS) as threads:

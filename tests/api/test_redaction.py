@@ -8,7 +8,7 @@ import pytest
 import structlog
 from django.conf import settings as django_settings
 
-from web.redaction import HIDDEN, RedactSecrets, clean, clean_text
+from web.redaction import HIDDEN, RedactSecrets, clean, clean_text, hide_login
 
 CANARY = "canary0123456789"
 
@@ -38,6 +38,12 @@ CANARY = "canary0123456789"
         f"postgres://marketmon:{CANARY}@db:5432/marketmon",
         f"redis://:{CANARY}@cache:6379/0",
         f"http://user:{CANARY}@proxy:3128",
+        f"http://{CANARY}@proxy:3128",
+        f"http://user:pass@{CANARY}@proxy:3128",
+        f"http://user:{CANARY}'@proxy:3128",
+        f"socks5h://{CANARY}:@[2001:db8::1]:1080/",
+        f"x2_token={CANARY}",
+        f"x%2dapi%2dkey={CANARY}",
         f"sent Bearer {CANARY} to the venue",
         f"Cookie: sessionid={CANARY}",
     ],
@@ -58,10 +64,29 @@ def test_a_secret_is_hidden_wherever_it_stands(text: str) -> None:
         "postgres://localhost:5432/marketmon",
         "CSRF token missing.",
         "2026-03-03T10:30:47Z",
+        "wss://stream.example:9443/stream?streams=btcusdt@ticker",
+        "mytoken = 1",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert clean_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("", ""),
+        ("http://proxy:3128", "http://proxy:3128"),
+        (f"http://{CANARY}@proxy:3128", "http://***@proxy:3128"),
+        (f"http://user:{CANARY}@proxy:3128", "http://***@proxy:3128"),
+        (f"http://user:a@{CANARY}@proxy:3128", "http://***@proxy:3128"),
+        (f"http://user:a/{CANARY}?#@proxy:3128", "http://***@proxy:3128"),
+        (f"http://user:://{CANARY}@proxy:3128", "http://***@proxy:3128"),
+        (f"user:{CANARY}@proxy:3128", "***@proxy:3128"),
+    ],
+)
+def test_of_a_proxy_only_scheme_and_host_are_shown(address: str, shown: str) -> None:
+    assert hide_login(address) == shown
 
 
 def test_our_own_keys_are_hidden_without_a_name() -> None:
@@ -127,7 +152,7 @@ def test_structured_events_are_cleaned_before_they_are_written() -> None:
     )
     record._logger, record._name = None, "info"
 
-    assert formatted(record)["url"] == f"http://u:{HIDDEN}@h/"
+    assert formatted(record)["url"] == f"http://{HIDDEN}@h/"
 
 
 def test_a_broken_format_string_loses_no_line() -> None:

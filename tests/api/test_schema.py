@@ -61,6 +61,25 @@ def makings(nothing_made: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
+def test_an_error_of_a_path_with_two_documents_fits(client: Client) -> None:
+    """The pairs API's error fits both shapes, and `oneOf` refuses what fits two."""
+    schemas = client.get("/api/schema/?format=json").json()["components"]["schemas"]
+
+    assert [each["$ref"].rpartition("/")[2] for each in schemas["EitherError"]["anyOf"]] == [
+        "Document3Error",
+        "Document4Error",
+    ]
+    assert "oneOf" not in schemas["EitherError"]
+
+
+def test_every_route_with_a_name_in_it_tells_of_its_400(client: Client) -> None:
+    paths = client.get("/api/schema/?format=json").json()["paths"]
+    named = {path: each for path, each in paths.items() if "{" in path}
+
+    assert {path for path, each in named.items() for way in each.values() if "400" not in way["responses"]} == set()
+    assert len(named) > 7
+
+
 def test_a_description_is_made_once(client: Client, makings: list[Any]) -> None:
     answers = [client.get("/api/schema") for _ in range(3)]
 

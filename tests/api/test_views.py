@@ -150,6 +150,9 @@ def test_exchanges_and_workers_are_filtered(client: Client, world: Fill, query: 
         ("gaps?symbol=C3/USDT", 1),
         ("runs?outcome=bad_reply&exchange=binance", 5),
         ("runs?outcome=stored", 0),
+        ("runs?outcome=not_connected", 0),
+        ("runs?transport=poll&exchange=binance", 5),
+        ("runs?transport=stream", 0),
         ("runs?started_before=2000-01-01T00:00:00Z", 0),
         ("transitions?to_status=error", 10),
     ],
@@ -179,6 +182,7 @@ def test_yes_and_no_have_two_words_each(client: Client, world: Fill) -> None:
         "exchanges?simulated=?",
         "pipelines?gap_open=yes",
         "runs?outcome=x",
+        "runs?transport=x",
         "workers?status=x",
         "gaps?pipeline=99999999999",
         "gaps?ordering=cause",
@@ -241,7 +245,7 @@ def test_a_staff_member_without_the_permission_is_a_stranger(client: Client, wor
 def test_a_proxys_password_is_shown_to_nobody(operator: Client, world: Fill) -> None:
     Exchange.objects.filter(pk="kraken").update(proxy="http://us:hunter2@proxy:3128")
 
-    assert operator.get("/api/v1/exchanges/kraken").json()["proxy"] == "http://us:***@proxy:3128"
+    assert operator.get("/api/v1/exchanges/kraken").json()["proxy"] == "http://***@proxy:3128"
 
 
 # --- history ----------------------------------------------------------------------------------------------------

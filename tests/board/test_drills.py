@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -12,16 +13,17 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
+from board import live
 from board.drills import faults, observations, runner
 from board.drills.faults import FAULTS, CollectionPace
 from board.models import Drill, DrillState
 from board.rules.verdict import Condition, SourceState
 from board.tiles import Tile
 from collectors.history import partitions
+from collectors.models import Worker
 from collectors.polling import poll
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
 from lib import clock
@@ -93,7 +95,7 @@ def test_a_fault_must_last_until_it_is_noticed_for_sure(fault: str, seconds: flo
 
 
 def test_every_fault_is_one_that_the_sandbox_knows(sandbox: Sandbox):
-    orders = [faults.order(name, venue="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
+    orders = [faults.order(name, exchange="kraken", symbol="BTC/USD", seconds=0.1) for name in FAULTS]
 
     numbers = {sandbox.fault(**order) for order in orders}
 
@@ -106,24 +108,21 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool, str]] = {
     "down": ({"condition": Condition("kraken", SourceState.DOWN, "silent", BEGUN)}, False, "down"),
     "a silent market": ({"open_gaps": 2}, False, "2 silent"),
     "polled as ever": ({"transport": "poll"}, False, ""),
-    "polled though a stream is wanted": ({"transport": "poll", "transport_note": "no ticker"}, True, "by poll"),
+    "polled though a stream is wanted": ({"transport": "poll", "transport_note": "no ticker"}, True, "transport poll"),
     "listened to": ({"transport": "stream"}, True, ""),
 }
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_what_a_tile_says_is_read_from_its_html(name: str):
+def test_a_tile_that_is_not_well_says_what_is_wrong(name: str):
     values, is_streamed, words = TROUBLES[name]
-    well = {
-        "exchange": "kraken", "name": "Kraken", "condition": Condition("kraken", SourceState.DELIVERS),
-        "next_try_at": None,
-        "fresh": 3, "markets": 3, "error_percent": 0, "transport": "poll", "transport_note": "", "is_simulated": True,
-        "is_blacklisted": False, "open_gaps": 0, "rows": (1, 2, 3),
-    }  # fmt: skip
+    well = Tile(
+        exchange="kraken", name="Kraken", condition=Condition("kraken", SourceState.DELIVERS), next_try_at=None,
+        fresh=3, markets=3, error_percent=0, transport="poll", transport_note="", is_simulated=True,
+        is_blacklisted=False, open_gaps=0, rows=(1, 2, 3),
+    )  # fmt: skip
 
-    html = render_to_string("board/live/tile.html", {"tile": Tile(**{**well, **values}), "fresh_percent": 100})
-
-    assert observations.trouble(html, is_streamed=is_streamed) == words
+    assert observations.trouble(replace(well, **values), is_streamed=is_streamed) == words
 
 
 # --- in a running system -------------------------------------------------------------------------------------------
@@ -176,6 +175,20 @@ def test_what_is_broken_is_detected_shown_and_healed(fault: str, collecting: Non
     told = [line.split()[2] for line in said.getvalue().splitlines()[1:-1]]
     assert sorted(told) == ["detected", "healed", "lifted", "shown"]
     assert f"passed: {drill.verdict}" in said.getvalue()
+
+
+def test_who_was_sent_a_board_from_before_the_fault_has_not_been_told_of_it(kraken: Exchange):
+    pulse.publish(clock.now())
+    drill = Drill(exchange=kraken, symbol="BTC/USD", fault="server-error", seconds=30, started_at=clock.now())
+    Worker.objects.filter(pk="kraken").update(error_count=1, last_outcome="unreachable", last_error="503")
+    assert live.current().taken_at < drill.started_at
+
+    before = observations.showing(drill)
+    pulse.publish(clock.now())
+
+    assert before is None
+    assert _comes(lambda: observations.showing(drill) is not None, seconds=1)
+    assert observations.showing(drill).words == "the board's tile: degraded"
 
 
 def test_a_drill_that_nobody_notices_fails_the_command(kraken: Exchange, settings: Any, monkeypatch: Any):
@@ -318,4 +331,4 @@ def test_the_history_costs_the_same_for_any_number_of_drills(kraken: Exchange, d
     with django_assert_max_num_queries(12):
         page = operator.get(reverse("board-drills"))
 
-    assert page.content.decode().count('data-label="outcome"') == 30
+    assert page.content.decode().count('data-label="result"') == 30

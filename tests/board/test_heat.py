@@ -49,7 +49,7 @@ def test_a_quarter_filled_later_is_told_from_one_that_was_always_whole() -> None
 
 
 @pytest.mark.parametrize(
-    ("part", "words"), [(None, "not known"), (1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.0, "0.0 %")]
+    ("part", "words"), [(None, "not measured"), (1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.0, "0.0 %")]
 )
 def test_a_share_is_never_rounded_up_to_all(part: float | None, words: str) -> None:
     assert heat.share_words(part) == words
@@ -80,7 +80,7 @@ def test_equal_neighbours_become_one_stretch() -> None:
         ([Cell(15, 15), Cell(15, 15)], "11:30 to 12:00 UTC: 30 of 30 expected minutes stored (100 %)"),
         ([Cell(1500, 0), Cell(1500, 0)], "11:30 to 12:00 UTC: none of 3,000 expected minutes stored"),
         ([Cell(0), Cell(0)], "11:30 to 12:00 UTC: not expected (planned stop)"),
-        ([Cell(), Cell()], "11:30 to 12:00 UTC: not known"),
+        ([Cell(), Cell()], "11:30 to 12:00 UTC: not measured"),
         (
             [Cell(15, 15, is_filled=True)] * 2,
             "11:30 to 12:00 UTC: 30 of 30 expected minutes stored (100 %), a part of them later (backfilled)",
@@ -307,6 +307,6 @@ def test_a_day_on_which_collecting_began_says_when(day: datetime, now: datetime,
     later = operator.get("/board/heat").content.decode()
 
     assert f'Collected since <time datetime="{began_at:%Y-%m-%dT%H:%M}' in page
-    assert "before it was collected</title>" in page
+    assert "not collected yet</title>" in page
     assert "Collected since" not in later
-    assert "not known</title>" in later
+    assert "not measured</title>" in later

@@ -250,15 +250,15 @@ def test_a_new_exchange_is_unknown_until_it_brings_a_row(well: datetime) -> None
 
     board = tiles.read(well)
 
-    assert board.verdict.text().startswith("1 of 3 sources not heard of yet: luno without a first row")
+    assert board.verdict.text().startswith("1 of 3 sources without data yet: luno waiting for its first row")
     assert board.tiles[0].condition.state == "unknown"
 
 
 @pytest.mark.parametrize(
     ("dead", "words"),
     [
-        ({"pulse": 31, "beat": 1}, "Nobody looks for silences"),
-        ({"pulse": 1, "beat": 61}, "No poll is sent"),
+        ({"pulse": 31, "beat": 1}, "The pulse does not run"),
+        ({"pulse": 1, "beat": 61}, "no poll is sent"),
         ({"pulse": 1, "beat": 1}, ""),
     ],
     ids=["pulse", "scheduler", "none"],

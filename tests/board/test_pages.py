@@ -23,7 +23,7 @@ from tests.board.conftest import make_pipelines
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-# --- which source stands apart ------------------------------------------------------------------------------------
+# --- which source is an outlier ------------------------------------------------------------------------------------
 
 
 def source(
@@ -171,12 +171,12 @@ def test_short_spans_are_made_of_ticks_and_long_ones_of_minutes(day: datetime, n
 
 def test_a_chart_knows_its_gaps_with_cause_and_evidence(day: datetime, now: datetime, operator: Client) -> None:
     (market,) = make_pipelines(Exchange.objects.create(id="kraken"), ["BTC/USD"], now)
-    make_gap(market, now, cause="rate limited", evidence="3 cycles throttled", filled_count=4)
+    make_gap(market, now, cause="rate limited", evidence="3 runs throttled", filled_count=4)
 
     (gap,) = operator.get(f"/board/chart/{market.pk}?span=6h").json()["gaps"]
 
     assert (gap["cause"], gap["open"]) == ("rate limited", False)
-    assert gap["words"] == "3 cycles throttled; open, 4 rows from the exchange's history"
+    assert gap["words"] == "3 runs throttled; backfill waiting, 4 rows from the exchange's history"
     assert gap["end"] - gap["start"] == 1800
 
 
@@ -530,5 +530,5 @@ def test_a_pair_names_the_source_that_stands_apart(day: datetime, now: datetime,
 
     context = operator.get("/board/pairs/BTC/USD").context
 
-    assert context["verdict"]["more"] == "luno:BTC/USD stands apart from the others"
+    assert context["verdict"]["more"] == "outlier: luno:BTC/USD"
     assert [row["is_outlier"] for row in context["rows"]] == [False, False, True]

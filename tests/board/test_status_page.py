@@ -237,7 +237,9 @@ def test_an_outage_of_ours_is_one_incident_of_all_exchanges(client, add, now):
     text = client.get("/status").content.decode()
 
     assert len(client.get("/status.json").json()["incidents"]) == 1
-    assert re.search(r"<h3>All exchanges <span[^>]*>over</span></h3>\s*<p>Our own collection was interrupted.", text)
+    assert re.search(
+        r"<h3>All exchanges <span[^>]*>resolved</span></h3>\s*<p>Our own collection was interrupted.", text
+    )
 
 
 def test_what_happens_after_the_first_reading_is_told_at_once(add, now):
@@ -305,6 +307,21 @@ def test_the_page_needs_no_login_no_cookie_and_no_script(client, add):
     assert "style=" not in text
     assert "simulated data" in text
     assert re.findall(r"<h[1-6]", text)[0] == "<h1"
+
+
+@pytest.mark.parametrize("path", ["/status", "/status.json", "/badge/exchange/kraken.svg"])
+@pytest.mark.parametrize("cookie", ["x", "0" * 32, ""], ids=["none of ours", "an old one", "empty"])
+def test_what_anybody_may_keep_sets_no_cookie(client, add, path, cookie):
+    """A stale session's cookie was answered with its deletion, in an answer that caches hand on."""
+    add("kraken")
+    client.cookies["sessionid"] = cookie
+
+    response = client.get(path)
+
+    assert response.status_code == 200
+    assert "public" in response["Cache-Control"]
+    assert not response.cookies
+    assert "Cookie" not in response.get("Vary", "")
 
 
 def test_nothing_of_the_operators_is_told(client, add, now):

@@ -9,7 +9,7 @@ from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import poll as ingest
-from exchanges.models import Market
+from exchanges.models import Exchange, Market
 from lib import clock
 from operations import commands
 from tests.world import onboard_and_poll
@@ -85,6 +85,19 @@ def test_an_answer_without_data_stores_nothing_and_is_named(collect, sandbox, ki
     assert run.error
     assert worker.error_count == 1
     assert worker.stored_at < worker.heartbeat_at
+
+
+def test_a_connection_that_we_refuse_has_an_outcome_of_its_own(collect, settings):
+    collect("kraken")
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = False
+    Exchange.objects.update(base_url="http://127.0.0.1:9")
+
+    assert collect("kraken") == "not_connected"
+
+    run, worker = Run.objects.latest("id"), Worker.objects.get()
+    assert (run.outcome, worker.last_outcome, worker.status) == ("not_connected", "not_connected", "error")
+    assert "127.0.0.1" in run.error
+    assert worker.retry_at > clock.now() + timedelta(seconds=settings.DENIED_PAUSE_SECONDS - 60)
 
 
 @pytest.mark.parametrize(

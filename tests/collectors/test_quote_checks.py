@@ -7,6 +7,7 @@ from tests.collectors.conftest import quote
 
 RECEIVED = 1_795_000_000.0
 FIRST_BLOCK = 1_230_768_000.0  # 2009
+OPTION = "BTC/USD:BTC-261225-120000-C"
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,16 @@ FIRST_BLOCK = 1_230_768_000.0  # 2009
         ({"last": 19.9, "high": None, "low": None}, "last far from bid and ask"),
         ({"bid": None}, ""),
         ({"ask": None}, ""),
-        ({"exchange_at": FIRST_BLOCK}, ""),
-        ({"exchange_at": FIRST_BLOCK - 1}, "implausible exchange time"),
-        ({"exchange_at": RECEIVED + 900}, ""),
-        ({"exchange_at": RECEIVED + 901}, "implausible exchange time"),
-        ({"exchange_at": RECEIVED / 1000}, "implausible exchange time"),
-        ({"exchange_at": RECEIVED * 1000}, "implausible exchange time"),
-        ({"exchange_at": -1.0}, "implausible exchange time"),
+        ({"exchange_at": -1.0}, ""),  # kept without it
+        ({"symbol": OPTION, "last": 0.0155, "bid": 0.0005, "ask": 0.001, "high": None, "low": None}, ""),
+        ({"symbol": OPTION, "last": None, "bid": None}, ""),
+        ({"symbol": OPTION, "last": None, "ask": None}, ""),
+        ({"symbol": OPTION, "last": None, "bid": None, "ask": None}, "no price"),
+        ({"symbol": OPTION, "last": None, "bid": None, "ask": -1.0}, "ask is not a positive number"),
+        (
+            {"symbol": "A-C/USD", "last": 0.0155, "bid": 0.0005, "ask": 0.001, "high": None, "low": None},
+            "last far from bid and ask",
+        ),
     ],
 )
 def test_what_may_be_stored(changes: dict, expected: str):
@@ -71,7 +75,6 @@ CHANCE = {"last": 0.5, "bid": 0.4, "ask": 0.6, "high": None, "low": None}
         ({"last": 0.01}, ""),
         ({"last": 0.9, "high": 0.1}, ""),
         ({"last": 0.0}, "last is not a positive number"),
-        ({"exchange_at": -1.0}, "implausible exchange time"),
         ({"base_volume": -1.0}, "base volume is not a number from zero up"),
     ],
 )
@@ -101,10 +104,55 @@ def test_unknown_markets_are_passed_over_and_bad_quotes_named():
     assert [(bad.symbol, bad.reason) for bad in verdict.rejected] == [("ETH/USD", "last is not a positive number")]
 
 
-def test_of_two_quotes_of_one_market_the_later_counts():
-    verdict = judge([quote(last=100.0), quote(last=101.0)], {"BTC/USD": 7})
+@pytest.mark.parametrize(
+    ("stamp", "kept"),
+    [
+        (None, None),
+        (FIRST_BLOCK, FIRST_BLOCK),
+        (RECEIVED + 900, RECEIVED + 900),
+        (FIRST_BLOCK - 1, None),
+        (RECEIVED + 901, None),
+        (RECEIVED + 3600, None),  # an hour off
+        (RECEIVED / 1000, None),  # seconds for milliseconds
+        (RECEIVED * 1e3, None),  # microseconds
+        (RECEIVED * 1e6, None),
+        (-1.0, None),
+        (nan, None),
+    ],
+)
+@pytest.mark.parametrize("are_chances", [False, True])
+def test_a_stamp_that_cannot_be_right_costs_the_stamp_and_is_reported(stamp, kept, are_chances):
+    one = quote(received_at=RECEIVED, **(CHANCE | {"exchange_at": stamp}))
 
-    assert [row.quote.last for row in verdict.accepted] == [101.0]
+    verdict = judge([one], {"BTC/USD": 7}, are_chances=are_chances)
+
+    assert [(row.quote.last, row.quote.exchange_at) for row in verdict.accepted] == [(0.5, kept)]
+    assert [row.reason for row in verdict.repaired] == ["implausible exchange time"] * (stamp is not None and not kept)
+    assert verdict.rejected == ()
+
+
+OLD, NEW = RECEIVED - 600, RECEIVED - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([(1.0, OLD), (2.0, NEW)], [2.0]),
+        ([(2.0, NEW), (1.0, OLD)], [2.0]),
+        ([(1.0, NEW), (2.0, NEW)], []),
+        ([(1.0, None), (2.0, NEW)], []),
+        ([(1.0, None), (2.0, None), (3.0, None)], []),
+        ([(1.0, None), (1.0, None)], [1.0]),
+    ],
+)
+def test_of_two_quotes_of_one_market_the_newer_counts_or_neither(values, kept):
+    sides = {"bid": None, "ask": None, "high": None, "low": None}
+    quotes = [quote(received_at=RECEIVED, last=last, exchange_at=at, **sides) for last, at in values]
+
+    verdict = judge(quotes, {"BTC/USD": 7})
+
+    assert [row.quote.last for row in verdict.accepted] == kept
+    assert bool(verdict.rejected) == (not kept)
 
 
 def test_rows_are_sorted_by_pipeline_so_that_writers_lock_in_one_order():

@@ -36,7 +36,7 @@ def failing(system: System) -> Iterator[System]:
 def test_pictures_of_a_failing_exchange(failing: System, browser: Browser, clean: Record):
     with visitor(browser, clean, DESK) as person:
         signed_in(person, failing)
-        person.page.get_by_text("Got it, put this away").click()
+        person.page.get_by_text("Dismiss").click()
         expect(person.page.locator('[data-fragment="tile:kraken"] .bd-is-down')).to_be_visible(timeout=60_000)
         person.page.wait_for_timeout(3000)  # the next try, the newest rows: whatever comes with the next answers
         person.picture("overview")
@@ -52,7 +52,7 @@ def test_pictures_of_a_failing_exchange(failing: System, browser: Browser, clean
 def test_pictures_of_a_narrow_screen(failing: System, browser: Browser, clean: Record):
     with visitor(browser, clean, LOOKS[2]) as person:
         signed_in(person, failing)
-        person.page.get_by_text("Got it, put this away").click()
+        person.page.get_by_text("Dismiss").click()
         expect(person.page.locator('[data-fragment="tile:kraken"] .bd-is-down')).to_be_visible(timeout=60_000)
         person.picture("board-narrow")
 

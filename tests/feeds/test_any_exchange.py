@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from exchanges.models import is_exchange_id
 from feeds import close_feeds, known_exchange_ids, open_feed
 from feeds.base import BadReply, Feed, FeedSpec, Unsupported
 from feeds.ccxt.fields import FIELD_MAPS
+from feeds.ccxt.lazy import RENAMED_BY_CCXT
 from feeds.ccxt.quirks import QUIRKS
 
 from .bodies import COINS, NOW_MS
@@ -192,7 +194,26 @@ def test_free_text_never_reaches_an_attribute_lookup(text: str) -> None:
         open_feed(FeedSpec(text))
 
 
-def test_prediction_markets_are_told_apart_from_their_namesakes() -> None:
-    assert {"polymarket", "prediction:polymarket", "prediction:kalshi"} <= known_exchange_ids()
-    assert open_feed(FeedSpec("prediction:kalshi")).capabilities.name == "Kalshi"
+def test_ids_that_no_route_can_carry_are_not_offered() -> None:
+    assert [name for name in known_exchange_ids() if not is_exchange_id(name)] == []
+    assert {"polymarket", "polymarket_perpetuals", "kalshi"} <= known_exchange_ids()
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_BY_CCXT.items())
+def test_an_id_that_ccxt_has_renamed_says_so_and_names_the_new_one(old: str, new: str) -> None:
+    assert old not in known_exchange_ids()
+    assert new in known_exchange_ids()
+    with pytest.raises(Unsupported, match=f"{old} is called {new} now"):
+        open_feed(FeedSpec(old))
+
+
+def test_an_id_that_is_gone_says_so() -> None:
+    with pytest.raises(Unsupported, match="there is no exchange bittrex in ccxt"):
+        open_feed(FeedSpec("bittrex"))
+
+
+def test_a_key_that_is_needed_even_for_public_data_is_named_before() -> None:
+    needed = {name: open_feed(FeedSpec(name)).capabilities.needs_credentials for name in ("alpaca", "mudrex", "kraken")}
     close_feeds()
+
+    assert needed == {"alpaca": ("apiKey", "secret"), "mudrex": ("secret",), "kraken": ()}

@@ -64,7 +64,15 @@ WHOLE_ANSWERS: dict[str, tuple[Answer, type[FeedError]]] = {
     "status 400 with an unknown code": (Answer({"code": -9999, "msg": "?"}, status=400), BadReply),
     "status 404": (Answer({"error": "no such path"}, status=404), BadReply),
     "status 401": (Answer({"code": -2015, "msg": "Invalid API-key"}, status=401), Denied),
-    "status 403 with a firewall's page": (Answer(HTML, status=403), Denied),
+    "status 403 with a firewall's page": (Answer(HTML, status=403), Unreachable),
+    "status 403 with the region's page": (
+        Answer(b"<html>The distribution is configured to block access from your country.</html>", status=403),
+        Denied,
+    ),
+    "status 403 with a page about the rate": (
+        Answer(b"<html>access too frequent. Please try again in 5 minutes</html>", status=403),
+        Throttled,
+    ),
     "status 403 with JSON": (Answer({"message": "Forbidden"}, status=403), Denied),
     "status 451 in this region": (Answer({"code": 0, "msg": "restricted location"}, status=451), Denied),
     "status 407": (Answer(b"", status=407), Denied),
@@ -152,7 +160,7 @@ RETRY_AFTER: dict[str, tuple[Callable[[], str | None], float | None]] = {
     "words": (lambda: "soon", None),
     "minus one": (lambda: "-1", 0.0),
     "infinity": (lambda: "inf", None),
-    "a thousand years": (lambda: "31536000000", 7 * 86400.0),
+    "five minutes from the epoch": (lambda: str(int(time.time()) + 300), 300.0),
 }
 
 
@@ -246,7 +254,7 @@ OTHER_FIELDS: dict[str, tuple[dict[str, Any], str, float | None]] = {
     "a bid of NaN": ({"bidPrice": "NaN"}, "bid", math.nan),
     "a negative bid": ({"bidPrice": "-1"}, "bid", -1.0),
     "a bid of 0, which is no bid": ({"bidPrice": "0.00000000"}, "bid", None),
-    "a stamp of 0": ({"closeTime": 0}, "exchange_at", 0.0),
+    "a stamp of 0, which is no stamp": ({"closeTime": 0}, "exchange_at", None),
     "a stamp of -1": ({"closeTime": -1}, "exchange_at", -0.001),
     "a stamp in seconds": ({"closeTime": NOW_MS // 1000}, "exchange_at", NOW_MS / 1_000_000),
     "a stamp in microseconds": ({"closeTime": NOW_MS * 1000}, "exchange_at", float(NOW_MS)),
@@ -263,7 +271,7 @@ def test_other_odd_values_are_passed_on_unchanged(
 
     value = getattr(poll(warm).quotes[0], name)
 
-    assert value == expected or (math.isnan(value) and expected is not None and math.isnan(expected))
+    assert value == expected or (value is not None and math.isnan(value))
 
 
 ODD_ROWS: dict[str, Any] = {
@@ -299,13 +307,71 @@ def test_a_name_of_one_megabyte_reaches_nobody(venue: Venue, warm: OpenFeed) -> 
     assert all(len(text) <= 200 for row in answer.rejected for text in row)
 
 
-def test_the_same_market_twice_keeps_the_later_row_and_reports_it(venue: Venue, warm: OpenFeed) -> None:
-    venue.answers[TICKERS] = Answer([binance_ticker(lastPrice="1"), binance_ticker(lastPrice="2"), *GOOD_ROWS])
+NEW, OLD = {"closeTime": NOW_MS}, {"closeTime": NOW_MS - 600_000}
+TWICE: dict[str, tuple[list[dict[str, Any]], list[float], int]] = {
+    "the newer first": ([{"lastPrice": "2"} | NEW, {"lastPrice": "1"} | OLD], [2.0], 1),
+    "the newer last": ([{"lastPrice": "1"} | OLD, {"lastPrice": "2"} | NEW], [2.0], 1),
+    "of one time": ([{"lastPrice": "1"} | NEW, {"lastPrice": "2"} | NEW], [], 1),
+    "of no time": ([{"lastPrice": "1", "closeTime": ...}, {"lastPrice": "2", "closeTime": ...}], [], 1),
+    "one of no time": ([{"lastPrice": "1", "closeTime": ...}, {"lastPrice": "2"} | NEW], [], 1),
+    "the very same": ([{"lastPrice": "2"} | NEW, {"lastPrice": "2"} | NEW], [2.0], 0),
+    "a third that is newer": ([{"lastPrice": "1"} | OLD, {"lastPrice": "3"} | OLD, {"lastPrice": "2"} | NEW], [2.0], 2),
+    "a third that is as old": ([{"lastPrice": "1"} | OLD, {"lastPrice": "3"} | OLD, {"lastPrice": "4"} | OLD], [], 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "kept", "reported"), TWICE.values(), ids=TWICE.keys())
+def test_of_two_rows_of_one_market_the_newer_stamp_wins_and_else_neither(
+    rows: list[dict[str, Any]], kept: list[float], reported: int, venue: Venue, warm: OpenFeed
+) -> None:
+    venue.answers[TICKERS] = Answer([*(binance_ticker(**row) for row in rows), *GOOD_ROWS])
 
     answer = poll(warm)
 
-    assert [quote.last for quote in answer.quotes if quote.symbol == "BTC/USDT"] == [2.0]
-    assert [row.symbol for row in answer.rejected] == ["BTC/USDT"]
+    assert [quote.last for quote in answer.quotes if quote.symbol == "BTC/USDT"] == kept
+    assert [row.symbol for row in answer.rejected] == ["BTC/USDT"] * reported
+    assert len(answer.quotes) == 4 + len(kept)
+
+
+def test_a_row_that_the_list_does_not_know_is_counted_with_its_id(venue: Venue, warm: OpenFeed) -> None:
+    new = [binance_ticker(symbol=f"NEW{number}USDT") for number in range(7)]
+    venue.answers[TICKERS] = Answer([*new, *GOOD_ROWS])
+
+    answer = poll(warm)
+
+    assert answer.unknown_count == 7
+    assert answer.unknown_ids == ("NEW0USDT", "NEW1USDT", "NEW2USDT", "NEW3USDT", "NEW4USDT")
+    assert answer.rejected == ()
+
+
+def test_a_listed_market_that_nobody_wants_is_not_unknown(venue: Venue, warm: OpenFeed) -> None:
+    answer = warm("binance").fetch_quotes(["ETH/USDT"], deadline_seconds=5)
+
+    assert (answer.answered_count, answer.unknown_count) == (len(COINS), 0)
+
+
+def test_what_a_cache_says_of_the_answers_age_is_handed_on(venue: Venue, warm: OpenFeed) -> None:
+    headers = {"Age": "900", "Date": "Wed, 18 Nov 2026 11:06:40 GMT"}
+    venue.answers[TICKERS] = Answer(GOOD_ROWS, headers=headers)
+
+    answer = poll(warm)
+
+    assert (answer.cached_seconds, answer.server_time) == (900.0, 1_795_000_000.0)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Age": "old", "Date": "today"}, {"Age": "-1", "Date": ""}, {"Age": "inf"}])
+def test_headers_that_say_nothing_say_nothing(headers: dict[str, str], venue: Venue, warm: OpenFeed) -> None:
+    venue.answers[TICKERS] = Answer(GOOD_ROWS, headers=headers)
+
+    answer = poll(warm)
+
+    assert (answer.cached_seconds, answer.server_time) == (None, None)
+
+
+def test_a_byte_order_mark_before_json_changes_nothing(venue: Venue, warm: OpenFeed) -> None:
+    venue.answers[TICKERS] = Answer(b"\xef\xbb\xbf" + orjson.dumps(GOOD_ROWS))
+
+    assert len(poll(warm).quotes) == 4
 
 
 def test_bytes_that_are_no_utf8_spoil_only_their_own_row(venue: Venue, warm: OpenFeed) -> None:

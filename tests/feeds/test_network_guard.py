@@ -85,6 +85,7 @@ def test_a_name_that_turned_to_our_network_after_it_was_saved_is_not_followed(
         open_feed(exchange.feed_spec()).load_markets(deadline_seconds=5)
 
     assert not trap.was_reached
+    assert caught.value.kind == "not_connected"
     assert f"{HOST} leads to 127.0.0.1" in str(caught.value)
     assert "ALLOW_PRIVATE_EXCHANGE_URLS" in str(caught.value)
 

@@ -72,7 +72,7 @@ def test_a_gap_tells_why_and_how_far_it_is_filled(client, field_, told):
     row = client.get(f"/api/v1/gaps/{gap.pk}").json()
 
     assert (row["cause"], row["state"], row["progress"], row["filled_count"]) == ("our outage", "filling", 0.25, 3)
-    assert "no cycle was finished" in row["evidence"]
+    assert "no run was finished" in row["evidence"]
     assert len(client.get("/api/v1/gaps?state=filling").json()["results"]) == 1
     assert len(client.get("/api/v1/gaps?state=open&cause=our outage").json()["results"]) == 1
 

@@ -95,9 +95,7 @@ def test_the_cause_of_a_silence_that_lasts_is_judged_anew_every_minute(field_: F
     sweep.run(start + timedelta(seconds=600))
 
     assert set(Gap.objects.values_list("cause", "missed_count", "ended_at")) == {("exchange outage", 59, None)}
-    assert {gap.evidence for gap in Gap.objects.all()} == {
-        "the exchange did not answer: 57 cycles unreachable in 600 s"
-    }
+    assert {gap.evidence for gap in Gap.objects.all()} == {"the exchange did not answer: 57 runs unreachable in 600 s"}
 
 
 def test_it_is_left_alone_until_the_minute_is_over(field_: Field) -> None:

@@ -173,16 +173,16 @@ def test_one_failed_poll_after_a_long_absence_does_not_make_it_the_exchanges_fau
 
 
 @pytest.mark.parametrize(
-    ("correlation_id", "cause"), [("", "exchange outage"), ("websocket", "market quiet")], ids=["a poll", "a stream"]
+    ("transport", "cause"), [("poll", "exchange outage"), ("stream", "market quiet")], ids=["a poll", "a stream"]
 )
-def test_a_poll_that_took_long_to_end_a_silence_did_not_store_other_markets_during_it(field_, correlation_id, cause):
+def test_a_poll_that_took_long_to_end_a_silence_did_not_store_other_markets_during_it(field_, transport, cause):
     field_.add("kraken", 2)
     start = field_.begun + timedelta(hours=1)
     field_.store("kraken", start)
     field_.fail("kraken", start + timedelta(seconds=10), "unreachable")
     field_.store("kraken", start + timedelta(seconds=50))
     Run.objects.filter(started_at=start + timedelta(seconds=50)).update(
-        started_at=start + timedelta(seconds=20), duration_ms=30_000, correlation_id=correlation_id
+        started_at=start + timedelta(seconds=20), duration_ms=30_000, transport=transport
     )
 
     causes.judge_new(start + timedelta(seconds=51))

@@ -23,19 +23,20 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
 @pytest.mark.parametrize(
     ("found", "cause", "words"),
     [
-        (evidence(100), "our outage", "no cycle was finished"),
+        (evidence(100), "our outage", "no run was finished"),
         (evidence(30), "our outage", "nobody collected for 15 s of 30 s"),
-        (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 cycle"),
-        (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 cycles"),
+        (evidence(600, seconds={"unreachable": 5}, counts={"unreachable": 1}), "our outage", "only 1 run"),
+        (evidence(100, seconds={"unreachable": 85}, counts={"unreachable": 8}), "exchange outage", "8 runs"),
         (evidence(100, seconds={"throttled": 90}, counts={"throttled": 1}), "rate limited", "asked us to wait"),
         (
             evidence(100, seconds={"throttled": 60, "unreachable": 20}, counts={"throttled": 1, "unreachable": 2}),
             "rate limited",
-            "1 cycle throttled",
+            "1 run throttled",
         ),
-        (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own cycles failed"),
+        (evidence(100, seconds={"failed": 85}, counts={"failed": 9}), "our outage", "our own runs failed"),
         (evidence(100, seconds={"denied": 85}, counts={"denied": 1}), "unknown", "key, region"),
-        (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 cycles stored other"),
+        (evidence(100, seconds={"not_connected": 85}, counts={"not_connected": 1}), "unknown", "a private network"),
+        (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 runs stored other"),
         (
             evidence(100, seconds={"stored": 85}, counts={"stored": 9}, quarantined_count=9, quarantine_reason="bid"),
             "unknown",
@@ -53,23 +54,23 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         (
             evidence(100, seconds={"unreachable": 15, "awaited": 60}, counts={"unreachable": 1, "awaited": 1}),
             "exchange outage",
-            "1 cycle unreachable",
+            "1 run unreachable",
         ),
         (evidence(100, seconds={"awaited": 90}, counts={"awaited": 1}), "unknown", "took 90.0 s"),
         (evidence(100, delisted_at=NOW), "delisted", "no longer lists"),
-        (evidence(100, seconds={"stored": 40}, counts={"stored": 4}), "our outage", "only 4 cycles"),
+        (evidence(100, seconds={"stored": 40}, counts={"stored": 4}), "our outage", "only 4 runs"),
         (
             evidence(100, seconds={"stored": 40, "unreachable": 40}, counts={"stored": 4, "unreachable": 4}),
             "exchange outage",
-            "4 cycles unreachable",
+            "4 runs unreachable",
         ),
         (
             evidence(100, seconds={"stored": 50, "unreachable": 5}, counts={"stored": 5, "unreachable": 1}),
             "market quiet",
-            "5 cycles stored other",
+            "5 runs stored other",
         ),
         (evidence(100, seconds={"awaited": 75}, counts={"awaited": 1}), "unknown", "took 75.0 s"),
-        (evidence(100, seconds={"awaited": 74.8}, counts={"awaited": 1}), "our outage", "only 1 cycle"),
+        (evidence(100, seconds={"awaited": 74.8}, counts={"awaited": 1}), "our outage", "only 1 run"),
     ],
     ids=[
         "nobody came",
@@ -80,6 +81,7 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
         "told to wait for the larger part",
         "our own errors",
         "refused",
+        "not connected",
         "others came",
         "others came and its quotes were bad",
         "nobody came before the poll that ended it",
@@ -108,8 +110,8 @@ def test_a_gap_is_longer_than_two_expected_intervals(seconds, is_gap):
 @pytest.mark.parametrize(
     ("outcome", "cause", "words"),
     [
-        ("unreachable", "exchange outage", "the last cycle ended unreachable"),
-        ("held_back", "rate limited", "the last cycle ended held_back"),
+        ("unreachable", "exchange outage", "the last run ended unreachable"),
+        ("held_back", "rate limited", "the last run ended held_back"),
         ("stored", "unknown", "this market was not in them"),
         ("", "unknown", "this market was not in them"),
     ],
@@ -190,6 +192,30 @@ def test_candles_that_make_no_sense_are_not_stored():
     assert found.points == ()
 
 
+def flat(opened_at: float, volume: float | None = 0.0) -> Candle:
+    return Candle(opened_at, 7.0, 7.0, 7.0, 7.0, volume)
+
+
+def test_prices_that_are_written_on_without_a_trade_fill_nothing():
+    """A halt: the exchange repeats its last price minute by minute."""
+    found = answers.from_candles([flat(60.0 * n) for n in range(-1, 12)], span(30, 630))
+
+    assert (found.points, found.reached, found.lacking) == ((), 630, 10)
+
+
+def test_a_flat_minute_in_which_was_traded_or_that_tells_no_volume_counts():
+    found = answers.from_candles([flat(0, 0.5), flat(60, None), flat(120, 0.0)], span(30, 210))
+
+    assert [point.at for point in found.points] == [60, 120]
+    assert (found.reached, found.lacking) == (210, 1)
+
+
+def test_a_page_of_prices_written_on_is_not_asked_for_again():
+    found = answers.from_candles([flat(60.0 * n) for n in range(300)], span(30, 60 * 1000))
+
+    assert (found.points, found.reached, found.lacking) == ((), 18_000, 300)
+
+
 def trade(at: float, price: float = 5.0) -> Trade:
     return Trade(None, at, price, 1.0, None)
 
@@ -215,6 +241,19 @@ def test_trades_around_a_gap_without_one_inside_say_that_it_was_quiet():
 
     assert (found.points, found.lacking) == ((), 0)
     assert ledger.final_state(0, 0) == "exchange has none"
+
+
+def test_fewer_trades_than_were_asked_for_are_no_proof_of_the_end():
+    """The exchange caps its pages at a hundred, oldest first."""
+    found = answers.from_trades([trade(101.0 + n) for n in range(100)], span(100, 700))
+
+    assert (len(found.points), found.reached, found.lacking) == (11, 200.0, 0)
+
+
+def test_an_answer_that_has_nothing_more_is_the_end():
+    found = answers.from_trades([trade(200.0)], span(200, 700))
+
+    assert (found.points, found.reached, found.lacking) == ((), 700, 0)
 
 
 def test_a_full_page_of_trades_leaves_the_rest_open():
@@ -358,9 +397,9 @@ def test_a_trade_counts_between_the_ends_and_with_a_price(at: float, price: floa
 
 
 @pytest.mark.parametrize(
-    ("count", "last", "is_all"), [(answers.PAGE - 1, 150, True), (answers.PAGE, 150, False), (answers.PAGE, 160, True)]
+    ("count", "last", "is_all"), [(answers.PAGE - 1, 150, False), (answers.PAGE, 150, False), (answers.PAGE, 160, True)]
 )
-def test_a_full_page_that_ends_inside_the_gap_has_more_behind_it(count: int, last: float, is_all: bool) -> None:
+def test_a_page_that_ends_inside_the_gap_may_have_more_behind_it(count: int, last: float, is_all: bool) -> None:
     found = answers.from_trades([*[trade(110.0)] * (count - 1), trade(last)], span(100, 160))
 
     assert found.reached == (160 if is_all else last)

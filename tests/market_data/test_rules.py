@@ -119,8 +119,10 @@ def test_a_hole_after_an_answer(hole: Hole, newest: float, filled: int, stored: 
         ([(9.0, 1.0)], [(10.0, 1.0)], None, ""),
         ([(10.0, 1.0)], [(10.0, 1.0)], None, "crossed"),
         ([(9.9, 1.0)], [(10.0, 1.0)], None, ""),
-        ([], [(10.0, 1.0)], None, "empty: no bids"),
-        ([(9.0, 1.0)], [], None, "empty: no asks"),
+        ([], [(10.0, 1.0)], None, ""),  # one side is all there is
+        ([(9.0, 1.0)], [], None, ""),
+        ([], [], NOW, "empty"),
+        ([], [(10.0, -1.0)], None, "asks have"),
         ([(9.0, 0.0)], [(10.0, 1.0)], None, "bids have"),
         ([(9.0, 0.1)], [(10.0, math.inf)], None, "asks have"),
         ([(9.0, 1.0), (9.0, 1.0)], [(10.0, 1.0)], None, "bids are not in order"),
@@ -162,7 +164,49 @@ def test_trades_are_sorted_by_their_number_each_once_and_none_older_than_is_kept
     )
 
     assert [each.number for each in found.rows] == [5, 7, 9]
-    assert found.rejected == ()
+    assert [each.reason for each in found.rejected] == ["id 9 sent twice in one answer, with the same values"]
+
+
+def test_one_number_with_two_prices_is_reported_and_the_first_kept() -> None:
+    page = TradePage(tuple(Trade("7", NOW, price, 1.0, None) for price in (1.0, 2.0)), NOW, is_numbered=True)
+
+    found = market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW)
+
+    assert [each.price for each in found.rows] == [1.0]
+    assert [each.reason for each in found.rejected] == ["id 7 sent twice in one answer, with other values"]
+
+
+@pytest.mark.parametrize(
+    ("trade", "position", "missing"),
+    [
+        (Trade("11", NOW - 8, 1.0, 0.0, "sell"), TradePosition(9, NOW - 10), []),
+        (Trade("11", 0.0, 1.0, 1.0, "sell"), TradePosition(9, NOW - 10), []),
+        (Trade("11", NOW - 8, math.nan, 1.0, "sell"), None, []),
+        (Trade("11", NOW - 8, 1.0, 0.0, "sell"), TradePosition(8, NOW - 10), [(9, 9)]),
+        (Trade("14", NOW - 6, 1.0, 0.0, "sell"), TradePosition(9, NOW - 10), [(11, 11), (13, 13)]),
+    ],
+)
+def test_a_trade_that_was_delivered_and_refused_is_not_missing(
+    trade: Trade, position: TradePosition | None, missing: list[tuple[int, int]]
+) -> None:
+    sound = (Trade("10", NOW - 9, 1.0, 0.5, "buy"), Trade("12", NOW - 7, 1.0, 0.2, "buy"))
+    found = market_data.sort_out(TradePage((*sound, trade), NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
+
+    holes = market_data.holes(found.rows, position, found.refused)
+
+    assert [row.number for row in found.rows] == [10, 12]
+    assert len(found.rejected) == 1
+    assert [(hole.first_number, hole.last_number) for hole in holes] == missing
+
+
+def test_a_refused_trade_at_the_end_is_not_missing_from_the_next_page() -> None:
+    trades = (Trade("10", NOW - 9, 1.0, 0.5, "buy"), Trade("11", NOW - 8, 1.0, 0.0, "buy"))
+    found = market_data.sort_out(TradePage(trades, NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
+
+    position = market_data.position_after(found.rows, None, found.refused)
+
+    assert position == TradePosition(11, NOW - 8)
+    assert market_data.holes([row(12, NOW)], position) == []
 
 
 @pytest.mark.parametrize(

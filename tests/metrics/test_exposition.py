@@ -20,7 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from access.models import Tier
 from collectors.gaps import sweep
 from collectors.models import Pipeline, Run, Watermark, Worker
-from collectors.rules.gaps import LISTENED
 from exchanges.models import Exchange
 from lib import valkey
 from metrics import analysis, exposition
@@ -115,7 +114,7 @@ def test_without_valkey_there_is_no_queue_depth(place: Place, api: Client, setti
 
 
 def test_seconds_of_listening_are_no_duration_of_a_poll(place: Place, api: Client) -> None:
-    listened = {"exchange_id": "kraken", "started_at": place.now, "correlation_id": LISTENED, "outcome": "stored"}
+    listened = {"exchange_id": "kraken", "started_at": place.now, "transport": "stream", "outcome": "stored"}
     Run.objects.create(duration_ms=5242, **listened)
     assert value(api, "runs_5m", exchange="kraken", outcome="stored") == 1
     assert value(api, "run_duration_seconds", exchange="kraken", outcome="stored") is None

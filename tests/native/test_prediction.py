@@ -91,6 +91,54 @@ def test_a_market_that_closes_within_the_hour_is_not_listed() -> None:
     assert [question is not None for question in found] == [True, False, False]
 
 
+def polymarket_row(**changes: Any) -> dict[str, Any]:
+    row = {
+        "id": "500", "question": "q", "conditionId": "0x" + "ab" * 32, "slug": "will-bitcoin-be-above-100k",
+        "endDate": "2030-12-31T12:00:00Z", "outcomes": '["Yes", "No"]', "clobTokenIds": '["111", "222"]',
+        "active": True, "closed": False, "acceptingOrders": True, "enableOrderBook": True, "volume24hr": 1.0,
+    }  # fmt: skip
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_listed"),
+    [
+        ({}, True),
+        ({"endDate": "2026-01-01T12:00:00Z"}, True),  # the venue says that it is open
+        ({"endDate": "2026-01-01T12:00:00Z", "acceptingOrders": False}, False),
+        ({"endDate": "2026-01-01T12:00:00Z", "acceptingOrders": None}, False),
+        ({"acceptingOrders": None}, True),
+        ({"acceptingOrders": False}, False),
+        ({"closed": True}, False),
+        ({"active": False}, False),
+        ({"endDate": None}, True),
+        ({"endDate": "soon"}, True),
+        ({"endDate": "soon", "acceptingOrders": None}, False),
+    ],
+)
+def test_polymarkets_flags_go_before_its_dates(changes: dict[str, Any], is_listed: bool) -> None:
+    event = {"id": "100", "slug": "btc", "title": "btc", "markets": [polymarket_row(**changes)]}
+
+    found = list(prediction._polymarket_of(client_class("polymarket")(), [event], "BTC"))
+
+    assert bool(found) is is_listed
+
+
+def book_levels(*prices: str) -> list[dict[str, str]]:
+    return [{"price": price, "size": "5"} for price in prices]
+
+
+@pytest.mark.parametrize("bids", [("0.39", "0.40"), ("0.40", "0.39")])
+@pytest.mark.parametrize("asks", [("0.43", "0.42"), ("0.42", "0.43")])
+def test_the_best_prices_are_the_best_wherever_they_stand(bids: tuple[str, str], asks: tuple[str, str]) -> None:
+    dead = [{"price": "0.41", "size": "0"}]
+    row = {"last": "0.41", "bids": [*book_levels(*bids), *dead], "asks": [*book_levels(*asks), *dead]}
+
+    values = prediction._polymarket_values(row | {"timestamp": "1795000000000"})
+
+    assert values == (0.41, 0.40, 0.42, None, None, None, None, "1795000000000")
+
+
 @pytest.mark.parametrize(
     ("quote", "fault"),
     [

@@ -114,7 +114,7 @@ def test_the_audit_keeps_no_password_of_a_proxy(make: Make, operator: Client) ->
     operator.patch(SETTINGS, {"proxy": "http://me:another-one@127.0.0.1:3128"})
 
     entry = AuditEntry.objects.get(verb="configure")
-    assert entry.before == {"proxy": "http://me:***@127.0.0.1:3128"}
+    assert entry.before == {"proxy": "http://***@127.0.0.1:3128"}
     with pytest.raises(commands.CommandRefused, match="password"):
         commands.undo(entry.pk, **by())
     assert Exchange.objects.get(pk="kraken").proxy == "http://me:another-one@127.0.0.1:3128"
@@ -138,5 +138,5 @@ def test_a_plan_shows_no_password(make: Make, tmp_path: Path) -> None:
 
     call_command("exchange", "plan", str(file), stdout=told)
 
-    assert "~ kraken: proxy: 'http://me:***@127.0.0.1:3128'" in told.getvalue()
+    assert "~ kraken: proxy: 'http://***@127.0.0.1:3128'" in told.getvalue()
     assert not {word for word in ("hush-hush", "another-one") if word in told.getvalue()}

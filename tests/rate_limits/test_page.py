@@ -57,7 +57,7 @@ def test_it_says_what_is_used_who_waits_and_what_was_held_back(kraken: Exchange,
 
 
 def test_nobody_was_asked_yet(kraken: Exchange, page: Client) -> None:
-    assert "No exchange was asked" in text(page)
+    assert "No request was made" in text(page)
 
 
 def test_it_says_when_valkey_is_away(kraken: Exchange, page: Client, monkeypatch: Any) -> None:

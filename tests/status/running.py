@@ -57,9 +57,9 @@ class Web:
 def web(*, processes: int = 1) -> Iterator[Web]:
     port = _free_port()
     command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", str(processes), "--blocking-threads", "8", "--log-level", "error", "--respawn-failed-workers",
-        "--respawn-interval", "0.1", "--no-ws", "marketmon.wsgi:application",
+        sys.executable, "-m", "granian", "--interface", "rsgi", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", str(processes), "--http", "1", "--log-level", "error", "--respawn-failed-workers",
+        "--respawn-interval", "0.1", "--no-ws", "marketmon.rsgi:application",
     ]  # fmt: skip
     server = process.spawn(
         command, environ={**os.environ, **_environment()}, cwd=PROJECT, output=subprocess.DEVNULL

@@ -47,8 +47,8 @@ def listening(crowd: Site) -> Site:
 # Where the first fault ends the connection and the second meets the next one, each exchange has its own first.
 NONE = "nothing but values that are none"
 END = ("ws_close", {"count": 1})
-NO_ANSWER = ("exchange outage", r"the exchange did not answer: \d+ cycles? unreachable in \d+ s")
-NO_DATA = ("exchange outage", r"the exchange answered no data: \d+ cycles? bad_reply in \d+ s")
+NO_ANSWER = ("exchange outage", r"the exchange did not answer: \d+ runs? unreachable in \d+ s")
+NO_DATA = ("exchange outage", r"the exchange answered no data: \d+ runs? bad_reply in \d+ s")
 BREAKING: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "the venue closes": [("ws_close", {})],
     "the connection is reset": [("ws_reset", {})],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -9,6 +10,7 @@ from datetime import timedelta
 import pytest
 import requests
 from django.db import connection
+from django.db.models import QuerySet
 
 from collectors import backfill, lease
 from collectors.gaps import invariants
@@ -35,6 +37,29 @@ def test_what_is_stored_is_what_the_exchange_said(site: Site):
         symbol, second = tick.pipeline.market.symbol, int(tick.received_at.timestamp())
         said = {site.sandbox.price("binance", symbol, moment) for moment in (second - 1, second)}
         assert tick.last in said
+
+
+def test_runs_say_their_transport_and_those_of_one_connection_share_an_id(site: Site):
+    site.add("kraken")
+    site.wait_for_streams("kraken")
+    site.wait_until(lambda: _ids("kraken", "stream").count() >= 3, seconds=5, what="runs of the stream")
+    site.sandbox.fault("kraken", "ws_silence")
+    ended = Run.objects.filter(exchange_id="kraken", transport="stream").exclude(outcome="stored")
+    site.wait_until(ended.exists, seconds=6, what="the stream's end")
+    delivered = set(_ids("kraken", "stream").filter(started_at__lt=ended.get().started_at))
+    polls = _ids("kraken", "poll").filter(started_at__gt=ended.get().started_at)
+    site.wait_until(lambda: polls.count() >= 2, seconds=5, what="polls in the stream's place")
+
+    found = [*delivered, *polls]
+
+    assert delivered == {ended.get().correlation_id}
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in found)
+    assert len({*found}) == len(found), "each poll has an id of its own"
+
+
+def _ids(exchange_id: str, transport: str) -> QuerySet[Run, str]:
+    runs = Run.objects.filter(exchange_id=exchange_id, transport=transport)
+    return runs.values_list("correlation_id", flat=True)
 
 
 def test_a_blacklist_ends_the_connection_and_every_row_within_a_second(site: Site):

@@ -91,7 +91,7 @@ def state_of(exchange_id: str, now: datetime) -> tuple[str, str]:
 def test_the_transport_in_use_is_what_happens_not_what_is_wished(now: datetime):
     add("luno", now)
     add("kraken", now)
-    assert state_of("luno", now) == ("poll", "no websocket of this venue is listened to")
+    assert state_of("luno", now) == ("poll", "no websocket of this exchange is supported")
     assert state_of("kraken", now) == ("poll", "no stream process has run yet")
 
     ownership.claim(US, ["kraken"], most=1, seconds=10)

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from collectors.rules.gaps import LISTENED
 from marketmon.management.commands.sync import SIMULATED
 from sandbox.venues import VENUES
 from tests.system.conftest import INTERVAL_SECONDS, System
@@ -165,9 +164,8 @@ def doubled_slots(system: System, *, since: float) -> int:
         system.sql(
             "SELECT count(*) FROM (SELECT started_at - lag(started_at) OVER "
             "(PARTITION BY exchange_id ORDER BY started_at) AS distance FROM collectors_run "
-            "WHERE outcome = 'stored' AND correlation_id <> %s AND started_at > to_timestamp(%s)) AS r "
+            "WHERE outcome = 'stored' AND transport = 'poll' AND started_at > to_timestamp(%s)) AS r "
             "WHERE distance < %s * interval '1 second'",
-            LISTENED,
             since,
             INTERVAL_SECONDS * 0.4,
         )[0][0]

@@ -1,4 +1,4 @@
-"""`manage.py verify`: is everything stored as it must be? Read-only, at any time, on the running system."""
+"""`manage.py verify`: checks that everything is stored as it must be. Read-only, at any time, on the running system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many rows of one shape as JSON bytes: what never changes is made once, and the rest once for each distinct value."""
+"""Renders many rows of one shape as JSON bytes: what never changes is made once, the rest for each distinct value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tails(dict[Key, bytes], Generic[Key]):
 
 
 def heads(names: RowNames, fields: tuple[str, ...]) -> Sequence[bytes]:
-    """`{"source":"binance_spot","symbol":"BTC"` of each row; those of lists that last are kept."""
+    """Returns `{"source":"binance_spot","symbol":"BTC"` of each row; keeps those of lists that last."""
     return _kept(names, fields) if names.lasts else _made(names, fields)
 
 
@@ -43,7 +43,7 @@ _kept = lru_cache(maxsize=KEPT_LISTS)(_made)
 
 
 def whole_second(moment: datetime) -> int:
-    """Unix time, cut as `clock.seconds_z` cuts it."""
+    """Returns Unix time in seconds, cut as `clock.seconds_z` cuts it."""
     return int(moment.timestamp() // 1)
 
 
@@ -52,5 +52,5 @@ def stamp(second: int) -> str:
 
 
 def age_seconds(second: int, now_second: int) -> int:
-    """Whole seconds, never negative: a row may be stored in the second after the clock was read."""
+    """Returns the age in whole seconds, never negative: a row may be stored in the second after the clock was read."""
     return max(0, now_second - second)

@@ -1,4 +1,4 @@
-"""pairs and collectors, in the words of the pairs API."""
+"""Renders pairs and collectors in the words of the pairs API."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FIELDS = ("pair",)
 
 
 def status(freshness_seconds: int | None) -> str:
-    """`fresh` below 600 s, `stale` to 1800 s inclusive, `unavailable` beyond or when there never was a row."""
+    """Returns `fresh` below 600 s, `stale` to 1800 s inclusive, `unavailable` beyond or when there never was a row."""
     if freshness_seconds is None or freshness_seconds > UNAVAILABLE_AFTER_SECONDS:
         return "unavailable"
     return "stale" if freshness_seconds >= STALE_FROM_SECONDS else "fresh"
 
 
 def overall(workers: Iterable[WorkerView], pair_statuses: Iterable[str]) -> str:
-    """The system in one word, over collectors that are wanted and pairs that they should bring.
+    """Returns the system's state in one word, over collectors that are wanted and pairs that they should bring.
 
     No data is an outage, never operational.
     """
@@ -36,7 +36,7 @@ def overall(workers: Iterable[WorkerView], pair_statuses: Iterable[str]) -> str:
 
 
 def next_edge(pairs: PairRows) -> int | None:
-    """The first second at which some pair's status changes if nothing more is stored."""
+    """Returns the first second at which some pair's status changes if nothing more is stored; None for never."""
     now = json_rows.whole_second(pairs.taken_at)
     edges = (_edge(second, now) for second in set(pairs.stored_seconds) if second is not None)
     return min((edge for edge in edges if edge is not None), default=None)
@@ -50,7 +50,7 @@ def _edge(second: int, now: int) -> int | None:
 
 
 def entries(pairs: PairRows) -> Iterator[bytes]:
-    """One JSON object for each pair, in order."""
+    """Yields one JSON object for each pair, in order."""
     now = json_rows.whole_second(pairs.taken_at)
     tails = json_rows.Tails[int | None](lambda second: _tail(second, now))
     return map(bytes.__add__, json_rows.heads(pairs.names, FIELDS), map(tails.__getitem__, pairs.stored_seconds))

@@ -1,4 +1,4 @@
-"""pipelines, in the words of the pipelines API."""
+"""Renders pipelines in the words of the pipelines API."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FIELDS = ("source", "symbol")
 
 
 def status(delay_seconds: int | None) -> str:
-    """`healthy` below 60 s, `degraded` to 300 s inclusive, `down` beyond or when there never was a row."""
+    """Returns `healthy` below 60 s, `degraded` to 300 s inclusive, `down` beyond or when there never was a row."""
     if delay_seconds is None or delay_seconds > DOWN_AFTER_SECONDS:
         return "down"
     return "degraded" if delay_seconds >= DEGRADED_FROM_SECONDS else "healthy"
 
 
 def next_edge(pipelines: PipelineRows) -> int | None:
-    """The first second at which some row's status changes if nothing more is stored."""
+    """Returns the first second at which some row's status changes if nothing more is stored; None for never."""
     now = json_rows.whole_second(pipelines.taken_at)
     edges = (_edge(second, now) for second in set(pipelines.stored_seconds) if second is not None)
     return min((edge for edge in edges if edge is not None), default=None)
@@ -38,7 +38,7 @@ def _edge(second: int, now: int) -> int | None:
 
 
 def entries(pipelines: PipelineRows) -> Iterator[bytes]:
-    """One JSON object for each row, in order."""
+    """Yields one JSON object for each row, in order."""
     now = json_rows.whole_second(pipelines.taken_at)
     tails = json_rows.Tails[tuple[int | None, int]](lambda key: _tail(key[0], key[1], now))
     ends = map(tails.__getitem__, zip(pipelines.stored_seconds, pipelines.gaps_24h, strict=True))
@@ -56,7 +56,7 @@ def _tail(second: int | None, gaps: int, now: int) -> bytes:
 
 
 def fragments(pipelines: PipelineRows) -> dict[str, tuple[int, bytes]]:
-    """By source: how many rows, and the rows themselves without their brackets."""
+    """Returns by source how many rows there are, and the rows themselves without their brackets."""
     found = {}
     named = zip(pipelines.names.names, entries(pipelines), strict=True)
     for source, group in groupby(named, key=lambda row: row[0][0]):
@@ -73,11 +73,11 @@ def body(
     symbol: str | None = None,
     next_cursor: str | None = None,
 ) -> bytes:
-    """The whole answer around rows, or around runs of rows that are joined already."""
+    """Returns the whole answer around rows, or around pieces of rows that are joined already."""
     meta = {"symbol": symbol, "source": source, "interval": None, "count": count, "next_cursor": next_cursor}
     return b'{"data":[%b],"meta":%b}' % (b",".join(parts), orjson.dumps(meta))
 
 
 def render(pipelines: PipelineRows) -> bytes:
-    """All rows, unfiltered."""
+    """Returns all rows, unfiltered."""
     return body(entries(pipelines), count=len(pipelines.names.names))

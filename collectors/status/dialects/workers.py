@@ -1,4 +1,4 @@
-"""workers, in the words of the worker status and exchange management APIs."""
+"""Renders workers in the words of the worker status and exchange management APIs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moments as every other page says them, wherever Django writes one itself: in UTC, to the second."""
+"""Formats of moments wherever Django writes one itself: as on every other page, in UTC, to the second."""
 
 DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"
 SHORT_DATETIME_FORMAT = DATETIME_FORMAT

@@ -1,4 +1,4 @@
-"""`manage.py prepare`: what must have happened before the processes start; running it again changes nothing."""
+"""`manage.py prepare`: does what must have happened before the processes start; again, it changes nothing."""
 
 import os
 from io import StringIO
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 
 def refuse_wrong_settings() -> None:
-    """What values mean; that each may be what it is, reading them has settled before this command began.
+    """Checks what values mean; reading them has settled before that each may be what it is. Raises CommandError.
 
     Here and not by every process that follows: a worker that cannot start would only be started again.
     """
@@ -46,7 +46,7 @@ def refuse_wrong_settings() -> None:
 
 
 def create_first_administrator() -> str | None:
-    """Only into a database without any user, and only with credentials that were made for this home."""
+    """Creates an administrator only in a database without any user, with credentials made for this home."""
     users = get_user_model().objects
     made = home.read_env_file(home.home_dir() / home.SECRETS_FILE)
     known = settings_table.read(os.environ)

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--verbose", action="store_true", help="show everything that the processes print")
 
     def handle(self, *_: Any, no_sandbox: bool, verbose: bool, **__: Any) -> None:
-        """Become the supervisor, which lives as long as the system and so should not carry Django around."""
+        """Becomes the supervisor, which lives as long as the system and so should not carry Django around."""
         environ = {**home.callers_environment(), "MARKETMON_HOME": str(home.home_dir())}
         flags = ["--no-sandbox"] * no_sandbox + ["--verbose"] * verbose
         os.chdir(home.PROJECT_DIR)

@@ -1,4 +1,4 @@
-"""`manage.py exchange VERB`: what the API and the admin do, from a terminal."""
+"""`manage.py exchange VERB`: does from a terminal what the API and the admin do."""
 
 from __future__ import annotations
 

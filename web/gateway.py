@@ -1,0 +1,195 @@
+"""Serves a WSGI application under granian's RSGI, and settles first what WSGI would settle too late or not at all.
+
+In WSGI's environment `X_Forwarded_For` and `X-Forwarded-For` are one name, so that a caller could speak in the words of
+our proxy; here names are still what was sent. And a body is there, or refused by its length, before a thread is taken:
+a slow caller keeps none waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+
+from lib import clock
+from lib.problems import problem_body
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+THREADS = 8  # they wait for the database, so more than there are cores
+PROBE_THREADS = 2  # whoever asks whether we live waits for nobody's costly question
+PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
+BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
+MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
+
+log: Any = structlog.get_logger("marketmon.request")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that needs no application: the request cannot be read as it was sent."""
+
+    status: int
+    message: str
+
+
+BAD_NAME = Refusal(400, "Names of headers have hyphens, not underscores.")
+CUT_SHORT = Refusal(400, "The request body ended before its announced length.")
+TOO_SLOW = Refusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
+TOO_MANY = Refusal(503, "Too many requests are still being sent. Try again in some seconds.")
+
+
+class Gateway:
+    """An RSGI application around a WSGI one."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._held_bytes = 0
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+        self._probe_threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        for pool in (self._threads, self._probe_threads):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        if any("_" in name for name in scope.headers.keys()):  # noqa: SIM118 - no dict; `items` leaves names out
+            return refuse(protocol, scope, BAD_NAME)
+        environ = environ_of(scope)
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            refusal = await self._take_body(environ, protocol)
+            if refusal is not None:
+                return refuse(protocol, scope, refusal)
+        pool = self._probe_threads if scope.path in PROBES else self._threads
+        return await self._loop.run_in_executor(pool, self._answer, environ, protocol)
+
+    async def _take_body(self, environ: Environ, protocol: Any) -> Refusal | None:
+        """Puts the body into the environment. One that is too long is left unread, or after the byte that is too many:
+        the view that it was for refuses it by its length, in its own words."""
+        announced = environ.get("CONTENT_LENGTH", "")
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if announced and int(announced) > limit:
+            return None
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._read(protocol, limit + 1)
+        except TimeoutError:
+            return TOO_SLOW
+        except OSError:
+            return CUT_SHORT
+        if body is None:
+            return TOO_MANY
+        if announced and len(body) < int(announced):
+            return CUT_SHORT
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = io.BytesIO(body)
+        return None
+
+    async def _read(self, protocol: Any, most: int) -> bytes | None:
+        """At most so many bytes; None when too much is held already."""
+        body = bytearray()
+        try:
+            async for part in protocol:
+                if self._held_bytes + len(part) > MOST_HELD_BYTES:
+                    return None
+                self._held_bytes += len(part)
+                body += part
+                if len(body) >= most:
+                    break
+        finally:
+            self._held_bytes -= len(body)
+        return bytes(body[:most])
+
+    def _answer(self, environ: Environ, protocol: Any) -> None:
+        """In a thread of the pool."""
+        started: list[Any] = []
+        response = self._application(environ, lambda status, headers, *_: started.extend((int(status[:3]), headers)))
+        try:
+            if getattr(response, "streaming", False):
+                self._stream(protocol, started, response)
+            else:
+                protocol.response_bytes(*started, b"".join(response))
+        finally:
+            close = getattr(response, "close", None)
+            if close is not None:
+                close()
+
+    def _stream(self, protocol: Any, started: list[Any], parts: Iterable[bytes]) -> None:
+        """Part by part, as fast as the caller reads; ends when he is gone."""
+        transport = protocol.response_stream(*started)
+        for part in parts:
+            if part:
+                asyncio.run_coroutine_threadsafe(_sent(transport, part), self._loop).result()
+
+
+async def _sent(transport: Any, part: bytes) -> None:
+    await transport.send_bytes(part)
+
+
+def refuse(protocol: Any, scope: Any, refusal: Refusal) -> None:
+    log.info("request", method=scope.method, path=scope.path, status=refusal.status, refused=refusal.message)
+    body = orjson.dumps(problem_body(refusal.status, refusal.message, now=clock.now()))
+    headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("connection", "close")]
+    if refusal is TOO_MANY:
+        headers.append(("retry-after", "2"))
+    protocol.response_bytes(refusal.status, headers, body)
+
+
+# --- the environment of WSGI ----------------------------------------------------------------------------------------
+
+
+def environ_of(scope: Any) -> Environ:
+    """What PEP 3333 asks for. The process's own environment is no part of it."""
+    host, _, port = scope.server.rpartition(":")
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "SERVER_NAME": host.strip("[]"),
+        "SERVER_PORT": port,
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "REQUEST_METHOD": scope.method,
+        "PATH_INFO": _path(scope.path),
+        "QUERY_STRING": scope.query_string,
+        "HTTP_HOST": "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **_headers(scope.headers.items()),
+    }
+
+
+def _path(decoded: str) -> str:
+    """Bytes as Latin-1. What was no UTF-8 came as U+FFFD, and is no UTF-8 again, so that it is refused."""
+    return decoded.encode().replace(b"\xef\xbf\xbd", b"\xff").decode("latin-1")
+
+
+def _headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in _named(items):
+        separator = ";" if name == "HTTP_COOKIE" else ","
+        found[name] = f"{found[name]}{separator}{value}" if name in found else value
+    return found
+
+
+def _named(items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in items:
+        written = name.upper().replace("-", "_")
+        yield (written if written in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{written}"), value

@@ -105,6 +105,28 @@ def backoff_seconds(failures: int, *, base: float, cap: float, jitter: float) ->
 
 
 @dataclass(slots=True)
+class Pauses:
+    """How long each exchange's session that has died rests before the next: the doubled pause, without jitter."""
+
+    begun_at: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    until: dict[str, float] = field(default_factory=dict)
+
+    def holds(self, exchange_id: str, now: float) -> bool:
+        return now < self.until.get(exchange_id, now)
+
+    def note_begin(self, exchange_id: str, now: float) -> None:
+        self.begun_at[exchange_id] = now
+
+    def note_failure(self, exchange_id: str, now: float, *, cap: float) -> None:
+        """A session that lived for long has earned the shortest pause."""
+        lived = now - self.begun_at.get(exchange_id, now)
+        failures = 0 if lived > STABLE_SECONDS else self.failures.get(exchange_id, 0)
+        self.failures[exchange_id] = failures + 1
+        self.until[exchange_id] = now + backoff_seconds(failures, base=BACKOFF_SECONDS, cap=cap, jitter=1.0)
+
+
+@dataclass(slots=True)
 class DialBudget:
     """So many connections in five minutes, whatever goes wrong."""
 

@@ -108,6 +108,7 @@ class StreamSession:
                 jitter=random.random(),
             )
             log.info("stream_failed", exchange=self.wish.exchange_id, reason=str(self._last_error), failures=failures)
+            await self._timeline.explain(self.wish, str(self._last_error))
             await asyncio.sleep(max(jittered, self._pause_seconds))
 
     # --- connecting ---------------------------------------------------------------------------------------------------
@@ -331,18 +332,25 @@ class StreamSession:
     # --- odds and ends ------------------------------------------------------------------------------------------------
 
     async def _close_stream(self) -> None:
-        """Closes the stream; the client is kept with its markets."""
-        await self._renewal.cancel()
-        if self._stream is not None:
-            self._pause_seconds = self._stream.dial_pause_seconds
-            await self._stream.close()
+        """Closes the stream; the client is kept with its markets. What fails here does not end the session."""
+        try:
+            await self._renewal.cancel()
+            if self._stream is not None:
+                self._pause_seconds = self._stream.dial_pause_seconds
+        except Exception:  # the edge of a session
+            log.exception("stream_not_closed", exchange=self.wish.exchange_id)
+        finally:
+            if self._stream is not None:
+                await self._stream.close()
 
     async def _clean_up(self) -> None:
         """Waits for jobs under way, as one of them may be taking the lease, and gives everything back."""
-        if self._pending:
-            await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
-        await self._tenure.give_back()
-        await self._close_stream()
+        try:
+            if self._pending:
+                await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
+            await self._tenure.give_back()
+        finally:
+            await self._close_stream()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._follow(self._threads.start(work, *arguments))

@@ -115,7 +115,8 @@ class CcxtStream:
         client = self._client
         if client.session is None:
             client.session = _open_session(self.spec, *self._before_requests)
-        known = frozenset(symbol for symbol in symbols if symbol in client.markets)
+        client.open()  # some of ccxt's start tasks before their first connection, in the loop that this sets
+        known = frozenset(symbol for symbol in symbols if symbol in (client.markets or {}))
         if not known:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted markets")
         client.wanted = self._wanted = known
@@ -133,7 +134,8 @@ class CcxtStream:
     @property
     def dial_pause_seconds(self) -> float:
         """How long the venue asked us to stay away when it last refused a handshake."""
-        waits = [state["until"] / 1000 - time.time() for state in (self._client.ws_dial_backoff or {}).values()]
+        dials = getattr(self._client, "ws_dial_backoff", None) or {}  # ccxt makes it at the first dial
+        waits = [state["until"] / 1000 - time.time() for state in dials.values()]
         return float(max([0.0, *waits]))
 
     @property

@@ -188,3 +188,17 @@ def test_a_dial_is_forgotten_after_five_minutes_to_the_moment():
     assert budget.wait_seconds(299.9, 1) == pytest.approx(0.1)
     assert budget.wait_seconds(300.0, 1) == 0
     assert not budget.dials
+
+
+def test_the_pause_after_a_death_doubles_up_to_its_cap_and_is_forgotten_after_a_long_life():
+    pauses, now, rests = streams.Pauses(), 1000.0, []
+    for lived in (0.0, 0.0, 0.0, 0.0, streams.STABLE_SECONDS + 1):
+        assert not pauses.holds("kraken", now)
+        pauses.note_begin("kraken", now)
+        now += lived
+        pauses.note_failure("kraken", now, cap=5.0)
+        rests.append(pauses.until["kraken"] - now)
+        assert pauses.holds("kraken", now)
+        now = pauses.until["kraken"]
+
+    assert rests == [1.0, 2.0, 4.0, 5.0, 1.0]

@@ -75,6 +75,11 @@ def is_complete(heard: Heard) -> bool:
     )
 
 
+def left_to_polls(unstreamed: str) -> str:
+    """Says of the kinds that an exchange does not push where their prices come from; empty where it pushes all."""
+    return f"polled, as the exchange does not push them: {unstreamed}" if unstreamed else ""
+
+
 def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, tolerance: float) -> str:
     """What a poll says against the stream: other prices, or far more markets; empty when they agree."""
     reason = disagreement(pushed, polled, tolerance=tolerance)

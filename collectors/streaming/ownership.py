@@ -15,7 +15,7 @@ from django.db import connection
 from collectors.models import Stream
 from exchanges.models import Exchange, Transport
 from feeds.base import FeedSpec
-from feeds.streams import can_stream
+from feeds.streams import has_stream
 from lib.presence import Presence
 
 PROCESSES = Presence("marketmon:stream-processes")
@@ -99,7 +99,7 @@ def wishes() -> dict[str, StreamTarget]:
             depth=exchange.depth,
         )
         for exchange in wanted.select_related("worker")
-        if can_stream(exchange.id)
+        if has_stream(exchange.id)
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from feeds.ccxt.books import Reach
 from feeds.ccxt.checksums import with_checks
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 else:
     Client = object
 
+T = TypeVar("T")
 MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 
 
 @dataclass(slots=True)
 class Asked:
-    """A subscription besides tickers: the connection it went over and ccxt's names for its parts."""
+    """A subscription: the connection it went over and ccxt's names for its parts."""
 
+    is_depth: bool = True  # of books or trades
     parts: int = 1
     url: str = ""
     hashes: Sequence[str] = ()
@@ -68,7 +70,7 @@ class Pushed(Client):
 
     def complain(self, error: object) -> None:
         self.is_broken = True
-        self.complaint = _in_words(error)
+        self.complaint = in_words(error)
 
     def doubt(self, symbol: str, why: str) -> None:
         """This market's book is no longer handed on."""
@@ -105,7 +107,7 @@ class Pushed(Client):
 
     def stream(self, kind: Any, subscription_hash: Any, *count: Any) -> Any:
         """Binance's: what is asked for besides tickers shares a connection, in whatever groups it is asked for."""
-        return super().stream(kind, "depth" if asking.get() else subscription_hash, *count)
+        return super().stream(kind, "depth" if _asks_for_depth() else subscription_hash, *count)
 
     async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
         """The beginning of a book whose changes are pushed."""
@@ -128,11 +130,8 @@ class Pushed(Client):
         return super().watch_multiple(url, message_hashes, message, subscribe_hashes, subscription)
 
     def _note_asked(self, url: str, hashes: Sequence[str]) -> None:
-        asked = asking.get()
-        if asked is None:
-            self.ticker_urls.add(url)
-        else:
-            self.depth_urls.add(url)
+        (self.depth_urls if _asks_for_depth() else self.ticker_urls).add(url)
+        if (asked := asking.get()) is not None:
             asked.url, asked.hashes = url, hashes
 
     def client(self, url: str) -> Any:
@@ -158,7 +157,7 @@ class Pushed(Client):
     def _complain_of(self, client: Any, error: object) -> None:
         """A connection that carries no tickers is none of their business."""
         if client.url in self.depth_urls and client.url not in self.ticker_urls:
-            self.depth_complaint = _in_words(error)
+            self.depth_complaint = in_words(error)
         else:
             self.complain(error)
 
@@ -188,6 +187,25 @@ def pushed_class(exchange_id: str) -> type[Any]:
     return type(original.__name__, (Pushed, original), {})
 
 
-def _in_words(error: object) -> str:
+def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
+    """Returns what `table` says of the exchange, or of the nearest class that ccxt's own for it is derived from."""
+    names = (each.__name__ for each in pro_class(exchange_id).__mro__)
+    return next((table[name] for name in (exchange_id, *names) if name in table), default)
+
+
+def take_back(client: Any, asked: Asked) -> None:
+    """Has ccxt ask anew for what was refused."""
+    connection = (client.clients or {}).get(asked.url)
+    for each in asked.hashes if connection is not None else ():
+        connection.subscriptions.pop(each, None)
+        connection.rejections.pop(each, None)
+
+
+def _asks_for_depth() -> bool:
+    asked = asking.get()
+    return asked is not None and asked.is_depth
+
+
+def in_words(error: object) -> str:
     text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
     return text[:1000]

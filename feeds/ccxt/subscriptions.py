@@ -67,10 +67,10 @@ def is_refusal(error: BaseException) -> bool:
     return "ExchangeError" in classes and not classes & REFUSED_FOR_OTHERS
 
 
-def may_be_halved(group: Collection[str], *, is_accepted: bool) -> bool:
-    """Says whether halves of a refused group are worth a try: below the smallest only where others of the same kind
-    were accepted, to find the market that is refused."""
-    return len(group) > (1 if is_accepted else SMALLEST_GROUP)
+def may_be_halved(group: Collection[str], *, accepted: int) -> bool:
+    """Says whether halves of a refused group are worth a try. `accepted` is the size of the largest of the same kind
+    that was accepted: where there is one, the market that is refused is looked for."""
+    return len(group) > (1 if accepted else SMALLEST_GROUP)
 
 
 def halves(group: list[str]) -> list[list[str]]:

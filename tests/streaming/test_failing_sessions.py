@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,11 @@ from collectors.streaming.blocking_calls import Markets
 from collectors.streaming.process import Process
 from collectors.streaming.session import StreamSession
 from collectors.streaming.threads import Threads, Watch
+from feeds import open_feed
+from feeds.base import FeedSpec
+from feeds.ccxt import markets
 from feeds.ccxt.stream import CcxtStream
+from feeds.streams import can_stream, forget_learned
 from lib import clock
 from operations import commands
 
@@ -23,8 +28,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 US = "here:1"
 
 
-def add(exchange_id: str) -> ownership.StreamTarget:
-    commands.create(exchange_id, by="test", now=clock.now(), transport="auto")
+@pytest.fixture(autouse=True)
+def nothing_learned() -> Iterator[None]:
+    yield
+    forget_learned("mexc")
+
+
+def add(exchange_id: str, transport: str = "auto") -> ownership.StreamTarget:
+    commands.create(exchange_id, by="test", now=clock.now(), transport=transport)
     Worker.objects.filter(pk=exchange_id).update(markets_loaded_at=clock.now())
     return ownership.wishes()[exchange_id]
 
@@ -108,3 +119,47 @@ def test_a_session_that_dies_rests_before_it_begins_again(monkeypatch: pytest.Mo
 
     assert len(begun) == 1
     assert Stream.objects.get().reason == "its session has failed: ValueError: died at once"
+
+
+class SpotOnly:
+    """What is asked of an exchange in this test, whose ccxt class pushes no spot tickers."""
+
+    def __init__(self) -> None:
+        client = open_feed(FeedSpec("mexc"))._client  # type: ignore[attr-defined]
+        names = {"base": "BTC", "quote": "USDT", "baseId": "BTC", "quoteId": "USDT"}
+        row = names | {"id": "BTCUSDT", "symbol": "BTC/USDT", "type": "spot", "spot": True, "active": True}
+        client.set_markets([client.safe_market_structure() | row])
+        self.packed = markets.pack(client, keep_info=False)
+        self.polls: list[bool] = []
+
+    def load(self, wish: ownership.StreamTarget) -> Markets:
+        return Markets(1, {"BTC/USDT": 1}, self.packed)
+
+    def poll(self, wish: ownership.StreamTarget) -> str:
+        self.polls.append(can_stream("mexc"))
+        return "stored"
+
+
+@pytest.mark.parametrize("transport", ["auto", "stream"])
+def test_an_exchange_that_pushes_none_of_its_markets_is_asked_once_and_polled(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = replace(add("mexc", transport=transport), interval_seconds=0.05, markets_version=1)
+    ownership.claim(US, ["mexc"], most=1, seconds=60)
+    exchange, connects = SpotOnly(), list[int]()
+    connect = StreamSession._connect
+
+    async def counted(self: StreamSession) -> None:
+        connects.append(1)
+        await connect(self)
+
+    monkeypatch.setattr(StreamSession, "_connect", counted)
+    monkeypatch.setattr(blocking_calls, "load_markets", exchange.load)
+    monkeypatch.setattr(blocking_calls, "known_markets", exchange.load)
+    monkeypatch.setattr(blocking_calls, "poll", exchange.poll)
+    monkeypatch.setattr(streams, "BACKOFF_SECONDS", 0.01)
+    asyncio.run(run_until(lambda: exchange.polls.count(False) > 5, wish))
+
+    assert len(connects) <= 2
+    assert "mexc watchTickers does not support spot markets" in Stream.objects.get().reason
+    assert "mexc" in ownership.wishes()  # whoever listens is the one who polls

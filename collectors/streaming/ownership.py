@@ -131,7 +131,12 @@ def renew(holder: str, held: Collection[str], *, seconds: float) -> set[str]:
 def release(holder: str, exchange_id: str, *, reason: str, has_failed: bool = False) -> None:
     """Lets others listen, and writes down why this process no longer does. What nobody could hear ends without a word,
     unless the session `has_failed`."""
-    told = {"holder": holder, "exchange": exchange_id, "reason": reason, "has_failed": has_failed}
+    told: dict[str, str | bool] = {
+        "holder": holder,
+        "exchange": exchange_id,
+        "reason": reason,
+        "has_failed": has_failed,
+    }
     with connection.cursor() as cursor:
         cursor.execute(RELEASE, told)
 

@@ -55,6 +55,7 @@ class Pushed(Client):
     books_wanted: frozenset[str] = frozenset()
     books_at: dict[str, float]
     reaches: dict[str, Reach]  # of books that begin with a request
+    begun_with: dict[str, Any]  # the number of such a beginning, until a change has continued it
     doubted: set[str]  # markets whose books have missed a change
     ticker_urls: set[str]
     depth_urls: set[str]
@@ -64,7 +65,7 @@ class Pushed(Client):
         self.complaint, self.is_broken, self.depth_complaint = "", False, ""
         self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
         self.ticker_urls, self.depth_urls = set(), set()
-        self.reaches = {}
+        self.reaches, self.begun_with = {}, {}
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
 
@@ -112,6 +113,8 @@ class Pushed(Client):
     async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
         """The beginning of a book whose changes are pushed."""
         book = await super().fetch_rest_order_book_safe(symbol, limit, params or {})
+        self.books_at.pop(symbol, None)
+        self.begun_with[symbol] = book.get("nonce")
         if limit:
             self.reaches[symbol] = Reach(limit)
             self.reaches[symbol].shorten(book)
@@ -176,9 +179,23 @@ class Pushed(Client):
         """Every handler of every venue ends here with the book that it has changed."""
         if self.books_wanted and isinstance(result, dict) and "bids" in result:
             symbol = result.get("symbol")
-            if symbol in self.books_wanted:
+            if symbol in self.books_wanted and self._is_confirmed(symbol, result):
                 self.books_at[symbol] = time.time()
         return resolve(result, message_hash)
+
+    def _is_confirmed(self, symbol: str, book: dict[str, Any]) -> bool:
+        """Says whether a change has followed on the request that the book began with."""
+        if symbol in self.begun_with and self.begun_with[symbol] == book.get("nonce"):
+            return False
+        self.begun_with.pop(symbol, None)
+        return True
+
+    async def fetch_order_book_snapshot(self, client: Any, message: Any, subscription: Any) -> Any:
+        """Binance's, whose contracts of both kinds count changes alike, which ccxt knows of the linear ones only."""
+        market = self.markets.get(subscription.get("symbol")) or {}
+        if market.get("inverse"):
+            subscription = {**subscription, "type": "linear"}
+        return await super().fetch_order_book_snapshot(client, message, subscription)
 
 
 @cache
@@ -195,7 +212,7 @@ def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
 
 def take_back(client: Any, asked: Asked) -> None:
     """Has ccxt ask anew for what was refused."""
-    connection = (client.clients or {}).get(asked.url)
+    connection: Any = (client.clients or {}).get(asked.url)
     for each in asked.hashes if connection is not None else ():
         connection.subscriptions.pop(each, None)
         connection.rejections.pop(each, None)

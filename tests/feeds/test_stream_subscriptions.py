@@ -269,3 +269,21 @@ def test_a_whole_family_is_asked_for_tickers_with_bid_and_ask(exchange_id: str) 
     exchange = asked_of(exchange_id, [symbol], enough=1)
 
     assert [topic.rpartition("@")[2] for topic in exchange.topics()] == ["ticker"]
+
+
+def test_a_whole_family_counts_trades_as_its_requests_do() -> None:
+    async def live(exchange_id: str, symbol: str) -> list[str]:
+        async with Exchange().running() as exchange:
+            stream = listening(exchange_id, exchange.url, [symbol])
+            try:
+                await stream.subscribe([symbol])
+                stream.depth.want([], [symbol])
+                stream.depth.ask(silence_seconds=60, pause_seconds=60, longest_pause_seconds=60)
+                await until(lambda: len(exchange.topics()) > 1)
+                return [topic.rpartition("@")[2] for topic in exchange.topics()]
+            finally:
+                await stream.close()
+
+    asked = {"binanceus": "BTC/USDT", "binancecoinm": "BTC/USD:BTC"}
+    for exchange_id, symbol in asked.items():
+        assert "aggTrade" in asyncio.run(live(exchange_id, symbol))

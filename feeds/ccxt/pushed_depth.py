@@ -23,12 +23,12 @@ LONGEST_PAUSE_DOUBLINGS = 8
 STABLE_SECONDS = 60.0  # what came for so long has earned a quick second try
 # ccxt's trades there are not those that REST counts. By the class that an exchange's own is derived from.
 TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {"binance": {"name": "aggTrade"}}
-# Books that are known to follow the exchange's, by the same class, and why. Other exchanges' books are asked for.
+# Books that are known to follow the exchange's, by the same class, and why. Other exchanges' books are asked for:
+# their changes are numbered, too (deribit's change_id, phemex' sequence), but ccxt does not look at the numbers.
 FOLLOWED_BOOKS: Mapping[str, str] = {
     "binance": "it begins with a request, and each change continues the number of the one before",
     "kraken": "each message carries a checksum, which is compared",
     "okx": "each change names the number of the one before",
-    "deribit": "each change names the number of the one before",
     "hyperliquid": "each message is the whole book",
     "upbit": "each message is the whole book",
     "coinbase": "the exchange promises to deliver every change",

@@ -93,13 +93,13 @@ def following(
 
 @pytest.mark.parametrize("exchange_id", sorted(ADDRESSES))
 def test_changes_that_came_before_the_answer_are_followed(exchange_id: str) -> None:
-    before = [(90, 95, 89, "47"), (96, 102, 95, "50.1"), (103, 105, 102, "50.2")]
+    before = [(90, 95, 89, "47"), (96, 102, 95, "50.1"), (110, 115, 102, "50.2")]  # numbers are of all markets
 
     (book, *_) = following(exchange_id, before=before, after=[])
 
     assert book is not None
     assert book.bids[0] == (50.2, 2.0)
-    assert book.sequence == 105
+    assert book.sequence == 115
 
 
 @pytest.mark.parametrize("exchange_id", sorted(ADDRESSES))

@@ -69,7 +69,7 @@ class StreamSession:
         self._is_silent.set()
         self._last_error: FeedError | None = None
         self._is_distrusted = False
-        self._unstreamed = ""
+        self._unstreamed = self._lost_fields = self._said = ""
         self._correlation_id = ""  # of the connection under way: in its runs and in the log
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
@@ -161,7 +161,8 @@ class StreamSession:
         try:
             self._unstreamed = unstreamed_of(self._dialled)
             reason = "delivers again" if self._last_error else ""
-            reason = "; ".join(filter(None, [reason, streams.left_to_polls(self._unstreamed)]))
+            self._said = streams.shortcomings(self._unstreamed, self._lost_fields)
+            reason = "; ".join(filter(None, [reason, self._said]))
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
@@ -212,16 +213,18 @@ class StreamSession:
             if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or waiting >= FLUSH_ROWS:
                 flushed_at = now
                 await self._timeline.tell(self.wish)
-                await self._tell_unstreamed()
+                await self._tell_shortcomings()
                 await self._follow_markets()
                 await self._flush(batch, now)
             self._look_aside(shadow, now)
 
-    async def _tell_unstreamed(self) -> None:
+    async def _tell_shortcomings(self) -> None:
         """Tells once what the exchange does not push, where that is learned while the rest is delivered."""
-        said, self._unstreamed = self._unstreamed, unstreamed_of(self._dialled)
-        if self._unstreamed and self._unstreamed != said:
-            await self._timeline.explain(self.wish, streams.left_to_polls(self._unstreamed))
+        self._unstreamed = unstreamed_of(self._dialled)
+        said = streams.shortcomings(self._unstreamed, self._lost_fields)
+        if said != self._said:
+            self._said = said
+            await self._timeline.explain(self.wish, said)
 
     def _take_in(self, now: float) -> int:
         """Takes in at most one quote of each market, the newest; returns the number of those that it replaced."""
@@ -294,6 +297,7 @@ class StreamSession:
         if poll is not None:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
                 shadows.judge(self._latest, poll, frozenset[str]().union(*self._dialled.groups))
+                self._lost_fields = streams.lost_fields(self._latest, poll.quotes)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
                     self._tenure.quotes.setdefault(quote.symbol, quote)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 else:
     Client = object
 
+TRADE_STAMPS: Mapping[str, str] = {"upbit": "trade_timestamp"}  # ccxt takes when the message was made
 T = TypeVar("T")
 MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 
@@ -90,6 +91,9 @@ class Pushed(Client):
 
     def safe_trade(self, trade: dict[str, Any], market: Any = None) -> Any:
         parsed = super().safe_trade(trade, market)
+        stamp = _get(parsed.get("info"), TRADE_STAMPS.get(self.id))
+        if stamp is not None:
+            parsed["timestamp"] = stamp
         symbol = str(parsed.get("symbol"))
         held = self.trades_held.get(symbol)
         if held is not None:
@@ -216,6 +220,10 @@ def take_back(client: Any, asked: Asked) -> None:
     for each in asked.hashes if connection is not None else ():
         connection.subscriptions.pop(each, None)
         connection.rejections.pop(each, None)
+
+
+def _get(row: Any, name: str | None) -> Any:
+    return row.get(name) if name is not None and isinstance(row, dict) else None
 
 
 def _asks_for_depth() -> bool:

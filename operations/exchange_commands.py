@@ -37,7 +37,11 @@ def create(
             exchange.save(force_insert=is_new)
     except IntegrityError:
         raise CommandRefused(f"{exchange_id} exists already; somebody has just added it") from None
-    Worker.objects.get_or_create(exchange=exchange, defaults={"resumed_at": now, "status_since": now})
+    Worker.objects.update_or_create(
+        exchange=exchange,
+        defaults={"markets_loaded_at": None},  # whatever it listed before it was removed, its next list is believed
+        create_defaults={"resumed_at": now, "status_since": now},
+    )
     transitions.record("add", by=by, now=now, exchange=exchange_id, origin=origin, before={"is_new": True})
     transitions.resume(exchange_id, now)
     log.info("exchange_created", exchange=exchange_id, by=by)

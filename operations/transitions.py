@@ -109,6 +109,9 @@ def renew(exchange_id: str, now: datetime, **changes: datetime) -> None:
         retry_at=None,
         last_outcome="",
         cycle_started_at=None,
+        usual_count=0,
+        refused_list="",
+        refused_count=0,
         **changes,
     )
     generation = Worker.objects.values_list("generation", flat=True).get(pk=exchange_id)

@@ -170,17 +170,6 @@ def test_nobody_calls_during_retry_after(collect, sandbox):
     assert Worker.objects.get().retry_at >= clock.now() + timedelta(seconds=44)
 
 
-def test_far_too_few_rows_are_a_bad_reply(collect, sandbox):
-    collect("kraken")
-    stored = Tick.objects.count()
-    sandbox.fault("kraken", "drop_symbols", params={"share": 0.9})
-
-    assert collect("kraken") == "bad_reply"
-
-    assert Tick.objects.count() == stored
-    assert "are usual" in Run.objects.latest("id").error
-
-
 def test_one_poisoned_market_does_not_spoil_the_others(collect, sandbox):
     collect("binance")
     market = Market.objects.get(exchange="binance", symbol="BTC/USDT")

@@ -149,10 +149,7 @@ def restart(exchange_id: str, *, by: str, now: datetime, origin: str = "", reaso
     """
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
-        if exchange.blacklisted:
-            raise CommandRefused(f"worker for exchange {exchange_id} is blacklisted; lift the blacklist first")
-        if not exchange.enabled:
-            raise CommandRefused(f"worker for exchange {exchange_id} is disabled; enable it first")
+        transitions.require_collected(exchange)
         is_needed = Worker.objects.get(pk=exchange_id).error_count > 0 or not transitions.was_done_lately(
             "restart", exchange_id, now
         )

@@ -51,6 +51,7 @@ class GapCause(models.TextChoices):
     EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
     RATE_LIMITED = gaps.RATE_LIMITED
     MARKET_QUIET = gaps.MARKET_QUIET
+    NEVER_CAME = gaps.NEVER_CAME
     DELISTED = gaps.DELISTED
     UNKNOWN = gaps.UNKNOWN
 

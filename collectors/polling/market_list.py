@@ -84,7 +84,7 @@ def register(
         with _settled(exchange.id, now):
             _upsert(exchange.id, listings, now)
             _deactivate_missing(exchange.id, listings, now)
-            _add_pipelines(exchange)
+            _add_pipelines(exchange, now)
             Exchange.objects.filter(pk=exchange.id).update(
                 name=capabilities.name,
                 capabilities=dict(capabilities.has),
@@ -227,12 +227,12 @@ def _deactivate_missing(exchange_id: str, listings: Sequence[Listing], now: date
     ledger.end_of_delisted(exchange_id, now)
 
 
-def _add_pipelines(exchange: Exchange) -> None:
+def _add_pipelines(exchange: Exchange, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO collectors_pipeline (market_id, expected_seconds, gaps_24h, gap_open) "
-            "SELECT id, %s, 0, false FROM exchanges_market WHERE exchange_id = %s ON CONFLICT DO NOTHING",
-            [exchange.poll_interval_seconds, exchange.id],
+            "INSERT INTO collectors_pipeline (market_id, expected_seconds, gaps_24h, gap_open, resumed_at) "
+            "SELECT id, %s, 0, false, %s FROM exchanges_market WHERE exchange_id = %s ON CONFLICT DO NOTHING",
+            [exchange.poll_interval_seconds, now, exchange.id],
         )
 
 
@@ -265,7 +265,7 @@ RETURNING refused_count
 
 RESUME = """
 UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
-FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND received_at IS NOT NULL
+FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
       ORDER BY market_id FOR UPDATE) AS resumed
 WHERE p.market_id = resumed.market_id
 """

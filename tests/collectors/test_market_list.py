@@ -1,10 +1,13 @@
 """One market list for all processes: judged before it is used, recalled when another is to be gone by."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from collectors import lease
+from collectors.gaps import sweep
 from collectors.history import partitions
-from collectors.models import Pipeline, Run, Tick, Worker
+from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import market_list
 from collectors.polling import poll as polling
 from exchanges.models import Exchange, Market
@@ -14,7 +17,7 @@ from feeds.deadlines import digest_of
 from feeds.streams import market_cache_key
 from lib import clock, valkey
 from operations import commands
-from tests.world import onboard_and_poll, poll
+from tests.world import onboard_and_poll, poll, quotes, store_quotes
 
 LUNO_LIST = "exchange/1/markets"
 
@@ -197,3 +200,45 @@ def test_an_empty_list_is_never_accepted(luno):
             market_list.register(
                 permit, [], open_feed(luno.feed_spec()).capabilities, digest="x", now=clock.now(), accepts_short=True
             )
+
+
+def test_a_market_that_is_listed_and_never_came_is_a_gap_with_a_cause(luno, sandbox):
+    sandbox.move_markets("luno", list=["FRESH/ZAR"])
+    assert refresh() == "stored"
+    listed_at = Worker.objects.get().markets_loaded_at
+    fresh = Pipeline.objects.get(market__symbol="FRESH/ZAR")
+    assert fresh.resumed_at == listed_at
+
+    store_others(luno, fresh, listed_at, seconds=(4, 14))
+    assert sweep.run(listed_at + timedelta(seconds=16)).gaps_opened == 0
+    store_others(luno, fresh, listed_at, seconds=(24,))
+    assert sweep.run(listed_at + timedelta(seconds=25)).gaps_opened == 1
+
+    gap = Gap.objects.get()
+    assert (gap.pipeline_id, gap.started_at, gap.cause) == (fresh.pk, listed_at, "never came")
+    assert "listed, never came: 3 runs" in gap.evidence
+
+    now = listed_at + timedelta(seconds=34)
+    assert store_quotes("luno", quotes([fresh.pk], at=now), at=now) == 1
+    sweep.run(now + timedelta(seconds=1))
+    gap.refresh_from_db()
+    assert (gap.ended_at, gap.cause) == (now, "never came")
+    fresh.refresh_from_db()
+    assert (fresh.gap_open, fresh.gaps_24h) == (False, 1)
+
+
+def store_others(exchange: Exchange, missing: Pipeline, began: datetime, *, seconds: tuple[float, ...]) -> None:
+    others = Pipeline.objects.live().filter(market__exchange=exchange).exclude(pk=missing.pk)
+    for after in seconds:
+        at = began + timedelta(seconds=after)
+        store_quotes(exchange.id, quotes(list(others.values_list("pk", flat=True)), at=at), at=at)
+
+
+def test_a_market_that_comes_in_time_has_no_gap(luno, sandbox):
+    sandbox.move_markets("luno", list=["FRESH/ZAR"])
+    assert refresh() == "stored"
+    assert poll("luno") == "stored"
+
+    sweep.run(clock.now())
+
+    assert not Gap.objects.exists()

@@ -9,6 +9,7 @@ from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import poll as ingest
+from collectors.rules import breaker
 from exchanges.models import Exchange, Market
 from lib import clock
 from operations import commands
@@ -97,7 +98,7 @@ def test_a_connection_that_we_refuse_has_an_outcome_of_its_own(collect, settings
     run, worker = Run.objects.latest("id"), Worker.objects.get()
     assert (run.outcome, worker.last_outcome, worker.status) == ("not_connected", "not_connected", "error")
     assert "127.0.0.1" in run.error
-    assert worker.retry_at > clock.now() + timedelta(seconds=settings.DENIED_PAUSE_SECONDS - 60)
+    assert worker.retry_at > clock.now() + timedelta(seconds=breaker.DENIED_PROBE_SECONDS - 10)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ WHERE e.id = %(exchange)s AND w.exchange_id = e.id
   AND (%(repeat)s OR w.cycle_started_at IS NULL OR w.cycle_started_at NOT BETWEEN
        clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds) AND clock_timestamp())
 RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.last_outcome,
-          w.stored_count, w.markets_version, w.markets_loaded_at
+          CASE WHEN w.usual_version = w.markets_version THEN w.usual_count ELSE 0 END,
+          w.markets_version, w.markets_loaded_at, w.refused_count
 """
 
 
@@ -57,6 +58,7 @@ class Permit:
     usual_count: int
     markets_version: int
     markets_loaded_at: datetime | None
+    refused_count: int
 
 
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
@@ -79,7 +81,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         row = cursor.fetchone()
     if row is None:
         return None
-    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at = row
+    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at, refused_count = row
     permit = Permit(
         exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
@@ -90,6 +92,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         usual_count=usual,
         markets_version=version,
         markets_loaded_at=loaded_at,
+        refused_count=refused_count,
     )
     if permit.exchange.is_collected:
         return permit

@@ -113,6 +113,7 @@ class Exchange(models.Model):
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
     capabilities = models.JSONField(default=dict, blank=True, editable=False)
     timeframes = models.JSONField(default=list, blank=True, editable=False)
+    markets_digest = models.CharField(max_length=16, default="", db_default="", blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ExchangeQuerySet.as_manager()
@@ -143,6 +144,7 @@ class Exchange(models.Model):
             ca_file=self.ca_file,
             credentials=secrets.unseal_or_none(self.credentials) or {},
             public_only=not (settings.ALLOW_PRIVATE_EXCHANGE_URLS or self._leads_to_sandbox),
+            markets_digest=self.markets_digest,
         )
 
     @property

@@ -27,6 +27,7 @@ def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Fee
             if replaced is not None:
                 replaced.close()
             return opened
+        feed.spec = spec  # the same but for the market list to go by
         feed.market_cache = market_cache or feed.market_cache
         return feed
 

@@ -6,7 +6,7 @@ so that nobody outside this package knows an exchange's or ccxt's error words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -179,6 +179,7 @@ class FeedSpec:
     `base_url` rebases every address of the exchange (https://H/P becomes base_url/H/P); `proxy` is an
     ordinary CONNECT proxy for REST and websocket; `ca_file` a PEM bundle to trust instead of the system's. With
     `public_only` nothing is connected to on a private network, whatever its name was when it was entered.
+    `markets_digest` names the market list to go by; empty where any will do.
     """
 
     exchange_id: str
@@ -187,6 +188,7 @@ class FeedSpec:
     ca_file: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, hash=False)
     public_only: bool = False
+    markets_digest: str = field(default="", compare=False)
 
 
 class Feed(Protocol):
@@ -199,7 +201,16 @@ class Feed(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]: ...
+    def load_markets(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None, accept: AcceptMarkets | None = None
+    ) -> tuple[Listing, ...]:
+        """Asks the venue, whatever is known. The list is used and shared only when `accept` has returned; what it
+        raises is raised, and the list before stays."""
+        ...
+
+    def recall_markets(self) -> bool:
+        """Takes over the list that the spec names from the cache, without a request; False where it is not there."""
+        ...
 
     def fetch_quotes(
         self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
@@ -258,6 +269,7 @@ class Feed(Protocol):
 
 
 MayCall = Callable[[], bool]
+AcceptMarkets = Callable[[Sequence[Listing], str], object]  # with the list's digest; raises where it is refused
 
 
 class FeedError(Exception):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import wait
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from feeds import errors
 from feeds.base import (
+    AcceptMarkets,
     Candle,
     Capabilities,
     FeedSpec,
@@ -30,7 +30,8 @@ from feeds.loop import Call, process_loop, run
 
 T = TypeVar("T")
 
-MARKETS_SECONDS = 3600
+KEPT_SECONDS = 3 * 3600  # three times what lies between two lists: it is there until the next one
+INSTALL_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 
 
@@ -43,7 +44,7 @@ class DeadlineFeed(ABC):
         self.market_cache = market_cache
         self._secrets = errors.secrets_in(spec.credentials)
         self._markets_lock = asyncio.Lock()
-        self._markets_at = -math.inf
+        self._in_hand = ""  # the digest of the list that was installed last
         self._recalled: bytes | None = None
         self._unshared: bytes | None = None
 
@@ -51,15 +52,31 @@ class DeadlineFeed(ABC):
     @abstractmethod
     def capabilities(self) -> Capabilities: ...
 
-    def load_markets(self, *, deadline_seconds: float, may_call: MayCall | None = None) -> tuple[Listing, ...]:
-        """Asks the exchange, whatever is known, and shares what it said."""
+    def load_markets(
+        self, *, deadline_seconds: float, may_call: MayCall | None = None, accept: AcceptMarkets | None = None
+    ) -> tuple[Listing, ...]:
+        """Asks the exchange, whatever is known, and shares what it said once `accept` has returned."""
 
-        async def work(_: Call) -> tuple[Listing, ...]:
+        async def work(_: Call) -> tuple[bytes, tuple[Listing, ...]]:
             async with self._markets_lock:
-                await self._download_markets()
-            return self._listings()
+                packed = await self._pack_markets()
+            return packed, self._listings_of(packed)
 
-        return self._run(work, deadline_seconds, may_call)
+        packed, listings = self._run(work, deadline_seconds, may_call)
+        if accept is not None:
+            accept(listings, digest_of(packed))
+        self._adopt(packed)
+        self._unshared = packed
+        self._share_markets()
+        return listings
+
+    def recall_markets(self) -> bool:
+        """Takes over the list that the spec names from the cache; False where it is not there."""
+        self._recall_markets()
+        if self._recalled is not None:
+            recalled, self._recalled = self._recalled, None
+            self._adopt(recalled)
+        return bool(self._in_hand) and self._in_hand == self.spec.markets_digest
 
     def fetch_quotes(
         self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
@@ -165,12 +182,12 @@ class DeadlineFeed(ABC):
     def _knows_markets(self) -> bool: ...
 
     @abstractmethod
-    def _listings(self) -> tuple[Listing, ...]:
-        """Returns the listings of the list that was installed last."""
+    def _listings_of(self, packed: bytes) -> tuple[Listing, ...]:
+        """Returns the usable markets of a list. Raises BadReply where there are none."""
 
     @abstractmethod
     async def _pack_markets(self) -> bytes:
-        """Returns the exchange's own list, as it is now."""
+        """Returns the exchange's own list, as it is now; the one that is installed stays."""
 
     @abstractmethod
     def _install(self, packed: bytes) -> None:
@@ -180,30 +197,45 @@ class DeadlineFeed(ABC):
         async with self._markets_lock:
             recalled, self._recalled = self._recalled, None
             if recalled is not None:
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # spoiled: the venue has another
-                    self._install(recalled)
-                    self._markets_at = time.monotonic()
+                self._take_over(recalled)
             if not self._knows_markets:
                 await self._download_markets()
 
     async def _download_markets(self) -> None:
+        """Downloads a list for this process alone, unless it is the one that all go by: nobody has judged it."""
         packed = await self._pack_markets()
         self._install(packed)
-        self._markets_at = time.monotonic()
-        self._unshared = packed
+        self._in_hand = digest_of(packed)
+        if self.spec.markets_digest in ("", self._in_hand):
+            self._unshared = packed
+
+    def _adopt(self, packed: bytes) -> None:
+        """Installs a list in the loop, where answers are read by it."""
+
+        async def work(_: Call) -> None:
+            async with self._markets_lock:
+                self._take_over(packed)
+
+        run(work, deadline_seconds=INSTALL_SECONDS)
+
+    def _take_over(self, packed: bytes) -> None:
+        digest = digest_of(packed)
+        if digest == self._in_hand:
+            return
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # spoiled: the venue has another
+            self._install(packed)
+            self._in_hand = digest
 
     def _recall_markets(self) -> None:
-        """Reads the shared list in the caller's thread (caches may be bound to it), once an hour per process."""
-        if self.market_cache is None or time.monotonic() - self._markets_at < MARKETS_SECONDS:
+        """Reads the list to go by from the cache, in the caller's thread: caches may be bound to it."""
+        if self.market_cache is None or (self._in_hand and self.spec.markets_digest in ("", self._in_hand)):
             return
         self._recalled = self.market_cache.load(self._cache_key)
-        if self._recalled is None and self._knows_markets:
-            self._markets_at = time.monotonic()
 
     def _share_markets(self) -> None:
         packed, self._unshared = self._unshared, None
         if packed is not None and self.market_cache is not None:
-            self.market_cache.store(self._cache_key, packed, ttl_seconds=MARKETS_SECONDS)
+            self.market_cache.store(self._cache_key, packed, ttl_seconds=KEPT_SECONDS)
 
     def _run(
         self, work: Callable[[Call], Coroutine[Any, Any, T]], deadline_seconds: float, may_call: MayCall | None = None
@@ -222,3 +254,8 @@ class DeadlineFeed(ABC):
             return run(guarded, deadline_seconds=deadline_seconds, may_call=may_call)
         finally:
             self._share_markets()
+
+
+def digest_of(packed: bytes) -> str:
+    """Returns the name of a packed market list: the same content has the same name in every process."""
+    return sha256(packed).hexdigest()[:16]

@@ -112,12 +112,12 @@ _ccxt_can_stream = cache(stream.can_stream)  # it makes a client to look at
 
 
 def has_stream(exchange_id: str) -> bool:
-    """Whether there is a way to listen to the exchange."""
+    """Says whether there is a way to listen to the exchange."""
     return exchange_id in STREAMS if exchange_id in FEEDS else _ccxt_can_stream(exchange_id)
 
 
 def can_stream(exchange_id: str) -> bool:
-    """Whether the exchange pushes its tickers: where this process has tried, those that are wanted of it."""
+    """Says whether the exchange pushes its tickers: where this process has tried, those that are wanted of it."""
     return has_stream(exchange_id) and not learned_of(exchange_id).streams_nothing
 
 
@@ -133,7 +133,7 @@ def depth_of(stream: QuoteStream) -> DepthStream | None:
 
 
 def unstreamed_of(stream: QuoteStream) -> str:
-    """What of the wanted markets the exchange does not push, and why; empty where it pushes all."""
+    """Returns what of the wanted markets the exchange does not push, and why; empty where it pushes all."""
     return str(getattr(stream, "unstreamed", ""))
 
 

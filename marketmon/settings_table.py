@@ -161,7 +161,7 @@ COLLECTION = Section(
         ),
         Setting(
             "MIN_SHARE_OF_USUAL_ROWS", NUMBER, 0.5,
-            "an answer with a smaller share of the last good row count is a bad reply", least=0, most=1,
+            "of an answer with a smaller share of the usual rows the run says so; its rows are stored", least=0, most=1,
         ),
         Setting(
             "BREAKER_FAILURES", WHOLE, 3, "failures in a row after which an exchange is paused", least=1, most=100

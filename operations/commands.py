@@ -3,6 +3,7 @@
 Each is one transaction. What must be known outside the database (beat's rows, runs under way) follows its commit.
 """
 
+from operations.asking import accept_list, ask_again
 from operations.exchange_commands import (
     blacklist,
     blacklist_ahead,
@@ -40,7 +41,9 @@ __all__ = [
     "Stopped",
     "UnknownExchange",
     "Unsuitable",
+    "accept_list",
     "add",
+    "ask_again",
     "blacklist",
     "blacklist_ahead",
     "blacklist_bad_markets",

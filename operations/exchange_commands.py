@@ -37,7 +37,11 @@ def create(
             exchange.save(force_insert=is_new)
     except IntegrityError:
         raise CommandRefused(f"{exchange_id} exists already; somebody has just added it") from None
-    Worker.objects.get_or_create(exchange=exchange, defaults={"resumed_at": now, "status_since": now})
+    Worker.objects.update_or_create(
+        exchange=exchange,
+        defaults={"markets_loaded_at": None},  # whatever it listed before it was removed, its next list is believed
+        create_defaults={"resumed_at": now, "status_since": now},
+    )
     transitions.record("add", by=by, now=now, exchange=exchange_id, origin=origin, before={"is_new": True})
     transitions.resume(exchange_id, now)
     log.info("exchange_created", exchange=exchange_id, by=by)
@@ -145,10 +149,7 @@ def restart(exchange_id: str, *, by: str, now: datetime, origin: str = "", reaso
     """
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
-        if exchange.blacklisted:
-            raise CommandRefused(f"worker for exchange {exchange_id} is blacklisted; lift the blacklist first")
-        if not exchange.enabled:
-            raise CommandRefused(f"worker for exchange {exchange_id} is disabled; enable it first")
+        transitions.require_collected(exchange)
         is_needed = Worker.objects.get(pk=exchange_id).error_count > 0 or not transitions.was_done_lately(
             "restart", exchange_id, now
         )

@@ -55,6 +55,14 @@ def locked(exchange_id: str, *, even_removed: bool = False) -> Exchange:
         raise NotFound(f"worker for exchange {exchange_id} not found") from None
 
 
+def require_collected(exchange: Exchange) -> None:
+    """Raises CommandRefused for one that nobody may call."""
+    if exchange.blacklisted:
+        raise CommandRefused(f"worker for exchange {exchange.id} is blacklisted; lift the blacklist first")
+    if not exchange.enabled:
+        raise CommandRefused(f"worker for exchange {exchange.id} is disabled; enable it first")
+
+
 def record(
     verb: str,
     *,
@@ -109,6 +117,9 @@ def renew(exchange_id: str, now: datetime, **changes: datetime) -> None:
         retry_at=None,
         last_outcome="",
         cycle_started_at=None,
+        usual_count=0,
+        refused_list="",
+        refused_count=0,
         **changes,
     )
     generation = Worker.objects.values_list("generation", flat=True).get(pk=exchange_id)

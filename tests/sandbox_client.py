@@ -37,6 +37,16 @@ class Sandbox:
         for what in ("faults", "limits"):
             requests.delete(f"{self.url}/_sandbox/{what}", timeout=5).raise_for_status()
 
+    def move_markets(self, exchange: str, **moves: list[str]) -> None:
+        """`list`, `delist`, `halt` and `resume` hold symbols each."""
+        requests.post(
+            f"{self.url}/_sandbox/markets", json={"exchange": exchange, **moves}, timeout=5
+        ).raise_for_status()
+
+    def reset(self) -> None:
+        """Every market is as it was at the start."""
+        requests.post(f"{self.url}/_sandbox/reset", json={}, timeout=5).raise_for_status()
+
     def limit(self, exchange: str, requests_: int, *, seconds: float, ban_seconds: float = 0.0) -> None:
         """From now on this venue counts, and answers 429 above."""
         order = {"exchange": exchange, "requests": requests_, "seconds": seconds, "ban_seconds": ban_seconds}

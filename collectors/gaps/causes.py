@@ -14,7 +14,7 @@ from django.db import connection
 
 from collectors.gaps import ledger
 from collectors.models import RunTransport, Watermark
-from collectors.rules.gaps import AWAITED, GAP_INTERVALS, Evidence, is_looked_at_again, judge
+from collectors.rules.gaps import AWAITED, GAP_INTERVALS, NEVER_CAME, Evidence, is_looked_at_again, judge
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
@@ -66,8 +66,9 @@ CROSS JOIN LATERAL (
 ) AS r GROUP BY 1, 2
 """
 
-# What only some markets of a silence went through. Rejected rows are counted once for all of them.
-DELISTED_AND_QUARANTINED = """
+# What only some markets of a silence went through. Rejected rows are counted once for all of them. A gap of a market
+# that never came keeps saying so when its first row has ended it.
+DELISTED_AND_QUARANTINED = f"""
 WITH bad AS (
     SELECT s.number, row ->> 'symbol' AS symbol, count(*) AS times, max(row ->> 'reason') AS reason
     FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
@@ -79,12 +80,13 @@ WITH bad AS (
     CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS row
     GROUP BY 1, 2
 )
-SELECT g.id, m.delisted_at, bad.times, bad.reason
+SELECT g.id, m.delisted_at, bad.times, bad.reason, p.received_at IS NULL OR g.cause = '{NEVER_CAME}'
 FROM unnest(%(gaps)s::bigint[], %(silences)s::int[]) AS wanted (id, number)
 JOIN collectors_gap AS g ON g.id = wanted.id
+JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
 LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
-WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0
+WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0 OR p.received_at IS NULL OR g.cause = '{NEVER_CAME}'
 """
 
 
@@ -192,7 +194,7 @@ def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silent
 def _evidence(
     silence: SilentSpan, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
 ) -> Evidence:
-    delisted_at, times, reason = particular or (None, 0, "")
+    delisted_at, times, reason, never_came = particular or (None, 0, "", False)
     was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
     return Evidence(
         length_seconds=silence.length.total_seconds(),
@@ -202,4 +204,5 @@ def _evidence(
         delisted_at=delisted_at if was_delisted else None,
         quarantined_count=times or 0,
         quarantine_reason=reason or "",
+        never_came=never_came,
     )

@@ -13,7 +13,8 @@ Its cause   a first guess where it begins; `record_causes`, from all runs of the
 Filled      `claim`, `note_filled`, `note_nothing`, `put_off`, `release`, `ask_again`, `expire`.
 Forgotten   long after its end, see `collectors/retention.py`.
 
-A silence counts from the pipeline's newest row, or from its or its worker's `resumed_at` where that is later. Each
+A silence counts from the pipeline's newest row, or from its or its worker's `resumed_at` where that is later; of a
+market that never came, from when it was listed, once two polls have stored others. Each
 pipeline carries a mark (`gap_open`) and a count (`gaps_24h`) of its gaps. The statements here keep both, except that
 `sweep` takes gaps out of the count when they are a day old.
 """
@@ -47,7 +48,10 @@ WITH silent AS MATERIALIZED (
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id
     JOIN collectors_worker AS w ON w.exchange_id = e.id
     WHERE {{which}} AND NOT p.gap_open
-      AND p.received_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+      AND (p.received_at < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
+           -- listed, and others were stored by a second poll since
+           OR p.received_at IS NULL
+              AND w.stored_at > greatest(p.resumed_at, w.resumed_at) + p.expected_seconds * interval '1 second')
       AND greatest(p.resumed_at, w.resumed_at)
           < %(now)s - {GAP_INTERVALS} * p.expected_seconds * interval '1 second'
     ORDER BY p.market_id
@@ -142,7 +146,7 @@ CLOSED = f"""closed AS (
     FROM (SELECT m.*, COALESCE(f.heartbeat_before < m.silent_since + m.expected_seconds * interval '1 second', true)
                  AS is_ours
           FROM merged AS m CROSS JOIN fenced AS f) AS ended
-    WHERE is_gap AND NOT is_first
+    WHERE is_gap AND (was_open OR NOT is_first)
     ON CONFLICT (pipeline_id, started_at) DO UPDATE
         SET ended_at = excluded.ended_at, missed_count = excluded.missed_count, is_judged = false
         WHERE collectors_gap.ended_at IS NULL

@@ -51,6 +51,7 @@ class GapCause(models.TextChoices):
     EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
     RATE_LIMITED = gaps.RATE_LIMITED
     MARKET_QUIET = gaps.MARKET_QUIET
+    NEVER_CAME = gaps.NEVER_CAME
     DELISTED = gaps.DELISTED
     UNKNOWN = gaps.UNKNOWN
 
@@ -92,6 +93,8 @@ class Worker(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     stored_at = models.DateTimeField(null=True, blank=True)
     stored_count = models.IntegerField(default=0)
+    usual_count = models.IntegerField(default=0, db_default=0)  # good rows of the last full answer
+    usual_version = models.IntegerField(default=0, db_default=0)  # the market list that it was one of
     resumed_at = models.DateTimeField()
     error_count = models.IntegerField(default=0)
     strikes = models.IntegerField(default=0)
@@ -102,6 +105,8 @@ class Worker(models.Model):
     symbols_tracked = models.IntegerField(default=0)
     markets_version = models.IntegerField(default=0)
     markets_loaded_at = models.DateTimeField(null=True, blank=True)
+    refused_list = models.CharField(max_length=16, default="", db_default="", blank=True)
+    refused_count = models.SmallIntegerField(default=0, db_default=0)  # times in a row that this list came
     scheduled_seconds = models.FloatField(null=True, blank=True)
     status = models.CharField(max_length=8, default=WorkerStatus.STOPPED)
     status_since = models.DateTimeField()

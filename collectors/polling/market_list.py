@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 
 import redis
@@ -20,7 +21,8 @@ from exchanges.sources import source_label
 from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
 
-LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is a broken answer, not a mass delisting
+LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a broken answer, not a mass delisting
+ACCEPTED_AT = 3  # times in a row that the same short list has come: it is the truth
 REFRESH_SECONDS = 3600.0  # lists change a few times a day, and are the largest answers that exchanges give
 TRY_AGAIN_SECONDS = 300
 _known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
@@ -61,30 +63,60 @@ def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
     return held[1]
 
 
-def register(permit: Permit, listings: Sequence[Listing], capabilities: Capabilities, *, now: datetime) -> int:
-    """Stores the exchange's market list and returns the new version. Raises BadReply when the list cannot be whole."""
+def register(
+    permit: Permit,
+    listings: Sequence[Listing],
+    capabilities: Capabilities,
+    *,
+    digest: str,
+    now: datetime,
+    accepts_short: bool = False,
+) -> int:
+    """Stores the venue's market list, which all processes go by from now on, and gives the new version.
+
+    Raises BadReply when the list cannot be whole. A short one is taken where it has come `ACCEPTED_AT` times in a row,
+    where none was loaded since the exchange was added, and where an operator says so.
+    """
     exchange = permit.exchange
-    active_before = Market.objects.filter(exchange=exchange, active=True).count()
-    active_count = sum(listing.active for listing in listings)
-    if active_count == 0 or active_count < active_before * LEAST_SHARE_OF_KNOWN:
-        raise BadReply(
-            f"{exchange.id} listed {active_count} active markets, {active_before} are known; kept the old list"
-        )
+    _refuse_broken(exchange.id, listings, accepts_short=accepts_short or permit.markets_loaded_at is None)
     with transaction.atomic():
         _lock(exchange.id)
         with _settled(exchange.id, now):
             _upsert(exchange.id, listings, now)
             _deactivate_missing(exchange.id, listings, now)
-            _add_pipelines(exchange)
+            _add_pipelines(exchange, now)
             Exchange.objects.filter(pk=exchange.id).update(
                 name=capabilities.name,
                 capabilities=dict(capabilities.has),
                 timeframes=list(capabilities.timeframes),
                 rate_limit_ms=capabilities.rate_limit_ms,
+                markets_digest=digest,
             )
             _apply_filter(exchange.id)
         catalogue.drop_on_commit()
-        return _bump_version(exchange.id, now)
+        version = _bump_version(exchange.id, now)
+    exchange.markets_digest = digest
+    return version
+
+
+def _refuse_broken(exchange_id: str, listings: Sequence[Listing], *, accepts_short: bool) -> None:
+    known_count = Market.objects.filter(exchange_id=exchange_id, active=True).count()
+    active = sorted(listing.symbol for listing in listings if listing.active)
+    if active and (accepts_short or len(active) >= known_count * LEAST_SHARE_OF_KNOWN):
+        return
+    words = f"{exchange_id} listed {len(active)} active markets, {known_count} are known; kept the old list"
+    if not active:
+        raise BadReply(words)
+    times = _times_refused(exchange_id, sha256("\n".join(active).encode()).hexdigest()[:16])
+    if times < ACCEPTED_AT:
+        raise BadReply(f"{words}: came {times} of {ACCEPTED_AT} times (or: manage.py exchange accept-list)")
+
+
+def _times_refused(exchange_id: str, name: str) -> int:
+    """Returns how often this list has come in a row, now included."""
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSE, {"exchange": exchange_id, "name": name})
+        return int(cursor.fetchone()[0])
 
 
 @contextmanager
@@ -195,12 +227,12 @@ def _deactivate_missing(exchange_id: str, listings: Sequence[Listing], now: date
     ledger.end_of_delisted(exchange_id, now)
 
 
-def _add_pipelines(exchange: Exchange) -> None:
+def _add_pipelines(exchange: Exchange, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO collectors_pipeline (market_id, expected_seconds, gaps_24h, gap_open) "
-            "SELECT id, %s, 0, false FROM exchanges_market WHERE exchange_id = %s ON CONFLICT DO NOTHING",
-            [exchange.poll_interval_seconds, exchange.id],
+            "INSERT INTO collectors_pipeline (market_id, expected_seconds, gaps_24h, gap_open, resumed_at) "
+            "SELECT id, %s, 0, false, %s FROM exchanges_market WHERE exchange_id = %s ON CONFLICT DO NOTHING",
+            [exchange.poll_interval_seconds, now, exchange.id],
         )
 
 
@@ -218,14 +250,22 @@ UPDATE collectors_worker SET
     markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
     symbols_tracked = (SELECT count(*) FROM exchanges_market
                        WHERE exchange_id = %(exchange)s AND is_collected),
-    stored_count = 0
+    refused_list = CASE WHEN %(loaded_at)s IS NULL THEN refused_list ELSE '' END,
+    refused_count = CASE WHEN %(loaded_at)s IS NULL THEN refused_count ELSE 0 END
 WHERE exchange_id = %(exchange)s
 RETURNING markets_version
 """
 
+REFUSE = """
+UPDATE collectors_worker SET refused_list = %(name)s,
+    refused_count = CASE WHEN refused_list = %(name)s THEN least(refused_count + 1, 1000) ELSE 1 END
+WHERE exchange_id = %(exchange)s
+RETURNING refused_count
+"""
+
 RESUME = """
 UPDATE collectors_pipeline AS p SET resumed_at = %(now)s
-FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s) AND received_at IS NOT NULL
+FROM (SELECT market_id FROM collectors_pipeline WHERE market_id = ANY(%(markets)s)
       ORDER BY market_id FOR UPDATE) AS resumed
 WHERE p.market_id = resumed.market_id
 """

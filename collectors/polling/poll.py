@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,14 +15,14 @@ from django.conf import settings
 from collectors import lease, rate_limits
 from collectors.lease import Permit
 from collectors.models import RunTransport
-from collectors.polling import market_list, store
+from collectors.polling import market_list, notices, store
 from collectors.rate_limits import Priority
 from collectors.rules import breaker, gaps, quote_checks, worker_status
 from collectors.rules.breaker import BreakerPolicy, BreakerState, CycleResult
 from collectors.rules.snapshot import WorkerFacts
 from exchanges.models import Transport
 from feeds import open_feed
-from feeds.base import BadReply, Feed, FeedError, Poll, Superseded, Throttled, Unreachable
+from feeds.base import BadReply, Feed, FeedError, Listing, Poll, Superseded, Throttled, Unreachable
 from feeds.request_gate import HeldBack
 from feeds.streams import can_stream
 
@@ -47,14 +48,14 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
     started = time.monotonic()
     elapsed = partial(_moment_after, now, started)
     try:
-        poll, verdict = _fetch_and_judge(permit, now=now)
+        collected = _fetch_and_judge(permit, now=now)
     except FeedError as error:
         return record_failure(permit, error, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
     except Exception as error:
         ours = FeedError(f"{type(error).__name__}: {error}")
         record_failure(permit, ours, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
         raise
-    return _finish_stored(permit, poll, verdict, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
+    return _finish_stored(permit, collected, started_at=now, finished_at=elapsed(), correlation_id=correlation_id)
 
 
 def _is_for_streams_only(permit: Permit) -> bool:
@@ -85,7 +86,14 @@ def refresh_markets(exchange_id: str, *, now: datetime) -> str:
     return "stored"
 
 
-def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, deadline_seconds: float) -> None:
+def load_markets(
+    exchange_id: str,
+    *,
+    now: datetime,
+    patience_seconds: float,
+    deadline_seconds: float,
+    accepts_short: bool = False,
+) -> None:
     """Reloads one exchange's market list under the same lease as polls, so that the two never call at once.
 
     `deadline_seconds` are for all of it; `patience_seconds` of them wait for a running poll. Raises ExchangeBusy when
@@ -96,15 +104,24 @@ def load_markets(exchange_id: str, *, now: datetime, patience_seconds: float, de
     if permit is None:
         raise ExchangeBusy(f"{exchange_id} may not be called now")
     try:
-        reload_markets(permit, now=now, deadline_seconds=give_up_at - time.monotonic())
+        seconds = give_up_at - time.monotonic()
+        reload_markets(permit, now=now, deadline_seconds=seconds, accepts_short=accepts_short)
     finally:
         lease.release(permit)
 
 
-def reload_markets(permit: Permit, *, now: datetime, deadline_seconds: float | None = None) -> int:
+def reload_markets(
+    permit: Permit, *, now: datetime, deadline_seconds: float | None = None, accepts_short: bool = False
+) -> int:
     """Reloads the market list for a caller that has the lease already; returns the new version of the list."""
-    priority = Priority.CHECK
-    return _load_markets(permit, _feed(permit), now=now, deadline_seconds=deadline_seconds, priority=priority)
+    return _load_markets(
+        permit,
+        _feed(permit),
+        now=now,
+        deadline_seconds=deadline_seconds,
+        priority=Priority.CHECK,
+        accepts_short=accepts_short,
+    )
 
 
 def policy() -> BreakerPolicy:
@@ -116,16 +133,31 @@ def policy() -> BreakerPolicy:
     )
 
 
-def _fetch_and_judge(permit: Permit, *, now: datetime) -> tuple[Poll, quote_checks.JudgedQuotes]:
-    feed = _feed(permit)
-    version = _markets_version(permit, feed, now=now)
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One poll's answer as it will be stored. `usual_version` is that of the market list of which so many rows are
+    usual; None where they are fewer than usual, or were read by another list."""
+
+    poll: Poll
+    verdict: quote_checks.JudgedQuotes
+    usual_version: int | None
+    notice: str
+
+
+def _fetch_and_judge(permit: Permit, *, now: datetime) -> Collected:
+    version = _markets_version(permit, _feed(permit), now=now)
+    feed = _feed(permit)  # by the list that may just have been loaded
+    is_in_hand = feed.recall_markets()
     pipelines = market_list.pipelines_of(permit.exchange.id, version)
     fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
     judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
     verdict = quote_checks.JudgedQuotes(judged.accepted, judged.rejected + poll.rejected)
-    _check_share(permit, verdict, poll)
-    return poll, verdict
+    _check_any(permit, verdict, poll)
+    usual = permit.usual_count if is_in_hand and version == permit.markets_version else 0
+    is_short = len(verdict.accepted) < usual * settings.MIN_SHARE_OF_USUAL_ROWS
+    notice = notices.of_poll(poll, stored_count=len(verdict.accepted), usual_count=usual if is_short else None)
+    return Collected(poll, verdict, version if is_in_hand and not is_short else None, notice)
 
 
 def _feed(permit: Permit) -> Feed:
@@ -137,12 +169,14 @@ def _gate(permit: Permit, feed: Feed, priority: Priority) -> rate_limits.Request
 
 
 def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
-    """Returns the version of the list to poll by. The hourly task reloads it; a poll does so only at the very start, or
-    when that task has long not come. Then an old list will do where no new one is to be had: prices come elsewhere."""
+    """Returns the version of the list to poll by. The hourly task reloads it; a poll does so only at the very start,
+    when that task has long not come, when the list to go by is in no cache, or when it is doubtful. Then an old list
+    will do where no new one is to be had: prices come from elsewhere."""
     if permit.markets_loaded_at is None:
         return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
     is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * market_list.REFRESH_SECONDS)
-    if not is_old or not market_list.may_try_again(permit.exchange.id):
+    is_due = not feed.recall_markets() or is_old or permit.refused_count > 0
+    if not is_due or not market_list.may_try_again(permit.exchange.id):
         return permit.markets_version
     try:
         return _load_in_poll(permit, feed, now=now, seconds=settings.POLL_DEADLINE_SECONDS)
@@ -159,12 +193,27 @@ def _load_in_poll(permit: Permit, feed: Feed, *, now: datetime, seconds: float) 
 
 
 def _load_markets(
-    permit: Permit, feed: Feed, *, now: datetime, priority: Priority, deadline_seconds: float | None = None
+    permit: Permit,
+    feed: Feed,
+    *,
+    now: datetime,
+    priority: Priority,
+    deadline_seconds: float | None = None,
+    accepts_short: bool = False,
 ) -> int:
+    """Loads a list, which is judged and registered before this process or any other goes by it."""
+    version = permit.markets_version
+
+    def accept(listings: Sequence[Listing], digest: str) -> None:
+        nonlocal version
+        version = market_list.register(
+            permit, listings, feed.capabilities, digest=digest, now=now, accepts_short=accepts_short
+        )
+
     may_call = _gate(permit, feed, priority)
     deadline_seconds = deadline_seconds or settings.MARKETS_DEADLINE_SECONDS
-    listings = feed.load_markets(deadline_seconds=deadline_seconds, may_call=may_call)
-    return market_list.register(permit, listings, feed.capabilities, now=now)
+    feed.load_markets(deadline_seconds=deadline_seconds, may_call=may_call, accept=accept)
+    return version
 
 
 def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> Poll:
@@ -181,29 +230,19 @@ def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> 
         return fetch(left)
 
 
-def _check_share(permit: Permit, verdict: quote_checks.JudgedQuotes, poll: Poll) -> None:
-    """Refuses an answer of far too few rows: storing them would make a hole look like a choice. Raises BadReply."""
-    exchange, accepted = permit.exchange.id, len(verdict.accepted)
-    if not accepted:
+def _check_any(permit: Permit, verdict: quote_checks.JudgedQuotes, poll: Poll) -> None:
+    """Refuses an answer without one sound row; those of a short answer are stored, and the others are silent."""
+    if not verdict.accepted:
         raise BadReply(
-            f"{exchange} answered {poll.answered_count} rows, none fit to store; treated as a bad reply",
+            f"{permit.exchange.id} answered {poll.answered_count} rows, none fit to store; treated as a bad reply",
             excerpt=str([rejected._asdict() for rejected in verdict.rejected[:3]]),
-        )
-    if accepted < permit.usual_count * settings.MIN_SHARE_OF_USUAL_ROWS:
-        raise BadReply(
-            f"{exchange} answered {accepted} good rows, {permit.usual_count} are usual; treated as a bad reply"
         )
 
 
 def _finish_stored(
-    permit: Permit,
-    poll: Poll,
-    verdict: quote_checks.JudgedQuotes,
-    *,
-    started_at: datetime,
-    finished_at: datetime,
-    correlation_id: str,
+    permit: Permit, collected: Collected, *, started_at: datetime, finished_at: datetime, correlation_id: str
 ) -> str:
+    verdict = collected.verdict
     cycle = store.Cycle(
         started_at=started_at,
         finished_at=finished_at,
@@ -214,7 +253,9 @@ def _finish_stored(
         status="running",
         accepted=verdict.accepted,
         rejected=verdict.rejected,
-        rows_answered=poll.answered_count,
+        rows_answered=collected.poll.answered_count,
+        excerpt=collected.notice,
+        usual_version=collected.usual_version,
         cause=gaps.cause_of(permit.last_outcome),
         correlation_id=correlation_id,
     )

@@ -41,6 +41,8 @@ WITH fenced AS (
         heartbeat_at = %(finished_at)s,
         stored_at = COALESCE(%(stored_at)s, stored_at),
         stored_count = COALESCE(%(stored_count)s, stored_count),
+        usual_count = CASE WHEN %(usual_version)s IS NULL THEN usual_count ELSE %(stored_count)s END,
+        usual_version = COALESCE(%(usual_version)s, usual_version),
         error_count = %(error_count)s, strikes = %(strikes)s, last_outcome = %(outcome)s,
         -- nobody begins in a pause: one that still runs was told to somebody else meanwhile
         retry_at = CASE WHEN retry_at > %(finished_at)s THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
@@ -116,6 +118,7 @@ PARAMETERS = {
     "duration_ms": "int",
     "stored_at": "timestamptz",
     "stored_count": "int",
+    "usual_version": "int",
     "outcome": "text",
     "error_count": "int",
     "strikes": "int",
@@ -170,6 +173,7 @@ class Cycle:
     keep_seconds: float | None = None
     records_run: bool = True
     stored_before: int = 0  # by batches since the last run
+    usual_version: int | None = None  # the market list of which so many rows are usual; None where they are not
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
@@ -218,6 +222,7 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "duration_ms": round((cycle.finished_at - cycle.started_at).total_seconds() * 1000),
         "stored_at": cycle.finished_at if cycle.accepted else None,
         "stored_count": None if cycle.keep_seconds else len(cycle.accepted) or None,
+        "usual_version": cycle.usual_version if cycle.accepted else None,
         "outcome": cycle.outcome,
         "error_count": cycle.error_count,
         "strikes": cycle.strikes,

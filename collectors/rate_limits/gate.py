@@ -56,6 +56,18 @@ def budget_for(exchange: Exchange, capabilities: Capabilities) -> RateBudget:
     )
 
 
+def lift_pause(exchange: Exchange) -> float:
+    """Ends what the exchange asked for, in the shared books and in this process's; how many seconds were left of it.
+
+    Other processes remember it for themselves, but only for times without Valkey. Raises redis.RedisError.
+    """
+    line, memory = line_of(exchange), _memory()
+    with memory.lock:
+        for key in (line.key, f"{line.key}:dial"):
+            memory.page(key).paused_until = 0.0
+    return shared.lift_pause(line)
+
+
 def line_of(exchange: Exchange) -> RateAccount:
     """Returns the account of an exchange, which counts by the address of requests: the proxy's, or this host's."""
     proxy = urlsplit(exchange.proxy)

@@ -168,6 +168,18 @@ def pause(line: RateAccount, seconds: float, *, is_dial: bool) -> None:
     _scripts().pause([line.dial_pause_key if is_dial else line.pause_key], [int(seconds * 1000)])
 
 
+def lift_pause(line: RateAccount) -> float:
+    """Lets requests and handshakes leave again; how many seconds of the longer pause were left. Raises
+    redis.RedisError."""
+    keys = line.pause_key, line.dial_pause_key
+    with valkey.client().pipeline(transaction=True) as pipe:
+        for key in keys:
+            pipe.pttl(key)
+        pipe.delete(*keys)
+        *left, _ = pipe.execute()
+    return float(max(0, *left)) / 1000
+
+
 def say_present() -> tuple[int, int]:
     """Says that this process asks exchanges; returns how many do, and its place in them. Raises redis.RedisError."""
     names = PROCESSES.say(process_name(), now=time.time(), seconds=PRESENCE_SECONDS)

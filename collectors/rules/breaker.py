@@ -92,7 +92,7 @@ def _pause_seconds(
         return max(policy.throttle_pause_seconds, interval_seconds)
     if result.outcome == "held_back":
         return 0.0
-    if result.outcome == "denied":
+    if result.outcome in NEEDS_A_PERSON:
         return _doubled(DENIED_PROBE_SECONDS, refusals, longest=policy.denied_pause_seconds)
     if strikes < policy.failures_until_open:
         return 0.0

@@ -22,6 +22,7 @@ OUR_OUTAGE = "our outage"
 EXCHANGE_OUTAGE = "exchange outage"
 RATE_LIMITED = "rate limited"
 MARKET_QUIET = "market quiet"
+NEVER_CAME = "never came"
 DELISTED = "delisted"
 UNKNOWN = "unknown"
 
@@ -78,6 +79,7 @@ class Evidence:
     delisted_at: datetime | None = None
     quarantined_count: int = 0
     quarantine_reason: str = ""
+    never_came: bool = False  # no row of this market was stored before
 
 
 def judge(evidence: Evidence) -> tuple[str, str]:
@@ -121,6 +123,8 @@ def _of_one_market(evidence: Evidence) -> tuple[str, str]:
     if evidence.quarantined_count:
         times = _counted(evidence.quarantined_count, "time")
         return UNKNOWN, f"its quotes were quarantined {times}: {evidence.quarantine_reason}"
+    if stored and evidence.never_came:
+        return NEVER_CAME, f"listed, never came: {_counted(stored, 'run')} stored other markets"
     if stored:
         return MARKET_QUIET, f"{_counted(stored, 'run')} stored other markets, the exchange sent nothing of this one"
     if AWAITED in evidence.seconds:

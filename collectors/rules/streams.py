@@ -141,7 +141,7 @@ class Pauses:
         self.begun_at[exchange_id] = now
 
     def note_failure(self, exchange_id: str, now: float, *, cap: float) -> None:
-        """A session that lived for long has earned the shortest pause."""
+        """Notes a failure; a session that lived for long has earned the shortest pause."""
         lived = now - self.begun_at.get(exchange_id, now)
         failures = 0 if lived > STABLE_SECONDS else self.failures.get(exchange_id, 0)
         self.failures[exchange_id] = failures + 1

@@ -24,6 +24,7 @@ from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Transport
 from feeds import open_feed
 from feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
+from feeds.deadlines import digest_of
 from feeds.streams import market_cache_key
 from lib import clock
 
@@ -39,11 +40,15 @@ FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.marke
 
 @dataclass(frozen=True, slots=True)
 class Markets:
-    """The collected markets of one version, and the exchange's list as its feed packed it (None: known already)."""
+    """The collected markets of one version, and the venue's list as its feed packed it (None: known already).
+
+    `digest` is the list's. A version of 0 is no worker's: it stands for one whose list could not be had yet.
+    """
 
     version: int
     pipelines: Mapping[str, int]
     packed: bytes | None
+    digest: str = ""
 
 
 class Written(NamedTuple):
@@ -79,14 +84,27 @@ class Batch:
 
 
 def load_markets(wish: StreamTarget) -> Markets:
-    """Loads the markets from the cache that polls share; downloads them, as a poll would, when it is empty."""
-    cache, key = market_list.ValkeyMarketCache(), market_cache_key(wish.spec)
-    packed = cache.load(key)
-    version = wish.markets_version
+    """Loads the markets from the cache that polls share; downloads them, as a poll would, when it has no list."""
+    version, digest = _newest_list(wish)
+    packed = _cached(wish, digest)
     if packed is None:
         version = _download(wish.exchange_id)
-        packed = cache.load(key)
-    return Markets(version, market_list.pipelines_of(wish.exchange_id, version), packed)
+        _, digest = _newest_list(wish)
+        packed = _cached(wish, digest)
+    in_hand = "" if packed is None else digest
+    return Markets(version, market_list.pipelines_of(wish.exchange_id, version), packed, in_hand)
+
+
+def _newest_list(wish: StreamTarget) -> tuple[int, str]:
+    """Returns version and digest of the list as they are now: a target may be a second old."""
+    stands = Worker.objects.values_list("markets_version", "exchange__markets_digest")
+    version, digest = stands.get(pk=wish.exchange_id)
+    return version, digest
+
+
+def _cached(wish: StreamTarget, digest: str) -> bytes | None:
+    packed = market_list.ValkeyMarketCache().load(market_cache_key(wish.spec))
+    return packed if packed is not None and digest_of(packed) == digest else None
 
 
 def _download(exchange_id: str) -> int:
@@ -101,10 +119,16 @@ def _download(exchange_id: str) -> int:
         lease.release(permit)
 
 
-def known_markets(wish: StreamTarget) -> Markets:
-    """Loads the markets that are known, without asking the exchange."""
-    packed = market_list.ValkeyMarketCache().load(market_cache_key(wish.spec))
-    return Markets(wish.markets_version, market_list.pipelines_of(wish.exchange_id, wish.markets_version), packed)
+def known_markets(wish: StreamTarget, held: Markets) -> Markets:
+    """Loads the markets without asking the exchange; the `held` list stays until the new one is in the cache."""
+    version, digest = _newest_list(wish)
+    pipelines = market_list.pipelines_of(wish.exchange_id, version)
+    if digest == held.digest and held.packed is not None:
+        return Markets(version, pipelines, held.packed, digest)
+    packed = _cached(wish, digest)
+    if packed is None:
+        return Markets(0, pipelines, held.packed, held.digest)
+    return Markets(version, pipelines, packed, digest)
 
 
 def take(exchange_id: str) -> Permit | None:

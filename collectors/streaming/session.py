@@ -125,8 +125,10 @@ class StreamSession:
         while not self._is_ours():
             await asyncio.sleep(TICK_SECONDS)
         await self._timeline.tell(self.wish)
-        load = blocking_calls.load_markets if self._markets is None else blocking_calls.known_markets
-        self._markets = await self._do(load, self.wish)
+        if self._markets is None:
+            self._markets = await self._do(blocking_calls.load_markets, self.wish)
+        else:
+            self._markets = await self._do(blocking_calls.known_markets, self.wish, self._markets)
         self._gate = self._gate or await self._do(blocking_calls.open_dial_gate, self.wish)
         stream = self._stream = self._stream or self._open()
         self._heard = await handshake.dial(stream, self._markets, self._budget)
@@ -268,7 +270,7 @@ class StreamSession:
         if self.wish.markets_version == self._markets.version:
             return
         try:
-            self._markets = await self._do(blocking_calls.known_markets, self.wish)
+            self._markets = await self._do(blocking_calls.known_markets, self.wish, self._markets)
         except (DatabaseError, InterfaceError) as error:
             log.warning("markets_not_known", exchange=self.wish.exchange_id, error=str(error).strip())
             return

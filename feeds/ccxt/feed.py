@@ -157,8 +157,8 @@ class CcxtFeed(DeadlineFeed):
     def _knows_markets(self) -> bool:
         return bool(self._client.markets)
 
-    def _listings(self) -> tuple[Listing, ...]:
-        found = markets.listings(self._client.markets.values())
+    def _listings_of(self, packed: bytes) -> tuple[Listing, ...]:
+        found = markets.listings_of(packed)
         if not found:
             raise BadReply(f"{self.spec.exchange_id} listed no usable market")
         return found
@@ -168,9 +168,8 @@ class CcxtFeed(DeadlineFeed):
         before = markets.remember(client)
         try:
             return await self._load_packed()
-        except BaseException:  # also when the deadline cancels it: half a list must not stay
+        finally:  # also when the deadline cancels it: neither half a list nor one that nobody has judged may stay
             markets.restore(client, before)
-            raise
 
     async def _load_packed(self) -> bytes:
         await self._client.load_markets(True)

@@ -83,6 +83,12 @@ def remember(client: Any) -> dict[str, Any]:
 def restore(client: Any, remembered: Mapping[str, Any]) -> None:
     for name, value in remembered.items():
         setattr(client, name, value)
+    client.markets_loading = None  # the finished load holds the list that is given up
+
+
+def listings_of(packed: bytes) -> tuple[Listing, ...]:
+    """Returns the usable markets of a packed list."""
+    return listings(orjson.loads(packed)["markets"])
 
 
 def listings(markets: Iterable[Mapping[str, Any]]) -> tuple[Listing, ...]:

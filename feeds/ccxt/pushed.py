@@ -195,7 +195,7 @@ class Pushed(Client):
         return True
 
     async def fetch_order_book_snapshot(self, client: Any, message: Any, subscription: Any) -> Any:
-        """Binance's, whose contracts of both kinds count changes alike, which ccxt knows of the linear ones only."""
+        """Fetches a book of Binance: contracts of both kinds count changes alike; ccxt knows only linear ones do."""
         market = self.markets.get(subscription.get("symbol")) or {}
         if market.get("inverse"):
             subscription = {**subscription, "type": "linear"}
@@ -215,7 +215,7 @@ def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
 
 
 def take_back(client: Any, asked: Asked) -> None:
-    """Has ccxt ask anew for what was refused."""
+    """Makes ccxt ask anew for what was refused."""
     connection: Any = (client.clients or {}).get(asked.url)
     for each in asked.hashes if connection is not None else ():
         connection.subscriptions.pop(each, None)

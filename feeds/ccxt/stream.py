@@ -109,8 +109,8 @@ class CcxtStream:
 
     @property
     def groups(self) -> list[frozenset[str]]:
-        """The symbols of each subscription, as they are wanted now. A kind that comes in smaller ones than usual is
-        one: so few markets may all be quiet for long."""
+        """Returns the symbols of each subscription, as they are wanted now. A kind that comes in small ones is one
+        group: so few markets may all be quiet for long."""
         united: dict[str, frozenset[str]] = {}
         found = []
         for each in self._subscriptions:
@@ -122,7 +122,7 @@ class CcxtStream:
 
     @property
     def unstreamed(self) -> str:
-        """What of the wanted markets is not pushed, and why; empty where all is."""
+        """Returns what of the wanted markets is not pushed, and why; empty where all is."""
         kinds = by_kind(self._client.markets, self._wanted) if self._wanted else ()
         said = [f"{kind}: {why}" for kind, why in self._learned.unstreamed.items() if kind in (*kinds, EVERYTHING)]
         return errors.shorten(errors.redact("; ".join(said), self._secrets))
@@ -260,7 +260,7 @@ class CcxtStream:
             self._client.complain(error)
 
     def _note_accepted(self, kind: str, size: int) -> None:
-        """Where one was refused, the largest that is accepted is the size of the next ones."""
+        """Notes an accepted size: where one was refused, the largest accepted is the size of the next ones."""
         self._accepted[kind] = max(size, self._accepted.get(kind, 0))
         if kind in self._learned.sizes:
             self._learned.sizes[kind] = max(size, self._learned.sizes[kind])

@@ -154,8 +154,8 @@ class NativeFeed(DeadlineFeed):
     def _knows_markets(self) -> bool:
         return bool(self._markets)
 
-    def _listings(self) -> tuple[Listing, ...]:
-        return tuple(self._markets.values())
+    def _listings_of(self, packed: bytes) -> tuple[Listing, ...]:
+        return tuple(unpack_markets(packed).values())
 
     async def _pack_markets(self) -> bytes:
         listed = [asdict(market) | {"id": market.venue_id} for market in await self.read_markets()]

@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "disable": (commands.disable, "{} is disabled: nobody calls it any more."),
     "enable": (commands.enable, "{} is enabled."),
     "restart": (commands.restart, "{}'s worker is restarted with a clean record."),
+    "ask_again": (commands.ask_again, "{}'s pause is over: it is polled now."),
     "remove": (commands.remove, "{} is removed. Its history stays, and adding it brings it back."),
     "blacklist market": (commands.blacklist_market, "{} is blacklisted: its quotes are not stored any more."),
     "lift market": (commands.lift_market, "{} is off the blacklist: its quotes are stored again."),
@@ -116,4 +117,6 @@ def _what_follows(exchange_id: str) -> str:
 def _nothing_done(verb: str, name: str) -> str:
     if verb == "restart":
         return f"{name} was restarted a moment ago, and has had no error since."
+    if verb == "ask_again":
+        return f"{name} was not paused; it is polled now."
     return f"{name} was like that already."

@@ -100,6 +100,13 @@ RESTART = Words(
     "Errors and pauses are forgotten; a run under way is replaced, never doubled.", "Restart",
 )  # fmt: skip
 restart = button("restart", RESTART)
+ask_again = button(
+    "ask_again",
+    Words(
+        "Ask again now…", "alarm_off", "Ask this exchange again now",
+        "The pause that it asked for, or that failures have made, ends. It may ask for a longer one.", "Ask again",
+    ),
+)  # fmt: skip
 remove = button(
     "remove",
     Words(

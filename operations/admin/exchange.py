@@ -57,11 +57,15 @@ class ExchangeAdmin(PageAdmin):
     ordering = ("id",)
     actions = ("blacklist_selected", "lift_selected", "enable_selected", "disable_selected")
     actions_list = ("refresh_all",)
-    actions_row = ("blacklist", "lift", "enable", "disable", "restart", "refresh", "remove")
+    actions_row = ("blacklist", "lift", "enable", "disable", "restart", "ask_again", "refresh", "remove")
     actions_detail = (
         "blacklist",
         "lift",
-        {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "restart", "refresh", "remove"]},
+        {
+            "title": "More",
+            "icon": "more_horiz",
+            "items": ["enable", "disable", "restart", "ask_again", "refresh", "remove"],
+        },
     )
     change_form_outer_after_template = "admin/exchanges/panels.html"
     fieldsets = (
@@ -249,7 +253,7 @@ class ExchangeAdmin(PageAdmin):
             "enable" if state["enabled"] else "disable",
         }
         if state["blacklisted"] or not state["enabled"]:
-            pointless |= {"restart", "refresh"}
+            pointless |= {"restart", "ask_again", "refresh"}
         names = {f"exchanges_exchange_{name}" for name in pointless}
         return [each for each in super().get_actions_detail(request, object_id) if each.action_name not in names]
 
@@ -260,6 +264,7 @@ class ExchangeAdmin(PageAdmin):
     enable = buttons.enable
     disable = buttons.disable
     restart = buttons.restart
+    ask_again = buttons.ask_again
     remove = buttons.remove
 
     @buttons.dialog(buttons.REFRESH)

@@ -22,7 +22,7 @@ from web.admin import MachineAdmin, ago, back_to_page, cut, since, utc, word_fil
 from web.redaction import hide_named
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
-VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back")]
+VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back", "ask again", "accept list")]
 # Undoing is the opposite verb, and needs what that one needs.
 PERMISSIONS = {
     "add": "exchanges.delete_exchange",

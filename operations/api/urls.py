@@ -33,6 +33,8 @@ urlpatterns = [
     _route(f"blacklist/{ANYTHING}", "exchanges-blacklist", "Blacklist an exchange", post="blacklist", delete="lift"),
     _route("workers/*restart", "exchanges-restart-nothing", "Restart a worker", post="missing"),
     _route(f"workers/{ANYTHING}/restart", "exchanges-restart", "Restart a worker", post="restart"),
+    _route(f"{ID}/ask-again", "exchanges-ask-again", "Ask an exchange again now", post="ask_again"),
+    _route(f"{ID}/accept-list", "exchanges-accept-list", "Accept a market list", post="accept_list"),
     _route(
         f"{ID}/settings", "exchange-settings", "Settings of an exchange", get="read_settings", patch="write_settings"
     ),

@@ -6,16 +6,18 @@ import asyncio
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from feeds import close_feeds, open_feed
-from feeds.base import BadReply, FeedSpec, Unreachable
+from feeds.base import BadReply, FeedSpec, Listing, Unreachable
 from feeds.ccxt import markets
 from feeds.ccxt.feed import build_client
+from feeds.deadlines import digest_of
 
 from .bodies import binance_markets
 from .conftest import MarketsInMemory
@@ -44,7 +46,7 @@ def test_another_process_takes_the_list_from_the_cache(venue: Venue) -> None:
     open_feed(spec, market_cache=cache).fetch_quotes(BTC, deadline_seconds=5)
 
     assert venue.paths().count(LIST) == 1
-    assert cache.ttls == [3600]
+    assert cache.ttls == [3 * 3600]
 
 
 def test_asking_for_the_list_asks_the_venue_and_shares_the_new_one(venue: Venue) -> None:
@@ -65,23 +67,68 @@ def test_asking_for_the_list_asks_the_venue_and_shares_the_new_one(venue: Venue)
     assert len(orjson.loads(next(iter(cache.values.values())))["markets"]) == 3
 
 
-def test_a_list_an_hour_old_is_renewed_from_the_cache_and_kept_when_there_is_none(venue: Venue) -> None:
+def without_doge(packed: bytes) -> bytes:
+    content = orjson.loads(packed)
+    content["markets"] = [market for market in content["markets"] if market["base"] != "DOGE"]
+    return orjson.dumps(content)
+
+
+def test_a_list_is_recalled_when_another_one_is_to_be_gone_by_and_never_because_it_is_old(venue: Venue) -> None:
     cache, spec = MarketsInMemory(), FeedSpec("binance", base_url=venue.base_url)
     feed: Any = open_feed(spec, market_cache=cache)
     feed.fetch_quotes(BTC, deadline_seconds=5)
-    key, packed = next(iter(cache.values.items()))
-    shorter = orjson.loads(packed)
-    shorter["markets"] = [market for market in shorter["markets"] if market["base"] != "DOGE"]
-    cache.values[key] = orjson.dumps(shorter)
+    key, old = next(iter(cache.values.items()))
+    cache.values[key] = new = without_doge(old)
 
-    feed._markets_at -= 3601
+    open_feed(replace(spec, markets_digest=digest_of(old))).fetch_quotes(BTC, deadline_seconds=5)
+    assert "DOGE/USDT" in feed._client.markets
+
+    assert open_feed(replace(spec, markets_digest=digest_of(new))) is feed
     feed.fetch_quotes(BTC, deadline_seconds=5)
     assert "DOGE/USDT" not in feed._client.markets
-
-    cache.values.clear()
-    feed._markets_at -= 3601
-    feed.fetch_quotes(BTC, deadline_seconds=5)
+    assert feed.recall_markets()
     assert venue.paths().count(LIST) == 1
+
+
+def test_a_list_that_is_not_in_the_cache_is_said_to_be_missing_and_the_one_in_hand_kept(venue: Venue) -> None:
+    cache, spec = MarketsInMemory(), FeedSpec("binance", base_url=venue.base_url)
+    open_feed(spec, market_cache=cache).fetch_quotes(BTC, deadline_seconds=5)
+    cache.values.clear()
+
+    feed = open_feed(replace(spec, markets_digest="of another list"))
+
+    assert not feed.recall_markets()
+    assert feed.fetch_quotes(BTC, deadline_seconds=5).quotes
+    assert venue.paths().count(LIST) == 1
+
+
+def test_a_list_is_neither_used_nor_shared_before_it_is_accepted(venue: Venue) -> None:
+    cache, spec = MarketsInMemory(), FeedSpec("binance", base_url=venue.base_url)
+    feed: Any = open_feed(spec, market_cache=cache)
+    feed.load_markets(deadline_seconds=5)
+    shared = dict(cache.values)
+    venue.answers["/api/v3/exchangeInfo"] = Answer(binance_markets() | {"symbols": binance_markets()["symbols"][:1]})
+
+    def refuse(listings: Sequence[Listing], digest: str) -> None:
+        assert (len(listings), digest in (digest_of(packed) for packed in shared.values())) == (1, False)
+        raise BadReply("too short")
+
+    with pytest.raises(BadReply, match="too short"):
+        feed.load_markets(deadline_seconds=5, accept=refuse)
+    assert (len(feed._client.markets), cache.values) == (5, shared)
+
+    digests = []
+    feed.load_markets(deadline_seconds=5, accept=lambda _, digest: digests.append(digest))
+    assert len(feed._client.markets) == 1
+    assert digests == [digest_of(packed) for packed in cache.values.values()]
+
+
+def test_a_list_that_a_process_needed_at_once_is_shared_only_where_all_go_by_it(venue: Venue) -> None:
+    cache, spec = MarketsInMemory(), FeedSpec("binance", base_url=venue.base_url, markets_digest="of another list")
+
+    assert open_feed(spec, market_cache=cache).fetch_quotes(BTC, deadline_seconds=5).quotes
+
+    assert cache.values == {}
 
 
 FAILED_REFRESHES: dict[str, Answer] = {

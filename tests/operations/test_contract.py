@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from collectors.models import Worker
-from exchanges.models import AuditEntry, Exchange
+from exchanges.models import AuditEntry, Exchange, Market
 from tests.operations.conftest import KEY, JsonClient, Make
 from tests.sandbox_client import Sandbox
 
@@ -611,3 +611,19 @@ def test_ids_are_lower_cased_here_too(make: Make, operator: Client, path: str) -
     make("kraken")
 
     assert operator.get(f"/api/v1/exchanges/Kraken/{path}").json()["exchange"] == "kraken"
+
+
+def test_an_operator_asks_again_and_accepts_a_list(
+    operator: Client, stranger: Client, sandbox: Sandbox, make: Make
+) -> None:
+    make("luno")
+    for verb in ("ask-again", "accept-list"):
+        assert stranger.post(f"/api/v1/exchanges/luno/{verb}").status_code == 401
+        assert operator.post(f"/api/v1/exchanges/kraken/{verb}").status_code == 400
+
+    asked = operator.post("/api/v1/exchanges/luno/ask-again")
+    accepted = operator.post("/api/v1/exchanges/luno/accept-list")
+
+    assert asked.json() == {"message": "luno was not paused", "exchange": "luno", "wasPaused": False}
+    assert accepted.json()["activeMarkets"] == Market.objects.filter(exchange="luno", active=True).count() > 0
+    assert set(AuditEntry.objects.values_list("verb", flat=True)) >= {"ask again", "accept list"}

@@ -22,6 +22,7 @@ from collectors.polling import poll
 from exchanges.models import AuditEntry, Exchange, Market, MarketBlacklistEntry
 from lib import clock
 from operations import commands
+from tests import world
 from tests.operations.conftest import KEY, JsonClient, Make
 from tests.sandbox_client import Sandbox
 
@@ -427,3 +428,66 @@ def test_a_plan_that_cannot_be_followed_changes_nothing(tmp_path: Path, text: st
         say("apply", str(file))
 
     assert not Exchange.objects.exists()
+
+
+# --- an operator's word against what was learned ------------------------------------------------------------------
+
+
+def test_asking_again_ends_a_pause_that_an_exchange_asked_for(sandbox: Sandbox, collected: Collect) -> None:
+    collected("luno")
+    sandbox.fault("luno", "status", params={"code": 429, "retry_after": 600})
+    assert world.poll("luno") == "throttled"
+    sandbox.heal()
+    commands.restart("luno", **by())
+    assert world.poll("luno") == "held_back"
+
+    assert commands.ask_again("luno", reason="they said that it was a mistake", **by())
+
+    assert world.poll("luno") == "stored"
+    entry = AuditEntry.objects.get(verb="ask again")
+    assert (entry.who, entry.why, entry.changed) == ("test", "they said that it was a mistake", True)
+    assert entry.before["pause_seconds"] > 500
+
+
+def test_asking_again_where_nobody_waits_changes_nothing(collected: Collect) -> None:
+    collected("luno")
+
+    assert not commands.ask_again("luno", **by())
+
+    assert not AuditEntry.objects.get(verb="ask again").changed
+
+
+def test_one_that_is_switched_off_is_not_asked_again(collected: Collect) -> None:
+    collected("luno")
+    commands.disable("luno", **by())
+
+    for verb in (commands.ask_again, commands.accept_list):
+        with pytest.raises(commands.CommandRefused, match="disabled"):
+            verb("luno", **by())
+
+
+def test_an_operator_accepts_a_list_that_is_half_as_long(sandbox: Sandbox, collected: Collect) -> None:
+    collected("luno")
+    symbols = list(Market.objects.filter(exchange="luno", active=True).values_list("symbol", flat=True))
+    sandbox.move_markets("luno", delist=symbols[3:])
+    try:
+        assert poll.refresh_markets("luno", now=clock.now()) == "bad_reply"
+        said = StringIO()
+        call_command("exchange", "accept-list", "luno", stdout=said)
+    finally:
+        sandbox.reset()
+
+    assert "3 active markets" in said.getvalue()
+    assert Market.objects.filter(exchange="luno", active=True).count() == 3
+    assert AuditEntry.objects.get(verb="accept list").before == {"active_markets": len(symbols)}
+
+
+def test_a_terminal_asks_again(collected: Collect) -> None:
+    collected("luno")
+    Worker.objects.update(retry_at=clock.now() + timedelta(hours=1))
+    said = StringIO()
+
+    call_command("exchange", "ask-again", "luno", stdout=said)
+
+    assert "the pause is over" in said.getvalue()
+    assert Worker.objects.get().retry_at is None

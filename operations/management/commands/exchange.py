@@ -22,7 +22,10 @@ from operations import commands, declarative
 
 
 class Command(BaseCommand):
-    help = "Add, list, blacklist, lift, restart, refresh, enable, disable, remove, check, undo; plan and apply a file."
+    help = (
+        "Add, list, blacklist, lift, restart, ask again, refresh, accept a list, enable, disable, remove, check, undo; "
+        "plan and apply a file."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -51,7 +54,7 @@ class Command(BaseCommand):
         now = clock.now()
         call = {"by": getpass.getuser(), "now": now, "origin": f"command line on {socket.gethostname()}"}
         try:
-            getattr(self, f"do_{verb}")(options, call)
+            getattr(self, f"do_{verb.replace('-', '_')}")(options, call)
         except (commands.CommandRefused, connectivity.CannotOpen, declarative.BadPlan, OSError) as error:
             raise CommandError(str(error)) from error
 
@@ -103,6 +106,16 @@ class Command(BaseCommand):
     def do_restart(self, options: dict[str, Any], call: dict[str, Any]) -> None:
         is_new = commands.restart(options["exchange"].lower(), **call)
         self.stdout.write("restarted" if is_new else "was restarted a moment ago, and nothing has gone wrong since")
+
+    def do_ask_again(self, options: dict[str, Any], call: dict[str, Any]) -> None:
+        was_paused = commands.ask_again(options["exchange"].lower(), **call)
+        self.stdout.write(
+            "the pause is over, it is polled now" if was_paused else "there was no pause; it is polled now"
+        )
+
+    def do_accept_list(self, options: dict[str, Any], call: dict[str, Any]) -> None:
+        count = commands.accept_list(options["exchange"].lower(), **call)
+        self.stdout.write(f"accepted: {count} active markets")
 
     def do_enable(self, options: dict[str, Any], call: dict[str, Any]) -> None:
         commands.enable(options["exchange"].lower(), **call)
@@ -166,6 +179,8 @@ class Command(BaseCommand):
 SIMPLE = {
     "lift": "take an exchange, or one market (kraken:BTC/USD), off the blacklist",
     "restart": "forget errors and replace the running loop",
+    "ask-again": "end the pause that the exchange asked for, and poll now",
+    "accept-list": "load the market list and believe it, however short it is",
     "enable": "switch an exchange on",
     "disable": "switch an exchange off",
     "remove": "take an exchange out; its history stays",

@@ -1,5 +1,6 @@
 """One market list for all processes: judged before it is used, recalled when another is to be gone by."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,18 +9,18 @@ from collectors import lease
 from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
-from collectors.polling import market_list
+from collectors.polling import market_list, notices
 from collectors.polling import poll as polling
+from collectors.streaming import blocking_calls
+from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Market
 from feeds import close_feeds, open_feed
-from feeds.base import BadReply
+from feeds.base import BadReply, MissingPart, Poll
 from feeds.deadlines import digest_of
 from feeds.streams import market_cache_key
 from lib import clock, valkey
 from operations import commands
 from tests.world import onboard_and_poll, poll, quotes, store_quotes
-
-LUNO_LIST = "exchange/1/markets"
 
 
 @pytest.fixture
@@ -242,3 +243,43 @@ def test_a_market_that_comes_in_time_has_no_gap(luno, sandbox):
     sweep.run(clock.now())
 
     assert not Gap.objects.exists()
+
+
+def test_a_stream_goes_on_by_the_list_it_has_until_the_one_to_go_by_can_be_had(luno, sandbox):
+    held = blocking_calls.load_markets(stream_of(luno))
+    assert held.digest == luno.markets_digest == digest_of(held.packed)
+
+    Exchange.objects.update(markets_digest="of another list")
+    assert blocking_calls.known_markets(stream_of(luno), held) == replace(held, version=0)
+
+    sandbox.move_markets("luno", list=["FRESH/ZAR"])
+    assert refresh() == "stored"
+    followed = blocking_calls.known_markets(stream_of(luno), held)
+    assert followed.version == Worker.objects.get().markets_version
+    assert "FRESH/ZAR" in followed.pipelines
+    assert digest_of(followed.packed) == followed.digest == Exchange.objects.get().markets_digest
+
+
+def test_a_stream_does_not_take_over_a_list_that_was_refused(luno, sandbox):
+    held = blocking_calls.load_markets(stream_of(luno))
+    shrink(sandbox, keep=3)
+    assert refresh() == "bad_reply"
+
+    assert blocking_calls.load_markets(stream_of(luno)) == held
+
+
+def stream_of(exchange: Exchange) -> StreamTarget:
+    version = Worker.objects.get(pk=exchange.id).markets_version
+    return StreamTarget(exchange.id, exchange.feed_spec(), "auto", 1, 10.0, version, None)
+
+
+def test_the_run_says_what_a_poll_could_not_use_and_what_did_not_come():
+    missing = MissingPart("swap", "unreachable", "timed out", ("A/B:B", "C/D:D"))
+    poll_ = Poll((), 5, missing=(missing,), unknown_count=2, unknown_ids=("X", "Y"))
+
+    said = notices.of_poll(poll_, stored_count=3, usual_count=None)
+
+    assert said == (
+        "swap is missing (2 markets): unreachable: timed out; 2 rows of markets that are not in the list: X, Y"
+    )
+    assert notices.of_poll(Poll((), 5), stored_count=5, usual_count=None) == ""

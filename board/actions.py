@@ -1,4 +1,4 @@
-"""The board's own verbs for operators; what needs a dialog is the admin's. All of it is in the audit log."""
+"""The board's own buttons for operators. `operations/admin/buttons.py` has those with a dialog, such as blacklist."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from django.db import connection
 
 from collectors.gaps import ledger
 from collectors.models import RunTransport, Watermark
-from collectors.rules.gaps import AWAITED, GAP_INTERVALS, NEVER_CAME, Evidence, is_looked_at_again, judge
+from collectors.rules.gap_causes import AWAITED, NEVER_CAME, Evidence, judge
+from collectors.rules.gaps import GAP_INTERVALS, is_looked_at_again
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second

@@ -29,7 +29,8 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from collectors.models import TO_FILL, TO_FILL_SQL, Gap, GapCause, GapState
-from collectors.rules.gaps import GAP_INTERVALS, MISSED, MISSED_BY_NOW, cause_of
+from collectors.rules.gap_causes import cause_of
+from collectors.rules.gaps import GAP_INTERVALS, MISSED, MISSED_BY_NOW
 
 NO_CYCLE = "no run was finished during the silence"
 NOT_LISTED = "the exchange no longer lists this market"

@@ -12,7 +12,7 @@ from django.db import models
 
 from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
 from collectors.models.reports import RunReport
-from collectors.rules import gaps
+from collectors.rules import gap_causes, gaps
 from exchanges.models import Exchange, Market
 
 
@@ -47,13 +47,13 @@ class RunTransport(models.TextChoices):
 class GapCause(models.TextChoices):
     """The cause of a gap, in the words of `gaps`, which has the rules."""
 
-    OUR_OUTAGE = gaps.OUR_OUTAGE
-    EXCHANGE_OUTAGE = gaps.EXCHANGE_OUTAGE
-    RATE_LIMITED = gaps.RATE_LIMITED
-    MARKET_QUIET = gaps.MARKET_QUIET
-    NEVER_CAME = gaps.NEVER_CAME
-    DELISTED = gaps.DELISTED
-    UNKNOWN = gaps.UNKNOWN
+    OUR_OUTAGE = gap_causes.OUR_OUTAGE
+    EXCHANGE_OUTAGE = gap_causes.EXCHANGE_OUTAGE
+    RATE_LIMITED = gap_causes.RATE_LIMITED
+    MARKET_QUIET = gap_causes.MARKET_QUIET
+    NEVER_CAME = gap_causes.NEVER_CAME
+    DELISTED = gap_causes.DELISTED
+    UNKNOWN = gap_causes.UNKNOWN
 
 
 class GapState(models.TextChoices):

@@ -17,7 +17,7 @@ from collectors.lease import Permit
 from collectors.models import RunTransport
 from collectors.polling import market_list, notices, store
 from collectors.rate_limits import Priority
-from collectors.rules import breaker, gaps, quote_checks, worker_status
+from collectors.rules import breaker, gap_causes, quote_checks, worker_status
 from collectors.rules.breaker import BreakerPolicy, BreakerState, CycleResult
 from collectors.rules.snapshot import WorkerFacts
 from exchanges.models import Transport
@@ -256,7 +256,7 @@ def _finish_stored(
         rows_answered=collected.poll.answered_count,
         excerpt=collected.notice,
         usual_version=collected.usual_version,
-        cause=gaps.cause_of(permit.last_outcome),
+        cause=gap_causes.cause_of(permit.last_outcome),
         correlation_id=correlation_id,
     )
     if store.finish(permit, cycle) is None:

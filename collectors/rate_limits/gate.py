@@ -18,9 +18,9 @@ from django.db.models import Q
 
 from collectors import lease
 from collectors.models import Worker
-from collectors.rate_limits import shared
+from collectors.rate_limits import counting
+from collectors.rate_limits.counting import RateAccount, RequestPermission
 from collectors.rate_limits.memory import Memory
-from collectors.rate_limits.shared import RateAccount, RequestPermission
 from collectors.rules.rate_limits import Grant, Priority, RateBudget, budget_of, wait_alone
 from exchanges.models import Exchange
 from feeds.base import Capabilities, Superseded, Throttled
@@ -65,7 +65,7 @@ def lift_pause(exchange: Exchange) -> float:
     with memory.lock:
         for key in (line.key, f"{line.key}:dial"):
             memory.page(key).paused_until = 0.0
-    return shared.lift_pause(line)
+    return counting.lift_pause(line)
 
 
 def line_of(exchange: Exchange) -> RateAccount:
@@ -113,7 +113,7 @@ class RequestGate:
             page = memory.page(self._memory_key)
             page.paused_until = max(page.paused_until, time.time() + seconds)
         try:
-            shared.pause(self.line, seconds, is_dial=self.is_dial)
+            counting.pause(self.line, seconds, is_dial=self.is_dial)
         except redis.RedisError as error:
             self._lost(error)
 
@@ -157,7 +157,7 @@ class RequestGate:
             remembered, owed = self._debts(memory)
             in_outage, page.grants = page.grants, deque()
         try:
-            answer = shared.take(
+            answer = counting.take(
                 self.line,
                 self.budget,
                 priority=self.priority,
@@ -181,10 +181,10 @@ class RequestGate:
         try:
             if now - memory.said_at > SAY_SECONDS:
                 memory.said_at = now
-                memory.processes, memory.rank = shared.say_present()
+                memory.processes, memory.rank = counting.say_present()
             if now - page.said_at > SAY_SECONDS:
                 page.said_at = now
-                shared.say_budget(self.line, self.budget)
+                counting.say_budget(self.line, self.budget)
         except redis.RedisError as error:
             self._lost(error)
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from collectors.rate_limits import shared
-from collectors.rate_limits.shared import RateAccount
+from collectors.rate_limits import counting
+from collectors.rate_limits.counting import RateAccount
 from collectors.rules.rate_limits import Priority, RateBudget
 from lib import valkey
 
@@ -43,7 +43,7 @@ def standings(exchange_ids: Collection[str]) -> list[RateUsage]:
     now = seconds + microseconds / 1e6
     known = [
         (line, budget)
-        for line, budget in _budgets(client.hgetall(shared.BUDGETS), now)
+        for line, budget in _budgets(client.hgetall(counting.BUDGETS), now)
         if line.exchange_id in exchange_ids
     ]
     pipe = client.pipeline(transaction=False)

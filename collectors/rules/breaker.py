@@ -1,4 +1,4 @@
-"""The pauses of an ill exchange: `after` turns a run's outcome into the next state; it stores nothing."""
+"""How long an ill or throttling exchange is left alone: `after` turns an outcome into the worker's next state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exchange's limit, and what of it each kind of request may use. Pure; `shared.py` does the counting."""
+"""An exchange's limit, and what of it each kind of request may use. Pure; `rate_limits/counting.py` does the counting."""
 
 from __future__ import annotations
 

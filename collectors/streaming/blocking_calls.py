@@ -18,7 +18,7 @@ from collectors.lease import Permit
 from collectors.models import Pipeline, RunTransport, Stream, Switch, Worker
 from collectors.polling import market_list, store
 from collectors.polling import poll as ingest
-from collectors.rules import gaps, quote_checks
+from collectors.rules import gap_causes, quote_checks
 from collectors.rules.breaker import BreakerState
 from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Transport
@@ -161,7 +161,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         rejected=batch.rejected if writes_run else (),
         rows_answered=batch.rows_stored + len(batch.rejected),
         excerpt=f"{batch.overtaken} tickers were overtaken by newer ones" if writes_run and batch.overtaken else "",
-        cause=gaps.cause_of(permit.last_outcome),
+        cause=gap_causes.cause_of(permit.last_outcome),
         keep_seconds=settings.STREAM_LEASE_SECONDS,
         records_run=writes_run,
         stored_before=batch.rows_stored - len(verdict.accepted),

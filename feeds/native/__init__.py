@@ -1,1 +1,1 @@
-"""Exchanges that ccxt does not speak, each with the same protocol and the same care as those it does."""
+"""Exchanges that ccxt does not speak, with the same protocol and care as those it does; `feeds/table.py` lists them."""

@@ -9,15 +9,15 @@ import pytest
 from collectors.backfill import answers
 from collectors.backfill.answers import GapSpan
 from collectors.gaps import ledger
-from collectors.rules import cadence, frozen, gaps
+from collectors.rules import cadence, frozen, gap_causes, gaps
 from feeds.base import Candle, Trade
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-def evidence(length: float, **fields: object) -> gaps.Evidence:
+def evidence(length: float, **fields: object) -> gap_causes.Evidence:
     values = {"slack_seconds": 20.0, "seconds": {}, "counts": {}} | fields
-    return gaps.Evidence(length_seconds=length, **values)
+    return gap_causes.Evidence(length_seconds=length, **values)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def evidence(length: float, **fields: object) -> gaps.Evidence:
     ],
 )
 def test_what_fills_the_larger_part_of_a_silence_caused_it(found, cause, words):
-    named, why = gaps.judge(found)
+    named, why = gap_causes.judge(found)
 
     assert named == cause
     assert words in why
@@ -117,7 +117,7 @@ def test_a_gap_is_longer_than_two_expected_intervals(seconds, is_gap):
     ],
 )
 def test_the_first_guess_at_a_cause_is_the_last_cycles(outcome, cause, words):
-    named, why = gaps.cause_of(outcome)
+    named, why = gap_causes.cause_of(outcome)
 
     assert named == cause
     assert words in why

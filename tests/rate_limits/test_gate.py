@@ -19,7 +19,7 @@ from collectors.gaps import sweep
 from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Worker
 from collectors.polling import poll as ingest
-from collectors.rate_limits import Priority, gate, shared
+from collectors.rate_limits import Priority, counting, gate
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from feeds import open_feed
 from feeds.base import Superseded, Throttled
@@ -256,7 +256,7 @@ def test_books_that_are_lost_are_begun_with_what_a_process_knows(luno: Exchange,
     fill_up(luno)
     line, memory = gate.line_of(luno), gate._memory()
     with monkeypatch.context() as away:
-        away.setattr(shared, "take", _refuse)
+        away.setattr(counting, "take", _refuse)
         with pytest.raises(HeldBack):
             open_gate(luno).ask(1.0, seconds_left=0.0)
     memory.valkey.forget()
@@ -277,7 +277,7 @@ def test_what_a_process_sent_in_an_outage_is_counted_after_it(luno: Exchange, mo
     mine, memory, before = open_gate(luno), gate._memory(), used(luno)
     mine.ask(1.0, seconds_left=0.0)
     with monkeypatch.context() as away:
-        away.setattr(shared, "take", _refuse)
+        away.setattr(counting, "take", _refuse)
         assert [mine.ask(1.0, seconds_left=0.0) for _ in range(3)] == [0, 0, 0]
     memory.valkey.forget()
 

@@ -1,4 +1,4 @@
-"""Renders pairs and collectors in the words of the pairs API."""
+"""Renders pairs and collectors in the words of the pairs API, and holds its rule of when a pair is stale."""
 
 from __future__ import annotations
 

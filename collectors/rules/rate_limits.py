@@ -1,4 +1,4 @@
-"""An exchange's limit, and what of it each kind of request may use. Pure; `rate_limits/counting.py` does the counting."""
+"""An exchange's limit, and what of it each kind of request may use. `rate_limits/counting.py` counts by it."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ else:
     Client = object
 
 TRADE_STAMPS: Mapping[str, str] = {"upbit": "trade_timestamp"}  # ccxt takes when the message was made
+MESSAGE_NUMBERS = frozenset({"id", "req_id", "reqId", "nonce", "time"})
 T = TypeVar("T")
 MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 
@@ -60,12 +61,13 @@ class Pushed(Client):
     doubted: set[str]  # markets whose books have missed a change
     ticker_urls: set[str]
     depth_urls: set[str]
+    sent: dict[str, set[str]]  # subscriptions of tickers, by address
 
     def forget(self) -> None:
         self.noted = {}
         self.complaint, self.is_broken, self.depth_complaint = "", False, ""
         self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
-        self.ticker_urls, self.depth_urls = set(), set()
+        self.ticker_urls, self.depth_urls, self.sent = set(), set(), {}
         self.reaches, self.begun_with = {}, {}
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
@@ -134,7 +136,20 @@ class Pushed(Client):
         self, url: str, message_hashes: Any, message: Any = None, subscribe_hashes: Any = None, subscription: Any = None
     ) -> Any:
         self._note_asked(url, list(subscribe_hashes or ()))
-        return super().watch_multiple(url, message_hashes, message, subscribe_hashes, subscription)
+        once = self._unless_sent(url, message)
+        return super().watch_multiple(url, message_hashes, once, subscribe_hashes, subscription)
+
+    def _unless_sent(self, url: str, message: Any) -> Any:
+        """Returns None for a message of tickers that went over the connection already: a channel of all markets is
+        asked for by each of its subscriptions."""
+        if _asks_for_depth() or not isinstance(message, dict):
+            return message
+        content = repr({name: value for name, value in message.items() if name not in MESSAGE_NUMBERS})
+        sent = self.sent.setdefault(url, set())
+        if content in sent:
+            return None
+        sent.add(content)
+        return message
 
     def _note_asked(self, url: str, hashes: Sequence[str]) -> None:
         (self.depth_urls if _asks_for_depth() else self.ticker_urls).add(url)
@@ -215,7 +230,8 @@ def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
 
 
 def take_back(client: Any, asked: Asked) -> None:
-    """Makes ccxt ask anew for what was refused."""
+    """Has ccxt ask anew for what was refused."""
+    client.sent.pop(asked.url, None)
     connection: Any = (client.clients or {}).get(asked.url)
     for each in asked.hashes if connection is not None else ():
         connection.subscriptions.pop(each, None)

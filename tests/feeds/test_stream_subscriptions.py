@@ -287,3 +287,11 @@ def test_a_whole_family_counts_trades_as_its_requests_do() -> None:
     asked = {"binanceus": "BTC/USDT", "binancecoinm": "BTC/USD:BTC"}
     for exchange_id, symbol in asked.items():
         assert "aggTrade" in asyncio.run(live(exchange_id, symbol))
+
+
+def test_a_channel_of_all_markets_is_asked_for_once() -> None:
+    symbols = [f"C{number:03}/USDC:USDC" for number in range(250)]
+
+    exchange = asked_of("paradex", [*symbols, "BTC/USD:BTC"], enough=1)
+
+    assert [message["params"] for _, message in exchange.heard] == [{"channel": "markets_summary"}]

@@ -253,6 +253,10 @@ PUBLIC_STATUS = value["PUBLIC_STATUS"]
 
 # --- metrics: webhook, candles, regimes, grids (metrics/rules/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = value["METRICS_WEBHOOK_TOKEN"]
+# Everything on one machine: the web listens on loopback only. Elsewhere the whole internet may be able to ask.
+METRICS_WEBHOOK_OPEN = value["METRICS_WEBHOOK_OPEN"]
+if METRICS_WEBHOOK_OPEN is None:
+    METRICS_WEBHOOK_OPEN = "DATABASE_URL" in home.names_from_files
 METRICS_BUDGET_SECONDS = value["METRICS_BUDGET_SECONDS"]
 METRICS_FRESH_SECONDS = value["METRICS_FRESH_SECONDS"]
 METRICS_RETENTION_DAYS = value["METRICS_RETENTION_DAYS"]

@@ -66,7 +66,7 @@ MIDDLEWARE = [
     "web.middleware.LiveData",
     "web.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "web.middleware.KnownHosts",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -109,7 +109,8 @@ SESSION_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = USE_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None
-SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$"]  # probes inside the container network speak plain HTTP
+# Probes, Prometheus and n8n inside the container network speak plain HTTP, and know the web by another name.
+SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$", r"^(metrics|regime|grids)(/|$)"]
 SECURE_HSTS_SECONDS = 31_536_000 if USE_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = USE_TLS and value["HSTS_SUBDOMAINS"]
 SECURE_HSTS_PRELOAD = USE_TLS and value["HSTS_PRELOAD"]

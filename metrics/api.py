@@ -55,6 +55,8 @@ class DocumentView(APIView):
         reason = why_refused(request.headers)
         if reason:
             raise Refusal(401, reason)
+        if not settings.METRICS_WEBHOOK_TOKEN:
+            request.get_host()  # raises for one that is not ours: any page can let its own name lead to this machine
 
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, InvalidFields):

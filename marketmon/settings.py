@@ -105,7 +105,9 @@ USE_TLS = value["USE_TLS"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_TLS
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-SESSION_COOKIE_SAMESITE = "Strict"
+# With "Strict" a link from a chat or a mail leads who has signed in to the sign-in page. Other sites' forms and scripts
+# send no cookie with "Lax" either, and what changes something asks for the CSRF token, too.
+SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = USE_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None

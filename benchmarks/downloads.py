@@ -27,7 +27,7 @@ class Sizes:
 
 
 FULL = Sizes(markets=50, polls=5)
-SMOKE = Sizes(markets=5, polls=1)
+SMOKE = Sizes(markets=12, polls=1)  # fewer, and an exchange with two kinds of market lists but one
 
 
 def comparisons(sizes: Sizes) -> Iterator[Comparison]:

@@ -28,7 +28,10 @@ from feeds.shared.session import open_session
 WORTH_IT_SECONDS = 20e-6
 FIELDS = {"last": "last", "bid": "bid", "ask": "ask", "high": "high", "low": "low"}
 VOLUMES = {"base_volume": "baseVolume", "quote_volume": "quoteVolume"}
-DERIVED = {("kraken", "quote_volume")}  # ccxt multiplies where the exchange sends nothing; we say nothing
+DERIVED = {
+    ("bitstamp", "quote_volume"),
+    ("kraken", "quote_volume"),
+}  # ccxt multiplies where the exchange sends nothing; we say nothing
 
 Asking = Callable[[], Coroutine[Any, Any, Any]]
 

@@ -44,7 +44,7 @@ def unseal(sealed: str) -> dict[str, str]:
 
 
 def seal_text(text: str) -> str:
-    """For what passes through the queue, whose server keeps messages on its disk."""
+    """Returns the text sealed, for what passes through the queue, whose server keeps messages on its disk."""
     return _keys().encrypt(text.encode()).decode()
 
 

@@ -9,12 +9,25 @@ from typing import Protocol
 from feeds.base import FeedSpec, OrderBook, Quote
 from feeds.ccxt import stream
 from feeds.ccxt.feed import market_cache_key as ccxt_key
+from feeds.ccxt.subscriptions import NotStreamed, forget_learned, learned_of
 from feeds.native.feed import market_cache_key as native_key
 from feeds.request_gate import ConnectGate
 from feeds.shared.pushed_trades import TakenTrades
 from feeds.table import FEEDS, STREAMS
 
-__all__ = ["DepthStream", "QuoteStream", "TakenTrades", "can_stream", "depth_of", "market_cache_key", "open_stream"]
+__all__ = [
+    "DepthStream",
+    "NotStreamed",
+    "QuoteStream",
+    "TakenTrades",
+    "can_stream",
+    "depth_of",
+    "forget_learned",
+    "has_stream",
+    "market_cache_key",
+    "open_stream",
+    "unstreamed_of",
+]
 
 
 class QuoteStream(Protocol):
@@ -98,9 +111,14 @@ class DepthStream(Protocol):
 _ccxt_can_stream = cache(stream.can_stream)  # it makes a client to look at
 
 
-def can_stream(exchange_id: str) -> bool:
-    """Says whether the exchange pushes its tickers."""
+def has_stream(exchange_id: str) -> bool:
+    """Whether there is a way to listen to the exchange."""
     return exchange_id in STREAMS if exchange_id in FEEDS else _ccxt_can_stream(exchange_id)
+
+
+def can_stream(exchange_id: str) -> bool:
+    """Whether the exchange pushes its tickers: where this process has tried, those that are wanted of it."""
+    return has_stream(exchange_id) and not learned_of(exchange_id).streams_nothing
 
 
 def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> QuoteStream:
@@ -112,6 +130,11 @@ def depth_of(stream: QuoteStream) -> DepthStream | None:
     """Returns the stream's books and trades; None where only tickers are listened to."""
     depth: DepthStream | None = getattr(stream, "depth", None)
     return depth
+
+
+def unstreamed_of(stream: QuoteStream) -> str:
+    """What of the wanted markets the exchange does not push, and why; empty where it pushes all."""
+    return str(getattr(stream, "unstreamed", ""))
 
 
 def market_cache_key(spec: FeedSpec) -> str:

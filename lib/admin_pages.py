@@ -23,7 +23,7 @@ ROW_ID = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 
 
 def find_row_id(text: str) -> int | None:
-    """The number of a row in an address; None for a text that cannot be one."""
+    """Returns the number of a row in an address; None for a text that cannot be one."""
     return int(text) if ROW_ID.match(text) else None
 
 
@@ -44,7 +44,7 @@ class StoredJSONField(forms.JSONField):
         return self.empty() if parsed is None else parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Shown again as it was sent when it cannot be read."""
+        """Returns what the field shows again: the text as it was sent when it cannot be read."""
         try:
             self.to_python(data)
         except ValidationError:
@@ -76,12 +76,12 @@ class PageAdmin(ModelAdmin):
         return CarefulChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Django allows every column of the model, hashes of keys included."""
+        """Says whether a list may be filtered so; Django allows every column, hashes of keys included."""
         declared = [*self.get_list_filter(request), *filter(None, [self.date_hierarchy])]
         return any(self._declares(each, lookup) for each in declared)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        """Chosen rows are keys. Raises SuspiciousOperation, which is answered 400."""
+        """Carries out the chosen action; rows are chosen by keys. Raises SuspiciousOperation, which is answered 400."""
         try:
             for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 self.opts.pk.to_python(chosen)
@@ -106,6 +106,6 @@ class PageAdmin(ModelAdmin):
         return rest != lookup and set(rest.split("__")) <= LOOKUPS | {self._key_of(path)}
 
     def _key_of(self, path: str) -> str:
-        """Of a filter by a relation: the related row's key, by which Django's and Unfold's filters look it up."""
+        """Returns the related row's key of a filter by a relation; Django's and Unfold's filters look it up by that."""
         field: Any = get_fields_from_path(self.model, path)[-1]
         return str(field.target_field.name) if field.is_relation else "exact"

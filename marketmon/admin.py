@@ -50,7 +50,7 @@ class UserAdmin(DjangoUserAdmin, PageAdmin):  # type: ignore[type-arg]
     change_password_form = AdminPasswordChangeForm
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Not one's own account: what it does would be written down under a user who is gone, and be lost with that."""
+        """Refuses one's own account: what it does would be recorded under a user who is gone, and be lost."""
         return obj != request.user and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

@@ -32,7 +32,7 @@ def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _admit_either(result: dict[str, Any]) -> None:
-    """One error may fit both shapes of a path that speaks two documents; `oneOf` would then refuse it."""
+    """Allows either error shape where a path has two: one may fit both, and `oneOf` would then refuse it."""
     schemas = result.get("components", {}).get("schemas", {})
     for name in EITHER & schemas.keys():
         schemas[name]["anyOf"] = schemas[name].pop("oneOf")

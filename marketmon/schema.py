@@ -47,14 +47,14 @@ class SchemaView(SpectacularAPIView):
 
     def _description(self, request: Request, form: str) -> Description:
         key = form, _rights(request.user)
-        if key not in _made:
-            with _one_at_a_time:
-                if key not in _made:
-                    found = self._make(request)
-                    if len(_made) >= MOST_KEPT:
-                        return found
-                    _made[key] = found
-        return _made[key]
+        found = _made.get(key)
+        if found is not None:
+            return found
+        with _one_at_a_time:
+            found = _made.get(key) or self._make(request)
+            if len(_made) < MOST_KEPT:
+                _made[key] = found
+            return found
 
     def _make(self, request: Request) -> Description:
         made: Any = super()._get_schema_response(request)  # type: ignore[no-untyped-call]

@@ -43,7 +43,7 @@ def listing(place: str, views: type, name: str, *, key: str = "[0-9]{1,18}") -> 
 
 
 def admin_urls() -> tuple[list[Any], str, str]:
-    """Without the admin's redirect to "view on site": no row has such a page, and its pattern of two paths takes a
+    """Returns the admin's URLs without "view on site": no row has such a page, and its pattern of two paths takes a
     stranger's slashes quadratic time."""
     found = [each for each in admin.site.get_urls() if getattr(each, "name", "") != "view_on_site"]
     return found, "admin", admin.site.name

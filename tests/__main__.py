@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,9 +79,11 @@ def main(options: list[str]) -> int:
         shares = [start(stack, number, outputs[number], options) for number in numbers]
         hand_out(shares, left)
         codes = [share.process.wait() for share in shares]
-        for share in shares:
+        for share, code in zip(shares, codes, strict=True):
             share.output.seek(0)
             sys.stdout.buffer.write(share.output.read())
+            if code < 0:
+                say(f"--- killed by {signal.Signals(-code).name} in {share.running}")
     say(f"--- {'failed' if any(codes) else 'all passed'} in {time.monotonic() - began:.0f} s")
     return max(codes, key=abs)
 

@@ -15,9 +15,48 @@ SKIPPED = {"migrations", "node_modules"}
 VERB = re.compile(r"`|(?P<word>[A-Z][a-z]*s)\b(?! of\b)")
 # Words with the form of such a verb that are none.
 NO_VERBS = frozenset(
-    "Across Addresses Always As Besides Candles Days Does Errors Gaps Has Hours Ids Is Its Less Markets Milliseconds "
-    "Minutes Names Numbers Others Ours Pages Perhaps Plus Prices Quotes Rows Seconds Symbols This Thus Towards Trades "
-    "Unless Values Was Whereas Yes".split()
+    [
+        "Across",
+        "Addresses",
+        "Always",
+        "As",
+        "Besides",
+        "Candles",
+        "Days",
+        "Does",
+        "Errors",
+        "Gaps",
+        "Has",
+        "Hours",
+        "Ids",
+        "Is",
+        "Its",
+        "Less",
+        "Markets",
+        "Milliseconds",
+        "Minutes",
+        "Names",
+        "Numbers",
+        "Others",
+        "Ours",
+        "Pages",
+        "Perhaps",
+        "Plus",
+        "Prices",
+        "Quotes",
+        "Rows",
+        "Seconds",
+        "Symbols",
+        "This",
+        "Thus",
+        "Towards",
+        "Trades",
+        "Unless",
+        "Values",
+        "Was",
+        "Whereas",
+        "Yes",
+    ]
 )
 
 

@@ -13,6 +13,8 @@ SMALL_GROUP_PATIENCE = 10.0  # so they are given so many silence limits
 DISAGREEMENT_SHARE = 0.01  # of a price: twice the usual spread, and what a price moves while a poll is under way
 DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll is under way
 LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
+LOST_SHARE = 0.5  # of the markets for which a poll brings a field
+COMPARED_FIELDS = ("bid", "ask", "high", "low", "base_volume", "quote_volume")
 TALKING_SHARE = 0.5  # of the silence limit
 DIAL_WINDOW_SECONDS = 300.0
 BACKOFF_SECONDS = 1.0  # the first pause, which doubles: shorter ones are taken for an attack
@@ -75,6 +77,26 @@ def is_complete(heard: Heard) -> bool:
     )
 
 
+def shortcomings(unstreamed: str, lost: str) -> str:
+    """Says what a stream that delivers does not bring: kinds that are polled, fields that stay empty; empty where it
+    brings all."""
+    kinds = f"polled, as the exchange does not push them: {unstreamed}" if unstreamed else ""
+    fields = f"its stream does not bring {lost}, which polls do" if lost else ""
+    return "; ".join(filter(None, [kinds, fields]))
+
+
+def lost_fields(pushed: Mapping[str, Quote], polled: Sequence[Quote]) -> str:
+    """Says which fields polls bring and the stream does not, for most markets; empty where none. They stay empty: a row
+    of two moments would be no row of the exchange's."""
+    return ", ".join(name for name in COMPARED_FIELDS if _is_lost(name, pushed, polled))
+
+
+def _is_lost(name: str, pushed: Mapping[str, Quote], polled: Sequence[Quote]) -> bool:
+    known = [pushed[quote.symbol] for quote in polled if quote.symbol in pushed and getattr(quote, name) is not None]
+    lost = sum(getattr(quote, name) is None for quote in known)
+    return lost > len(known) * LOST_SHARE
+
+
 def contradiction(pushed: Mapping[str, Quote], polled: Sequence[Quote], *, tolerance: float) -> str:
     """Returns what a poll says against the stream: other prices, or far more markets; empty when they agree."""
     reason = disagreement(pushed, polled, tolerance=tolerance)
@@ -102,6 +124,28 @@ def disagreement(pushed: Mapping[str, Quote], polled: Iterable[Quote], *, tolera
 def backoff_seconds(failures: int, *, base: float, cap: float, jitter: float) -> float:
     """Returns the pause with full jitter: anything from nothing to the doubled pause."""
     return float(min(cap, base * 2.0 ** min(failures, 16)) * jitter)
+
+
+@dataclass(slots=True)
+class Pauses:
+    """How long each exchange's session that has died rests before the next: the doubled pause, without jitter."""
+
+    begun_at: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    until: dict[str, float] = field(default_factory=dict)
+
+    def holds(self, exchange_id: str, now: float) -> bool:
+        return now < self.until.get(exchange_id, now)
+
+    def note_begin(self, exchange_id: str, now: float) -> None:
+        self.begun_at[exchange_id] = now
+
+    def note_failure(self, exchange_id: str, now: float, *, cap: float) -> None:
+        """A session that lived for long has earned the shortest pause."""
+        lived = now - self.begun_at.get(exchange_id, now)
+        failures = 0 if lived > STABLE_SECONDS else self.failures.get(exchange_id, 0)
+        self.failures[exchange_id] = failures + 1
+        self.until[exchange_id] = now + backoff_seconds(failures, base=BACKOFF_SECONDS, cap=cap, jitter=1.0)
 
 
 @dataclass(slots=True)

@@ -233,6 +233,12 @@ def note_failure(exchange_id: str, error: FeedError, correlation_id: str) -> Non
         end(permit, error, clock.now(), correlation_id)
 
 
+def explain(exchange_id: str, holder: str, reason: str) -> None:
+    """Writes a reason on the stream's row, unless another process listens now."""
+    held = Stream.objects.filter(exchange_id=exchange_id, holder=holder, held_until__isnull=False)
+    held.exclude(reason=reason).update(reason=reason)
+
+
 def switch(wish: StreamTarget, holder: str, turn: TransportChange) -> None:
     """Writes the timeline's next row, unless another process listens now, which writes its own."""
     fallback = Transport.POLL if wish.transport == Transport.AUTO else "none"

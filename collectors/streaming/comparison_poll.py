@@ -62,9 +62,11 @@ class Shadow:
             return None
 
 
-def judge(pushed: Mapping[str, Quote], poll: Poll) -> None:
-    """Compares the stream with a poll. Raises Contradicted where the stream is not what the poll shows."""
-    reason = streams.contradiction(pushed, poll.quotes, tolerance=streams.DISAGREEMENT_SHARE)
+def judge(pushed: Mapping[str, Quote], poll: Poll, subscribed: Collection[str]) -> None:
+    """Compares the stream with a poll, in the markets that are subscribed to. Raises Contradicted where the stream is
+    not what the poll shows."""
+    polled = [quote for quote in poll.quotes if quote.symbol in subscribed]
+    reason = streams.contradiction(pushed, polled, tolerance=streams.DISAGREEMENT_SHARE)
     if reason:
         raise Contradicted(reason)
 

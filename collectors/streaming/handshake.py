@@ -114,7 +114,8 @@ async def wait_for_agreement(
             raise StreamFault(stream.complaint)
         if time.monotonic() - compared_at > COMPARE_SECONDS:
             compared_at = time.monotonic()
-            if quotes := await polled():
+            subscribed = frozenset[str]().union(*stream.groups)
+            if quotes := [quote for quote in await polled() if quote.symbol in subscribed]:
                 reason = streams.contradiction(pushed, quotes, tolerance=streams.DISAGREEMENT_SHARE)
 
 

@@ -15,7 +15,7 @@ from django.db import connection
 from collectors.models import Stream
 from exchanges.models import Exchange, Transport
 from feeds.base import FeedSpec
-from feeds.streams import can_stream
+from feeds.streams import has_stream
 from lib.presence import Presence
 
 PROCESSES = Presence("marketmon:stream-processes")
@@ -50,7 +50,7 @@ RELEASE = """
 WITH released AS (
     UPDATE collectors_stream SET held_until = NULL, is_delivering = false,
         since = CASE WHEN is_delivering THEN clock_timestamp() ELSE since END,
-        reason = CASE WHEN is_delivering THEN %(reason)s ELSE reason END
+        reason = CASE WHEN is_delivering OR %(has_failed)s THEN %(reason)s ELSE reason END
     WHERE holder = %(holder)s AND exchange_id = %(exchange)s
     RETURNING exchange_id, since, old.is_delivering AS was_delivering
 )
@@ -99,7 +99,7 @@ def wishes() -> dict[str, StreamTarget]:
             depth=exchange.depth,
         )
         for exchange in wanted.select_related("worker")
-        if can_stream(exchange.id)
+        if has_stream(exchange.id)
     }
 
 
@@ -128,10 +128,17 @@ def renew(holder: str, held: Collection[str], *, seconds: float) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def release(holder: str, exchange_id: str, *, reason: str) -> None:
-    """Lets others listen, and writes down why this process no longer does."""
+def release(holder: str, exchange_id: str, *, reason: str, has_failed: bool = False) -> None:
+    """Lets others listen, and writes down why this process no longer does. What nobody could hear ends without a word,
+    unless the session `has_failed`."""
+    told: dict[str, str | bool] = {
+        "holder": holder,
+        "exchange": exchange_id,
+        "reason": reason,
+        "has_failed": has_failed,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(RELEASE, {"holder": holder, "exchange": exchange_id, "reason": reason})
+        cursor.execute(RELEASE, told)
 
 
 def count_processes(holder: str, *, seconds: float) -> int:

@@ -18,6 +18,7 @@ import uvloop
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
+from collectors.rules import streams
 from collectors.streaming import ownership
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.session import StreamSession
@@ -44,6 +45,7 @@ class Process:
         self._sessions: dict[str, StreamSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ours_until: dict[str, float] = {}
+        self._pauses = streams.Pauses()
         self._looked_after_at = -math.inf
 
     async def run(self) -> None:
@@ -105,7 +107,7 @@ class Process:
         fair = math.ceil(len(wishes) / processes)
         if len(self._sessions) > fair:
             await self._stop([max(self._sessions)], "another process shares the work")
-        free = [pk for pk in wishes if pk not in self._sessions]
+        free = [pk for pk in wishes if pk not in self._sessions and not self._pauses.holds(pk, time.monotonic())]
         if len(self._sessions) < fair and free:
             asked_at = time.monotonic()
             most = fair - len(self._sessions)
@@ -124,6 +126,7 @@ class Process:
             is_ours=lambda: self._ours_until.get(pk, 0.0) > time.monotonic(),
         )
         self._sessions[pk] = session
+        self._pauses.note_begin(pk, time.monotonic())
         self._tasks[pk] = asyncio.create_task(session.run(), name=f"stream:{pk}")
         log.info("stream_begun", exchange=pk, holder=self._holder)
 
@@ -139,8 +142,12 @@ class Process:
             return
         done, _ = await asyncio.wait(tasks.values(), timeout=FAREWELL_SECONDS)
         for pk, task in tasks.items():
-            if task in done and not task.cancelled() and (error := task.exception()):
+            said, error = reason, task.exception() if task in done and not task.cancelled() else None
+            if error is not None:
                 log.error("stream_session_ended", exchange=pk, exc_info=error)
+                said = f"{reason}: {type(error).__name__}: {error}"
+                self._pauses.note_failure(pk, time.monotonic(), cap=settings.STREAM_BACKOFF_MAX_SECONDS)
+            release = partial(ownership.release, self._holder, pk, reason=said, has_failed=error is not None)
             with contextlib.suppress(DatabaseError, InterfaceError):
-                await self._threads.start(partial(ownership.release, self._holder, pk, reason=reason))
+                await self._threads.start(release)
             log.info("stream_ended", exchange=pk)

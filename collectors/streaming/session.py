@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
 from exchanges.models import Transport
 from feeds.base import FeedError, Quote, Throttled
-from feeds.streams import QuoteStream, open_stream
+from feeds.streams import QuoteStream, can_stream, forget_learned, open_stream, unstreamed_of
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -69,6 +69,7 @@ class StreamSession:
         self._is_silent.set()
         self._last_error: FeedError | None = None
         self._is_distrusted = False
+        self._unstreamed = self._lost_fields = self._said = ""
         self._correlation_id = ""  # of the connection under way: in its runs and in the log
         self._renewal = Renewal()
         self._timeline = Timeline(self._do, holder)
@@ -76,6 +77,7 @@ class StreamSession:
 
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
+        forget_learned(self.wish.exchange_id)  # an operator's restart begins anew
         fallback = asyncio.create_task(self._fall_back())
         try:
             await self._live()
@@ -108,7 +110,13 @@ class StreamSession:
                 jitter=random.random(),
             )
             log.info("stream_failed", exchange=self.wish.exchange_id, reason=str(self._last_error), failures=failures)
+            await self._timeline.explain(self.wish, str(self._last_error))
             await asyncio.sleep(max(jittered, self._pause_seconds))
+            while not can_stream(self.wish.exchange_id) and not self._has_other_markets():
+                await asyncio.sleep(TICK_SECONDS)
+
+    def _has_other_markets(self) -> bool:
+        return self._markets is None or self.wish.markets_version != self._markets.version
 
     # --- connecting ---------------------------------------------------------------------------------------------------
 
@@ -151,7 +159,10 @@ class StreamSession:
         self._tenure.sound_at = time.monotonic()
         depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
         try:
+            self._unstreamed = unstreamed_of(self._dialled)
             reason = "delivers again" if self._last_error else ""
+            self._said = streams.shortcomings(self._unstreamed, self._lost_fields)
+            reason = "; ".join(filter(None, [reason, self._said]))
             await self._timeline.note(self.wish, is_delivering=True, reason=reason)
             await self._store_what_comes(time.monotonic())
         except Exception as error:  # whatever it was, polls have to begin; raised again
@@ -202,9 +213,18 @@ class StreamSession:
             if now - flushed_at >= settings.STREAM_FLUSH_SECONDS or waiting >= FLUSH_ROWS:
                 flushed_at = now
                 await self._timeline.tell(self.wish)
+                await self._tell_shortcomings()
                 await self._follow_markets()
                 await self._flush(batch, now)
             self._look_aside(shadow, now)
+
+    async def _tell_shortcomings(self) -> None:
+        """Tells once what the exchange does not push, where that is learned while the rest is delivered."""
+        self._unstreamed = unstreamed_of(self._dialled)
+        said = streams.shortcomings(self._unstreamed, self._lost_fields)
+        if said != self._said:
+            self._said = said
+            await self._timeline.explain(self.wish, said)
 
     def _take_in(self, now: float) -> int:
         """Takes in at most one quote of each market, the newest; returns the number of those that it replaced."""
@@ -276,14 +296,22 @@ class StreamSession:
             poll = None
         if poll is not None:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
-                shadows.judge(self._latest, poll)
+                shadows.judge(self._latest, poll, frozenset[str]().union(*self._dialled.groups))
+                self._lost_fields = streams.lost_fields(self._latest, poll.quotes)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
                     self._tenure.quotes.setdefault(quote.symbol, quote)
         if shadow.is_due(now, self.wish, has_quiet=self._has_quiet) and not self._must_not_ask():
             pipelines = self._markets.pipelines
             unmeasured = shadows.unmeasured(self._latest, pipelines)
-            shadow.ask(now, self.wish, list(pipelines), self._tenure.held.generation, unmeasured)
+            shadow.ask(now, self.wish, self._to_compare(pipelines), self._tenure.held.generation, unmeasured)
+
+    def _to_compare(self, symbols: Iterable[str]) -> list[str]:
+        """Returns what a comparison poll asks for: where only a stream may collect, what the exchange does not push."""
+        pushed = frozenset[str]().union(*self._dialled.groups)
+        if self.wish.transport == Transport.AUTO:
+            return list(symbols)
+        return [symbol for symbol in symbols if symbol not in pushed]
 
     def _has_quiet(self) -> bool:
         assert self._markets is not None
@@ -292,7 +320,8 @@ class StreamSession:
 
     def _must_not_ask(self) -> bool:
         moments = self.wish.retry_at, self._tenure.retry_at
-        return self.wish.transport != Transport.AUTO or any(moment and moment > clock.now() for moment in moments)
+        may_poll = self.wish.transport == Transport.AUTO or self._unstreamed
+        return not may_poll or any(moment and moment > clock.now() for moment in moments)
 
     async def _renew_when_old(self, now: float) -> None:
         """Proves the next connection before this one is closed: nothing is missed, and no transport changes."""
@@ -318,7 +347,7 @@ class StreamSession:
             await self._is_silent.wait()
             began, pause = time.monotonic(), self.wish.interval_seconds
             try:
-                if self.wish.transport == Transport.AUTO:
+                if self.wish.transport == Transport.AUTO or not can_stream(self.wish.exchange_id):
                     if await self._do_slow(blocking_calls.poll, self.wish) == ingest.SKIPPED:
                         pause *= LOOK_AGAIN_SHARE
                 elif self._last_error:
@@ -331,18 +360,25 @@ class StreamSession:
     # --- odds and ends ------------------------------------------------------------------------------------------------
 
     async def _close_stream(self) -> None:
-        """Closes the stream; the client is kept with its markets."""
-        await self._renewal.cancel()
-        if self._stream is not None:
-            self._pause_seconds = self._stream.dial_pause_seconds
-            await self._stream.close()
+        """Closes the stream; the client is kept with its markets. What fails here does not end the session."""
+        try:
+            await self._renewal.cancel()
+            if self._stream is not None:
+                self._pause_seconds = self._stream.dial_pause_seconds
+        except Exception:  # the edge of a session
+            log.exception("stream_not_closed", exchange=self.wish.exchange_id)
+        finally:
+            if self._stream is not None:
+                await self._stream.close()
 
     async def _clean_up(self) -> None:
         """Waits for jobs under way, as one of them may be taking the lease, and gives everything back."""
-        if self._pending:
-            await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
-        await self._tenure.give_back()
-        await self._close_stream()
+        try:
+            if self._pending:
+                await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
+            await self._tenure.give_back()
+        finally:
+            await self._close_stream()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._follow(self._threads.start(work, *arguments))

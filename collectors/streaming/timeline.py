@@ -25,6 +25,13 @@ class Timeline:
         self._untold.append(blocking_calls.TransportChange(is_delivering, reason, clock.now()))
         await self.tell(wish)
 
+    async def explain(self, wish: StreamTarget, reason: str) -> None:
+        """Writes down why the stream does not bring what it could, where no transport changes by that."""
+        try:
+            await self._do(blocking_calls.explain, wish.exchange_id, self._holder, reason)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("reason_not_recorded", exchange=wish.exchange_id, error=str(error).strip())
+
     async def tell(self, wish: StreamTarget) -> None:
         try:
             while self._untold:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from feeds.ccxt.books import Reach
 from feeds.ccxt.checksums import with_checks
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 else:
     Client = object
 
+TRADE_STAMPS: Mapping[str, str] = {"upbit": "trade_timestamp"}  # ccxt takes when the message was made
+T = TypeVar("T")
 MOST_LEVELS: Mapping[str, int] = {"kraken": 100}  # asked for; other venues send what they have
 
 
 @dataclass(slots=True)
 class Asked:
-    """A subscription besides tickers: the connection it went over and ccxt's names for its parts."""
+    """A subscription: the connection it went over and ccxt's names for its parts."""
 
+    is_depth: bool = True  # of books or trades
     parts: int = 1
     url: str = ""
     hashes: Sequence[str] = ()
@@ -53,6 +56,7 @@ class Pushed(Client):
     books_wanted: frozenset[str] = frozenset()
     books_at: dict[str, float]
     reaches: dict[str, Reach]  # of books that begin with a request
+    begun_with: dict[str, Any]  # the number of such a beginning, until a change has continued it
     doubted: set[str]  # markets whose books have missed a change
     ticker_urls: set[str]
     depth_urls: set[str]
@@ -62,13 +66,13 @@ class Pushed(Client):
         self.complaint, self.is_broken, self.depth_complaint = "", False, ""
         self.books_at, self.trades_held, self.dropped, self.doubted = {}, {}, set(), set()
         self.ticker_urls, self.depth_urls = set(), set()
-        self.reaches = {}
+        self.reaches, self.begun_with = {}, {}
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
 
     def complain(self, error: object) -> None:
         self.is_broken = True
-        self.complaint = _in_words(error)
+        self.complaint = in_words(error)
 
     def doubt(self, symbol: str, why: str) -> None:
         """Hands this market's book on no longer."""
@@ -87,6 +91,9 @@ class Pushed(Client):
 
     def safe_trade(self, trade: dict[str, Any], market: Any = None) -> Any:
         parsed = super().safe_trade(trade, market)
+        stamp = _get(parsed.get("info"), TRADE_STAMPS.get(self.id))
+        if stamp is not None:
+            parsed["timestamp"] = stamp
         symbol = str(parsed.get("symbol"))
         held = self.trades_held.get(symbol)
         if held is not None:
@@ -105,11 +112,13 @@ class Pushed(Client):
 
     def stream(self, kind: Any, subscription_hash: Any, *count: Any) -> Any:
         """Returns Binance's stream: all that is asked for besides tickers shares a connection, in whatever groups."""
-        return super().stream(kind, "depth" if asking.get() else subscription_hash, *count)
+        return super().stream(kind, "depth" if _asks_for_depth() else subscription_hash, *count)
 
     async def fetch_rest_order_book_safe(self, symbol: Any, limit: Any = None, params: Any = None) -> Any:
         """Returns the beginning of a book whose changes are pushed."""
         book = await super().fetch_rest_order_book_safe(symbol, limit, params or {})
+        self.books_at.pop(symbol, None)
+        self.begun_with[symbol] = book.get("nonce")
         if limit:
             self.reaches[symbol] = Reach(limit)
             self.reaches[symbol].shorten(book)
@@ -128,11 +137,8 @@ class Pushed(Client):
         return super().watch_multiple(url, message_hashes, message, subscribe_hashes, subscription)
 
     def _note_asked(self, url: str, hashes: Sequence[str]) -> None:
-        asked = asking.get()
-        if asked is None:
-            self.ticker_urls.add(url)
-        else:
-            self.depth_urls.add(url)
+        (self.depth_urls if _asks_for_depth() else self.ticker_urls).add(url)
+        if (asked := asking.get()) is not None:
             asked.url, asked.hashes = url, hashes
 
     def client(self, url: str) -> Any:
@@ -158,7 +164,7 @@ class Pushed(Client):
     def _complain_of(self, client: Any, error: object) -> None:
         """Notes a complaint where it belongs: a connection that carries no tickers is none of their business."""
         if client.url in self.depth_urls and client.url not in self.ticker_urls:
-            self.depth_complaint = _in_words(error)
+            self.depth_complaint = in_words(error)
         else:
             self.complain(error)
 
@@ -177,9 +183,23 @@ class Pushed(Client):
         """Notes when a book changed: every handler of every exchange ends here with the book that it has changed."""
         if self.books_wanted and isinstance(result, dict) and "bids" in result:
             symbol = result.get("symbol")
-            if symbol in self.books_wanted:
+            if symbol in self.books_wanted and self._is_confirmed(symbol, result):
                 self.books_at[symbol] = time.time()
         return resolve(result, message_hash)
+
+    def _is_confirmed(self, symbol: str, book: dict[str, Any]) -> bool:
+        """Says whether a change has followed on the request that the book began with."""
+        if symbol in self.begun_with and self.begun_with[symbol] == book.get("nonce"):
+            return False
+        self.begun_with.pop(symbol, None)
+        return True
+
+    async def fetch_order_book_snapshot(self, client: Any, message: Any, subscription: Any) -> Any:
+        """Binance's, whose contracts of both kinds count changes alike, which ccxt knows of the linear ones only."""
+        market = self.markets.get(subscription.get("symbol")) or {}
+        if market.get("inverse"):
+            subscription = {**subscription, "type": "linear"}
+        return await super().fetch_order_book_snapshot(client, message, subscription)
 
 
 @cache
@@ -188,6 +208,29 @@ def pushed_class(exchange_id: str) -> type[Any]:
     return type(original.__name__, (Pushed, original), {})
 
 
-def _in_words(error: object) -> str:
+def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
+    """Returns what `table` says of the exchange, or of the nearest class that ccxt's own for it is derived from."""
+    names = (each.__name__ for each in pro_class(exchange_id).__mro__)
+    return next((table[name] for name in (exchange_id, *names) if name in table), default)
+
+
+def take_back(client: Any, asked: Asked) -> None:
+    """Has ccxt ask anew for what was refused."""
+    connection: Any = (client.clients or {}).get(asked.url)
+    for each in asked.hashes if connection is not None else ():
+        connection.subscriptions.pop(each, None)
+        connection.rejections.pop(each, None)
+
+
+def _get(row: Any, name: str | None) -> Any:
+    return row.get(name) if name is not None and isinstance(row, dict) else None
+
+
+def _asks_for_depth() -> bool:
+    asked = asking.get()
+    return asked is not None and asked.is_depth
+
+
+def in_words(error: object) -> str:
     text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
     return text[:1000]

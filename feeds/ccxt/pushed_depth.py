@@ -13,17 +13,25 @@ from typing import Any
 from feeds.base import BadReply, OrderBook, TradePage
 from feeds.ccxt import books, trades
 from feeds.ccxt.books import Reach
-from feeds.ccxt.pushed import MOST_LEVELS, Asked, asking
+from feeds.ccxt.pushed import MOST_LEVELS, Asked, asking, of_family, take_back
+from feeds.ccxt.subscriptions import by_kind, halves, in_groups, is_not_supported, is_refusal, kind_of, may_be_halved
 from feeds.shared.pushed_trades import MOST_HELD, TakenTrades
 
 BOOKS, TRADES = "books", "trades"
 Key = tuple[str, str]  # kind and symbol
 LONGEST_PAUSE_DOUBLINGS = 8
 STABLE_SECONDS = 60.0  # what came for so long has earned a quick second try
-# ccxt's trades there are not those that REST counts.
-TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "binance": {"name": "aggTrade"},
-    "binanceusdm": {"name": "aggTrade"},
+# ccxt's trades there are not those that REST counts. By the class that an exchange's own is derived from.
+TRADE_PARAMETERS: Mapping[str, Mapping[str, Any]] = {"binance": {"name": "aggTrade"}}
+# Books that are known to follow the exchange's, by the same class, and why. Other exchanges' books are asked for:
+# their changes are numbered, too (deribit's change_id, phemex' sequence), but ccxt does not look at the numbers.
+FOLLOWED_BOOKS: Mapping[str, str] = {
+    "binance": "it begins with a request, and each change continues the number of the one before",
+    "kraken": "each message carries a checksum, which is compared",
+    "okx": "each change names the number of the one before",
+    "hyperliquid": "each message is the whole book",
+    "upbit": "each message is the whole book",
+    "coinbase": "the exchange promises to deliver every change",
 }
 # Asked for a book that they send already, these send no beginning.
 UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
@@ -63,6 +71,12 @@ class PushedDepth:
     _lines: dict[Key, Subscription] = field(default_factory=dict)
     _unbroken: set[str] = field(default_factory=set)
     _attempts: dict[Key, int] = field(default_factory=dict)
+    _unsupported: dict[Key, str] = field(default_factory=dict)  # by kind of what is asked for and kind of market
+    _sizes: dict[Key, int] = field(default_factory=dict)  # of the same, where a larger group was refused
+
+    @property
+    def _follows_books(self) -> bool:
+        return bool(of_family(FOLLOWED_BOOKS, self.client.id, ""))
 
     @property
     def complaint(self) -> str:
@@ -71,7 +85,8 @@ class PushedDepth:
     def want(self, book_symbols: Collection[str], trade_symbols: Collection[str]) -> None:
         """Limits what is handed on to these from now on. What the exchange cannot do is not wanted."""
         client = self.client
-        self._books = self._known(book_symbols) if client.has.get("watchOrderBook") else frozenset()
+        follows = self._follows_books and client.has.get("watchOrderBook")
+        self._books = self._known(book_symbols) if follows else frozenset()
         self._trades = self._known(trade_symbols) if client.has.get("watchTrades") else frozenset()
         client.books_wanted = self._books
         held = client.trades_held
@@ -157,7 +172,11 @@ class PushedDepth:
         return frozenset(symbol for symbol in symbols if symbol in self.client.markets)
 
     def _keys(self) -> set[Key]:
-        return {(BOOKS, symbol) for symbol in self._books} | {(TRADES, symbol) for symbol in self._trades}
+        wanted = {(BOOKS, symbol) for symbol in self._books} | {(TRADES, symbol) for symbol in self._trades}
+        return {key for key in wanted if self._in_kind(key) not in self._unsupported} if self._unsupported else wanted
+
+    def _in_kind(self, key: Key) -> Key:
+        return key[0], kind_of(self.client.markets[key[1]])
 
     def _is_lost(self, key: Key, line: Subscription, now: float, silence_seconds: float) -> bool:
         if not line.asked.url:
@@ -172,17 +191,21 @@ class PushedDepth:
         return now - max(line.asked_at, changed_at) > silence_seconds
 
     def _subscribe(self, kind: str, symbols: list[str]) -> None:
-        many = self.client.has.get("watchOrderBookForSymbols" if kind == BOOKS else "watchTradesForSymbols")
-        size = self.group_size if many else 1
-        for start in range(0, len(symbols), size):
-            group = symbols[start : start + size]
-            asked = Asked(parts=len(group))
-            task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=bool(many)))
-            for part, symbol in enumerate(group):
-                attempts = self._attempts.pop((kind, symbol), 0)
-                self._lines[kind, symbol] = Subscription(asked, part, task, time.time(), attempts)
-                if kind == TRADES:
-                    self._unbroken.discard(symbol)
+        """Asks for each kind of market by itself."""
+        many = bool(self.client.has.get("watchOrderBookForSymbols" if kind == BOOKS else "watchTradesForSymbols"))
+        for of, of_one_kind in by_kind(self.client.markets, symbols).items():
+            size = self._sizes.get((kind, of), self.group_size) if many else 1
+            for group in in_groups(of_one_kind, size):
+                self._begin(kind, group, many=many)
+
+    def _begin(self, kind: str, group: list[str], *, many: bool) -> None:
+        asked = Asked(parts=len(group))
+        task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=many))
+        for part, symbol in enumerate(group):
+            attempts = self._attempts.pop((kind, symbol), 0)
+            self._lines[kind, symbol] = Subscription(asked, part, task, time.time(), attempts)
+            if kind == TRADES:
+                self._unbroken.discard(symbol)
 
     async def _first_word(self, kind: str, group: list[str], asked: Asked, *, many: bool) -> None:
         """Sends the subscription. What comes after the first word is noted without a watcher."""
@@ -193,6 +216,12 @@ class PushedDepth:
             raise
         except Exception as error:  # noqa: BLE001 - ccxt's classes, aiohttp's, bare KeyErrors
             self.client.depth_complaint = f"{type(error).__name__}: {error}"[:1000]
+            in_kind = self._in_kind((kind, group[0]))
+            if is_not_supported(error):
+                self._unsupported[in_kind] = str(error)
+            elif is_refusal(error) and may_be_halved(group, accepted=0):
+                self._sizes[in_kind] = min(self._sizes.get(in_kind, len(group)), len(halves(group)[0]))
+                take_back(self.client, asked)
 
     def _call(self, kind: str, group: list[str], *, many: bool) -> Any:
         client = self.client
@@ -201,7 +230,7 @@ class PushedDepth:
             if many:
                 return client.watch_order_book_for_symbols(group, levels)
             return client.watch_order_book(group[0], levels)
-        parameters = dict(TRADE_PARAMETERS.get(client.id, {}))
+        parameters = dict(of_family(TRADE_PARAMETERS, client.id, {}))
         if many:
             return client.watch_trades_for_symbols(group, None, None, parameters)
         return client.watch_trades(group[0], None, None, parameters)

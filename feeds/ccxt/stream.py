@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,19 @@ from feeds.base import FeedSpec, Quote, Unsupported
 from feeds.ccxt import markets
 from feeds.ccxt.feed import REQUEST_MILLISECONDS
 from feeds.ccxt.lazy import listed_in
-from feeds.ccxt.pushed import pushed_class
+from feeds.ccxt.pushed import Asked, asking, in_words, of_family, pushed_class, take_back
 from feeds.ccxt.pushed_depth import PushedDepth
 from feeds.ccxt.quirks import quirk_of
+from feeds.ccxt.subscriptions import (
+    NotStreamed,
+    by_kind,
+    halves,
+    in_groups,
+    is_not_supported,
+    is_refusal,
+    learned_of,
+    may_be_halved,
+)
 from feeds.request_gate import ConnectGate
 from feeds.shared.addresses import rebase
 from feeds.shared.numbers import number, seconds, side
@@ -35,6 +45,7 @@ CONNECTIONS = 64
 CLOSE_SECONDS = 2.0
 TRADES_KEPT = 10  # by ccxt, for each market: nobody reads them there
 USUAL_GROUP = 100  # symbols in one subscription: request lines and frames of any venue hold that
+SMALL_GROUP = 20  # fewer markets may all be quiet at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +62,19 @@ class StreamRoute:
 DAY_SECONDS = 23.5 * 3600
 USUAL_ROUTE = StreamRoute()
 _FULL_TICKERS = {"watchTickers": {"name": "ticker"}}  # the default, miniTicker, has neither bid nor ask
+# By the class that an exchange's own is derived from in ccxt: binanceus, binanceusdm and binancecoinm are binance's.
 ROUTES: Mapping[str, StreamRoute] = {
     "binance": StreamRoute(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
-    "binanceusdm": StreamRoute(group_size=200, options=_FULL_TICKERS, longest_seconds=DAY_SECONDS),
     "hyperliquid": StreamRoute(in_one=True),
     "kraken": StreamRoute(group_size=1000),  # one message a second may be sent
 }
+EVERYTHING = "every kind"  # where one subscription brings all
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    kind: str
+    symbols: frozenset[str]
 
 
 def can_stream(exchange_id: str) -> bool:
@@ -73,12 +91,14 @@ class CcxtStream:
         """Raises KeyError for an id that ccxt.pro does not speak; without `ping_seconds` ccxt's own interval holds."""
         self.spec = spec
         self._before_requests = [gatekeeper(gate)] if gate else []
-        self._route = ROUTES.get(spec.exchange_id, USUAL_ROUTE)
+        self._route = of_family(ROUTES, spec.exchange_id, USUAL_ROUTE)
+        self._learned = learned_of(spec.exchange_id)
         self._client = _build(spec, self._route)
         if ping_seconds:
             self._client.streaming = {**self._client.streaming, "keepAlive": int(ping_seconds * 1000)}
         self._secrets = errors.secrets_in(spec.credentials)
-        self._groups: list[frozenset[str]] = []
+        self._subscriptions: list[Subscription] = []
+        self._accepted: dict[str, int] = {}  # the largest subscription of each kind that has brought something
         self._watchers: set[asyncio.Task[None]] = set()
         self._wanted: frozenset[str] = frozenset()
         self.depth = PushedDepth(self._client, self._route.group_size)
@@ -89,8 +109,23 @@ class CcxtStream:
 
     @property
     def groups(self) -> list[frozenset[str]]:
-        """Returns the symbols of each subscription, as they are wanted now."""
-        return [group & self._wanted for group in self._groups if group & self._wanted]
+        """The symbols of each subscription, as they are wanted now. A kind that comes in smaller ones than usual is
+        one: so few markets may all be quiet for long."""
+        united: dict[str, frozenset[str]] = {}
+        found = []
+        for each in self._subscriptions:
+            if self._learned.sizes.get(each.kind, USUAL_GROUP) < SMALL_GROUP:
+                united[each.kind] = united.get(each.kind, frozenset()) | each.symbols
+            else:
+                found.append(each.symbols)
+        return [group & self._wanted for group in (*found, *united.values()) if group & self._wanted]
+
+    @property
+    def unstreamed(self) -> str:
+        """What of the wanted markets is not pushed, and why; empty where all is."""
+        kinds = by_kind(self._client.markets, self._wanted) if self._wanted else ()
+        said = [f"{kind}: {why}" for kind, why in self._learned.unstreamed.items() if kind in (*kinds, EVERYTHING)]
+        return errors.shorten(errors.redact("; ".join(said), self._secrets))
 
     @property
     def rejected_frames(self) -> int:
@@ -113,16 +148,19 @@ class CcxtStream:
     async def subscribe(self, symbols: Collection[str]) -> None:
         """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""
         client = self._client
-        if client.session is None:
-            client.session = _open_session(self.spec, *self._before_requests)
-        known = frozenset(symbol for symbol in symbols if symbol in client.markets)
+        known = frozenset(symbol for symbol in symbols if symbol in (client.markets or {}))
         if not known:
             raise Unsupported(f"{self.spec.exchange_id} lists none of the {len(symbols)} wanted markets")
         client.wanted = self._wanted = known
-        new = known.difference(*self._groups) if self._groups else known
-        for group in self._split(new):
-            self._groups.append(frozenset(group))
-            self._watch(None if self._route.in_one else group)
+        pushed = self._pushed(known)
+        self._learned.streams_nothing = not pushed
+        if not pushed:
+            raise NotStreamed(self.unstreamed)
+        if client.session is None:
+            client.session = _open_session(self.spec, *self._before_requests)
+        client.open()  # some of ccxt's start tasks before their first connection, in the loop that this sets
+        for kind, wanted in pushed.items():
+            self._ask_for(kind, wanted)
 
     def drain(self) -> list[Quote]:
         """Returns the newest quote of each market since the last call, in the exchange's own values."""
@@ -133,7 +171,8 @@ class CcxtStream:
     @property
     def dial_pause_seconds(self) -> float:
         """Returns for how many seconds the exchange asked us to stay away when it last refused a handshake."""
-        waits = [state["until"] / 1000 - time.time() for state in (self._client.ws_dial_backoff or {}).values()]
+        dials = getattr(self._client, "ws_dial_backoff", None) or {}  # ccxt makes it at the first dial
+        waits = [state["until"] / 1000 - time.time() for state in dials.values()]
         return float(max([0.0, *waits]))
 
     @property
@@ -144,7 +183,8 @@ class CcxtStream:
     async def close(self) -> None:
         """Ends every connection and forgets every subscription; markets are kept."""
         watchers, self._watchers = self._watchers, set()
-        self._groups.clear()
+        self._subscriptions.clear()
+        self._accepted.clear()
         self.depth.forget()
         for watcher in watchers:
             watcher.cancel()
@@ -161,32 +201,74 @@ class CcxtStream:
         client.ws_dial_backoff = {}
         client.forget()
 
-    def _split(self, symbols: Iterable[str]) -> list[list[str]]:
-        """Returns the symbols in groups: one group, once, where one subscription brings everything."""
-        ordered = sorted(symbols)
-        if not ordered:
-            return []
-        if self._route.in_one:
-            if self._groups:
-                self._groups[0] |= frozenset(ordered)
-                return []
-            return [ordered]
-        size = self._route.group_size
-        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    def _pushed(self, symbols: frozenset[str]) -> dict[str, list[str]]:
+        """Returns the symbols by kind, without the kinds that the exchange does not push."""
+        kinds = {EVERYTHING: sorted(symbols)} if self._route.in_one else by_kind(self._client.markets, symbols)
+        return {kind: group for kind, group in kinds.items() if kind not in self._learned.unstreamed}
 
-    def _watch(self, group: list[str] | None) -> None:
-        watcher = asyncio.get_running_loop().create_task(self._first_word(group))
+    def _ask_for(self, kind: str, symbols: Collection[str]) -> None:
+        """Watches what is not watched yet. Where one subscription brings everything, it is made only once."""
+        mine = [each for each in self._subscriptions if each.kind == kind]
+        new = frozenset(symbols).difference(*(each.symbols for each in mine))
+        if not new:
+            return
+        if not self._route.in_one:
+            size = self._learned.sizes.get(kind, self._route.group_size)
+            for group in in_groups(new, size):
+                self._watch(kind, group)
+        elif not mine:
+            self._watch(kind, sorted(new))
+        else:
+            self._subscriptions = [Subscription(kind, mine[0].symbols | new)]
+
+    def _watch(self, kind: str, group: list[str]) -> None:
+        self._subscriptions.append(subscription := Subscription(kind, frozenset(group)))
+        watcher = asyncio.get_running_loop().create_task(self._first_word(subscription))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 
-    async def _first_word(self, group: list[str] | None) -> None:
+    async def _first_word(self, subscription: Subscription) -> None:
         """Sends the subscription. What comes after the first ticker is noted without a watcher."""
+        asking.set(asked := Asked(is_depth=False))  # in this task alone
         try:
-            await self._client.watch_tickers(group)
+            await self._client.watch_tickers(None if self._route.in_one else sorted(subscription.symbols))
+            self._note_accepted(subscription.kind, len(subscription.symbols))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - ccxt's classes, aiohttp's, bare KeyErrors
+            self._heed(subscription, asked, error)
+
+    def _heed(self, subscription: Subscription, asked: Asked, error: Exception) -> None:
+        """Asks for less, or not at all, where that is what the refusal means."""
+        kind, group = subscription.kind, sorted(subscription.symbols)
+        accepted = self._accepted.get(kind, 0)
+        if is_not_supported(error):
+            self._learned.unstreamed[kind] = str(error)
+            self._subscriptions = [each for each in self._subscriptions if each.kind != kind]
+            if not self._subscriptions:
+                self._client.complain(error)
+        elif not self._route.in_one and is_refusal(error) and may_be_halved(group, accepted=accepted):
+            self._take_back(subscription, asked)
+            if len(group) > accepted:  # else a market in it is to blame
+                self._learned.sizes[kind] = min(self._learned.sizes.get(kind, len(group)), len(halves(group)[0]))
+            for half in halves(group):
+                self._watch(kind, half)
+        elif is_refusal(error) and accepted:
+            self._take_back(subscription, asked)  # this market alone is left to polls
+            self._client.complaint = in_words(error)
+        else:
             self._client.complain(error)
+
+    def _note_accepted(self, kind: str, size: int) -> None:
+        """Where one was refused, the largest that is accepted is the size of the next ones."""
+        self._accepted[kind] = max(size, self._accepted.get(kind, 0))
+        if kind in self._learned.sizes:
+            self._learned.sizes[kind] = max(size, self._learned.sizes[kind])
+
+    def _take_back(self, subscription: Subscription, asked: Asked) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+        take_back(self._client, asked)
 
     def _quote(self, ticker: Mapping[str, Any], received_at: float) -> Quote | None:
         """Returns the ticker as a quote; None, and counted, for what holds no numbers."""

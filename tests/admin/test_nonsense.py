@@ -106,6 +106,20 @@ def test_what_they_declare_works(browser: Client, key: ApiKey, query: str) -> No
     assert "desk" in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "collectors/gap/?pipeline__market__exchange__id__exact=kraken",
+        "collectors/run/?exchange__id__exact=kraken",
+        "collectors/pipeline/?market__exchange__id__exact=kraken",
+        "exchanges/market/?exchange__id__exact=kraken",
+        "exchanges/marketblacklistentry/?running=yes&market__exchange__id__exact=kraken",
+    ],
+)
+def test_what_our_own_pages_link_to_is_declared(browser: Client, world: Fill, query: str) -> None:
+    assert browser.get(f"/admin/{query}").status_code == 200
+
+
 @pytest.mark.parametrize("value", ["{}", "x", "9" * 40])
 def test_a_librarys_filter_takes_no_nonsense(browser: Client, value: str) -> None:
     assert browser.get(f"/admin/auditlog/logentry/?resource_type={value}").status_code in (200, 302)

@@ -188,3 +188,39 @@ def test_a_dial_is_forgotten_after_five_minutes_to_the_moment():
     assert budget.wait_seconds(299.9, 1) == pytest.approx(0.1)
     assert budget.wait_seconds(300.0, 1) == 0
     assert not budget.dials
+
+
+def test_the_pause_after_a_death_doubles_up_to_its_cap_and_is_forgotten_after_a_long_life():
+    pauses, now, rests = streams.Pauses(), 1000.0, []
+    for lived in (0.0, 0.0, 0.0, 0.0, streams.STABLE_SECONDS + 1):
+        assert not pauses.holds("kraken", now)
+        pauses.note_begin("kraken", now)
+        now += lived
+        pauses.note_failure("kraken", now, cap=5.0)
+        rests.append(pauses.until["kraken"] - now)
+        assert pauses.holds("kraken", now)
+        now = pauses.until["kraken"]
+
+    assert rests == [1.0, 2.0, 4.0, 5.0, 1.0]
+
+
+def whole(symbol: str, **missing: None) -> Quote:
+    return Quote(symbol, 10.0, 9.9, 10.1, 11.0, 9.0, 5.0, 50.0, None, 0.0)._replace(**missing)
+
+
+@pytest.mark.parametrize(
+    ("without_bid", "said"), [(2, ""), (3, "bid")], ids=["half of the markets is chance", "more than half is not"]
+)
+def test_what_a_poll_brings_and_the_stream_does_not_is_named(without_bid: int, said: str):
+    polled = [whole(f"C{number}/USD") for number in range(4)]
+    pushed = {each.symbol: each for each in polled}
+    pushed |= {f"C{number}/USD": whole(f"C{number}/USD", bid=None) for number in range(without_bid)}
+
+    assert streams.lost_fields(pushed, polled) == said
+
+
+def test_what_neither_brings_is_not_lost():
+    polled = [whole("A/USD", quote_volume=None)]
+
+    assert streams.lost_fields({"A/USD": whole("A/USD", quote_volume=None, high=None)}, polled) == "high"
+    assert streams.lost_fields({}, polled) == ""

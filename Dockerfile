@@ -19,7 +19,8 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER marketmon
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/live', timeout=2)"]
+    CMD ["python", "-S", "-c", "import http.client, sys; web = http.client.HTTPConnection('127.0.0.1', 8000, timeout=2); \
+web.request('GET', '/live'); sys.exit(web.getresponse().status != 200)"]
 CMD ["python", "-m", "granian", "--interface", "rsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "1", \
      "--http", "1", "--http1-header-read-timeout", "10000", "--workers-kill-timeout", "4", \
      "--log-level", "warning", "--no-ws", "marketmon.rsgi:application"]

@@ -21,7 +21,7 @@ export UV_PYTHON_DOWNLOADS := never
 # What `check --deploy` judges: a production environment, with keys that open nothing and servers that do not exist.
 PRODUCTION_LIKE := MARKETMON_HOME=/nonexistent DEBUG=0 USE_TLS=1 ALLOWED_HOSTS=marketmon.example \
 	SECRET_KEY=only-for-make-check-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH \
-	ADMIN_API_KEY=only-for-make-check-0123456789abcdefghijklmn \
+	ADMIN_API_KEY=only-for-make-check-0123456789abcdefghijklmn METRICS_WEBHOOK_TOKEN=only-for-make-check \
 	DATABASE_URL='postgres://check@/check?host=/nonexistent' REDIS_URL='unix:///nonexistent/valkey.sock?db=0'
 
 .DEFAULT_GOAL := help

@@ -69,5 +69,6 @@ def _environ(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(64),
         "ADMIN_API_KEY": secrets.token_urlsafe(36),
         "LOG_LEVEL": "WARNING",
+        "METRICS_WEBHOOK_OPEN": "1",
         "ALLOW_PRIVATE_EXCHANGE_URLS": "1",  # the simulated exchanges are on this machine
     }

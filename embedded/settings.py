@@ -17,6 +17,8 @@ from lib.environment import FILE_SUFFIX
 
 READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
+# Processes of `up` cannot tell whose servers they are given.
+ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
@@ -72,7 +74,9 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
         "PYTHONUNBUFFERED": "1",
     }
     environ |= {"FIRST_RUN": "1"} if first_run else {}
-    environ.setdefault("ALLOW_PRIVATE_EXCHANGE_URLS", "1" if "DATABASE_URL" in urls else "0")
+    chosen = home_files.read_env_file(settings.home / home_files.SECRETS_FILE)
+    for name in ON_WITH_OUR_SERVERS - chosen.keys():
+        environ.setdefault(name, "1" if "DATABASE_URL" in urls else "0")
     if settings.sandbox_port:
         environ |= {"SANDBOX_PORT": str(settings.sandbox_port)}
         environ.setdefault("SANDBOX_URL", settings.sandbox_url)

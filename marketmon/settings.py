@@ -66,7 +66,7 @@ MIDDLEWARE = [
     "web.middleware.LiveData",
     "web.middleware.RefuseControlCharacters",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "web.middleware.KnownHosts",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -105,11 +105,14 @@ USE_TLS = value["USE_TLS"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_TLS
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-SESSION_COOKIE_SAMESITE = "Strict"
+# With "Strict" a link from a chat or a mail leads who has signed in to the sign-in page. Other sites' forms and scripts
+# send no cookie with "Lax" either, and what changes something asks for the CSRF token, too.
+SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = USE_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None
-SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$"]  # probes inside the container network speak plain HTTP
+# Probes, Prometheus and n8n inside the container network speak plain HTTP, and know the web by another name.
+SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$", r"^(metrics|regime|grids)(/|$)"]
 SECURE_HSTS_SECONDS = 31_536_000 if USE_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = USE_TLS and value["HSTS_SUBDOMAINS"]
 SECURE_HSTS_PRELOAD = USE_TLS and value["HSTS_PRELOAD"]
@@ -253,6 +256,10 @@ PUBLIC_STATUS = value["PUBLIC_STATUS"]
 
 # --- metrics: webhook, candles, regimes, grids (metrics/rules/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = value["METRICS_WEBHOOK_TOKEN"]
+# Everything on one machine: the web listens on loopback only. Elsewhere the whole internet may be able to ask.
+METRICS_WEBHOOK_OPEN = value["METRICS_WEBHOOK_OPEN"]
+if METRICS_WEBHOOK_OPEN is None:
+    METRICS_WEBHOOK_OPEN = "DATABASE_URL" in home.names_from_files
 METRICS_BUDGET_SECONDS = value["METRICS_BUDGET_SECONDS"]
 METRICS_FRESH_SECONDS = value["METRICS_FRESH_SECONDS"]
 METRICS_RETENTION_DAYS = value["METRICS_RETENTION_DAYS"]

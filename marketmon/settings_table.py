@@ -325,9 +325,16 @@ METRICS = Section(
     (
         Setting(
             "METRICS_WEBHOOK_TOKEN", SECRET, "",
-            "wanted as `Bearer` or `X-Webhook-Token` on the metrics, regime and grid routes",
-            usually="none: open, as an internal service", is_secret=True,
+            "wanted as `Bearer` or `X-Webhook-Token` on the metrics, regime and grid routes; without one nobody is "
+            "shown account balances",
+            usually="none: open in embedded mode, else closed", is_secret=True,
             why_not_empty="the webhook would be open; set a token, or leave the variable out if it may be open",
+        ),
+        Setting(
+            "METRICS_WEBHOOK_OPEN", SWITCH, None,
+            "whether these routes are open to everybody while there is no token: only where none but internal services "
+            "reach them",
+            usually="on in embedded mode, else off",
         ),
         # Least: the ten seconds that one exchange may take of it.
         Setting(

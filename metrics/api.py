@@ -25,7 +25,7 @@ from metrics import analysis, collection, dialect, exposition, grids, history, s
 from metrics.collection import TimeBudget
 from metrics.fields import Fields, InvalidFields
 from metrics.models import PERIOD_SECONDS, Grid, Series, Verdict
-from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger
+from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger, why_refused
 from web.middleware import correlation_id
 
 log = structlog.get_logger(__name__)
@@ -45,15 +45,18 @@ class Refusal(Exception):
 
 
 class DocumentView(APIView):
-    """A route of the metrics webhook API: open, or behind METRICS_WEBHOOK_TOKEN."""
+    """A route of the metrics webhook API: behind METRICS_WEBHOOK_TOKEN, or open where METRICS_WEBHOOK_OPEN says so."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if not has_token(request.headers):
-            raise Refusal(401, "Valid webhook token required for this endpoint")
+        reason = why_refused(request.headers)
+        if reason:
+            raise Refusal(401, reason)
+        if not settings.METRICS_WEBHOOK_TOKEN:
+            request.get_host()  # raises for one that is not ours: any page can let its own name lead to this machine
 
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, InvalidFields):
@@ -120,7 +123,7 @@ class CollectionHistory(DocumentView):
     )
     def get(self, request: Request) -> Response:
         query = history.read_query(Fields(request.query_params.dict(), ("query",)))
-        page = history.read(query)
+        page = history.read(query, with_balances=has_token(request.headers))
         body = dialect.listed("metrics", page.entries, now=clock.now(), next_cursor=page.next_cursor)
         return Response(body, headers=NO_STORE)
 

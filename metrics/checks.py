@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from metrics.models import PERIOD_SECONDS
 from metrics.rules.policy import UnknownNumber, with_changes
@@ -30,3 +30,13 @@ def check_metrics_settings(**_: Any) -> list[CheckMessage]:
         words = f"METRICS_MARKETS has {', '.join(wrong)} without an exchange."
         found.append(Error(words, hint="Write binance:BTC/USDT.", id="metrics.E003"))
     return found
+
+
+@register(Tags.security, deploy=True)
+def check_webhook_token(**_: Any) -> list[CheckMessage]:
+    """Returns a warning while the webhook has no token: it is open to everybody, or to nobody."""
+    if settings.METRICS_WEBHOOK_TOKEN:
+        return []
+    found = "open to everybody" if settings.METRICS_WEBHOOK_OPEN else "closed, and answer 401"
+    words = f"Without a token the routes /metrics, /metrics/*, /regime/* and /grids/* are {found}."
+    return [Warning(words, hint="Set METRICS_WEBHOOK_TOKEN.", id="metrics.W001")]

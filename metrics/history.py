@@ -54,7 +54,7 @@ def read_query(fields: Fields) -> Query:
     return query
 
 
-def read(query: Query) -> CollectionPage:
+def read(query: Query, *, with_balances: bool) -> CollectionPage:
     """Returns a page of collections by one query, and four more for snapshots."""
     rows = list(_chosen(query)[: query.limit + 1])
     page = rows[: query.limit]
@@ -62,7 +62,7 @@ def read(query: Query) -> CollectionPage:
         page = _within_rows(page)
     entries = [dialect.history_entry(row) for row in page]
     if query.with_snapshot:
-        snapshots = _snapshots(page, query.market)
+        snapshots = _snapshots(page, query.market, with_balances=with_balances)
         entries = [{**entry, "snapshot": snapshots[row.pk]} for entry, row in zip(entries, page, strict=True)]
     return CollectionPage(entries, _cursor_of(page[-1]) if len(rows) > len(page) else None)
 
@@ -99,10 +99,11 @@ def _within_rows(page: Sequence[Collection]) -> list[Collection]:
     return kept
 
 
-def _snapshots(page: Sequence[Collection], market: str | None) -> dict[int, Body]:
+def _snapshots(page: Sequence[Collection], market: str | None, *, with_balances: bool) -> dict[int, Body]:
     ids = [row.pk for row in page]
-    found: dict[int, Body] = defaultdict(lambda: {"account_balance": [], "market_data": [], "grids": [], "regimes": []})
-    for balance in Balance.objects.filter(collection__in=ids).order_by("exchange_id", "asset"):
+    found: dict[int, Body] = defaultdict(lambda: _empty_snapshot(with_balances=with_balances))
+    balances = Balance.objects.filter(collection__in=ids) if with_balances else Balance.objects.none()
+    for balance in balances.order_by("exchange_id", "asset"):
         found[balance.collection_id]["account_balance"].append(dialect.balance_entry(balance))
     for row in _points(ids, market):
         found[row["collection_id"]]["market_data"].append(dialect.market_entry(row))
@@ -116,6 +117,11 @@ def _snapshots(page: Sequence[Collection], market: str | None) -> dict[int, Body
             entry = dialect.regime_entry(verdict, now=verdict.analyzed_at)
             found[verdict.collection_id]["regimes"].append(entry)  # type: ignore[index]
     return {pk: found[pk] for pk in ids}
+
+
+def _empty_snapshot(*, with_balances: bool) -> Body:
+    hidden = {} if with_balances else {"account_balance_hidden": True}
+    return {"account_balance": [], **hidden, "market_data": [], "grids": [], "regimes": []}
 
 
 def _points(ids: Sequence[int], market: str | None) -> Iterable[Mapping[str, Any]]:

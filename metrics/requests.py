@@ -21,11 +21,22 @@ DEFAULT_SOURCE = "n8n_schedule"
 TEXT_SHOWN = 200
 
 
+CLOSED = "Closed while there is no token: set METRICS_WEBHOOK_TOKEN and send it as Bearer or X-Webhook-Token"
+UNPROVEN = "Valid webhook token required for this endpoint"
+
+
+def why_refused(headers: Mapping[str, str]) -> str:
+    """Returns why the caller may not use these routes, in words; empty when they may."""
+    if settings.METRICS_WEBHOOK_TOKEN:
+        return "" if has_token(headers) else UNPROVEN
+    return "" if settings.METRICS_WEBHOOK_OPEN else CLOSED
+
+
 def has_token(headers: Mapping[str, str]) -> bool:
-    """Says whether the caller has the token; True without a configured one: the service is internal."""
+    """Says whether the caller sends the configured token; False while there is none."""
     token = settings.METRICS_WEBHOOK_TOKEN
     if not token:
-        return True
+        return False
     scheme, _, bearer = headers.get("Authorization", "").partition(" ")
     claimed = [headers.get("X-Webhook-Token", ""), bearer.strip() if scheme.lower() == "bearer" else ""]
     return True in [hmac.compare_digest(each.encode(), token.encode()) for each in claimed]  # all, in equal time

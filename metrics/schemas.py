@@ -50,6 +50,9 @@ class Error(serializers.Serializer[Any]):
 
 class SnapshotSerializer(serializers.Serializer[Any]):
     account_balance = serializers.ListField(child=serializers.DictField())
+    account_balance_hidden = serializers.BooleanField(
+        required=False, help_text="Nobody is shown balances while METRICS_WEBHOOK_TOKEN is not set."
+    )
     market_data = serializers.ListField(child=serializers.DictField())
     grids = serializers.ListField(child=serializers.DictField())
     regimes = serializers.ListField(child=serializers.DictField())

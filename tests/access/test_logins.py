@@ -179,3 +179,17 @@ def _away() -> Any:
 
 def test_looking_at_the_form_is_free(db: None) -> None:
     assert {Client().get(LOGIN).status_code for _ in range(15)} == {200}
+
+
+def test_a_link_from_elsewhere_finds_who_has_signed_in(olga: User) -> None:
+    cookies = sign_in(RIGHT).cookies
+
+    assert cookies["sessionid"]["samesite"] == "Lax"
+    assert cookies["sessionid"]["httponly"] is True
+
+
+def test_what_changes_something_asks_for_the_csrf_token_all_the_same(olga: User) -> None:
+    visitor = Client(enforce_csrf_checks=True)
+    visitor.force_login(olga)
+
+    assert [visitor.post(path).status_code for path in ("/board/drills/start", "/admin/logout/")] == [403] * 2

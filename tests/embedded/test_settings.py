@@ -85,6 +85,16 @@ def test_processes_are_told_where_things_are_and_no_secret(tmp_path: Path) -> No
         assert not any(secrets[name] in handed_over for name in ("SECRET_KEY", "ADMIN_API_KEY", "ADMIN_PASSWORD"))
 
 
+def test_what_is_open_with_our_servers_is_the_operators_to_close(tmp_path: Path) -> None:
+    (tmp_path / "secrets.env").write_text("METRICS_WEBHOOK_OPEN=off\n")
+    settings = read_settings({"MARKETMON_HOME": str(tmp_path)}, with_sandbox=True)
+
+    environ = childrens_environment(settings, URLS, first_run=False)
+    assert environ["ALLOW_PRIVATE_EXCHANGE_URLS"] == "1"
+    assert "METRICS_WEBHOOK_OPEN" not in environ  # every process reads it from the home
+    assert childrens_environment(settings, {}, first_run=False)["ALLOW_PRIVATE_EXCHANGE_URLS"] == "0"
+
+
 @pytest.mark.parametrize("show_password", [True, False])
 def test_the_screen_says_what_a_newcomer_must_know(tmp_path: Path, show_password: bool) -> None:
     ensure_secrets(tmp_path)

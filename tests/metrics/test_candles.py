@@ -330,8 +330,11 @@ def test_configured_markets_are_watched_and_stay_off_once_switched_off(place: Pl
 # --- balances -----------------------------------------------------------------------------------------------------
 
 
-def test_a_signed_balance_is_collected_and_a_wrong_key_is_a_failure(live: Place, api: Client) -> None:
+def test_a_signed_balance_is_collected_and_a_wrong_key_is_a_failure(live: Place, settings: Any) -> None:
     from exchanges import secrets
+
+    settings.METRICS_WEBHOOK_TOKEN = "let-me-in"
+    api = Client(headers={"X-Webhook-Token": "let-me-in"}, raise_request_exception=False)
 
     sealed = secrets.seal({"apiKey": "sandbox-api-key", "secret": "sandbox-secret"})
     Exchange.objects.filter(pk="binance").update(credentials=sealed)

@@ -312,7 +312,9 @@ def test_regimes_and_grids_are_part_of_the_snapshot(place: Place, api: Client) -
     entry = api.get("/metrics/history?include=snapshot").json()["metrics"][0]
 
     assert answer.json()["data_points_collected"] == 8
-    assert list(entry["snapshot"]) == ["account_balance", "market_data", "grids", "regimes"]
+    assert list(entry["snapshot"]) == [
+        "account_balance", "account_balance_hidden", "market_data", "grids", "regimes"
+    ]  # fmt: skip
     assert len(entry["snapshot"]["market_data"]) == 6
     assert entry["snapshot"]["grids"][0]["grid_id"] == "g1"
     assert entry["snapshot"]["regimes"][0]["verdict"] == "RANGE_OK"

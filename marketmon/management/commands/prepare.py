@@ -4,6 +4,7 @@ import os
 from io import StringIO
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
 from django.core.management import call_command
@@ -12,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from embedded.settings import PROGRESS_MARK
 from lib import home
 from marketmon import retired_settings, settings_table
+from metrics.checks import check_webhook_token
 
 
 class Command(BaseCommand):
@@ -22,6 +24,9 @@ class Command(BaseCommand):
         refuse_wrong_settings()
         for retired, text in retired_settings.still_set():
             self._progress(retired_settings.in_words(retired, text))
+        if not settings.METRICS_WEBHOOK_OPEN:
+            for warning in check_webhook_token():
+                self._progress(f"{warning.msg} {warning.hint}")
         call_command("migrate", interactive=False, verbosity=0)
         self._progress("tables are up to date")
         sync_says = StringIO()

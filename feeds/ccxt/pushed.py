@@ -230,7 +230,7 @@ def of_family(table: Mapping[str, T], exchange_id: str, default: T) -> T:
 
 
 def take_back(client: Any, asked: Asked) -> None:
-    """Has ccxt ask anew for what was refused."""
+    """Makes ccxt ask anew for what was refused."""
     client.sent.pop(asked.url, None)
     connection: Any = (client.clients or {}).get(asked.url)
     for each in asked.hashes if connection is not None else ():

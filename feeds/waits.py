@@ -24,7 +24,7 @@ RATE_WORDS = re.compile(
 BAN_WORDS = re.compile(r"(?i)\bbanned\b|temporary lockout|ip ban\b")
 _UNTIL = re.compile(r"(?i)\buntil\D{0,20}(\d{13}|\d{10})\b")
 _IN = re.compile(
-    r"(?i)\b(?:in|after|for|within)\s*:?\s*(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|sec|secs|seconds?|m|min|mins|minutes?"
+    r"(?i)\b(?:in|after|for|within)\s*+(?::\s*+)?(\d++(?:\.\d++)?)\s*+(ms|milliseconds?|s|sec|secs|seconds?|m|min|mins|minutes?"
     r"|h|hours?)\b"
 )
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

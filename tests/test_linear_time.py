@@ -131,16 +131,36 @@ def _urls(found: Any) -> Iterator[tuple[str, Pattern]]:
 # --- the worst texts ------------------------------------------------------------------------------------------------
 
 WORST: dict[str, list[Text]] = {
+    "feeds.errors._OF_THE_REGION": [Text("", "your "), Text("", "restricted "), Text("", "not available i")],
+    "feeds.shared.identity._NO_LETTERS": [Text("", "-"), Text("", "A-")],
+    "feeds.waits.BAN_WORDS": [Text("", "banne"), Text("", "temporary "), Text("", "ip ba")],
+    "feeds.waits.RATE_WORDS": [Text("", "too many "), Text("", "rate_"), Text("", "request count "), Text("", "429 ")],
+    "feeds.waits._IN": [
+        Text("in", " "),
+        Text("in:", " "),
+        Text("in ", "1"),
+        Text("in 1", " "),
+        Text("in 1.", "1"),
+        Text("", "in "),
+    ],
+    "feeds.waits._UNTIL": [Text("", "until "), Text("until ", "1"), Text("until", " ")],
+    "lib.environment.PLAIN": [Text("", "a"), Text("", "a", " ")],
+    r"lib.environment: 'https?://[^\\s/]\\S*'": [
+        Text("https://", "a"),
+        Text("https://", "a", " "),
+        Text("", "https://"),
+    ],
+    "lib.server_addresses.POSTGRES": [
+        Text("postgres://", "a"),
+        Text("postgres://a/", "a", "@"),
+        Text("postgres://", "@"),
+        Text("postgres://a?", "?"),
+    ],
+    r"lib.server_addresses: '/?\\d*'": [Text("/", "1"), Text("/", "1", "a")],
+    r"lib.server_addresses: '[\\d,]*'": [Text("", "1,"), Text("", "1,", "a")],
     "access.admin_key.BEARER": [Text("bearer", " "), Text("bearer x", " ", "y"), Text("bearer ", "x", " y")],
     "access.admin_key: '[^a-z0-9]'": [Text("", "-"), Text("", "a-")],
     "access.keys.PRESENTED": [Text("mm_aaaaaaaa_", "a", "!"), Text("", "mm_aaaaaaaa_")],
-    "board.drills.observations.SILENT": [Text(">", "1"), Text("", ">1"), Text("", ">1 silent")],
-    "board.drills.observations.STATE": [Text("", "bd-is-"), Text("", "bd-is-a ")],
-    "board.drills.observations.TRANSPORT": [
-        Text("", "<dt>by</dt><dd"),
-        Text("<dt>by</dt><dd", " "),
-        Text("<dt>by</dt><dd>", "a"),
-    ],
     "board.drills.sandbox_client.CLONE": [Text("{SANDBOX_URL}/clone-", "a", "!"), Text("", "{SANDBOX_URL}/clone-")],
     "board.links.UNFIT": [Text("", "/a"), Text("", ".", "a"), Text("", "/...")],
     "board.management.commands.drill: '([0-9]+(?:\\\\.[0-9]+)?)([smh]?)'": [
@@ -219,6 +239,7 @@ WORST: dict[str, list[Text]] = {
 FROM_ELSEWHERE = {
     "sandbox.faults": "what a test's author gives to the sandbox, which is never in production",
     "sandbox.streams.session": "the same",
+    "web.middleware": "our own setting SECURE_REDIRECT_EXEMPT: the first word of a path, and its end",
 }
 
 READERS: dict[str, tuple[Callable[[str], object], list[Text]]] = {

@@ -27,7 +27,7 @@ class WrongValue(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """A kind of value: how a text becomes one (ValueError when it cannot), and the words for what is allowed."""
 
     read: Callable[[Setting, str], Any]
@@ -41,7 +41,7 @@ class Setting:
     """One environment variable. `least` and `most` are allowed themselves."""
 
     name: str
-    kind: Kind
+    kind: ValueKind
     default: Any
     sentence: str
     least: float | None = None
@@ -75,7 +75,7 @@ class Combination:
 
 
 @dataclass(slots=True)
-class Reading:
+class EnvironmentReading:
     """All values, the default where one was wrong, and a sentence for each wrong one."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -83,9 +83,11 @@ class Reading:
     wrong: set[str] = field(default_factory=set)
 
 
-def read(settings: Iterable[Setting], environ: Mapping[str, str], combinations: Iterable[Combination] = ()) -> Reading:
+def read(
+    settings: Iterable[Setting], environ: Mapping[str, str], combinations: Iterable[Combination] = ()
+) -> EnvironmentReading:
     """Reads every setting's value. A combination is judged only where each of its settings is sound."""
-    reading = Reading()
+    reading = EnvironmentReading()
     for setting in settings:
         try:
             reading.values[setting.name] = value_of(setting, environ)
@@ -212,14 +214,14 @@ def _read_web_address(setting: Setting, text: str) -> str:
     return text
 
 
-SWITCH = Kind(_read_switch, lambda _: "on or off (1 or 0, true or false, yes or no)")
-WHOLE = Kind(_read_whole, lambda setting: _range_in_words(setting, "a whole number"))
-NUMBER = Kind(_read_number, lambda setting: _range_in_words(setting, "a number"))
-CHOICE = Kind(_read_choice, lambda setting: f"one of {', '.join(setting.words)}")
-TEXT = Kind(lambda _, text: text, lambda _: "text", is_default_when_empty=True)
-PATH = Kind(lambda _, text: text, lambda _: "a path", is_default_when_empty=True)
-SECRET = Kind(lambda _, text: text, lambda _: "text, taken as it is", is_verbatim=True)
-LIST = Kind(_read_list, lambda _: "a list, separated by commas")
-MAPPING = Kind(_read_mapping, lambda _: "a list like 1=…,2=…", is_verbatim=True)
-JSON_OBJECT = Kind(_read_json_object, lambda _: "a JSON object")
-WEB_ADDRESS = Kind(_read_web_address, lambda _: "an http or https address", is_default_when_empty=True)
+SWITCH = ValueKind(_read_switch, lambda _: "on or off (1 or 0, true or false, yes or no)")
+WHOLE = ValueKind(_read_whole, lambda setting: _range_in_words(setting, "a whole number"))
+NUMBER = ValueKind(_read_number, lambda setting: _range_in_words(setting, "a number"))
+CHOICE = ValueKind(_read_choice, lambda setting: f"one of {', '.join(setting.words)}")
+TEXT = ValueKind(lambda _, text: text, lambda _: "text", is_default_when_empty=True)
+PATH = ValueKind(lambda _, text: text, lambda _: "a path", is_default_when_empty=True)
+SECRET = ValueKind(lambda _, text: text, lambda _: "text, taken as it is", is_verbatim=True)
+LIST = ValueKind(_read_list, lambda _: "a list, separated by commas")
+MAPPING = ValueKind(_read_mapping, lambda _: "a list like 1=…,2=…", is_verbatim=True)
+JSON_OBJECT = ValueKind(_read_json_object, lambda _: "a JSON object")
+WEB_ADDRESS = ValueKind(_read_web_address, lambda _: "an http or https address", is_default_when_empty=True)

@@ -13,7 +13,7 @@ import psycopg2
 import redis
 from psycopg2.extensions import parse_dsn
 
-from lib.environment import Kind, Setting
+from lib.environment import Setting, ValueKind
 
 POSTGRES = re.compile(r"(postgres(?:ql)?://)([^/?]*)(/[^?@]*)?(\?.*)?")
 NAMED_BY_DJANGO = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
@@ -56,5 +56,5 @@ def read_valkey(setting: Setting, text: str) -> str:
     return text
 
 
-POSTGRES_ADDRESS = Kind(read_postgres, lambda _: POSTGRES_FORM, is_default_when_empty=True)
-VALKEY_ADDRESS = Kind(read_valkey, lambda _: VALKEY_FORM, is_default_when_empty=True)
+POSTGRES_ADDRESS = ValueKind(read_postgres, lambda _: POSTGRES_FORM, is_default_when_empty=True)
+VALKEY_ADDRESS = ValueKind(read_valkey, lambda _: VALKEY_FORM, is_default_when_empty=True)

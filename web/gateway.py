@@ -35,17 +35,17 @@ log: Any = structlog.get_logger("marketmon.request")
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class GatewayRefusal:
     """An answer that needs no application: the request cannot be read as it was sent."""
 
     status: int
     message: str
 
 
-BAD_NAME = Refusal(400, "Names of headers have hyphens, not underscores.")
-CUT_SHORT = Refusal(400, "The request body ended before its announced length.")
-TOO_SLOW = Refusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
-TOO_MANY = Refusal(503, "Too many requests are still being sent. Try again in some seconds.")
+BAD_NAME = GatewayRefusal(400, "Names of headers have hyphens, not underscores.")
+CUT_SHORT = GatewayRefusal(400, "The request body ended before its announced length.")
+TOO_SLOW = GatewayRefusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
+TOO_MANY = GatewayRefusal(503, "Too many requests are still being sent. Try again in some seconds.")
 
 
 class Gateway:
@@ -75,7 +75,7 @@ class Gateway:
         pool = self._probe_threads if scope.path in PROBES else self._threads
         return await self._loop.run_in_executor(pool, self._answer, environ, protocol)
 
-    async def _take_body(self, environ: Environ, protocol: Any) -> Refusal | None:
+    async def _take_body(self, environ: Environ, protocol: Any) -> GatewayRefusal | None:
         """Puts the body into the environment. One that is too long is left unread, or after the byte that is too many:
         the view that it was for refuses it by its length, in its own words."""
         announced = environ.get("CONTENT_LENGTH", "")
@@ -139,7 +139,7 @@ async def _sent(transport: Any, part: bytes) -> None:
     await transport.send_bytes(part)
 
 
-def refuse(protocol: Any, scope: Any, refusal: Refusal) -> None:
+def refuse(protocol: Any, scope: Any, refusal: GatewayRefusal) -> None:
     log.info("request", method=scope.method, path=scope.path, status=refusal.status, refused=refusal.message)
     body = orjson.dumps(problem_body(refusal.status, refusal.message, now=clock.now()))
     headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("connection", "close")]

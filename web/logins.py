@@ -29,7 +29,7 @@ log: Any = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class SignInCaller:
     """A person who wants to sign in, and the address they come from."""
 
     account: str
@@ -54,7 +54,7 @@ class Caller:
 def login(request: HttpRequest) -> HttpResponseBase:
     if request.method != "POST":
         return admin.site.login(request)
-    caller = Caller(_account(request), customer_of(request))
+    caller = SignInCaller(_account(request), customer_of(request))
     is_known = caller.is_known
     wait = 0.0 if is_known else _reserve(caller)
     if wait > 0:
@@ -68,7 +68,7 @@ def login(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _reserve(caller: Caller) -> float:
+def _reserve(caller: SignInCaller) -> float:
     """Counts the try before the password is looked at; returns seconds to wait when it comes too early."""
     wait = tries.take(caller.of_address)
     if wait > 0:
@@ -79,7 +79,7 @@ def _reserve(caller: Caller) -> float:
     return wait
 
 
-def _was_right(caller: Caller, *, was_counted: bool) -> None:
+def _was_right(caller: SignInCaller, *, was_counted: bool) -> None:
     tries.forget(caller.together)
     if was_counted:  # signing in to one's own account does not clear guesses at another
         tries.give_back(caller.of_address)

@@ -45,19 +45,19 @@ RENAMED_BY_CCXT = {
 }  # fmt: skip
 
 
-class UnknownExchange(Unsupported, KeyError):
+class UnknownCcxtId(Unsupported, KeyError):
     """An id that ccxt does not speak; the message names the id of today where there is one."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-def unknown(exchange_id: str) -> UnknownExchange:
+def unknown(exchange_id: str) -> UnknownCcxtId:
     """Returns the error that says in words why this id cannot be opened."""
     now_called = RENAMED_BY_CCXT.get(exchange_id)
     if now_called is not None:
-        return UnknownExchange(f"{exchange_id:.50} is called {now_called} now: add that id, and remove this one")
-    return UnknownExchange(f"there is no exchange {exchange_id:.50} in ccxt (any more)")
+        return UnknownCcxtId(f"{exchange_id:.50} is called {now_called} now: add that id, and remove this one")
+    return UnknownCcxtId(f"there is no exchange {exchange_id:.50} in ccxt (any more)")
 
 
 def client_class(exchange_id: str) -> type[Any]:

@@ -44,7 +44,7 @@ UNSUBSCRIBE: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 
 
 @dataclass(slots=True)
-class Subscription:
+class DepthSubscription:
     """A market's books or trades, as they were asked for, maybe with others; `attempts` since that went well."""
 
     asked: Asked
@@ -68,7 +68,7 @@ class PushedDepth:
     group_size: int
     _books: frozenset[str] = frozenset()
     _trades: frozenset[str] = frozenset()
-    _lines: dict[Key, Subscription] = field(default_factory=dict)
+    _lines: dict[Key, DepthSubscription] = field(default_factory=dict)
     _unbroken: set[str] = field(default_factory=set)
     _attempts: dict[Key, int] = field(default_factory=dict)
     _unsupported: dict[Key, str] = field(default_factory=dict)  # by kind of what is asked for and kind of market
@@ -178,7 +178,7 @@ class PushedDepth:
     def _in_kind(self, key: Key) -> Key:
         return key[0], kind_of(self.client.markets[key[1]])
 
-    def _is_lost(self, key: Key, line: Subscription, now: float, silence_seconds: float) -> bool:
+    def _is_lost(self, key: Key, line: DepthSubscription, now: float, silence_seconds: float) -> bool:
         if not line.asked.url:
             return line.task.done()
         connection = self.client.clients.get(line.asked.url)
@@ -203,7 +203,7 @@ class PushedDepth:
         task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=many))
         for part, symbol in enumerate(group):
             attempts = self._attempts.pop((kind, symbol), 0)
-            self._lines[kind, symbol] = Subscription(asked, part, task, time.time(), attempts)
+            self._lines[kind, symbol] = DepthSubscription(asked, part, task, time.time(), attempts)
             if kind == TRADES:
                 self._unbroken.discard(symbol)
 
@@ -244,7 +244,7 @@ class PushedDepth:
         if not any(other.task is line.task for other in self._lines.values()):
             line.task.cancel()
 
-    def _forget_subscription(self, key: Key, line: Subscription) -> None:
+    def _forget_subscription(self, key: Key, line: DepthSubscription) -> None:
         """Makes ccxt ask anew; before that the exchange is told where it needs to be."""
         connection = self.client.clients.get(line.asked.url)
         if connection is None:

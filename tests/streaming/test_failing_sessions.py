@@ -60,7 +60,7 @@ def test_a_session_that_never_dials_goes_on_and_says_why(monkeypatch: pytest.Mon
     wish = add("kraken")
     ownership.claim(US, ["kraken"], most=1, seconds=60)
     monkeypatch.setattr(blocking_calls, "load_markets", lambda wish: Markets(1, {"BTC/USD": 1}, None))
-    monkeypatch.setattr(blocking_calls, "known_markets", lambda wish: Markets(1, {"BTC/USD": 1}, None))
+    monkeypatch.setattr(blocking_calls, "known_markets", lambda wish, held: Markets(1, {"BTC/USD": 1}, None))
     monkeypatch.setattr(blocking_calls, "poll", lambda wish: "skipped")
     monkeypatch.setattr(streams, "BACKOFF_SECONDS", 0.01)
     listener = asyncio.run(run_until(lambda: bool(Stream.objects.get().reason), wish))
@@ -135,6 +135,9 @@ class SpotOnly:
     def load(self, wish: ownership.StreamTarget) -> Markets:
         return Markets(1, {"BTC/USDT": 1}, self.packed)
 
+    def known(self, wish: ownership.StreamTarget, held: Markets) -> Markets:
+        return self.load(wish)
+
     def poll(self, wish: ownership.StreamTarget) -> str:
         self.polls.append(can_stream("mexc"))
         return "stored"
@@ -155,7 +158,7 @@ def test_an_exchange_that_pushes_none_of_its_markets_is_asked_once_and_polled(
 
     monkeypatch.setattr(StreamSession, "_connect", counted)
     monkeypatch.setattr(blocking_calls, "load_markets", exchange.load)
-    monkeypatch.setattr(blocking_calls, "known_markets", exchange.load)
+    monkeypatch.setattr(blocking_calls, "known_markets", exchange.known)
     monkeypatch.setattr(blocking_calls, "poll", exchange.poll)
     monkeypatch.setattr(streams, "BACKOFF_SECONDS", 0.01)
     asyncio.run(run_until(lambda: exchange.polls.count(False) > 5, wish))

@@ -29,7 +29,8 @@ REPEATS = 5
 WORTH_IT_SECONDS = 20e-6
 FIELDS = {"last": "last", "bid": "bid", "ask": "ask", "high": "high", "low": "low"}
 VOLUMES = {"base_volume": "baseVolume", "quote_volume": "quoteVolume"}
-DERIVED = {("kraken", "quote_volume")}  # ccxt multiplies where the venue sends nothing; we say nothing
+# ccxt multiplies where the venue sends nothing; we say nothing
+DERIVED = {("kraken", "quote_volume"), ("bitstamp", "quote_volume")}
 
 Asking = Callable[[], Awaitable[Any]]
 

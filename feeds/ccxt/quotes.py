@@ -18,7 +18,7 @@ from feeds.base import BadReply, Poll, Superseded, Unreachable, Unsupported
 from feeds.loop import Call
 from feeds.request_gate import HeldBack
 from feeds.shared.field_maps import FieldMap, Request
-from feeds.shared.quotes import NOTHING_KNOWN, QuoteBatch, by_id, read_rows
+from feeds.shared.quotes import NOTHING_KNOWN, QuoteBatch, read_rows
 from feeds.shared.rejections import reject
 
 CHUNK_SYMBOLS = 100  # more make a request line of over 8 kB at venues that put symbols into the address
@@ -43,18 +43,20 @@ class QuoteRoute:
     ways: dict[str, Way] = field(default_factory=dict)
     refusals: dict[str, Exception] = field(default_factory=dict)  # kinds that no way gives
     turn: int = 0
+    known_ids: Container[Any] = NOTHING_KNOWN
     _ids_of: Mapping[str, Any] | None = None
-    _ids: Container[Any] = NOTHING_KNOWN
+    _ids: Mapping[str, Any] = field(default_factory=dict)
 
     def forget(self) -> None:
         self.silent_kinds.clear()
         self.ways.clear()
         self.refusals.clear()
 
-    def known_ids(self, markets: Mapping[str, Any], id_of: Callable[[Any], Any]) -> Container[Any]:
-        """Returns the ids of the whole list in hand."""
+    def ids(self, markets: Mapping[str, Any], id_of: Callable[[Any], Any]) -> Mapping[str, Any]:
+        """Returns the ids of the whole list in hand, by symbol; made once for each list."""
         if self._ids_of is not markets:
-            self._ids_of, self._ids = markets, frozenset(id_of(market) for market in markets.values())
+            self._ids_of, self._ids = markets, {symbol: id_of(market) for symbol, market in markets.items()}
+            self.known_ids = frozenset(self._ids.values())
         return self._ids
 
 
@@ -66,8 +68,9 @@ async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteR
     if not batch.wanted:
         raise Unsupported(f"{client.id} lists none of the {len(symbols)} wanted markets")
     if route.field_map is not None:
-        batch.known = route.known_ids(known, route.field_map.id_of)
-        await _by_field_map(client, batch, route.field_map)
+        ids = route.ids(known, route.field_map.id_of)
+        batch.known = route.known_ids
+        await _by_field_map(client, batch, route.field_map, {ids[symbol]: symbol for symbol in batch.wanted})
     elif client.has.get("fetchTickers"):
         await _in_bulk(client, batch, route)
     else:
@@ -78,9 +81,8 @@ async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteR
 # --- by field map ---------------------------------------------------------------------------------------------------
 
 
-async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap) -> None:
+async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap, symbols: Mapping[str, str]) -> None:
     """Asks each request for itself: one that fails costs its own markets."""
-    symbols = by_id(batch.wanted, field_map.id_of)
     requests = [each for each in field_map.requests if any(map(each.covers, batch.wanted.values()))]
     for number, request in enumerate(requests):
         share = _seconds_left(batch.call) / (len(requests) - number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -167,8 +167,3 @@ def read_rows(
             reject(call, str(symbols.get(market_id, "")) if isinstance(market_id, str) else name_of(row), error, row)
             continue
         add(quote)
-
-
-def by_id(markets: Mapping[str, Market], id_of: Callable[[Market], Any]) -> dict[str, str]:
-    """Returns the symbols by the id that an answer's rows carry."""
-    return {id_of(market): symbol for symbol, market in markets.items()}

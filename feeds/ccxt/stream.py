@@ -247,16 +247,18 @@ class CcxtStream:
             self._subscriptions = [each for each in self._subscriptions if each.kind != kind]
             if not self._subscriptions:
                 self._client.complain(error)
-        elif not self._route.in_one and is_refusal(error) and may_be_halved(group, accepted=accepted):
+        elif self._route == USUAL_ROUTE and is_refusal(error) and may_be_halved(group, accepted=accepted):
             self._take_back(subscription, asked)
             if len(group) > accepted:  # else a market in it is to blame
                 self._learned.sizes[kind] = min(self._learned.sizes.get(kind, len(group)), len(halves(group)[0]))
             for half in halves(group):
                 self._watch(kind, half)
-        elif is_refusal(error) and accepted:
+        elif is_refusal(error) and accepted and len(group) == 1:
             self._take_back(subscription, asked)  # this market alone is left to polls
             self._client.complaint = in_words(error)
         else:
+            if not accepted:
+                self._learned.sizes.pop(kind, None)  # smaller ones were refused, too: it was not their size
             self._client.complain(error)
 
     def _note_accepted(self, kind: str, size: int) -> None:

@@ -139,7 +139,7 @@ def test_a_market_that_is_collected_again_has_no_gap_for_the_time_between(collec
     commands.blacklist_market("kraken", "BTC/USD", **by())
     long_ago = clock.now() - timedelta(hours=1)
     pipelines = Pipeline.objects.filter(market__exchange="kraken")
-    pipelines.update(received_at=long_ago)
+    pipelines.update(received_at=long_ago, resumed_at=long_ago)
     Worker.objects.update(resumed_at=long_ago, cycle_started_at=None)
 
     commands.lift_market("kraken", "BTC/USD", **by())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from tests.api.conftest import Fill
 from web.redaction import clean_text
 
 KEYS = "/admin/access/apikey/"
+PLANS = import_module("access.migrations.0002_tiers").TIERS
 
 
 @pytest.fixture
 def key(db: None) -> ApiKey:
-    tier, _ = Tier.objects.get_or_create(name="pro")  # a test before this one may have emptied the table
+    values = next(each for each in PLANS if each["name"] == "pro")
+    tier, _ = Tier.objects.get_or_create(name="pro", defaults=values)  # tests with real commits empty the table
     made = ApiKey(name="desk", tier=tier, created_at=clock.now(), scopes=["pairs"], allowed_ips=["127.0.0.1"])
     return keys.save_new(made).key
 

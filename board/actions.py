@@ -1,4 +1,5 @@
-"""The board's own buttons for operators. `operations/admin/buttons.py` has those with a dialog, such as blacklist."""
+"""The board's own buttons for operators. `operations/admin/buttons.py` has those with a dialog, such as
+blacklist; who may press a button stands in `operations/permissions.py`."""
 
 from __future__ import annotations
 
@@ -14,16 +15,15 @@ from collectors.gaps import ledger
 from collectors.models import Backfill
 from collectors.tasks import FILL_SECONDS, fill_gaps
 from lib import queues
-from operations import commands, transitions
+from operations import commands, permissions, transitions
 from operations.admin.acting import call
 
-PERMISSION = "exchanges.change_exchange"
 CLAIMED_FOR = timedelta(seconds=60)  # a claim is kept as a next try this near; what waits longer is paused
 
 
 def act(request: HttpRequest, verb: str, exchange_id: str) -> HttpResponse:
     """Carries out one verb for one exchange and answers with a sentence on what came of it."""
-    if not request.user.has_perm(PERMISSION):
+    if not request.user.has_perm(permissions.needed_for(verb)):
         return _said("You may look, but not act: that needs the operator's role.", is_done=False, status=403)
     if verb not in VERBS:
         return _said(f"There is no verb {verb}.", is_done=False, status=404)

@@ -10,6 +10,7 @@ from django.urls import URLPattern, path, re_path
 
 from board import exchange_page, gaps_page, heat_views, pair_page, pipeline_page, search
 from board.pages import page, part
+from operations import permissions
 
 View = Callable[..., HttpResponse]
 EXCHANGE = "(?P<exchange_id>[a-z0-9_-]{1,64})"
@@ -28,7 +29,7 @@ def _part(place: str, view: View, name: str, *, permission: str) -> URLPattern:
 urlpatterns = [
     _part("heat/?", heat_views.of_exchanges, "board-heat", permission="collectors.view_coverage"),
     _part(f"heat/{EXCHANGE}/?", heat_views.of_pipelines, "board-exchange-heat", permission="collectors.view_pipeline"),
-    _page(f"exchanges/{EXCHANGE}/?", exchange_page.show, "board-exchange", permission="exchanges.view_exchange"),
+    _page(f"exchanges/{EXCHANGE}/?", exchange_page.show, "board-exchange", permission=permissions.SEE_EXCHANGE),
     _page("gaps/?", gaps_page.show, "board-gaps", permission="collectors.view_gap"),
     _part("gaps/progress/?", gaps_page.show_progress, "board-gaps-progress", permission="collectors.view_gap"),
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),

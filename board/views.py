@@ -15,6 +15,7 @@ from board import actions, first_steps, live, pages
 from board.fragments import TILE
 from lib import clock
 from lib.problems import problem
+from operations import permissions
 from web.admin import polled
 
 PERMISSION = "collectors.view_worker"
@@ -53,7 +54,7 @@ def board_context(request: HttpRequest) -> dict[str, Any]:
             "tiles": [part for name, part in parts.items() if name.startswith(TILE)],
             "order": picture.order,
             "taken_at": clock.milliseconds_z(picture.taken_at),
-            "may_act": request.user.has_perm(actions.PERMISSION),
+            "may_act": request.user.has_perm(permissions.CHANGE_EXCHANGE),
             "guide": first_steps.find(request),
             "heat_panel": ["board/heat_panel.html", NOTHING],
             "drill_card": ["board/drill_card.html", NOTHING],

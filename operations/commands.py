@@ -4,6 +4,7 @@ Each is one transaction. What must be known outside the database (beat's rows, r
 """
 
 from operations.asking import accept_list, ask_again
+from operations.blacklist_expiry import lift_expired
 from operations.exchange_commands import (
     blacklist,
     blacklist_ahead,
@@ -15,7 +16,6 @@ from operations.exchange_commands import (
     remove,
     restart,
 )
-from operations.expiry import lift_expired
 from operations.market_commands import blacklist_bad_markets, blacklist_market, blacklisted_markets, lift_market
 from operations.onboarding import (
     InvalidSettings,

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from board.roles import OPERATOR, VIEWER, grant, view, withdraw
+from board.role_grants import OPERATOR, VIEWER, grant, view, withdraw
 
 # Not: users, keys and their ledger, and the log of changed fields, which has users' fields in it.
 LOOK = (

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from board.roles import OPERATOR, VIEWER, grant, view
+from board.role_grants import OPERATOR, VIEWER, grant, view
 
 LOOK = view("collectors", "depthseries depthrun orderbooksnapshot publictrade fundingsnapshot tradehole")
 

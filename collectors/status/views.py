@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from access import gate, refusals
+from access import gate, prices, refusals
 from access.authentication import Caller
 from access.gate import CallTerms, Visit
 from access.models import Endpoint
@@ -38,7 +38,6 @@ from lib.encoding import accepts_gzip
 
 METHODS = ("GET", "HEAD")
 BODY_MAX_BYTES = 64 * 1024
-CREDITS = 25
 # Any of these in the query of /v1/status, and it is the pipelines API that the caller has read.
 PIPELINES_PARAMETERS = frozenset({"api-key", "api_key", "source", "symbol", "limit", "after"})
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
@@ -271,7 +270,7 @@ class WantedPipelines:
 class PipelinesStatus(MeteredView):
     """The health of each data ingestion pipeline, with its gaps."""
 
-    terms = CallTerms(Endpoint.PIPELINES, credits=CREDITS)
+    terms = CallTerms(Endpoint.PIPELINES, credits=prices.STATUS_CALL)
 
     def parse(self, request: HttpRequest) -> WantedPipelines:
         query = request.GET
@@ -382,7 +381,7 @@ class LimitsView(MeteredView):
 class Sources(MeteredView):
     """Every source with its symbols and candle intervals."""
 
-    terms = CallTerms(Endpoint.SOURCES, credits=CREDITS)
+    terms = CallTerms(Endpoint.SOURCES, credits=prices.STATUS_CALL)
 
     def answer(self, call: AdmittedCall, wanted: Any) -> ApiAnswer:
         require_collection()

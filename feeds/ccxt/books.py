@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from feeds.base import BadReply, OrderBook
-from feeds.shared.books import repaired
+from feeds.shared.book_repair import repaired
 
 # Venues that answer an error to any other number of levels, or ignore it.
 LEVELS: Mapping[str, tuple[int, ...]] = {

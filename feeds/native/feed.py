@@ -30,7 +30,7 @@ from feeds.base import (
 from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.native.http import Headers, Http, Pace
-from feeds.shared.books import repaired
+from feeds.shared.book_repair import repaired
 from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch

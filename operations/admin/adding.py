@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET
 
 from exchanges import catalogue, secrets
 from exchanges.models import Exchange
-from operations import progress, tasks
+from operations import permissions, progress, tasks
 from operations.admin import panels
 from operations.admin.acting import call, send
 from operations.admin.forms import AddForm
@@ -31,7 +31,6 @@ SECTIONS = (
     ("Which markets", ("quotes", "only_markets", "top")),
     ("How to reach it", ("base_url", "proxy")),
 )
-MAY_ADD = "exchanges.add_exchange"
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
@@ -44,14 +43,14 @@ def urls(model_admin: Any) -> list[URLPattern]:
         ),
         path(
             "adding/<str:key>/now/",
-            polled(require_GET(progress_fragment), permission=MAY_ADD),
+            polled(require_GET(progress_fragment), permission=permissions.ADD_EXCHANGE),
             name="exchanges_exchange_adding_now",
         ),
     ]
 
 
 def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
-    if not request.user.has_perm(MAY_ADD):
+    if not request.user.has_perm(permissions.ADD_EXCHANGE):
         raise PermissionDenied
     form_class = modelform_factory(
         Exchange,
@@ -77,7 +76,7 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
 
 
 def progress_page(request: HttpRequest, model_admin: Any, key: str) -> HttpResponse:
-    if not request.user.has_perm(MAY_ADD):
+    if not request.user.has_perm(permissions.ADD_EXCHANGE):
         raise PermissionDenied
     context = {
         **model_admin.admin_site.each_context(request),

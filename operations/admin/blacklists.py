@@ -13,6 +13,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from exchanges.models import BlacklistEntry, MarketBlacklistEntry
+from operations import permissions
 from operations.admin.acting import carry_out
 from operations.admin.buttons import LIFT_MARKET, RESUMES, Words, dialog
 from operations.admin.dialogs import ConfirmForm
@@ -79,7 +80,7 @@ class BlacklistEntryAdmin(EntryAdmin):
     search_fields = ("exchange__id__startswith",)
 
     def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("exchanges.change_exchange")
+        return request.user.has_perm(permissions.needed_for("lift"))
 
     @dialog(LIFT_EXCHANGE, permission="lift")
     def lift(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:

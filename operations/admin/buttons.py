@@ -1,4 +1,4 @@
-"""An exchange's buttons: for each verb its words, its dialog, and who may press it.
+"""An exchange's buttons: for each verb its words and its dialog; `operations/permissions.py` has who may press it.
 
 Unfold runs an action on GET unless it has a dialog; then GET shows the form, and only POST gets to the verb.
 """
@@ -14,6 +14,7 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
+from operations import permissions
 from operations.admin.acting import carry_out
 from operations.admin.dialogs import BlacklistForm, ConfirmForm, DisableForm, RemoveForm, details
 from web.admin import back_to_page
@@ -38,7 +39,6 @@ def button(
     words: Words,
     *,
     form_class: type[BaseDialogForm] = ConfirmForm,
-    permission: str = "change",
     is_dangerous: bool = False,
 ) -> Callable[..., HttpResponse]:
     """Returns a button that carries out the verb of that name for the exchange of the page."""
@@ -48,6 +48,7 @@ def button(
         return back_to_page(request, CHANGELIST, is_gone=is_done and verb == "remove")
 
     press.__name__ = verb
+    permission = permissions.needed_for(verb)
     return dialog(words, form_class=form_class, permission=permission, is_dangerous=is_dangerous)(press)
 
 
@@ -55,7 +56,7 @@ def dialog(
     words: Words,
     *,
     form_class: type[BaseDialogForm] = ConfirmForm,
-    permission: str = "change",
+    permission: str = permissions.CHANGE_EXCHANGE,
     is_dangerous: bool = False,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
     """Returns a decorator that puts a button with a dialog before the method."""
@@ -114,7 +115,6 @@ remove = button(
         "It is collected and shown no more. Its history stays, and adding it brings it back.", "Remove",
     ),
     form_class=RemoveForm,
-    permission="remove",
     is_dangerous=True,
 )  # fmt: skip
 

@@ -223,9 +223,6 @@ class ExchangeAdmin(PageAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # history hangs on it; the verb `remove` hides it
 
-    def has_remove_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("exchanges.delete_exchange")
-
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:
         try:
             commands.configure(obj.pk, form.wanted(), **call(request))

@@ -14,7 +14,7 @@ from unfold.decorators import action, display
 from exchanges.models import AuditEntry
 from lib import clock
 from lib.admin_pages import find_row_id
-from operations import commands
+from operations import commands, permissions
 from operations.admin.acting import call
 from operations.admin.dialogs import ConfirmForm
 from operations.undo import OPPOSITES, UNDO_WITHIN, find_lost
@@ -23,20 +23,15 @@ from web.redaction import hide_named
 
 CHANGELIST = "admin:exchanges_auditentry_changelist"
 VERBS = [(verb, verb) for verb in (*OPPOSITES, "restart", "refresh", "bring back", "ask again", "accept list")]
-# Undoing is the opposite verb, and needs what that one needs.
-PERMISSIONS = {
-    "add": "exchanges.delete_exchange",
-    "remove": "exchanges.add_exchange",
-    "blacklist market": "exchanges.change_market",
-    "lift market": "exchanges.change_market",
-}
 
 
 def may_undo(entry: AuditEntry, request: HttpRequest, now: datetime) -> bool:
     """Says whether an entry may be undone, for lists: it does not ask whether something newer stands in the way."""
     is_young = now - entry.happened_at <= UNDO_WITHIN
     is_open = entry.changed and entry.undone_at is None and entry.verb in OPPOSITES
-    return is_young and is_open and not find_lost(entry) and request.user.has_perm(_permission(entry))
+    return (
+        is_young and is_open and not find_lost(entry) and request.user.has_perm(permissions.needed_to_undo(entry.verb))
+    )
 
 
 def row_of(entry: AuditEntry, request: HttpRequest, now: datetime) -> dict[str, Any]:
@@ -54,10 +49,6 @@ def row_of(entry: AuditEntry, request: HttpRequest, now: datetime) -> dict[str, 
         if may_undo(entry, request, now)
         else "",
     }
-
-
-def _permission(entry: AuditEntry) -> str:
-    return PERMISSIONS.get(entry.verb, "exchanges.change_exchange")
 
 
 def _note(entry: AuditEntry) -> str:
@@ -128,7 +119,7 @@ class AuditAdmin(MachineAdmin):
 
     def has_undo_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Says whether to show the button; the permission that an entry needs is asked when it is pressed."""
-        return any(request.user.has_perm(each) for each in {"exchanges.change_exchange", *PERMISSIONS.values()})
+        return any(request.user.has_perm(permissions.needed_to_undo(verb)) for verb in OPPOSITES)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
         entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
@@ -149,7 +140,7 @@ class AuditAdmin(MachineAdmin):
     )
     def undo(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         entry = AuditEntry.objects.filter(pk=find_row_id(object_id) or 0).first()
-        if entry is not None and not request.user.has_perm(_permission(entry)):
+        if entry is not None and not request.user.has_perm(permissions.needed_to_undo(entry.verb)):
             raise PermissionDenied
         try:
             undone = commands.undo(entry.pk if entry else 0, **call(request))

@@ -14,6 +14,7 @@ from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from exchanges.models import Market
+from operations import permissions
 from operations.admin.acting import carry_out, carry_out_all
 from operations.admin.buttons import LIFT_MARKET, Words, dialog
 from operations.admin.dialogs import ConfirmForm, WhyForm, details
@@ -63,7 +64,7 @@ class MarketAdmin(MachineAdmin):
         return super().get_search_results(request, queryset, search_term.upper())  # type: ignore[no-any-return]
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("exchanges.change_market")
+        return request.user.has_perm(permissions.CHANGE_MARKET)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
         market = self.get_object(request, object_id)

@@ -19,7 +19,7 @@ from exchanges import connectivity
 from exchanges.connectivity import Finding
 from exchanges.models import AuditEntry, BlacklistEntry, ConnectivityCheck, Exchange, MarketBlacklistEntry
 from lib import clock
-from operations import tasks
+from operations import permissions, tasks
 from operations.admin.acting import send
 from operations.admin.history import row_of
 from web.admin import ago, cut, polled, utc
@@ -44,7 +44,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
     return [
         path(
             "<path:object_id>/checks/",
-            polled(require_GET(checks), permission="exchanges.view_exchange"),
+            polled(require_GET(checks), permission=permissions.SEE_EXCHANGE),
             name="exchanges_exchange_checks",
         ),
         path(
@@ -68,7 +68,7 @@ def context(request: HttpRequest, exchange_id: str) -> dict[str, Any]:
         "market_rows": _markets(exchange_id, now),
         "exchange_id": exchange_id,
         **_checks(exchange_id, None, now),
-        "may_check": request.user.has_perm("exchanges.change_exchange"),
+        "may_check": request.user.has_perm(permissions.CHANGE_EXCHANGE),
     }
 
 

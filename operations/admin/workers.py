@@ -14,6 +14,7 @@ from collectors.models import Worker, WorkerStatus
 from collectors.polling import transports
 from collectors.rate_limits import admin as ledger
 from lib import clock
+from operations import permissions
 from operations.admin.acting import carry_out
 from operations.admin.buttons import RESTART, dialog
 from operations.admin.dialogs import ConfirmForm
@@ -71,7 +72,7 @@ class WorkerAdmin(MachineAdmin):
         return cut(worker.last_error) or "-", since(worker.last_error_at)[0] if worker.last_error else ""
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("exchanges.change_exchange")
+        return request.user.has_perm(permissions.needed_for("restart"))
 
     @dialog(RESTART, permission="operate")
     def restart(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from board import roles
+from board import role_grants
 from collectors.models import Worker
 from exchanges.models import AuditEntry, Exchange
 from lib import clock
@@ -126,8 +126,8 @@ def test_the_way_back_takes_the_groups_only(made):
 
 @pytest.mark.parametrize("name", ["exchanges.view_nothing", "exchanges.operate_exchange", "exchanges"])
 def test_a_permission_that_nobody_has_is_refused(db, name):
-    with pytest.raises(roles.UnknownPermission):
-        roles.grant(apps, "viewer", [name])
+    with pytest.raises(role_grants.UnknownPermission):
+        role_grants.grant(apps, "viewer", [name])
 
 
 # --- a viewer -----------------------------------------------------------------------------------------------------

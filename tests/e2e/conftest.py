@@ -77,7 +77,7 @@ def viewer(system: System, browser: Browser, clean: Record) -> Iterator[Visitor]
         "from django.contrib.auth.models import Group, User\n"
         f"eve, _ = User.objects.get_or_create(username={VIEWER[0]!r}, defaults={{'is_staff': True}})\n"
         f"eve.set_password({VIEWER[1]!r}); eve.save()\n"
-        "from board.roles import VIEWER; eve.groups.set([Group.objects.get(name=VIEWER)])",
+        "from board.role_grants import VIEWER; eve.groups.set([Group.objects.get(name=VIEWER)])",
     )  # fmt: skip
     with visitor(browser, clean) as person:
         person.sign_in(*VIEWER)

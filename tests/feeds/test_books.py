@@ -8,7 +8,7 @@ import pytest
 
 from feeds.ccxt import books
 from feeds.native.feed import levels
-from feeds.shared.books import repaired
+from feeds.shared.book_repair import repaired
 
 from .conftest import OpenFeed
 from .venue import Answer, Venue

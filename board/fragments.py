@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from django.template.loader import get_template
 
-from board import activity, links
+from board import links, sparkline
 from board.tiles import Board, Tile
 
 HASH_BYTES = 6  # 8 characters; a browser compares it with its own last one of the same name only
@@ -97,8 +97,8 @@ def _context(kind: str, value: Any) -> dict[str, Any]:
         "tile": value,
         "is_off": value.condition.state == "off",
         "fresh_percent": min(percent, 99) if percent and value.fresh < value.markets else percent,
-        "path": activity.sparkline(value.rows),
-        "spark_words": activity.spark_words(value.rows),
+        "path": sparkline.sparkline(value.rows),
+        "spark_words": sparkline.spark_words(value.rows),
         "look_url": links.look(value.exchange, value.condition.look),
     }
 

@@ -63,7 +63,7 @@ SELECT exchange_id, happened_at, next_at FROM (
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class PublicIncident:
     """A trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
 
     exchanges: tuple[str, ...]
@@ -79,7 +79,7 @@ class Incident:
         return (self.ended_at or now) - self.started_at
 
 
-def read(now: datetime) -> Sequence[Incident]:
+def read(now: datetime) -> Sequence[PublicIncident]:
     """Returns the incidents, newest first. Two queries; those of all the days are asked every few minutes."""
     past = _past(now)
     newest = _found(past.read_at - LATE, now)
@@ -91,7 +91,7 @@ class Past:
     """The incidents that had ended when they were read."""
 
     read_at: datetime
-    found: Sequence[Incident]
+    found: Sequence[PublicIncident]
 
 
 _held: Past | None = None
@@ -112,11 +112,11 @@ def forget() -> None:
     _held = None
 
 
-def _found(since: datetime, now: datetime) -> Sequence[Incident]:
+def _found(since: datetime, now: datetime) -> Sequence[PublicIncident]:
     return [*_of_transitions(since), *_of_gaps(since, now)]
 
 
-def tell(found: Iterable[Incident], now: datetime) -> Sequence[Incident]:
+def tell(found: Iterable[PublicIncident], now: datetime) -> Sequence[PublicIncident]:
     """Returns one trouble for what overlaps or nearly does, by exchange; then one for all that our outage hit."""
     whole = [each for each in _joined(found, by_exchange=True) if each.lasted(now) >= LEAST]
     ours = [each for each in whole if each.cause == GapCause.OUR_OUTAGE]
@@ -124,12 +124,12 @@ def tell(found: Iterable[Incident], now: datetime) -> Sequence[Incident]:
     return sorted([*others, *_joined(ours, by_exchange=False)], key=_newest_first, reverse=True)
 
 
-def _newest_first(incident: Incident) -> tuple[bool, datetime]:
+def _newest_first(incident: PublicIncident) -> tuple[bool, datetime]:
     return incident.ended_at is None, incident.started_at
 
 
-def _joined(found: Iterable[Incident], *, by_exchange: bool) -> Sequence[Incident]:
-    joined: list[Incident] = []
+def _joined(found: Iterable[PublicIncident], *, by_exchange: bool) -> Sequence[PublicIncident]:
+    joined: list[PublicIncident] = []
     for incident in sorted(found, key=lambda each: (each.exchanges if by_exchange else (), each.started_at)):
         last = joined[-1] if joined else None
         if last is not None and (not by_exchange or last.exchanges == incident.exchanges) and _touch(last, incident):
@@ -139,11 +139,11 @@ def _joined(found: Iterable[Incident], *, by_exchange: bool) -> Sequence[Inciden
     return joined
 
 
-def _touch(first: Incident, second: Incident) -> bool:
+def _touch(first: PublicIncident, second: PublicIncident) -> bool:
     return first.ended_at is None or second.started_at - first.ended_at < APART
 
 
-def _one(first: Incident, second: Incident) -> Incident:
+def _one(first: PublicIncident, second: PublicIncident) -> PublicIncident:
     ends = (first.ended_at, second.ended_at)
     return replace(
         first,
@@ -153,15 +153,15 @@ def _one(first: Incident, second: Incident) -> Incident:
     )
 
 
-def _of_transitions(since: datetime) -> Sequence[Incident]:
+def _of_transitions(since: datetime) -> Sequence[PublicIncident]:
     """Returns spans from a change to `error` to the exchange's next change; those that had not ended by `since`."""
     with connection.cursor() as cursor:
         cursor.execute(ERRORS, {"since": since, "error": WorkerStatus.ERROR})
-        return [Incident((exchange,), "", *span) for exchange, *span in cursor.fetchall()]
+        return [PublicIncident((exchange,), "", *span) for exchange, *span in cursor.fetchall()]
 
 
-def _of_gaps(since: datetime, now: datetime) -> Sequence[Incident]:
+def _of_gaps(since: datetime, now: datetime) -> Sequence[PublicIncident]:
     with connection.cursor() as cursor:
         spans: dict[str, Any] = {"since": since, "now": now, "long": LONG_GAP, "apart": APART}
         cursor.execute(LONG_GAPS, {**spans, "causes": CAUSES[:-1]})
-        return [Incident((exchange,), cause, *span) for exchange, cause, *span in cursor.fetchall()]
+        return [PublicIncident((exchange,), cause, *span) for exchange, cause, *span in cursor.fetchall()]

@@ -19,6 +19,7 @@ from django.conf import settings
 from board import fragments, tiles
 from board.fragments import HASH_CHARACTERS, Fragment
 from collectors.status import published
+from incidents.signs.reading import AllSigns
 from lib import clock, valkey
 from lib.published import PublishedCopy, SharedRendering
 
@@ -48,17 +49,18 @@ def picture_of(parts: Mapping[str, Fragment], taken_at: datetime) -> Picture:
     return Picture(taken_at, parts, fragments.hash_of("order", names), fragments.hash_of("etag", names + hashes))
 
 
-def draw(now: datetime) -> Picture:
-    """Reads and renders. Raises DatabaseError, InterfaceError."""
-    return picture_of(fragments.render(tiles.read(now)), now)
+def draw(now: datetime, signs: AllSigns | None = None) -> Picture:
+    """Renders the signs, which are read where none are given. Raises DatabaseError, InterfaceError."""
+    board = tiles.read(now) if signs is None else tiles.compose(signs)
+    return picture_of(fragments.render(board), now)
 
 
 # --- the pulse's side -------------------------------------------------------------------------------------------
 
 
-def publish(now: datetime) -> None:
+def publish(now: datetime, signs: AllSigns | None = None) -> None:
     """Renders the board into Valkey. Raises redis.RedisError, DatabaseError, InterfaceError."""
-    picture = draw(now)
+    picture = draw(now, signs)
     fields: dict[str, str | bytes | float] = {
         "taken_at": now.timestamp(),
         "etag": picture.etag,

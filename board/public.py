@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from django.db import connection
 
 from board import incidents, uptime
-from board.incidents import Incident
+from board.incidents import PublicIncident
 from board.uptime import Count
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerView
@@ -56,7 +56,7 @@ class PublicReport:
     taken_at: datetime
     days: Sequence[date]
     exchanges: tuple[ExchangeState, ...]
-    incidents: Sequence[Incident]
+    incidents: Sequence[PublicIncident]
 
     def find(self, exchange_id: str) -> ExchangeState | None:
         return next((each for each in self.exchanges if each.id == exchange_id), None)

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from board import incidents, public, uptime
-from board.incidents import Incident
+from board.incidents import PublicIncident
 from board.public import ExchangeState, PublicReport
 from board.uptime import Count
 from collectors.status.published import compressed
@@ -166,7 +166,7 @@ def bars(counts: Sequence[Count], days: Sequence[date]) -> SafeString:
     return mark_safe("".join(cells))  # noqa: S308
 
 
-def _incident_context(incident: Incident, report: PublicReport) -> dict[str, Any]:
+def _incident_context(incident: PublicIncident, report: PublicReport) -> dict[str, Any]:
     return {
         "exchanges": _names(incident.exchanges, report),
         "words": incident.words,
@@ -233,7 +233,7 @@ def _exchange_data(exchange: ExchangeState, days: Sequence[date]) -> dict[str, A
     }
 
 
-def _incident_data(found: Sequence[Incident]) -> Iterator[dict[str, Any]]:
+def _incident_data(found: Sequence[PublicIncident]) -> Iterator[dict[str, Any]]:
     for incident in found:
         yield {
             "exchanges": incident.exchanges,

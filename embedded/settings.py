@@ -18,7 +18,7 @@ from lib.environment import FILE_SUFFIX
 READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 # Processes of `up` cannot tell whose servers they are given.
-ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
+ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_ALERT_URLS", "ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
@@ -98,6 +98,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "beat": [*celery, "beat", "--pidfile=", "--loglevel", "INFO"],
         "pulse": [sys.executable, "manage.py", "pulse"],
         "stream": [sys.executable, "manage.py", "stream"],
+        "notify": [sys.executable, "manage.py", "notify"],
     }
     grace_seconds = {"worker": 10.0}
     # `prepare` has just run Django's checks; Celery's worker would run them again, before the first poll.

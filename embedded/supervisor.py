@@ -20,7 +20,15 @@ SERVER_PATIENCE_SECONDS = 60.0
 SERVER_PAUSE_MAX_SECONDS = 2.0
 WEB_PATIENCE_SECONDS = 60.0
 PREPARED_FILE = "prepared"  # absent until a run with the sandbox has made its exchanges, however often interrupted
-STOP_STAGES = (["prepare"], ["beat", "pulse"], ["worker", "stream"], ["web"], ["sandbox"], ["valkey"], ["postgres"])
+STOP_STAGES = (
+    ["prepare"],
+    ["beat", "pulse"],
+    ["worker", "stream"],
+    ["web", "notify"],
+    ["sandbox"],
+    ["valkey"],
+    ["postgres"],
+)
 
 
 class StartError(Exception):
@@ -89,7 +97,7 @@ class Supervisor:
         self._prepare(nursery, specs["prepare"])
         if first_run:
             (self._settings.home / PREPARED_FILE).touch()
-        for name in ("worker", "beat", "pulse", "stream"):
+        for name in ("worker", "beat", "pulse", "stream", "notify"):
             nursery.start(specs[name])
         self._await_web(nursery)
         self._terminal.show(

@@ -16,3 +16,8 @@ def milliseconds_z(moment: datetime) -> str:
     """Returns `2026-01-06T10:00:00.000Z`: the metrics webhook API's form."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def microseconds_z(moment: datetime) -> str:
+    """Returns `2026-01-06T10:00:00.000000Z`: the form of our own APIs."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from datetime import datetime
+from functools import partial
 from types import FrameType
 
 import redis
@@ -17,6 +18,10 @@ from board import live
 from board.drills import runner
 from collectors.gaps import sweep
 from collectors.status import published
+from incidents import ledger
+from incidents.rules import findings
+from incidents.signs import findable, reading
+from incidents.signs.reading import AllSigns
 from lib import clock, liveness
 from operations import commands
 
@@ -51,7 +56,10 @@ def tick() -> None:
         except Exception:  # an error of ours in one part must not take the board from those who would see it
             log.exception("sweep_failed", part=part.__name__)
     close_old_connections()
-    publish(now)
+    signs = read_signs(now)
+    if signs is not None:
+        find_incidents(signs, now)
+    publish(now, signs)
     look_at_drills(now)
 
 
@@ -67,6 +75,27 @@ def run_sweep(now: datetime) -> None:
         log.info("swept", gaps_opened=swept.gaps_opened, workers_turned=swept.workers_turned)
 
 
+def read_signs(now: datetime) -> AllSigns | None:
+    """Reads the signs that the board shows and incidents are found from; None when they cannot be read."""
+    try:
+        return reading.read(now)
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("signs_not_read", error=str(error).strip())
+    except Exception:  # the bodies are published all the same
+        log.exception("signs_not_read")
+    return None
+
+
+def find_incidents(signs: AllSigns, now: datetime) -> None:
+    """Opens, follows and ends incidents; who is told is written with them. Should it fail, the board still shows."""
+    try:
+        ledger.apply(findings.find(findable.of(signs), now), now)
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("incidents_not_followed", error=str(error).strip())
+    except Exception:
+        log.exception("incidents_not_followed")
+
+
 def look_at_drills(now: datetime) -> None:
     """Looks at drills after readers were sent what is known: a drill wants to know when they were told."""
     try:
@@ -75,9 +104,9 @@ def look_at_drills(now: datetime) -> None:
         log.warning("drills_not_looked_at", error=str(error).strip())
 
 
-def publish(now: datetime) -> None:
+def publish(now: datetime, signs: AllSigns | None = None) -> None:
     """Publishes the status bodies and the board, rendered once for all web processes; else each renders for itself."""
-    for name, part in (("bodies", published.publish), ("board", live.publish)):
+    for name, part in (("bodies", published.publish), ("board", partial(live.publish, signs=signs))):
         try:
             part(now)
         except (DatabaseError, InterfaceError, redis.RedisError) as error:

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "access",
     "exchanges",
     "collectors",
+    "incidents",
     "operations",
     "metrics",
     "board",
@@ -268,6 +269,17 @@ METRICS_MARKETS = value["METRICS_MARKETS"]
 METRICS_TIMEFRAMES = value["METRICS_TIMEFRAMES"]
 CANDLE_LOOKBACK = value["CANDLE_LOOKBACK"]
 REGIME_POLICY = value["REGIME_POLICY"]
+
+# --- incidents and who is told -----------------------------------------------------------------------------------
+PUBLIC_URL = value["PUBLIC_URL"].rstrip("/") or f"http://127.0.0.1:{value['PORT']}"
+MAIL_URL = value["MAIL_URL"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = value["MAIL_FROM"]
+ALLOW_PRIVATE_ALERT_URLS = value["ALLOW_PRIVATE_ALERT_URLS"]
+if ALLOW_PRIVATE_ALERT_URLS is None:
+    ALLOW_PRIVATE_ALERT_URLS = "DATABASE_URL" in home.names_from_files
+HEARTBEAT_URL = value["HEARTBEAT_URL"]
+DRILL_MAX_AGE_DAYS = value["DRILL_MAX_AGE_DAYS"]
+INCIDENT_RETENTION_DAYS = value["INCIDENT_RETENTION_DAYS"]
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer", "web.drf.BrowsableRenderer"],

@@ -360,7 +360,43 @@ METRICS = Section(
     ),
 )  # fmt: skip
 
-SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, KEYS_AND_LIMITS, METRICS)
+INCIDENTS = Section(
+    "Incidents and who is told",
+    (
+        Setting(
+            "PUBLIC_URL", WEB_ADDRESS, "",
+            "where people reach this site, such as `https://marketmon.example`: for the links in messages",
+            usually="`http://127.0.0.1:PORT`",
+        ),
+        Setting(
+            "MAIL_URL", SECRET, "",
+            "server that mail channels send by: `smtp://user:password@host:587` (STARTTLS), `smtps://…:465`, or "
+            "`smtp+plain://host:25` inside one's own network",
+            usually="none: mail channels fail, and say so", is_secret=True,
+        ),
+        Setting("MAIL_FROM", TEXT, "marketmon@localhost", "sender of these mails"),
+        Setting(
+            "ALLOW_PRIVATE_ALERT_URLS", SWITCH, None,
+            "whether a channel's address may be on a private network, such as an Alertmanager's; link-local never",
+            usually="on in embedded mode, else off",
+        ),
+        Setting(
+            "HEARTBEAT_URL", SECRET, "",
+            "asked once a minute while all is well, and with `/fail` added while it is not: a dead man's switch",
+            usually="none", is_secret=True,
+        ),
+        Setting(
+            "DRILL_MAX_AGE_DAYS", WHOLE, 30, "the board says so when no drill went through a channel for so long",
+            least=1, most=DECADE_DAYS, unit="days",
+        ),
+        Setting(
+            "INCIDENT_RETENTION_DAYS", WHOLE, 400, "incidents, their timelines and deliveries",
+            least=14, most=DECADE_DAYS, unit="days",
+        ),
+    ),
+)  # fmt: skip
+
+SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, KEYS_AND_LIMITS, METRICS, INCIDENTS)
 TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
 
 COMBINATIONS = (

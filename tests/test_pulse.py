@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from board import health, live, tiles
+from board import live, tiles
 from collectors.gaps import sweep
 from collectors.models import Watermark
+from incidents.signs import health
 from lib import clock, valkey
 from marketmon import pulse
 from tests.gaps.conftest import Field, field_

@@ -12,10 +12,10 @@ from board import fragments, live, tiles
 from board.drills.faults import FAULTS, Hits
 from board.fragments import TILE
 from board.models import Drill
-from board.rules.verdict import SourceState
 from board.tiles import Tile
 from collectors.models import Gap, Origin, Outcome, Run, Stream, Switch, Tick, Transition, Worker, WorkerStatus
 from exchanges.models import Market, Transport
+from incidents.rules.verdict import SourceState
 
 LOOK_BACK = timedelta(minutes=2)  # a run that ended during the drill began no earlier
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from board import activity, fragments, live
+from board import fragments, live
+from incidents.signs import activity
 from lib import valkey
 
 

@@ -20,12 +20,12 @@ from board import live
 from board.drills import faults, observations, runner
 from board.drills.faults import FAULTS, CollectionPace
 from board.models import Drill, DrillState
-from board.rules.verdict import Condition, SourceState
 from board.tiles import Tile
 from collectors.history import partitions
 from collectors.models import Worker
 from collectors.polling import poll
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
+from incidents.rules.verdict import Condition, SourceState
 from lib import clock
 from marketmon import pulse
 from operations import commands

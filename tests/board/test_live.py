@@ -9,12 +9,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from board import activity, fragments, health, live, tiles
+from board import fragments, live, sparkline, tiles
 from collectors import retention
 from collectors.gaps import sweep
 from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Watermark, Worker
 from collectors.streaming.ownership import PROCESSES
 from exchanges.models import Exchange, Market
+from incidents.signs import health
 from lib import clock, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
 from tests.board.boards import Browser, forget, forgetful, look_again
@@ -22,7 +23,7 @@ from tests.board.boards import Browser, forget, forgetful, look_again
 __all__ = ["forgetful", "now", "operator", "world"]
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-QUERIES = 9
+QUERIES = 10
 
 
 @pytest.fixture
@@ -231,8 +232,8 @@ def test_rows_of_a_minute_are_drawn_when_the_minute_is_over(well: datetime) -> N
 
 
 def test_nothing_was_stored_draws_nothing() -> None:
-    assert activity.sparkline([0, 0]) == ""
-    assert activity.sparkline([0, 5, 10]) == "M0 20V20h1V10h1V0h1V20Z"
+    assert sparkline.sparkline([0, 0]) == ""
+    assert sparkline.sparkline([0, 5, 10]) == "M0 20V20h1V10h1V0h1V20Z"
 
 
 def test_collection_that_is_switched_off_is_not_healthy(well: datetime, settings: object) -> None:

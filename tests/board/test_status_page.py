@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from board import incidents, public, status_page, uptime
-from board.incidents import Incident
+from board.incidents import PublicIncident
 from board.uptime import Count
 from collectors.history import partitions
 from collectors.models import Coverage, Gap, Pipeline, Transition, Worker
@@ -172,9 +172,9 @@ def test_a_removed_exchange_is_not_shown(client, add, now):
 # --- incidents --------------------------------------------------------------------------------------------------------
 
 
-def incident(exchange: str, start: float, end: float | None, cause: str = "") -> Incident:
+def incident(exchange: str, start: float, end: float | None, cause: str = "") -> PublicIncident:
     """From and to so many minutes after noon."""
-    return Incident((exchange,), cause, NOW + start * MINUTE, None if end is None else NOW + end * MINUTE)
+    return PublicIncident((exchange,), cause, NOW + start * MINUTE, None if end is None else NOW + end * MINUTE)
 
 
 @pytest.mark.parametrize(

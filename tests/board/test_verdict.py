@@ -7,9 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from board.rules.verdict import WORDS, Alarm, Clause, Condition, Elsewhere, Signs, SourceState, Tone, condition, judge
 from collectors.models import Outcome
 from feeds.network_guard import PrivateAddress
+from incidents.rules.verdict import (
+    WORDS,
+    Alarm,
+    Clause,
+    Condition,
+    Elsewhere,
+    Signs,
+    SourceState,
+    Tone,
+    condition,
+    judge,
+)
 
 NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
 HEALTHY = Signs(

@@ -63,7 +63,7 @@ def test_migration_runs_once_after_the_servers_are_healthy() -> None:
 
 def test_management_commands_exist() -> None:
     named = {service["command"][2] for service in OURS.values() if "manage.py" in service.get("command", [])}
-    assert named == {"prepare", "pulse", "stream"}
+    assert named == {"prepare", "pulse", "stream", "notify"}
     assert named <= get_commands().keys()
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 UP_WITHIN_SECONDS = 60.0
 BACK_WITHIN_SECONDS = 15.0
-CHILDREN = {"postgres", "valkey", "web", "worker", "beat", "pulse", "stream"}
+CHILDREN = {"postgres", "valkey", "web", "worker", "beat", "pulse", "stream", "notify"}
 
 
 class System:

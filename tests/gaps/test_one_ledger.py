@@ -14,7 +14,8 @@ from collectors.models import GapCause, GapState
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
-    "access", "board", "collectors", "embedded", "exchanges", "feeds", "lib", "marketmon", "metrics", "operations",
+    "access", "board", "collectors", "embedded", "exchanges", "feeds", "incidents", "lib", "marketmon", "metrics",
+    "operations",
     "web",
 )  # fmt: skip
 LEDGER = Path(ledger.__file__)

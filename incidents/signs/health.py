@@ -10,12 +10,12 @@ from datetime import datetime
 
 import redis
 
-from board.activity import LastHour
-from board.rules.verdict import OLD, Alarm, Tone
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
 from collectors.streaming.ownership import PROCESSES
+from incidents.rules.verdict import OLD, Alarm, Tone
+from incidents.signs.activity import LastHour
 from lib import valkey
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 
@@ -102,21 +102,22 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
     """Returns alarms on what stops the collecting, or the noticing, and that no source can show yet."""
     found = []
     if health.is_pulse_dead:
-        found.append(
-            Alarm(
-                "The pulse does not run: no gap is opened and no silent worker is noticed",
-                "read its log, or start one: manage.py pulse",
-                seen.pulse_at,
-            )
-        )
+        found.append(pulse_alarm(seen))
     if health.is_beat_dead:
         found.append(
-            Alarm("The scheduler does not run: no poll is sent", "read the log of beat, or start one", seen.beat_at)
+            Alarm(
+                "The scheduler does not run: no poll is sent",
+                "read the log of beat, or start one",
+                seen.beat_at,
+                cause="beat",
+            )
         )
     if any(depth is None for _, depth in health.queues):
-        found.append(Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL"))
+        found.append(
+            Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL", cause="valkey")
+        )
     elif health.is_queue_busy:
-        found.append(Alarm("Tasks wait in the queue", "check that a worker runs, or start more workers"))
+        found.append(Alarm("Tasks wait in the queue", "check that a worker runs, or start more workers", cause="queue"))
     if health.streamed and health.stream_processes == 0:
         polled = "1 exchange is" if health.streamed == 1 else f"{health.streamed} exchanges are"
         found.append(
@@ -124,6 +125,7 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
                 f"No stream process runs: {polled} polled, or not collected at all",
                 "read its log, or start one: manage.py stream",
                 tone=Tone.WARNING,
+                cause="streams",
             )
         )
     if seen.rolled_up_to is not None and _lag(seen.rolled_up_to, now) > ROLLUPS_LATE_SECONDS:
@@ -133,11 +135,28 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
                 "read the workers' log of upkeep; see RAW_RETENTION_MOST_HOURS",
                 seen.rolled_up_to,
                 tone=Tone.WARNING,
+                cause="rollups",
             )
         )
     if health.round_trip_ms >= SLOW_MS:
-        found.append(Alarm("The database answers slowly", "see pg_stat_activity for what it does", tone=Tone.WARNING))
+        found.append(
+            Alarm(
+                "The database answers slowly",
+                "see pg_stat_activity for what it does",
+                tone=Tone.WARNING,
+                cause="database",
+            )
+        )
     return [replace(each, is_old=each.since is not None and now - each.since > OLD) for each in found]
+
+
+def pulse_alarm(seen: Seen) -> Alarm:
+    return Alarm(
+        "The pulse does not run: no gap is opened and no silent worker is noticed",
+        "read its log, or start one: manage.py pulse",
+        seen.pulse_at,
+        cause="pulse",
+    )
 
 
 def _lag(moment: datetime | None, now: datetime) -> float:

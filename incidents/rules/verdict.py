@@ -232,13 +232,17 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A fault of the machine itself, what follows from it, and what to do: no source shows it."""
+    """A fault of the machine itself, what follows from it, and what to do: no source shows it.
+
+    `cause` is one word for it, by which its incident is known.
+    """
 
     what: str
     do: str
     since: datetime | None = None
     tone: Tone = Tone.DANGER
     is_old: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -107,19 +107,3 @@ def _by_exchange(this_minute: int) -> dict[str, Activity]:
             if 0 <= place < SPARK_MINUTES:  # the running minute is not finished
                 series[place] = row_count
     return {exchange: Activity(runs[exchange], failed[exchange], tuple(rows[exchange])) for exchange in runs}
-
-
-def sparkline(rows: Sequence[int], *, height: int = 20) -> str:
-    """Returns an SVG path of steps from the floor, one unit wide each; a minute without rows is a hole to the floor."""
-    most = max(rows, default=0)
-    if not most:
-        return ""
-    steps = "".join(f"V{height - round(height * row / most, 1):g}h1" for row in rows)
-    return f"M0 {height}{steps}V{height}Z"
-
-
-def spark_words(rows: Sequence[int]) -> str:
-    """Returns the sparkline's figures in words, for readers who do not see it."""
-    return (
-        f"rows stored per minute, last {SPARK_MINUTES} minutes: newest {rows[-1]}, least {min(rows)}, most {max(rows)}"
-    )

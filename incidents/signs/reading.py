@@ -1,0 +1,274 @@
+"""Reads the signs of one moment: what the board shows and what incidents are found from, so that they never disagree.
+
+Nine queries whatever there is, and what a changed market list costs once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+
+from collectors.history import names
+from collectors.history.names import NameIndex
+from collectors.models import TO_FILL_SQL, Worker
+from collectors.polling import transports
+from collectors.polling.transports import InUse
+from collectors.rules import worker_status
+from collectors.status import workers as status
+from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
+from exchanges.models import BlacklistEntry, Transport
+from feeds.streams import can_stream
+from incidents.rules import verdict
+from incidents.rules.verdict import Alarm, Condition, Signs
+from incidents.signs import activity, health, telling
+from incidents.signs.activity import LastHour
+from incidents.signs.health import Seen, SystemHealth
+from lib import int4
+from web.redaction import hide_login
+
+ERROR_CHARACTERS = 300
+
+# Fresh is what the pipelines API calls healthy, or has come within two of its own intervals where it is slower. Numbers
+# come packed, see `lib.int4`. What an exchange lists and never quotes is not missed.
+FRESH = f"""
+SELECT string_agg(int4send(market_id), ''::bytea) FILTER (
+           WHERE received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'),
+       string_agg(int4send(market_id), ''::bytea) FILTER (WHERE received_at IS NULL)
+FROM collectors_pipeline
+"""
+FAILING_SINCE = """
+SELECT w.exchange_id, r.started_at FROM collectors_worker AS w
+CROSS JOIN LATERAL (
+    SELECT started_at FROM collectors_run
+    WHERE exchange_id = w.exchange_id AND started_at > coalesce(w.stored_at, w.resumed_at)
+      AND outcome NOT IN ('stored', 'superseded')
+    ORDER BY started_at LIMIT 1
+) AS r WHERE w.error_count > 0
+"""
+GAPS = f"""
+SELECT m.exchange_id, g.cause, count(*) FILTER (WHERE g.ended_at IS NULL),
+       count(*) FILTER (WHERE g.ended_at IS NOT NULL), min(g.started_at),
+       min(g.started_at) FILTER (WHERE g.ended_at IS NULL), max(g.evidence), sum(g.filled_count),
+       avg(CASE WHEN g.state NOT IN ({TO_FILL_SQL}) THEN 1 ELSE least(1, greatest(0,
+           extract(epoch FROM coalesce(g.filled_until, g.started_at) - g.started_at)
+           / greatest(1, extract(epoch FROM coalesce(g.ended_at, %(now)s) - g.started_at)))) END)
+FROM collectors_gap AS g JOIN exchanges_market AS m ON m.id = g.pipeline_id
+JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
+WHERE g.ended_at IS NULL OR g.state IN ({TO_FILL_SQL})
+GROUP BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GapGroup:
+    """The gaps of one exchange that have one cause: those that last, and those that wait to be filled."""
+
+    exchange: str
+    cause: str
+    lasting: int
+    to_fill: int
+    since: datetime
+    lasting_since: datetime | None
+    evidence: str
+    filled_rows: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReading:
+    """One exchange: its worker's row, the rules' view of it, its condition, and how its quotes come."""
+
+    worker: Worker
+    signs: Signs
+    condition: Condition
+    in_use: InUse
+
+    @property
+    def is_listened_to(self) -> bool:
+        """Says whether a stream is wanted, and can be had."""
+        return is_listened_to(self.worker)
+
+    @property
+    def address(self) -> str:
+        """Returns the outgoing address: exchanges that fail together behind one have a common cause."""
+        exchange = self.worker.exchange
+        if exchange.is_simulated:
+            return "sandbox"
+        return hide_login(exchange.proxy) if exchange.proxy else str(settings.OUTGOING_ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class AllSigns:
+    """All signs at `taken_at`."""
+
+    taken_at: datetime
+    sources: tuple[SourceReading, ...]
+    known: NameIndex
+    fresh: frozenset[int]
+    markets: Mapping[str, frozenset[int]]
+    last_hour: LastHour
+    gaps: Sequence[GapGroup]
+    seen: Seen
+    health: SystemHealth
+    alarms: Sequence[Alarm]
+    absence: str
+
+    @property
+    def conditions(self) -> list[Condition]:
+        return [source.condition for source in self.sources]
+
+    def open_gaps(self) -> dict[str, int]:
+        """Returns how many gaps of each exchange last."""
+        counts: dict[str, int] = {}
+        for row in self.gaps:
+            counts[row.exchange] = counts.get(row.exchange, 0) + row.lasting
+        return counts
+
+
+def read(now: datetime) -> AllSigns:
+    """Reads all signs. Raises DatabaseError, InterfaceError."""
+    workers = _workers()
+    known, last_hour, gaps = names.current(), activity.read(now), _gaps(now)
+    fresh, never = _fresh(now)
+    markets = _markets_by_exchange(known)
+    silent_since = {row.exchange: row.lasting_since for row in reversed(gaps) if row.lasting_since}
+    facts = _Facts(now, fresh, never, markets, _failing_since(), silent_since, _entries())
+    sources = tuple(_source(worker, facts) for worker in workers)
+    seen, round_trip_ms = health.ask_processes()
+    proof = health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(is_listened_to, workers)), now=now)
+    return AllSigns(
+        taken_at=now,
+        sources=sources,
+        known=known,
+        fresh=fresh,
+        markets=markets,
+        last_hour=last_hour,
+        gaps=gaps,
+        seen=seen,
+        health=proof,
+        alarms=[*health.alarms(proof, seen, now), *telling.alarms(now)],
+        absence=_absence(),
+    )
+
+
+def is_listened_to(worker: Worker) -> bool:
+    exchange = worker.exchange
+    return exchange.is_collected and exchange.transport != Transport.POLL and can_stream(exchange.id)
+
+
+def _absence() -> str:
+    return "" if settings.COLLECTION_ENABLED else "collection is switched off (COLLECTION_ENABLED)"
+
+
+# --- facts ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    now: datetime
+    fresh: frozenset[int]
+    never: frozenset[int]
+    markets: Mapping[str, frozenset[int]]
+    failing_since: Mapping[str, datetime]
+    silent_since: Mapping[str, datetime]
+    entries: Mapping[str, BlacklistEntry]
+
+
+def _workers() -> Sequence[Worker]:
+    known = Worker.objects.filter(exchange__removed_at__isnull=True)
+    return list(known.select_related("exchange", "exchange__stream").order_by("exchange_id"))
+
+
+def _fresh(now: datetime) -> tuple[frozenset[int], frozenset[int]]:
+    """Returns the markets whose newest row is fresh, and those that never had one."""
+    with connection.cursor() as cursor:
+        cursor.execute(FRESH, {"now": now})
+        fresh, never = cursor.fetchone()
+    return frozenset(int4.unpack(fresh)), frozenset(int4.unpack(never))
+
+
+def _failing_since() -> dict[str, datetime]:
+    with connection.cursor() as cursor:
+        cursor.execute(FAILING_SINCE)
+        return dict(cursor.fetchall())
+
+
+def _entries() -> dict[str, BlacklistEntry]:
+    return {entry.exchange_id: entry for entry in BlacklistEntry.objects.running()}
+
+
+def _gaps(now: datetime) -> list[GapGroup]:
+    with connection.cursor() as cursor:
+        cursor.execute(GAPS, {"now": now})
+        rows = [
+            GapGroup(
+                exchange, cause, lasting, to_fill, lasting_since or since, lasting_since,
+                (evidence or "")[:ERROR_CHARACTERS], int(filled), int(20 * share) * 5,
+            )
+            for exchange, cause, lasting, to_fill, since, lasting_since, evidence, filled, share in cursor.fetchall()
+        ]  # fmt: skip
+    return sorted(rows, key=lambda row: (not row.lasting, row.since, row.exchange, row.cause))
+
+
+# The markets of a listing by exchange: made once for each listing, which lives until a market changes.
+_markets: tuple[NameIndex | None, dict[str, frozenset[int]]] = (None, {})
+
+
+def _markets_by_exchange(known: NameIndex) -> dict[str, frozenset[int]]:
+    global _markets
+    held, markets = _markets
+    if held is not known:
+        lists: dict[str, list[int]] = {}
+        for market, exchange in known.exchanges.items():
+            lists.setdefault(exchange, []).append(market)
+        markets = {exchange: frozenset(numbers) for exchange, numbers in lists.items()}
+        _markets = (known, markets)
+    return markets
+
+
+# --- one exchange -----------------------------------------------------------------------------------------------
+
+
+def _source(worker: Worker, facts: _Facts) -> SourceReading:
+    exchange = worker.exchange
+    markets = facts.markets.get(exchange.id, frozenset()) - facts.never
+    signs = _signs(worker, facts, len(markets), len(markets & facts.fresh))
+    return SourceReading(worker, signs, verdict.condition(signs, facts.now), transports.in_use(exchange, facts.now))
+
+
+def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
+    exchange = worker.exchange
+    view = worker_status.view(status.facts(worker), facts.now)
+    entry = facts.entries.get(exchange.id)
+    return Signs(
+        exchange=exchange.id,
+        status=view.status,
+        reason=view.reason[:ERROR_CHARACTERS],
+        status_since=entry.listed_at if entry else worker.status_since,
+        interval_seconds=exchange.poll_interval_seconds,
+        is_wanted=exchange.is_collected,
+        off_because=_off_because(worker, entry),
+        outcome=worker.last_outcome,
+        error_count=worker.error_count,
+        last_error=worker.last_error[:ERROR_CHARACTERS],
+        retry_at=worker.retry_at,
+        stored_at=worker.stored_at,
+        resumed_at=worker.resumed_at,
+        failing_since=facts.failing_since.get(exchange.id),
+        markets=markets,
+        fresh=fresh,
+        silent_since=facts.silent_since.get(exchange.id),
+    )
+
+
+def _off_because(worker: Worker, entry: BlacklistEntry | None) -> str:
+    if not worker.exchange.blacklisted:
+        return "disabled"
+    if entry is None:
+        return "blacklisted"
+    reason = f": {entry.reason[:ERROR_CHARACTERS]}" if entry.reason else ""
+    return f"blacklisted by {entry.listed_by}{reason}"

@@ -56,7 +56,8 @@ GROUP BY floor(extract(epoch FROM received_at) / %(step)s) ORDER BY 1
 # A minute stands at its end: its close is of then. The minutes that are not rolled up yet come from their ticks.
 OF_MINUTES = """
 SELECT extract(epoch FROM max(minute_at))::float8 + 60, (array_agg(close ORDER BY minute_at DESC))[1],
-       (array_agg(bid ORDER BY minute_at DESC))[1], (array_agg(ask ORDER BY minute_at DESC))[1], false
+       (array_agg(bid ORDER BY minute_at DESC))[1], (array_agg(ask ORDER BY minute_at DESC))[1],
+       coalesce(bool_or(candle > 0 OR trade > 0), false)
 FROM collectors_rollup
 WHERE pipeline_id = %(pipeline)s AND minute_at >= %(start)s AND minute_at < %(end)s
 GROUP BY floor(extract(epoch FROM minute_at) / %(step)s) ORDER BY 1

@@ -110,6 +110,8 @@ def with_dependents(model: type[models.Model], *, batch: int) -> Callable[[Kept,
 KEPT = (
     Kept("collectors_tick", "received_at", "RAW_RETENTION_HOURS", by_days_rolled_up),
     Kept("collectors_rollup", "minute_at", "ROLLUP_RETENTION_DAYS", by_days),
+    Kept("collectors_rolluprevision", "minute_at", "ROLLUP_RETENTION_DAYS", by_days),
+    Kept("collectors_minutecandle", "opened_at", "ROLLUP_RETENTION_DAYS", by_days),
     Kept("collectors_orderbook", "received_at", "ORDERBOOK_RETENTION_DAYS", by_days),
     Kept("collectors_trade", "traded_at", "TRADE_RETENTION_DAYS", by_days),
     Kept("collectors_funding", "received_at", "FUNDING_RETENTION_DAYS", by_days),

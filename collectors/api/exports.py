@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from access.admin_key import AdminKeyAuthentication, MayManage, StaffSession
-from collectors.history import exports
+from collectors.api import as_of
+from collectors.history import exports, knowing
 from collectors.models import GapCause, GapState
 from lib import clock
 from web.errors import ServiceUnavailable
@@ -31,12 +32,13 @@ class ExportQuerySerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         start = serializers.DateTimeField(help_text="Inclusive.")
         end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
-        kind = self.context.get("kind")
-        filters = {name: field for name, field in super().get_fields().items() if kind is None or name in kind.filters}
+        kind, fields = self.context.get("kind"), {**super().get_fields(), "as_of": as_of.field()}
+        filters = {name: field for name, field in fields.items() if kind is None or name in kind.filters}
         return {"from": start, "to": end, **filters}
 
     def validate(self, query: dict[str, Any]) -> dict[str, Any]:
         kind: exports.Kind = self.context["kind"]
+        as_of.require_past(query.get("as_of"), self.context["now"])
         start, end = query["from"], query.setdefault("to", self.context["now"])
         if start >= end:
             raise serializers.ValidationError({"from": ["It must be before `to`."]})
@@ -85,10 +87,12 @@ class ExportViews(ViewSet):
         query.is_valid(raise_exception=True)
         wanted = dict(query.validated_data)
         start, end = wanted.pop("from"), wanted.pop("to")
+        with as_of.refusing_unknown():
+            knowing.require(wanted.get("as_of"))
         try:
             chunks = exports.stream(kind, {"start": start, "end": end, "now": now, **wanted})
         except exports.TooMany as error:
             raise ServiceUnavailable(f"{error}; try again in a minute.") from error
         disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'
-        headers = {**NO_STORE, "Content-Disposition": disposition}
+        headers = {**NO_STORE, "Content-Disposition": disposition, **as_of.headers(wanted.get("as_of"), now)}
         return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from collectors.api import as_of
 from collectors.history import reading as history
 from collectors.models import Origin, Pipeline
 from collectors.rules import cadence
@@ -101,9 +102,10 @@ class HistoryQuerySerializer(serializers.Serializer[Any]):
         # `from` is no name for a class attribute.
         start = serializers.DateTimeField(required=False, help_text="Default: an hour before `to`.")
         end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
-        return {"from": start, "to": end, **super().get_fields()}
+        return {"from": start, "to": end, "as_of": as_of.field(), **super().get_fields()}
 
     def validate(self, query: dict[str, Any]) -> dict[str, Any]:
+        as_of.require_past(query.get("as_of"), self.context["now"])
         end = query.setdefault("to", self.context["now"])
         if "from" not in query:
             query["from"] = max(end, EARLIEST + timedelta(hours=1)) - timedelta(hours=1)
@@ -119,6 +121,7 @@ class HistorySerializer(serializers.Serializer[Any]):
     pipeline = serializers.IntegerField()
     grain = serializers.ChoiceField(choices=["raw", "minute"])
     columns = serializers.ListField(child=serializers.CharField())
+    as_of = serializers.DateTimeField(allow_null=True, help_text="As asked for.")
     rows = serializers.ListField(child=serializers.ListField(), help_text="Oldest first, values as in `columns`.")
     is_cut = serializers.BooleanField(help_text="True when `limit` left rows out: continue with a later `from`.")
 
@@ -139,19 +142,25 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     @extend_schema(parameters=[HistoryQuerySerializer], responses=HistorySerializer, filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
     def history(self, request: Request, pk: str) -> Response:
-        """Returns stored quotes of a span: raw while they are kept and the span is short, else by the minute."""
+        """Returns stored quotes of a span: raw while they are kept and the span is short, else by the minute.
+
+        Minutes count their rows by origin (`live`, `candle`, `trade`); one that only the exchange's candle covers is
+        that candle. With `as_of` the same question has the same answer after every later fill.
+        """
         now = clock.now()
         query = HistoryQuerySerializer(data=request.query_params, context={"now": now})
         query.is_valid(raise_exception=True)
         wanted = query.validated_data
-        pipeline_id = self.get_object().pk
-        found = history.read(
-            pipeline_id,
-            start=wanted["from"],
-            end=wanted["to"],
-            limit=wanted["limit"],
-            grain=wanted["grain"],
-            now=now,
-        )
-        body = {"pipeline": pipeline_id, "grain": found.grain, "columns": found.columns, "rows": found.rows}
-        return Response({**body, "is_cut": found.is_cut})
+        pipeline_id, known = self.get_object().pk, wanted.get("as_of")
+        with as_of.refusing_unknown():
+            found = history.read(
+                pipeline_id,
+                start=wanted["from"],
+                end=wanted["to"],
+                limit=wanted["limit"],
+                grain=wanted["grain"],
+                now=now,
+                as_of=known,
+            )
+        body = {"pipeline": pipeline_id, "grain": found.grain, "columns": found.columns, "as_of": known}
+        return Response({**body, "rows": found.rows, "is_cut": found.is_cut}, headers=as_of.headers(known, now))

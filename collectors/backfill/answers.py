@@ -36,14 +36,25 @@ class Point(NamedTuple):
     price: float
 
 
+class MinuteBar(NamedTuple):
+    """A closed minute as the exchange's candle tells it; without trades its prices are only the last one again."""
+
+    candle: Candle
+    has_trades: bool
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """The rows that an answer gives for a span, how far it reaches, and how many rows are missing up to there."""
+    """The rows that an answer gives for a span, how far it reaches, and how many rows are missing up to there.
+
+    `candles` are kept as they are, for the minutes that nothing else covers.
+    """
 
     points: tuple[Point, ...]
     reached: float
     lacking: int
     origin: int
+    candles: tuple[MinuteBar, ...] = ()
 
 
 def minutes_between(start: float, end: float) -> int:
@@ -55,6 +66,7 @@ def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
     """Returns the close of each closed minute with trades, at the moment it closed. Its high and low are a minute's,
     not a day's. Where an exchange repeats the last price, without volume, nobody has traded: that fills nothing."""
     closes: dict[float, float] = {}
+    bars: dict[float, MinuteBar] = {}
     newest = reached = 0.0
     for candle in candles:
         closed_at = candle.opened_at + MINUTE
@@ -62,7 +74,8 @@ def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
         if not (span.start < closed_at < span.end and candle.opened_at % MINUTE == 0 and candle.close > 0):
             continue
         reached = max(reached, closed_at)
-        if not _is_written_on(candle):
+        bars[closed_at] = MinuteBar(candle, has_trades=not _is_written_on(candle))
+        if bars[closed_at].has_trades:
             closes[closed_at] = candle.close
     last_due = (ceil(span.end / MINUTE) - 1) * MINUTE
     last_asked = (floor(span.start / MINUTE) + PAGE) * MINUTE
@@ -70,7 +83,8 @@ def from_candles(candles: Iterable[Candle], span: GapSpan) -> AnswerRows:
     reached = span.end if is_all else reached or last_asked
     due = minutes_between(span.start, reached) + (reached < span.end)
     points = tuple(Point(at, closes[at]) for at in sorted(closes))
-    return AnswerRows(points, reached, max(0, due - len(points)), Origin.CANDLE)
+    kept = tuple(bars[at] for at in sorted(bars))
+    return AnswerRows(points, reached, max(0, due - len(points)), Origin.CANDLE, kept)
 
 
 def _is_written_on(candle: Candle) -> bool:

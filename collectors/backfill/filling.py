@@ -47,13 +47,13 @@ def fill(
                 break
             time.sleep(NEXT_LOOK_SECONDS)
             continue
-        stored += _take_step(turn, now, wanted)
+        stored += _take_step(turn, clock, wanted)
     return stored
 
 
-def _take_step(turn: RequestSlot, now: datetime, wanted: GapSelection) -> int:
+def _take_step(turn: RequestSlot, clock: Callable[[], datetime], wanted: GapSelection) -> int:
     """Makes one request and stores what follows from it; returns the number of rows stored."""
-    exchange_id, changes = turn.exchange.id, {}
+    exchange_id, changes, now = turn.exchange.id, {}, clock()
     try:
         span = claim(exchange_id, now, wanted)
         if span is None:
@@ -76,6 +76,6 @@ def _take_step(turn: RequestSlot, now: datetime, wanted: GapSelection) -> int:
         except FeedError as error:
             changes = outcome.pause(turn, span, error, now)
             return 0
-        return outcome.save(turn, span, found, now)
+        return outcome.save(turn, span, found, clock())
     finally:
         end_turn(exchange_id, **changes)

@@ -26,21 +26,33 @@ LONGEST_RETRY = timedelta(hours=1)
 THROTTLE_PAUSE = timedelta(minutes=5)
 
 STORE = """
-INSERT INTO collectors_tick (pipeline_id, origin, received_at, exchange_at, last)
-SELECT %(pipeline)s, %(origin)s, at, at, price
+INSERT INTO collectors_tick (pipeline_id, origin, received_at, exchange_at, last, known_at)
+SELECT %(pipeline)s, %(origin)s, at, at, price, %(known_at)s
 FROM unnest(%(moments)s::timestamptz[], %(prices)s::float8[]) AS found (at, price)
+ON CONFLICT DO NOTHING
+"""
+# The first answer stays: what was said of a minute is never changed, so that it can be asked for as it was known.
+KEEP_CANDLES = """
+INSERT INTO collectors_minutecandle (pipeline_id, has_trades, opened_at, open, high, low, close, volume, fetched_at)
+SELECT %(pipeline)s, f.*, %(fetched_at)s
+FROM unnest(%(has_trades)s::boolean[], %(moments)s::timestamptz[], %(opens)s::float8[], %(highs)s::float8[],
+            %(lows)s::float8[], %(closes)s::float8[], %(volumes)s::float8[]) AS f
 ON CONFLICT DO NOTHING
 """
 
 
 def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> int:
-    """Stores the rows and how far the gap is filled, if the gap and the exchange's generation are still the same."""
+    """Stores the rows and how far the gap is filled, if the gap and the exchange's generation are still the same.
+
+    `now` is read after the answer came: from then on its rows are known.
+    """
     partitions.ensure_since(_moment(span.start), now)
     with transaction.atomic():
         gap = _still_ours(turn, span)
         if gap is None:
             return 0
-        stored = _store(span, found)
+        stored = _store(span, found, now)
+        _keep_candles(span, found, now)
         ledger.note_filled(
             gap,
             until=_moment(found.reached),
@@ -49,8 +61,8 @@ def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> 
             lacking_reason=_why_lacking(turn, now) if found.lacking else "",
             ask_again_at=now + OPEN_PAUSE,
         )
-        if stored:
-            rollups.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached))
+        if stored or found.candles:
+            rollups.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached), now=now)
     return stored
 
 
@@ -61,7 +73,7 @@ def _still_ours(turn: RequestSlot, span: GapSpan) -> Gap | None:
     return gap if is_current else None
 
 
-def _store(span: GapSpan, found: AnswerRows) -> int:
+def _store(span: GapSpan, found: AnswerRows, now: datetime) -> int:
     if not found.points:
         return 0
     with connection.cursor() as cursor:
@@ -72,9 +84,29 @@ def _store(span: GapSpan, found: AnswerRows) -> int:
                 "origin": int(found.origin),
                 "moments": [_moment(point.at) for point in found.points],
                 "prices": [point.price for point in found.points],
+                "known_at": now,
             },
         )
         return int(cursor.rowcount)
+
+
+def _keep_candles(span: GapSpan, found: AnswerRows, now: datetime) -> None:
+    if not found.candles:
+        return
+    rows = [bar.candle for bar in found.candles]
+    given: dict[str, Any] = {
+        "pipeline": span.pipeline_id,
+        "has_trades": [bar.has_trades for bar in found.candles],
+        "moments": [_moment(row.opened_at) for row in rows],
+        "opens": [row.open for row in rows],
+        "highs": [row.high for row in rows],
+        "lows": [row.low for row in rows],
+        "closes": [row.close for row in rows],
+        "volumes": [row.base_volume for row in rows],
+        "fetched_at": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(KEEP_CANDLES, given)
 
 
 def _why_lacking(turn: RequestSlot, now: datetime) -> str:

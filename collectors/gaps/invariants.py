@@ -69,17 +69,32 @@ FROM (SELECT exchange_id, started_at, started_at - lag(started_at + duration_ms 
       FROM collectors_run WHERE outcome = 'stored' AND started_at > %(since)s) AS runs
 WHERE pause < interval '-{TOUCHING_MS} milliseconds'
 """
+# A candle's raw row is a price at its minute's end, and makes no minute; minutes from before that rule count all rows.
 ROLLED = """
 SELECT m.exchange_id, m.symbol, minute_at, format('%%s rows in this minute, its rollup counts %%s', t.rows, r.samples)
-FROM (SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, count(*) AS rows FROM collectors_tick
+FROM (SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, count(*) AS rows,
+             count(*) FILTER (WHERE origin <> 1) AS told FROM collectors_tick
       WHERE received_at >= date_trunc('minute', %(since)s::timestamptz) + interval '1 minute' GROUP BY 1, 2) AS t
-FULL JOIN (SELECT pipeline_id, minute_at, samples FROM collectors_rollup
+FULL JOIN (SELECT pipeline_id, minute_at, samples, live, trade FROM collectors_rollup
            WHERE minute_at >= date_trunc('minute', %(since)s::timestamptz) + interval '1 minute') AS r
      USING (pipeline_id, minute_at)
 JOIN exchanges_market AS m ON m.id = pipeline_id
-WHERE t.rows IS DISTINCT FROM r.samples
+WHERE CASE WHEN r.samples IS NOT NULL AND r.live IS NULL THEN t.rows IS DISTINCT FROM r.samples
+           ELSE coalesce(t.told, 0) <> coalesce(r.live + r.trade, 0) END
   AND minute_at >= (SELECT min(minute_at) FROM collectors_rollup)
   AND minute_at < (SELECT reached_at FROM collectors_cursor WHERE name = %(rollup_cursor)s)
+"""
+# Each revision ends where the next begins: nothing that was known at some moment is missing or was changed later.
+REVISED = """
+SELECT m.exchange_id, m.symbol, c.minute_at, format('what it was before revision %%s is not kept', c.revision)
+FROM (SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rollup
+      WHERE revision > 0 AND minute_at >= %(since)s
+      UNION ALL SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rolluprevision
+      WHERE revision > 0 AND minute_at >= %(since)s) AS c
+LEFT JOIN collectors_rolluprevision AS before ON before.pipeline_id = c.pipeline_id
+     AND before.minute_at = c.minute_at AND before.revision = c.revision - 1
+JOIN exchanges_market AS m ON m.id = c.pipeline_id
+WHERE before.replaced_at IS DISTINCT FROM c.known_at OR before.known_at > before.replaced_at
 """
 
 PROMISES = {
@@ -90,6 +105,7 @@ PROMISES = {
     "the state shown is the newest row": NEWEST,
     "one collector at a time stores for an exchange": AT_ONCE,
     "each finished minute's rollup counts all its rows": ROLLED,
+    "each changed minute's old state is kept": REVISED,
 }
 
 

@@ -6,7 +6,7 @@ later do not raise it. Planned stops expect nothing; our own downtime does.
 
 from __future__ import annotations
 
-# Continues the rollup's statement: `minute` are the pipelines that have rows in it, with `is_live`.
+# Continues the rollup's statement: `minute` are the pipelines that have rows in it, with `live`.
 #
 # A pipeline that comes at most every half minute has a row in every minute, or a gap. Others hold a minute as long as
 # their newest row is no older than two of their intervals at its end. A row that is there was expected, whatever its
@@ -23,7 +23,7 @@ COUNT = """
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id
     JOIN collectors_worker AS w ON w.exchange_id = e.id
 ), looked AS (
-    SELECT m.exchange_id, p.market_id, p.received_at, p.expected_seconds, coalesce(s.is_live, false) AS has_row,
+    SELECT m.exchange_id, p.market_id, p.received_at, p.expected_seconds, coalesce(s.live > 0, false) AS has_row,
            m.is_wanted AND coalesce(p.resumed_at <= %(start)s, true) AS is_wanted
     FROM collectors_pipeline AS p
     JOIN market AS m ON m.id = p.market_id

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection
 
+from collectors.history import knowing
 from collectors.rules.gaps import MISSED_BY_NOW
 
 CHUNK_BYTES = 64 * 1024
@@ -48,22 +49,26 @@ WHERE g.started_at >= %(start)s AND g.started_at < %(end)s {{filters}} ORDER BY 
 FROM_TICKS = f"""
 SELECT t.pipeline_id AS pipeline, {NAMES}, {_time("t.received_at")} AS received_at,
        {_time("t.exchange_at")} AS exchange_at, t.last, t.bid, t.ask, t.high, t.low, t.base_volume, t.quote_volume,
-       CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' ELSE 'trade' END AS origin
+       CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' ELSE 'trade' END AS origin,
+       {_time(f"({knowing.TICK_KNOWN_AT})")} AS known_at
 FROM collectors_tick AS t JOIN exchanges_market AS m ON m.id = t.pipeline_id
 WHERE t.received_at >= %(start)s AND t.received_at < %(end)s {{filters}} ORDER BY t.pipeline_id, t.received_at
 """
 FROM_ROLLUPS = f"""
 SELECT r.pipeline_id AS pipeline, {NAMES}, {_time("r.minute_at")} AS minute_at, r.samples, r.open, r.high, r.low,
-       r.close, r.bid, r.ask, r.base_volume
-FROM collectors_rollup AS r JOIN exchanges_market AS m ON m.id = r.pipeline_id
-WHERE r.minute_at >= %(start)s AND r.minute_at < %(end)s {{filters}} ORDER BY r.pipeline_id, r.minute_at
+       r.close, r.bid, r.ask, r.base_volume, r.volume, r.live, r.candle, r.trade, r.revision,
+       {_time("r.known_at")} AS known_at
+FROM ({{source}}) AS r JOIN exchanges_market AS m ON m.id = r.pipeline_id
+WHERE true {{filters}} ORDER BY r.pipeline_id, r.minute_at
 """
+MINUTES_OF_SPAN = "minute_at >= %(start)s AND minute_at < %(end)s"
 FILTERS = {
     "exchange": "AND m.exchange_id = %(exchange)s",
     "symbol": "AND m.symbol = %(symbol)s",
     "pipeline": "AND m.id = %(pipeline)s",
     "cause": "AND g.cause = %(cause)s",
     "state": "AND g.state = %(state)s",
+    "as_of": f"AND {knowing.TICK_WAS_KNOWN}",
 }
 
 
@@ -73,7 +78,7 @@ class Kind:
 
     select: str
     longest: timedelta
-    filters: tuple[str, ...] = ("exchange", "symbol", "pipeline")
+    filters: tuple[str, ...] = ("exchange", "symbol", "pipeline", "as_of")
     needs_one_of: tuple[str, ...] = ()
 
 
@@ -91,8 +96,7 @@ def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
     """
     if not _running.acquire(blocking=False):
         raise TooMany(f"{MOST_AT_ONCE} exports are running here")
-    chosen = " ".join(FILTERS[name] for name in kind.filters if values.get(name) is not None)
-    carrier = _Carrier(kind.select.format(filters=chosen), values)
+    carrier = _Carrier(_statement(kind, values), values)
     try:
         threading.Thread(target=carrier.run, name="export", daemon=True).start()
     except RuntimeError:  # no thread is left, and so nobody who would make room for the next export
@@ -104,6 +108,14 @@ def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
         carrier.stop()
         raise
     return _chunks(first, carrier)
+
+
+def _statement(kind: Kind, values: Mapping[str, Any]) -> str:
+    chosen = [name for name in kind.filters if values.get(name) is not None]
+    if "{source}" not in kind.select:
+        return kind.select.format(filters=" ".join(FILTERS[name] for name in chosen))
+    source = knowing.minutes(MINUTES_OF_SPAN, as_of=values.get("as_of"))
+    return kind.select.format(source=source, filters=" ".join(FILTERS[name] for name in chosen if name != "as_of"))
 
 
 def _chunks(first: bytes | None, carrier: _Carrier) -> Iterator[bytes]:

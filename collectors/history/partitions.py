@@ -17,7 +17,7 @@ from collectors.history import rollups
 log = structlog.get_logger(__name__)
 
 DAYS_AHEAD = 7  # a week of a dead maintenance task costs nothing
-QUOTES = ("collectors_tick", "collectors_rollup")
+QUOTES = ("collectors_tick", "collectors_rollup", "collectors_rolluprevision", "collectors_minutecandle")
 DEPTH = ("collectors_orderbook", "collectors_trade", "collectors_funding")
 LOCK_PATIENCE_SECONDS = 0.2  # a poll notices no more than that
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was not to be had in time

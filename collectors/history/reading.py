@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import JSONField, QuerySet
 from django.db.models.expressions import RawSQL
 
-from collectors.models import Pipeline, Rollup, Tick
+from collectors.history import knowing
+from collectors.models import Pipeline
 
 RAW_COLUMNS = (
     "received_at",
@@ -23,8 +25,32 @@ RAW_COLUMNS = (
     "base_volume",
     "quote_volume",
     "origin",
+    "known_at",
 )
-MINUTE_COLUMNS = ("minute_at", "samples", "open", "high", "low", "close", "bid", "ask", "base_volume")
+MINUTE_COLUMNS = (
+    "minute_at",
+    "samples",
+    "open",
+    "high",
+    "low",
+    "close",
+    "bid",
+    "ask",
+    "base_volume",
+    "volume",
+    "live",
+    "candle",
+    "trade",
+    "revision",
+    "known_at",
+)
+TICKS = f"""
+SELECT received_at, exchange_at, last, bid, ask, high, low, base_volume, quote_volume, origin, {knowing.TICK_KNOWN_AT}
+FROM collectors_tick
+WHERE pipeline_id = %(pipeline)s AND received_at >= %(start)s AND received_at < %(end)s {{known}}
+ORDER BY received_at LIMIT %(limit)s
+"""
+OF_PIPELINE = "pipeline_id = %(pipeline)s AND minute_at >= %(start)s AND minute_at < %(end)s"
 RAW_SPAN = timedelta(hours=6)  # longer spans are wanted as a curve, not as every tick
 
 
@@ -45,17 +71,36 @@ def pick_grain(start: datetime, end: datetime, now: datetime) -> str:
 
 
 def read(
-    pipeline_id: int, *, start: datetime, end: datetime, limit: int, now: datetime, grain: str = "auto"
+    pipeline_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    limit: int,
+    now: datetime,
+    grain: str = "auto",
+    as_of: datetime | None = None,
 ) -> PipelineHistory:
-    """Returns the history of one pipeline in [start, end). `grain` is auto, raw or minute."""
+    """Returns the history of one pipeline in [start, end), as it was known at `as_of`. `grain` is auto, raw or minute.
+
+    Raises knowing.AsOfUnknown.
+    """
+    knowing.require(as_of)
     chosen = pick_grain(start, end, now) if grain == "auto" else grain
-    if chosen == "raw":
-        ticks = Tick.objects.filter(pipeline_id=pipeline_id, received_at__gte=start, received_at__lt=end)
-        rows = list(ticks.order_by("received_at").values_list(*RAW_COLUMNS)[: limit + 1])
-        return PipelineHistory("raw", RAW_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
-    minutes = Rollup.objects.filter(pipeline_id=pipeline_id, minute_at__gte=start, minute_at__lt=end)
-    rows = list(minutes.order_by("minute_at").values_list(*MINUTE_COLUMNS)[: limit + 1])
-    return PipelineHistory("minute", MINUTE_COLUMNS, tuple(rows[:limit]), len(rows) > limit)
+    statement, columns = (_ticks(as_of), RAW_COLUMNS) if chosen == "raw" else (_minutes(as_of), MINUTE_COLUMNS)
+    given: dict[str, Any] = {"pipeline": pipeline_id, "start": start, "end": end, "limit": limit + 1, "as_of": as_of}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        rows = cursor.fetchall()
+    return PipelineHistory(chosen, columns, tuple(rows[:limit]), len(rows) > limit)
+
+
+def _ticks(as_of: datetime | None) -> str:
+    return TICKS.format(known=f"AND {knowing.TICK_WAS_KNOWN}" if as_of else "")
+
+
+def _minutes(as_of: datetime | None) -> str:
+    source = knowing.minutes(OF_PIPELINE, as_of=as_of)
+    return f"SELECT {', '.join(MINUTE_COLUMNS)} FROM ({source}) AS minute ORDER BY minute_at LIMIT %(limit)s"
 
 
 # In the list's own query, for the rows of the page only: a few hundred index entries for each.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -16,33 +17,66 @@ MINUTE = timedelta(minutes=1)
 MOST_MINUTES = 30
 MOST_SECONDS = 15.0  # of a run: well within the task's limit, with all that follows
 
+# A candle's raw row is one price at its minute's end: the minute itself is told by the candle, open to close.
 MADE_OF_TICKS = """count(*) AS samples,
     (array_agg(last ORDER BY received_at))[1] AS open, max(last) AS high, min(last) AS low,
     (array_agg(last ORDER BY received_at DESC))[1] AS close,
     (array_agg(bid ORDER BY received_at DESC))[1] AS bid, (array_agg(ask ORDER BY received_at DESC))[1] AS ask,
-    (array_agg(base_volume ORDER BY received_at DESC))[1] AS base_volume
+    (array_agg(base_volume ORDER BY received_at DESC))[1] AS base_volume, NULL::float8 AS volume,
+    count(*) FILTER (WHERE origin = 0) AS live, 0 AS candle, count(*) FILTER (WHERE origin = 2) AS trade
+"""
+# Minutes that only an exchange's candle covers; where nobody traded there is none.
+OF_CANDLES = """
+SELECT c.pipeline_id, c.opened_at AS minute_at, 1 AS samples, c.open, c.high, c.low, c.close,
+       NULL::float8 AS bid, NULL::float8 AS ask, NULL::float8 AS base_volume, c.volume,
+       0 AS live, 1 AS candle, 0 AS trade
+FROM collectors_minutecandle AS c
+WHERE c.opened_at >= %(start)s AND c.opened_at < %(end)s {only} AND c.has_trades AND NOT EXISTS (
+    SELECT 1 FROM collectors_tick AS t
+    WHERE t.pipeline_id = c.pipeline_id AND t.origin <> 1
+      AND t.received_at >= c.opened_at AND t.received_at < c.opened_at + interval '1 minute')
 """
 # A search for each pipeline: one by time alone would read the key of the whole day.
 OF_EACH = f"""
 SELECT p.market_id AS pipeline_id, %(start)s AS minute_at, t.*
 FROM collectors_pipeline AS p CROSS JOIN LATERAL (
-    SELECT {MADE_OF_TICKS}, bool_or(origin = 0) AS is_live FROM collectors_tick
-    WHERE pipeline_id = p.market_id AND received_at >= %(start)s AND received_at < %(end)s) AS t
+    SELECT {MADE_OF_TICKS} FROM collectors_tick
+    WHERE pipeline_id = p.market_id AND origin <> 1 AND received_at >= %(start)s AND received_at < %(end)s) AS t
 WHERE t.samples > 0
+UNION ALL {OF_CANDLES.format(only="")}
 """
 OF_ONE = f"""
 SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, {MADE_OF_TICKS} FROM collectors_tick
-WHERE pipeline_id = %(pipeline)s AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
+WHERE pipeline_id = %(pipeline)s AND origin <> 1 AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
+UNION ALL {OF_CANDLES.format(only="AND c.pipeline_id = %(pipeline)s")}
 """
-COLUMNS = "pipeline_id, minute_at, samples, open, high, low, close, bid, ask, base_volume"
+VALUES = ("samples", "open", "high", "low", "close", "bid", "ask", "base_volume", "volume", "live", "candle", "trade")
+KEY, LIST = "pipeline_id, minute_at", ", ".join(VALUES)
+
+
+def _row(name: str) -> str:
+    return ", ".join(f"{name}.{column}" for column in VALUES)
+
+
+# What a changed minute was before moves to its revisions; one that comes out the same is left alone.
 KEEP = f"""
-INSERT INTO collectors_rollup ({COLUMNS}) SELECT {COLUMNS} FROM minute
-ON CONFLICT (pipeline_id, minute_at) DO UPDATE SET
-    samples = excluded.samples, open = excluded.open, high = excluded.high, low = excluded.low,
-    close = excluded.close, bid = excluded.bid, ask = excluded.ask, base_volume = excluded.base_volume
+, kept AS (
+    INSERT INTO collectors_rollup AS r ({KEY}, {LIST}, revision, known_at)
+    SELECT {KEY}, {LIST}, 0, %(known_at)s FROM minute
+    ON CONFLICT ({KEY}) DO UPDATE SET
+        ({LIST}) = ROW({_row("excluded")}), revision = coalesce(r.revision, 0) + 1, known_at = excluded.known_at
+    WHERE ({_row("r")}) IS DISTINCT FROM ({_row("excluded")})
+    RETURNING new.{KEY.replace(", ", ", new.")}, {_row("old")}, old.revision, old.known_at
+), replaced AS (
+    INSERT INTO collectors_rolluprevision ({KEY}, {LIST}, revision, known_at, replaced_at)
+    SELECT {KEY}, {LIST}, coalesce(revision, 0), known_at, %(known_at)s FROM kept WHERE samples IS NOT NULL
+)
+SELECT count(*) FROM kept
 """
 ROLL_UP = f"WITH minute AS MATERIALIZED ({OF_EACH}) {coverage.COUNT} {KEEP}"
 ROLL_UP_AGAIN = f"WITH minute AS ({OF_ONE}) {KEEP}"
+# One after another: whoever fetched rows for a minute that is being made waits, and then sees what it has become.
+HOLD_THE_CURSOR = "SELECT 1 FROM collectors_cursor WHERE name = %(cursor)s FOR NO KEY UPDATE"
 
 
 def run(now: datetime) -> int:
@@ -57,14 +91,14 @@ def run(now: datetime) -> int:
     give_up_at = time.monotonic() + MOST_SECONDS
     written = 0
     for _ in range(MOST_MINUTES):
-        rows = _next_minute(until)
+        rows = _next_minute(until, now)
         if rows is None or time.monotonic() > give_up_at:
             return written + (rows or 0)
         written += rows
     return written
 
 
-def _next_minute(until: datetime) -> int | None:
+def _next_minute(until: datetime, now: datetime) -> int | None:
     """Rolls up the minute at the cursor and returns its number of rows, or None when it is not over."""
     with transaction.atomic():
         cursor_row = Watermark.objects.select_for_update().get(name=CURSOR)
@@ -72,8 +106,8 @@ def _next_minute(until: datetime) -> int | None:
         if end > until:
             return None
         with connection.cursor() as cursor:
-            cursor.execute(ROLL_UP, {"start": start, "end": end})
-            written = int(cursor.rowcount)
+            cursor.execute(ROLL_UP, {"start": start, "end": end, "known_at": now})
+            written = int(cursor.fetchone()[0])
         Watermark.objects.filter(pk=CURSOR).update(reached_at=end)
     return written
 
@@ -83,9 +117,18 @@ def reached() -> datetime | None:
     return Watermark.objects.filter(name=CURSOR).values_list("reached_at", flat=True).first()
 
 
-def again(pipeline_id: int, *, start: datetime, end: datetime) -> None:
+@transaction.atomic(savepoint=False)
+def again(pipeline_id: int, *, start: datetime, end: datetime, now: datetime) -> None:
     """Recomputes the minutes that touch [start, end] of one pipeline, because rows came later."""
     first = start.replace(second=0, microsecond=0)
     after_last = end.replace(second=0, microsecond=0) + MINUTE
+    given: dict[str, Any] = {
+        "start": first,
+        "end": after_last,
+        "pipeline": pipeline_id,
+        "known_at": now,
+        "cursor": CURSOR,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(ROLL_UP_AGAIN, {"start": first, "end": after_last, "pipeline": pipeline_id})
+        cursor.execute(HOLD_THE_CURSOR, given)
+        cursor.execute(ROLL_UP_AGAIN, given)

@@ -10,7 +10,8 @@ from typing import Self
 
 from django.db import models
 
-from collectors.models import market_data as depth_models  # noqa: F401 - Django finds models here
+from collectors.models import history as history_models  # noqa: F401 - Django finds models here
+from collectors.models import market_data as depth_models  # noqa: F401 - and here
 from collectors.models.reports import RunReport
 from collectors.rules import gap_causes, gaps
 from exchanges.models import Exchange, Market
@@ -148,7 +149,10 @@ class Pipeline(models.Model):
 
 
 class Tick(models.Model):
-    """One stored quote. Partitioned by day (UTC) of `received_at`; partitions are made ahead and dropped by a task."""
+    """One stored quote. Partitioned by day (UTC) of `received_at`; partitions are made ahead and dropped by a task.
+
+    `known_at` is when a row that was fetched later was stored; null for live rows, which are known since `received_at`.
+    """
 
     pk = models.CompositePrimaryKey("pipeline_id", "received_at")
     pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="ticks")
@@ -162,6 +166,7 @@ class Tick(models.Model):
     low = models.FloatField(null=True)
     base_volume = models.FloatField(null=True)
     quote_volume = models.FloatField(null=True)
+    known_at = models.DateTimeField(null=True)
 
     class Meta:
         managed = False
@@ -172,7 +177,11 @@ class Tick(models.Model):
 
 
 class Rollup(models.Model):
-    """One minute of one pipeline, made of its ticks: what remains when raw rows are dropped. Partitioned by day."""
+    """One minute of one pipeline, made of its ticks: what remains when raw rows are dropped. Partitioned by day.
+
+    A minute without ticks of its own is the exchange's candle, if that was fetched. `live`, `candle` and `trade` count
+    its rows by origin. They, `revision` and `known_at` are null where a minute was made before they were written down.
+    """
 
     pk = models.CompositePrimaryKey("pipeline_id", "minute_at")
     pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="rollups")
@@ -184,7 +193,13 @@ class Rollup(models.Model):
     close = models.FloatField(null=True)
     bid = models.FloatField(null=True)
     ask = models.FloatField(null=True)
-    base_volume = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)  # of a rolling day, as tickers tell it
+    volume = models.FloatField(null=True)  # of this minute, as a candle tells it
+    live = models.SmallIntegerField(null=True)
+    candle = models.SmallIntegerField(null=True)
+    trade = models.SmallIntegerField(null=True)
+    revision = models.SmallIntegerField(null=True)
+    known_at = models.DateTimeField(null=True)
 
     class Meta:
         managed = False

@@ -184,7 +184,7 @@ def test_rows_that_are_fetched_later_do_not_raise_it(world, quarter):
             [world.markets[0].pk, quarter],
         )
     rollups.run(quarter + 3 * MINUTE + SETTLED)
-    rollups.again(world.markets[0].pk, start=quarter, end=quarter + 2 * MINUTE)
+    rollups.again(world.markets[0].pk, start=quarter, end=quarter + 2 * MINUTE, now=quarter + 4 * MINUTE)
 
     assert of(quarter) == (9, 3)
 

@@ -113,7 +113,7 @@ def span(told) -> dict[str, str]:
 def test_gaps_ticks_and_rollups_are_exported(client, field_, told):
     from collectors.history import rollups
 
-    rollups.again(field_.pipelines["kraken"][0], start=told, end=told + timedelta(minutes=2))
+    rollups.again(field_.pipelines["kraken"][0], start=told, end=told + timedelta(minutes=2), now=told)
 
     gaps = table(client.get("/api/v1/gaps/export/", span(told), headers=ADMIN))
     ticks = table(client.get("/api/v1/ticks/export/", {**span(told), "exchange": "kraken"}, headers=ADMIN))

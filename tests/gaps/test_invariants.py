@@ -83,6 +83,11 @@ BREAKS: dict[str, Break] = {
     "each finished minute's rollup counts all its rows": lambda pipeline, start: run(
         "DELETE FROM collectors_tick WHERE pipeline_id = %s AND received_at = %s", pipeline, after(start, 90)
     ),
+    "each changed minute's old state is kept": lambda pipeline, start: run(
+        "UPDATE collectors_rollup SET high = 999, revision = 1 WHERE pipeline_id = %s AND minute_at = %s",
+        pipeline,
+        after(start, 60),
+    ),
 }
 
 
@@ -103,7 +108,7 @@ def test_the_command_fails_and_names_the_place(history, capsys):
     pipeline, start = history
     BREAKS["no live row lies inside a gap"](pipeline, start)
 
-    with pytest.raises(CommandError, match=r"1 of 7 promises are broken; nothing was changed"):
+    with pytest.raises(CommandError, match=r"1 of 8 promises are broken; nothing was changed"):
         call_command("verify", "--hours", "3")
 
     moment = f"{after(start, 80):%Y-%m-%d %H:%M:%S}.000"

@@ -17,6 +17,7 @@ from django.db import transaction
 from exchanges.models import ConnectivityCheck, Exchange
 from feeds import open_feed
 from feeds.base import Capabilities, FeedError, MayCall
+from feeds.obstacles import explain
 from feeds.request_gate import HeldBack
 
 OK, FAILED, SKIPPED, STARTED = "ok", "failed", "skipped", "started"
@@ -178,8 +179,13 @@ def _health(feed: Any, seconds: float, *, may_call: MayCall | None) -> Finding:
     except HeldBack as restraint:
         return Finding("health", SKIPPED, str(restraint)[:500], _milliseconds_since(started))
     except FeedError as error:
-        return Finding("health", FAILED, f"{error.kind}: {error}"[:500], _milliseconds_since(started))
+        return Finding("health", FAILED, _in_words(error), _milliseconds_since(started))
     return Finding("health", OK, "", _milliseconds_since(started))
+
+
+def _in_words(error: FeedError) -> str:
+    what, advice = explain(error)
+    return f"{error.kind}: {what}. {advice} ({error})"[:500] if advice else f"{error.kind}: {error}"[:500]
 
 
 def _milliseconds_since(started: float) -> int:

@@ -10,7 +10,7 @@ from feeds.base import Feed, FeedSpec, MarketCache
 from feeds.ccxt import CcxtFeed, class_names
 from feeds.table import FEEDS, AnyFeed
 
-__all__ = ["close_feeds", "known_exchange_ids", "open_feed"]
+__all__ = ["close_feeds", "known_exchange_ids", "new_feed", "open_feed"]
 
 
 def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
@@ -22,7 +22,7 @@ def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Fee
         feeds = _feeds_of_this_process()
         feed = feeds.get(spec.exchange_id)
         if feed is None or feed.spec != spec:
-            opened = FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
+            opened = new_feed(spec, market_cache=market_cache)
             feeds[spec.exchange_id], replaced = opened, feed
             if replaced is not None:
                 replaced.close()
@@ -30,6 +30,11 @@ def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Fee
         feed.spec = spec  # the same but for the market list to go by
         feed.market_cache = market_cache or feed.market_cache
         return feed
+
+
+def new_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> AnyFeed:
+    """Returns a client that nobody shares; whoever asked for it closes it. Raises KeyError for an unknown id."""
+    return FEEDS.get(spec.exchange_id, CcxtFeed)(spec, market_cache)
 
 
 def close_feeds() -> None:

@@ -280,6 +280,7 @@ class FeedError(Exception):
     """
 
     kind = "failed"
+    obstacle = ""  # a word of feeds.obstacles.Obstacle, where the exchange could not even answer
 
     def __init__(
         self,
@@ -328,6 +329,7 @@ class NotConnected(Denied):
     """A connection that we refused to make: the exchange has no part in it. Needs a human as well."""
 
     kind = "not_connected"
+    obstacle = "private"
 
 
 class Unsupported(FeedError):

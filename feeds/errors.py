@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from feeds import waits
 from feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable, Unsupported
+from feeds.obstacles import obstacle_of
 from feeds.shared.headers import NO_HEADERS
 
 MESSAGE_CHARACTERS = 300  # ccxt puts whole bodies into its messages
@@ -130,7 +131,7 @@ def from_exception(
     if kind is BadReply and _is_ccxts(error) and waits.asks_to_wait(str(error)):
         kind = Throttled
     message = redact(f"{_class_chain(error)}: {error}"[: 4 * MESSAGE_CHARACTERS], secrets)
-    return _made(
+    made = _made(
         kind,
         message,
         status=status,
@@ -139,6 +140,8 @@ def from_exception(
         text=f"{error} {excerpt}",
         now=time.time() if now is None else now,
     )
+    made.obstacle = obstacle_of(_names(error), status)
+    return made
 
 
 def _made(
@@ -152,6 +155,21 @@ def _made(
     now: float,
 ) -> FeedError:
     """Returns the error with the time that the answer names, which counts whatever its status is."""
+    made = _made_of(kind, message, status=status, excerpt=excerpt, headers=headers, text=text, now=now)
+    made.obstacle = obstacle_of((), status)
+    return made
+
+
+def _made_of(
+    kind: type[FeedError],
+    message: str,
+    *,
+    status: int | None,
+    excerpt: str,
+    headers: Mapping[str, str],
+    text: str,
+    now: float,
+) -> FeedError:
     is_limit = issubclass(kind, Throttled)
     wait = waits.read(status, headers, text, now=now, is_limit=is_limit)
     said = shorten(f"{wait.remark}: {message}" if wait.remark else message)
@@ -210,6 +228,10 @@ def _decisive(error: BaseException) -> BaseException:
 def _class_for(error: BaseException) -> type[FeedError]:
     names = (ancestor.__name__ for ancestor in type(error).__mro__)
     return next((BY_CLASS[name] for name in names if name in BY_CLASS), BadReply)
+
+
+def _names(error: BaseException) -> Iterator[str]:
+    return (ancestor.__name__ for one in _chain(error) for ancestor in type(one).__mro__)
 
 
 def _class_chain(error: BaseException) -> str:

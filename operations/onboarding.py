@@ -106,6 +106,21 @@ def add(
     return _add_new(exchange_id, wanted, by=by, now=now, origin=origin)
 
 
+def candidate(exchange_id: str, wanted: Mapping[str, Any]) -> Exchange:
+    """Returns the exchange as it would be with these settings; it is neither stored nor changed.
+
+    Raises UnknownExchange and InvalidSettings.
+    """
+    require_known(exchange_id)
+    fields = _cleaned(wanted)
+    exchange = Exchange.objects.filter(pk=exchange_id).first() or Exchange(id=exchange_id)
+    for name, value in fields.items():
+        setattr(exchange, name, value)
+    _check_values(exchange, list(fields))
+    _check_addresses(fields)
+    return exchange
+
+
 def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: datetime, origin: str = "") -> list[str]:
     """Sets what differs and returns the names of it; the running loop is replaced only where it must be."""
     changes = _cleaned(wanted)

@@ -12,10 +12,11 @@ from exchanges import connectivity, secrets
 from exchanges.connectivity import Finding
 from exchanges.models import Exchange
 from lib import clock
-from operations import commands, onboarding, progress
+from operations import commands, onboarding, probe, probe_words, progress
 
 log = structlog.get_logger(__name__)
 
+PROBE_SECONDS = 300
 REFRESH_SECONDS = 600  # a hundred exchanges that use up their budgets, six at a time, and as much again
 
 
@@ -60,6 +61,28 @@ def add_exchange(
         raise
     else:
         progress.note(progress_key, exchange_id, progress.DONE, findings=report.findings)
+
+
+@shared_task(
+    name="exchanges.tasks.probe_exchange",
+    acks_late=False,
+    soft_time_limit=PROBE_SECONDS,
+    time_limit=PROBE_SECONDS + 5,
+)
+def probe_exchange(*, exchange_id: str, sealed: str, progress_key: str, **_: Any) -> None:
+    """Runs a probe for a page that shows it; `sealed` is how to reach the exchange, as for `add_exchange`."""
+    progress.note_probe(progress_key, exchange_id, progress.RUNNING)
+    try:
+        wanted = json.loads(secrets.unseal_text(sealed))
+        ways = {name: wanted[name] for name in ("base_url", "proxy", "ca_file") if wanted.get(name)}
+        report = probe.probe(onboarding.candidate(exchange_id, ways), now=clock.now().timestamp())
+    except commands.CommandRefused as refusal:
+        progress.note_probe(progress_key, exchange_id, progress.FAILED, message=str(refusal))
+    except Exception as error:  # whoever watches the page is told; the log has the rest
+        progress.note_probe(progress_key, exchange_id, progress.FAILED, message=f"{type(error).__name__}; see the log")
+        raise
+    else:
+        progress.note_probe(progress_key, exchange_id, progress.DONE, page=probe_words.page(report))
 
 
 @shared_task(

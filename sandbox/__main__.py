@@ -1,4 +1,4 @@
-"""`python -m sandbox`: serves until SIGTERM or Ctrl-C."""
+"""`python -m sandbox`: serves until SIGTERM or Ctrl-C; `python -m sandbox replay FILE` plays a recording instead."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from aiohttp import web
 
+from sandbox import replay
 from sandbox.server import Sandbox
 
 USUAL_PORT = 9100
@@ -19,7 +21,10 @@ PATIENCE_SECONDS = 0.2
 def main() -> int:
     options = _options()
     try:
-        asyncio.run(_serve(options.host, options.port, options))
+        asyncio.run(_serve(options.host, options.port, _application(options)))
+    except replay.BadRecording as error:
+        sys.stderr.write(f"sandbox: {error}\n")
+        return 1
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
@@ -35,7 +40,13 @@ def _options() -> argparse.Namespace:
     markets = os.environ.get("SANDBOX_MARKETS") or None
     parser.add_argument("--markets", type=int, default=markets, help="this many trading markets on every venue")
     parser.add_argument("--stream-seconds", type=float, default=1.0, help="between two messages of one market")
+    parser.set_defaults(file=None)
+    replays = parser.add_subparsers(metavar="replay FILE").add_parser("replay", help="play a recording of an exchange")
+    replays.add_argument("file", type=Path)
+    replays.add_argument("--speed", type=float, default=1.0, help="times its own pace")
     options = parser.parse_args()
+    if options.file is not None and options.speed <= 0:
+        parser.error("--speed is more than 0")
     if options.markets is not None and options.markets < 1:
         parser.error("--markets is 1 or more")
     if options.stream_seconds <= 0:
@@ -43,12 +54,17 @@ def _options() -> argparse.Namespace:
     return options
 
 
-async def _serve(host: str, port: int, options: argparse.Namespace) -> None:
+def _application(options: argparse.Namespace) -> web.Application:
+    if options.file is not None:
+        return replay.ReplayedExchange(replay.read(options.file), speed=options.speed).application()
+    return Sandbox(size=options.markets, stream_seconds=options.stream_seconds).application()
+
+
+async def _serve(host: str, port: int, application: web.Application) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     # Cancellation ends the requests that hang on purpose once their client is gone.
-    application = Sandbox(size=options.markets, stream_seconds=options.stream_seconds).application()
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=PATIENCE_SECONDS)
     await runner.setup()
     try:

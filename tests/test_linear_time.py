@@ -132,6 +132,14 @@ def _urls(found: Any) -> Iterator[tuple[str, Pattern]]:
 
 WORST: dict[str, list[Text]] = {
     "feeds.errors._OF_THE_REGION": [Text("", "your "), Text("", "restricted "), Text("", "not available i")],
+    "feeds.recordings._ADDRESS": [Text("", "1."), Text("", "1.1.1."), Text("", "111")],
+    "feeds.recordings._LONG_ADDRESS": [Text("", "a:"), Text("", "abcd:"), Text("", "abcd")],
+    "feeds.recordings._NAMED": [
+        Text("", '"token":"'),
+        Text("", '"token": '),
+        Text('"token":"', "a"),
+        Text("", '"secret"'),
+    ],
     "feeds.shared.identity._NO_LETTERS": [Text("", "-"), Text("", "A-")],
     "feeds.waits.BAN_WORDS": [Text("", "banne"), Text("", "temporary "), Text("", "ip ba")],
     "feeds.waits.RATE_WORDS": [Text("", "too many "), Text("", "rate_"), Text("", "request count "), Text("", "429 ")],

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from hashlib import sha256
+from itertools import islice
 from typing import Any, TypeVar
 
 from feeds.base import (
@@ -39,6 +40,7 @@ from feeds.shared.session import open_session
 
 T = TypeVar("T")
 
+PROOF_MARKETS = 5
 FUTURE_SHARE = 0.5  # of its period: so far ahead of our clock no running bar begins
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
 MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
@@ -122,7 +124,7 @@ class CcxtFeed(DeadlineFeed):
         else:
             await self._ensure_markets()
             route = quotes.QuoteRoute(FIELD_MAPS.get(self.spec.exchange_id))
-            await quotes.fetch(self._client, call, [self._any_symbol()], route)
+            await quotes.fetch(self._client, call, self._some_symbols(), route)
 
     async def _close(self) -> None:
         session, self._client.session = self._client.session, None
@@ -181,12 +183,14 @@ class CcxtFeed(DeadlineFeed):
         markets.install(self._client, packed)
         self._route.forget()
 
-    def _any_symbol(self) -> str:
+    def _some_symbols(self) -> list[str]:
+        """Returns what to ask for as a sign of life: of all tickers one may be missing, and is no proof of anything."""
         known = self._client.markets.values()
-        found = next((m["symbol"] for m in known if m.get("active") is not False), None)
-        if found is None:
+        active = (str(market["symbol"]) for market in known if market.get("active") is not False)
+        found = list(islice(active, PROOF_MARKETS if self._client.has.get("fetchTickers") else 1))
+        if not found:
             raise Unsupported(f"{self.spec.exchange_id} has no active market to ask for")
-        return str(found)
+        return found
 
 
 def market_cache_key(spec: FeedSpec) -> str:

@@ -94,21 +94,18 @@ def progress_fragment(request: HttpRequest, key: str) -> HttpResponse:
 def _start(request: HttpRequest, form: Any) -> str:
     """Starts the task and returns the key of its progress; empty, with a message, when nothing could be started."""
     exchange_id = form.cleaned_data["exchange"]
-    who = call(request)
+    sealed = secrets.seal_text(json.dumps(form.wanted()))  # a proxy's password may be in it
+    is_probe = "probe" in request.POST
     try:
-        key = progress.begin(exchange_id)
+        key = progress.begin(exchange_id, is_probe=is_probe)
     except redis.RedisError:
         messages.error(request, "The queue cannot be reached, so nothing was started. Try again in a moment.")
         return ""
-    is_sent = send(
-        request,
-        tasks.add_exchange,
-        exchange_id=exchange_id,
-        by=who["by"],
-        origin=who["origin"],
-        sealed=secrets.seal_text(json.dumps(form.wanted())),  # a proxy's password may be in it
-        progress_key=key,
-    )
+    details = {"exchange_id": exchange_id, "sealed": sealed, "progress_key": key}
+    if is_probe:
+        return key if send(request, tasks.probe_exchange, **details) else ""
+    who = call(request)
+    is_sent = send(request, tasks.add_exchange, by=who["by"], origin=who["origin"], **details)
     return key if is_sent else ""
 
 

@@ -18,13 +18,15 @@ from exchanges.connectivity import ConnectivityReport
 from exchanges.models import AuditEntry, Exchange
 from lib import clock
 from lib.clock import seconds_z
-from operations import commands, declarative
+from operations import commands, declarative, onboarding, probe, probe_words, recording
+
+LONGEST_RECORDING_SECONDS = 3600
 
 
 class Command(BaseCommand):
     help = (
-        "Add, list, blacklist, lift, restart, ask again, refresh, accept a list, enable, disable, remove, check, undo; "
-        "plan and apply a file."
+        "Probe, record, add, list, blacklist, lift, restart, ask again, refresh, accept a list, enable, disable, "
+        "remove, check, undo; plan and apply a file."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,6 +44,15 @@ class Command(BaseCommand):
         blacklist.add_argument("exchange")
         blacklist.add_argument("--reason", default="")
         blacklist.add_argument("--until", type=_moment, help="2026-03-04T00:00:00Z; lifts itself then")
+        for name, help_text in VISITS.items():
+            visit = verbs.add_parser(name, help=help_text)
+            visit.add_argument("exchange")
+            visit.add_argument("--base-url", help="ask it there; {SANDBOX_URL} is the sandbox")
+            visit.add_argument("--proxy", help="ask it through this proxy")
+            visit.add_argument("--ca-file", help="trust these certificates")
+            if name == "record":
+                visit.add_argument("--for", dest="seconds", type=_seconds, default=60.0, metavar="60s")
+                visit.add_argument("--to", dest="path", type=Path, help="the file; usually EXCHANGE-TIME.json.gz here")
         for name, help_text in SIMPLE.items():
             verbs.add_parser(name, help=help_text).add_argument("exchange")
         verbs.add_parser("refresh", help="reload markets and capabilities of all")
@@ -137,6 +148,24 @@ class Command(BaseCommand):
         for result in commands.refresh(**call):
             self.stdout.write(f"{result.exchange_id}: {result.error or 'refreshed'}")
 
+    def do_probe(self, options: dict[str, Any], call: dict[str, Any]) -> None:
+        exchange = onboarding.candidate(options["exchange"].lower(), _ways_to_reach(options))
+        report = probe.probe(exchange, now=call["now"].timestamp(), say=lambda step: self.stderr.write(f"{step} ..."))
+        self.stdout.write(probe_words.page(report))
+        if not report.is_usable:
+            raise CommandError("it cannot be collected as it is")
+
+    def do_record(self, options: dict[str, Any], call: dict[str, Any]) -> None:
+        exchange = onboarding.candidate(options["exchange"].lower(), _ways_to_reach(options))
+        path = options["path"] or Path(f"{exchange.id}-{call['now']:%Y%m%dT%H%M%SZ}.json.gz")
+        done = recording.record(exchange, path, seconds=options["seconds"], now=call["now"].timestamp())
+        self.stdout.write(f"{path}: {done.answers} answers, {done.frames} frames")
+        if done.left_out:
+            self.stdout.write(f"{done.left_out} more did not fit into it")
+        for fault in done.faults:
+            self.stdout.write(f"  {fault}")
+        self.stdout.write(f"play it with: python -m sandbox replay {path}")
+
     def do_history(self, options: dict[str, Any], call: dict[str, Any]) -> None:
         entries = AuditEntry.objects.order_by("-happened_at", "-id")
         if options["exchange"]:
@@ -187,6 +216,27 @@ SIMPLE = {
     "check": "run the four connectivity checks",
     "preview": "what a blacklist or removal would stop",
 }
+
+
+VISITS = {
+    "probe": "find out what an exchange does for us, before it is added",
+    "record": "write requests, answers and frames to a file, without keys and addresses",
+}
+
+
+def _ways_to_reach(options: dict[str, Any]) -> dict[str, str]:
+    """Returns the addresses that were given; what was not given is as it is stored."""
+    return {name: options[name] for name in ("base_url", "proxy", "ca_file") if options[name] is not None}
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        raise CommandError(f"{text!r} is no time like 60s") from None
+    if not 1 <= seconds <= LONGEST_RECORDING_SECONDS:
+        raise CommandError(f"a recording takes 1 to {LONGEST_RECORDING_SECONDS} seconds")
+    return seconds
 
 
 def _moment(text: str) -> datetime:

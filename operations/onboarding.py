@@ -20,7 +20,7 @@ from django_celery_beat.models import PeriodicTask
 from collectors import lease, rate_limits
 from collectors.models import Worker
 from collectors.polling import market_list, poll, schedule
-from exchanges import catalogue, connectivity
+from exchanges import catalogue, connectivity, destinations
 from exchanges.connectivity import FAILED, OK, SKIPPED, ConnectivityReport, Finding
 from exchanges.models import Exchange, Market
 from feeds import known_exchange_ids
@@ -81,17 +81,22 @@ def add(
 
 
 def candidate(exchange_id: str, wanted: Mapping[str, Any]) -> Exchange:
-    """Returns the exchange as it would be with these settings; it is neither stored nor changed.
+    """Returns the exchange as it would be with these settings; it is neither stored nor changed. Stored credentials
+    do not go along to another address.
 
     Raises UnknownExchange and InvalidSettings.
     """
     require_known(exchange_id)
-    fields = _cleaned(wanted)
+    changes = exchange_settings.cleaned(wanted)
+    exchange_settings.check_addresses(changes)
     exchange = Exchange.objects.filter(pk=exchange_id).first() or Exchange(id=exchange_id)
-    for name, value in fields.items():
-        setattr(exchange, name, value)
-    _check_values(exchange, list(fields))
-    _check_addresses(fields)
+    differing = exchange_settings.differing(exchange, changes)
+    base_url = str(changes.get("base_url", exchange.base_url))
+    if destinations.leading_elsewhere(base_url, differing):
+        exchange.credentials = ""
+    for column, value in exchange_settings.columns(differing).items():
+        setattr(exchange, column, value)
+    exchange_settings.check_values(exchange, list(differing))
     return exchange
 
 

@@ -17,7 +17,7 @@ from django.test import Client
 from exchanges import destinations, secrets
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
 from lib import clock
-from operations import commands
+from operations import commands, onboarding
 from tests.operations.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,6 +151,16 @@ def test_single_credentials_are_joined_to_those_of_the_same_address(secretive: E
 
     commands.configure("kraken", {"more_credentials": {"uid": "u"}, "base_url": ELSEWHERE}, **by())
     assert kraken().feed_spec().credentials == {"uid": "u"}
+
+
+def test_trying_another_address_takes_none_of_them_along(secretive: Exchange) -> None:
+    elsewhere = onboarding.candidate("kraken", {"base_url": ELSEWHERE})
+    by_proxy = onboarding.candidate("kraken", {"proxy": "http://me:word@127.0.0.1:3128"})
+    in_place = onboarding.candidate("kraken", {"base_url": SANDBOX_PLACEHOLDER})
+
+    assert (elsewhere.feed_spec().credentials, by_proxy.feed_spec().credentials) == ({}, {})
+    assert by_proxy.feed_spec().proxy == "http://me:word@127.0.0.1:3128"
+    assert in_place.feed_spec().credentials == STORED
 
 
 # --- https ------------------------------------------------------------------------------------------------------------

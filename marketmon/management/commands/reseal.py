@@ -22,7 +22,7 @@ class Command(BaseCommand):
             )
 
     def _say_what_peppers_are_needed(self) -> None:
-        """Names keys whose pepper cannot be changed: that takes the secret itself, which only its next use brings."""
+        """Says which keys keep an earlier pepper: another takes the secret itself, which only its next use brings."""
         earlier = [key.prefix for key in keys.with_earlier_peppers()]
         if earlier:
             self.stdout.write(

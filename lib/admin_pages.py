@@ -72,7 +72,7 @@ LOOKUPS = frozenset({"exact", "in", "isnull", "gt", "gte", "lt", "lte"})
 
 
 class ChecksWithoutDatabase(UnfoldModelAdminChecks):
-    """Unfold's checks but for the one that looks permissions up: `manage.py check` is run before there is a database."""
+    """Unfold's checks, without the one that looks permissions up: `manage.py check` is run before there are any."""
 
     def _check_unfold_action_permission_methods(self, obj: Any) -> list[CheckMessage]:
         return []

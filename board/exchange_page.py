@@ -77,7 +77,8 @@ def _pipelines(exchange_id: str) -> dict[str, int]:
         .filter(market__exchange_id=exchange_id)
         .aggregate(
             all=Count("pk"),
-            silent=Count("pk", filter=Q(gap_open=True)),
+            silent=Count("pk", filter=Q(gap_open=True, received_at__isnull=False, market__halted_at=None)),
+            halted=Count("pk", filter=Q(market__halted_at__isnull=False)),
             frozen=Count("pk", filter=Q(frozen=True)),
             never=Count("pk", filter=Q(received_at=None)),
         )

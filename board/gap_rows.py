@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from board import links
 from collectors.admin.collection import BACKFILL_WORDS, forecast_words
 from collectors.models import Gap
+from collectors.rules.gap_causes import LABELS
 
 NEARLY = timedelta(seconds=60)  # markets of one outage fall silent, and come back, within so long
 FEWEST_TO_GROUP = 3
@@ -53,7 +54,7 @@ def _row(gap: Gap, now: datetime) -> GapRow:
         ended_at=gap.ended_at,
         lasted=lasted((gap.ended_at or now) - gap.started_at),
         missed_count=gap.missed(now),
-        cause=gap.cause,
+        cause=LABELS.get(gap.cause, gap.cause),
         evidence=gap.evidence,
         state=BACKFILL_WORDS.get(gap.state, gap.state),
         filled_count=gap.filled_count,

@@ -16,8 +16,9 @@ from board.pair_page import span_of
 from board.rules import comparison
 from collectors.models import Gap, Pipeline
 from collectors.rules import cadence
+from collectors.rules.gap_causes import HALTED, LABELS
 from collectors.rules.gaps import is_gap
-from exchanges.models import Market
+from exchanges.models import Market, MarketState
 from lib import clock
 
 SHOWN_GAPS = 20
@@ -85,6 +86,9 @@ def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, A
     stopped = _why_not_collected(pipeline)
     if stopped:
         return {"tone": "warning", "said": "not collected", "why": stopped}
+    if market.state == MarketState.HALTED:
+        why = f"the exchange lists this market and does not trade it: {market.halt}"
+        return {"tone": "warning", "said": LABELS[HALTED], "since": market.halted_at, "why": why}
     if pipeline.received_at is None:
         return {"tone": "danger", "said": "never stored", "why": "no quote of this market was ever stored"}
     if pipeline.gap_open:
@@ -105,6 +109,7 @@ def _why_not_collected(pipeline: Pipeline) -> str:
     reasons = (
         (not market.active, "the exchange no longer lists this market"),
         (market.blacklisted, "the market is blacklisted"),
+        (market.dormant, f"the exchange lists this market and has not traded it since we know it: {market.halt}"),
         (market.excluded, "the exchange's market filter leaves it out"),
         (not market.exchange.is_collected, "the exchange is switched off or blacklisted by an operator"),
     )

@@ -31,8 +31,8 @@ ORDER = (DOWN, DEGRADED, OPERATIONAL, PAUSED)  # what concerns readers comes fir
 
 SILENT = """
 SELECT m.exchange_id, count(*) FROM collectors_pipeline AS p
-JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected
-WHERE p.gap_open GROUP BY 1
+JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected AND m.halted_at IS NULL
+WHERE p.gap_open AND p.received_at IS NOT NULL GROUP BY 1
 """
 
 

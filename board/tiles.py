@@ -19,6 +19,7 @@ from incidents.signs.reading import ERROR_CHARACTERS, AllSigns, GapGroup, Source
 
 SHOWN_EVENTS = 15
 SHOWN_GAP_ROWS = 12
+SHOWN_LINES = 12
 
 EVENTS = """
 (SELECT t.happened_at, t.exchange_id, t.from_status, t.to_status, t.reason, 'status'
@@ -49,14 +50,18 @@ class Tile:
     is_blacklisted: bool
     open_gaps: int
     rows: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
+    """The gaps of all exchanges. `standing` says of which markets nothing is missed though nothing comes."""
+
     rows: tuple[GapGroup, ...]
     lasting: int
     to_fill: int
     hidden: int
+    standing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class Board:
 
 
 def read(now: datetime) -> Board:
-    """Reads the whole board, with nine queries whatever there is, and what a changed market list costs once. Raises
+    """Reads the whole board, with ten queries whatever there is, and what a changed market list costs once. Raises
     DatabaseError, InterfaceError."""
     return compose(reading.read(now))
 
@@ -106,13 +111,16 @@ def compose(signs: AllSigns) -> Board:
         newest=health.newest([source.worker for source in signs.sources], signs.seen),
         health=signs.health,
         tiles=tuple(sorted((_tile(source, signs, open_gaps) for source in signs.sources), key=_urgency)),
-        gaps=_shown(signs.gaps),
+        gaps=_shown(signs.gaps, signs.notes),
         events=_events(signs.taken_at),
     )
 
 
-def _shown(gaps: Sequence[GapGroup]) -> Gaps:
+def _shown(gaps: Sequence[GapGroup], notes: Mapping[str, tuple[str, ...]]) -> Gaps:
+    lines = [f"{words} of {exchange}" for exchange, said in notes.items() for words in said]
+    more = len(lines) - SHOWN_LINES
     return Gaps(
+        standing=(*lines[:SHOWN_LINES], *([f"and {more} more"] if more > 0 else [])),
         rows=tuple(gaps[:SHOWN_GAP_ROWS]),
         lasting=sum(row.lasting for row in gaps),
         to_fill=sum(row.to_fill for row in gaps),
@@ -152,6 +160,7 @@ def _tile(source: SourceReading, signs: AllSigns, open_gaps: Mapping[str, int]) 
         is_blacklisted=exchange.blacklisted,
         open_gaps=open_gaps.get(exchange.id, 0),
         rows=done.rows,
+        notes=signs.notes.get(exchange.id, ()),
     )
 
 

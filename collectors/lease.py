@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import redis
 from django.db import connection
 
+from collectors.rules import age
+from collectors.rules.age import AnswerState
 from collectors.rules.breaker import BreakerState
 from exchanges.models import Exchange
 from lib import valkey
@@ -41,7 +44,7 @@ WHERE e.id = %(exchange)s AND w.exchange_id = e.id
        clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds) AND clock_timestamp())
 RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.last_outcome,
           CASE WHEN w.usual_version = w.markets_version THEN w.usual_count ELSE 0 END,
-          w.markets_version, w.markets_loaded_at, w.refused_count
+          w.markets_version, w.markets_loaded_at, w.refused_count, w.answers::text
 """
 
 
@@ -59,6 +62,7 @@ class Permit:
     markets_version: int
     markets_loaded_at: datetime | None
     refused_count: int
+    answers: Mapping[str, AnswerState] = field(default_factory=dict)  # the last ones by kind of market
 
 
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
@@ -81,7 +85,9 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         row = cursor.fetchone()
     if row is None:
         return None
-    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at, refused_count = row
+    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at, refused_count, told = (
+        row
+    )
     permit = Permit(
         exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
@@ -93,6 +99,7 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         markets_version=version,
         markets_loaded_at=loaded_at,
         refused_count=refused_count,
+        answers=age.read_states(told),
     )
     if permit.exchange.is_collected:
         return permit

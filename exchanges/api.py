@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market, MarketState
 from web.drf import may_see
 from web.filters import YesNoFilter
 from web.redaction import hide_login
@@ -78,6 +78,8 @@ class ExchangeViews(ReadOnlyModelViewSet[Exchange]):
 
 class MarketSerializer(serializers.ModelSerializer[Market]):
     exchange = serializers.CharField(source="exchange_id")
+    active = serializers.BooleanField(help_text="The exchange lists it, whether it is traded or halted.")
+    state = serializers.ChoiceField(choices=MarketState.choices)
 
     class Meta:
         model = Market
@@ -91,6 +93,9 @@ class MarketSerializer(serializers.ModelSerializer[Market]):
             "venue_id",
             "source",
             "active",
+            "state",
+            "halt",
+            "halted_at",
             "blacklisted",
             "taker_fee",
             "listed_at",
@@ -102,6 +107,7 @@ class MarketSerializer(serializers.ModelSerializer[Market]):
 class MarketFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="exchange_id")
     active = YesNoFilter()
+    state = django_filters.ChoiceFilter(choices=MarketState.choices)
     blacklisted = YesNoFilter()
     symbol_prefix = django_filters.CharFilter(field_name="symbol", lookup_expr="startswith")
 

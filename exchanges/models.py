@@ -10,11 +10,10 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
-from exchanges import depth_settings, destinations, market_filter, secrets
+from exchanges import depth_settings, market_filter, secrets
 from feeds.base import FeedSpec
-from web.redaction import HIDDEN, hide_login
 
-SANDBOX_PLACEHOLDER = destinations.SANDBOX_PLACEHOLDER
+SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
 ID_FAULT = "An exchange id is 1-64 of a-z, 0-9, _ and -."
 EXCHANGE_ID = RegexValidator(r"^[a-z0-9_-]{1,64}\Z", ID_FAULT)
 
@@ -110,8 +109,6 @@ class Exchange(models.Model):
         '"funding": {"seconds": 60}}: of the markets named and the largest ones, every so many seconds.',
     )
     credentials = models.TextField(blank=True, editable=False)
-    # What stands before the host of a proxy that wants to know who calls; `proxy` has HIDDEN in its place.
-    proxy_login = models.TextField(default="", db_default="", blank=True, editable=False)
     rate_limit_ms = models.FloatField(null=True, blank=True, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
     capabilities = models.JSONField(default=dict, blank=True, editable=False)
@@ -139,30 +136,13 @@ class Exchange(models.Model):
     def is_simulated(self) -> bool:
         return SANDBOX_PLACEHOLDER in self.base_url
 
-    @property
-    def proxy_address(self) -> str:
-        """Returns the proxy as it is spoken to: with its login, or without when no key opens that."""
-        if f"{HIDDEN}@" not in self.proxy:
-            return self.proxy
-        login = secrets.unseal_text_or_none(self.proxy_login) if self.proxy_login else None
-        return self.proxy.replace(f"{HIDDEN}@", f"{login}@" if login else "", 1)
-
-    @proxy_address.setter
-    def proxy_address(self, address: str) -> None:
-        login, at, _ = address.rpartition("@")
-        login = login.partition("://")[2]
-        self.proxy = hide_login(address)
-        self.proxy_login = secrets.seal_text(login) if at else ""
-
     def feed_spec(self) -> FeedSpec:
-        proxy = self.proxy_address
-        may_have_secrets = not destinations.sends_in_clear(self.base_url, proxy)
         return FeedSpec(
             exchange_id=self.id,
             base_url=self.base_url.replace(SANDBOX_PLACEHOLDER, settings.SANDBOX_URL),
-            proxy=proxy,
+            proxy=self.proxy,
             ca_file=self.ca_file,
-            credentials=(secrets.unseal_or_none(self.credentials) or {}) if may_have_secrets else {},
+            credentials=secrets.unseal_or_none(self.credentials) or {},
             public_only=not (settings.ALLOW_PRIVATE_EXCHANGE_URLS or self._leads_to_sandbox),
             markets_digest=self.markets_digest,
         )
@@ -177,6 +157,19 @@ class MarketQuerySet(models.QuerySet["Market"]):
     def collected(self) -> Self:
         """Returns the markets whose quotes are stored: listed, not blacklisted, let through by the filter."""
         return self.filter(is_collected=True)
+
+    def looked_at(self) -> Self:
+        """Returns the markets whose rows are looked for in each answer: those collected, and the dormant ones, which
+        would be if they were traded."""
+        return self.filter(active=True, blacklisted=False, excluded=False)
+
+
+class MarketState(models.TextChoices):
+    """The state of a market by the exchange's own word. Only what has left its list is delisted."""
+
+    TRADING = "trading"
+    HALTED = "halted"
+    DELISTED = "delisted"
 
 
 class Market(models.Model):
@@ -193,14 +186,29 @@ class Market(models.Model):
     active = models.BooleanField(default=True)
     blacklisted = models.BooleanField(default=False)
     excluded = models.BooleanField(default=False, editable=False, help_text="Left out by the exchange's market filter.")
+    # listed as halted ever since we know it, like the thousands of dead pairs that some exchanges never take off
+    dormant = models.BooleanField(default=False, db_default=False, editable=False)
     is_collected = models.GeneratedField(
-        expression=models.Q(active=True, blacklisted=False, excluded=False),  # type: ignore[arg-type]
+        expression=models.Q(active=True, blacklisted=False, excluded=False, dormant=False),  # type: ignore[arg-type]
         output_field=models.BooleanField(),
         db_persist=True,
     )
     taker_fee = models.FloatField(null=True, blank=True)
     listed_at = models.DateTimeField()
     delisted_at = models.DateTimeField(null=True, blank=True)
+    halted_at = models.DateTimeField(null=True, blank=True)  # when we learned that it is listed and not traded
+    halt = models.CharField(
+        max_length=60, default="", db_default="", blank=True, help_text="The exchange's word for why it is not traded."
+    )
+    state = models.GeneratedField(
+        expression=models.Case(
+            models.When(active=False, then=models.Value(MarketState.DELISTED.value)),
+            models.When(halted_at__isnull=False, then=models.Value(MarketState.HALTED.value)),
+            default=models.Value(MarketState.TRADING.value),
+        ),
+        output_field=models.CharField(max_length=8),
+        db_persist=True,
+    )
 
     objects = MarketQuerySet.as_manager()
 
@@ -209,6 +217,9 @@ class Market(models.Model):
         indexes = [
             models.Index(fields=["source", "base"], name="market_by_source"),  # the pipelines API's rows and filters
             models.Index(fields=["base", "quote"], name="market_by_pair"),  # the pairs API's pairs
+            models.Index(  # read every second, and few
+                fields=["exchange"], condition=models.Q(halted_at__isnull=False), name="market_halted"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -97,7 +97,8 @@ class FundingRate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A market as the exchange lists it. `kind` is spot, swap, future, option or prediction."""
+    """A market as the exchange lists it. `kind` is spot, swap, future, option or prediction. `active`: it is traded;
+    else `halt` is the exchange's word for why not. One that is neither is none of its markets."""
 
     symbol: str
     base: str
@@ -106,6 +107,11 @@ class Listing:
     venue_id: str
     active: bool
     taker_fee: float | None = None
+    halt: str = ""
+
+    @property
+    def is_listed(self) -> bool:
+        return self.active or bool(self.halt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,8 @@ class Poll:
     are in `quotes`: judging them is not the feed's business. Of prediction markets the prices are chances of an
     outcome, from 0 to 1. `missing` is what could not be had though the rest could. `unknown_count` rows have ids that
     the market list in hand does not know; `unknown_ids` are the first of them. `cached_seconds` is the largest `Age`
-    header of the answers, `server_time` their newest `Date` header in Unix seconds.
+    header of the answers, `server_time` their newest `Date` header in Unix seconds. `made_at` is the exchange's own
+    time of the whole answer, where it says one that is not in its rows.
     """
 
     quotes: tuple[Quote, ...]
@@ -162,6 +169,7 @@ class Poll:
     unknown_ids: tuple[str, ...] = ()
     cached_seconds: float | None = None
     server_time: float | None = None
+    made_at: float | None = None
 
 
 class MarketCache(Protocol):

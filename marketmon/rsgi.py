@@ -1,6 +1,6 @@
-"""The entry point that granian serves: Django's WSGI application behind our gateway, and INTERNAL_PORT beside it."""
+"""The entry point that granian serves: Django's WSGI application behind our gateway."""
 
 from marketmon.wsgi import application as wsgi
-from web.internal import PublicGateway
+from web.gateway import Gateway
 
-application = PublicGateway(wsgi)
+application = Gateway(wsgi)

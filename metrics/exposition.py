@@ -47,8 +47,10 @@ SELECT m.exchange_id,
        count(*) FILTER (WHERE p.received_at IS NULL
                            OR p.received_at < %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
        max(extract(epoch FROM %(now)s - coalesce(p.received_at, '-infinity'))),
-       count(*) FILTER (WHERE p.gap_open),
-       sum(p.gaps_24h)
+       count(*) FILTER (WHERE p.gap_open AND p.received_at IS NOT NULL AND m.halted_at IS NULL),
+       sum(p.gaps_24h),
+       count(*) FILTER (WHERE m.halted_at IS NOT NULL),
+       count(*) FILTER (WHERE p.received_at IS NULL)
 FROM collectors_pipeline AS p
 JOIN exchanges_market AS m ON m.id = p.market_id
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id
@@ -155,13 +157,17 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
     delay = gauge("pipeline_delay_seconds_max", "Delay of the pipeline that is furthest behind.", "exchange")
     open_gaps = gauge("gaps_open", "Pipelines that are silent now.", "exchange")
     gaps = gauge("gaps_24h", "Gaps that touch the last 24 hours.", "exchange")
-    for exchange, healthy, degraded, down, furthest, silent, day in _rows(PIPELINES, now=now):
+    halted = gauge("markets_halted", "Markets that the exchange lists and does not trade.", "exchange")
+    never = gauge("markets_never_came", "Markets that the exchange lists and of which no row ever came.", "exchange")
+    for exchange, healthy, degraded, down, furthest, silent, day, stopped, dead in _rows(PIPELINES, now=now):
         for word, count in (("healthy", healthy), ("degraded", degraded), ("down", down)):
             counts.add_metric([exchange, word], count)
         delay.add_metric([exchange], max(0.0, float(furthest)))
         open_gaps.add_metric([exchange], silent)
         gaps.add_metric([exchange], day)
-    yield from (counts, delay, open_gaps, gaps)
+        halted.add_metric([exchange], stopped)
+        never.add_metric([exchange], dead)
+    yield from (counts, delay, open_gaps, gaps, halted, never)
 
 
 def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:

@@ -141,6 +141,7 @@ WORST: dict[str, list[Text]] = {
         Text("", '"secret"'),
     ],
     "feeds.shared.identity._NO_LETTERS": [Text("", "-"), Text("", "A-")],
+    "feeds.shared.halts._NO_LETTERS": [Text("", "_"), Text("", "a_")],
     "feeds.waits.BAN_WORDS": [Text("", "banne"), Text("", "temporary "), Text("", "ip ba")],
     "feeds.waits.RATE_WORDS": [Text("", "too many "), Text("", "rate_"), Text("", "request count "), Text("", "429 ")],
     "feeds.waits._IN": [

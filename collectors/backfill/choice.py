@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from collectors.backfill import answers, turns
 from collectors.backfill.answers import GapSpan
 from collectors.gaps import ledger
-from collectors.models import TO_FILL, Backfill, Gap
+from collectors.models import TO_FILL, Backfill, Gap, GapCause
 from exchanges.models import Exchange
 
 SETTLE = timedelta(seconds=90)  # exchanges publish the last minute late
@@ -40,6 +40,7 @@ def due(exchange_id: str, now: datetime, wanted: GapSelection = EVERYTHING) -> Q
         state__in=TO_FILL,
         started_at__lt=now - SETTLE,
     ).exclude(next_try_at__gt=now).exclude(ended_at__gt=now - SETTLE).exclude(ended_at__lt=kept_since(now))  # fmt: skip
+    found = found.exclude(cause=GapCause.HALTED, ended_at=None)  # nothing is traded that could be asked for
     if wanted.market:
         found = found.filter(pipeline__market__symbol=wanted.market)
     if wanted.since:

@@ -14,8 +14,9 @@ from django.db import connection
 
 from collectors.gaps import ledger
 from collectors.models import RunTransport, Watermark
-from collectors.rules.gap_causes import AWAITED, NEVER_CAME, Evidence, judge
+from collectors.rules.gap_causes import AWAITED, HALTED, NEVER_CAME, UNCOUNTED_SQL, Evidence, judge
 from collectors.rules.gaps import GAP_INTERVALS, is_looked_at_again
+from exchanges.models import MarketState
 
 MOST_SILENCES = 300  # a sweep judges; an outage is one for all of an exchange's markets
 MOST_JUDGED = timedelta(days=14)  # of silence together: 120,000 runs at the usual interval, read in a fifth of a second
@@ -81,13 +82,16 @@ WITH bad AS (
     CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS row
     GROUP BY 1, 2
 )
-SELECT g.id, m.delisted_at, bad.times, bad.reason, p.received_at IS NULL OR g.cause = '{NEVER_CAME}'
+SELECT g.id, CASE WHEN m.active THEN NULL ELSE m.delisted_at END, bad.times, bad.reason,
+       p.received_at IS NULL OR g.cause = '{NEVER_CAME}',
+       CASE WHEN m.state = '{MarketState.HALTED}' THEN m.halted_at END, m.halt,
+       CASE WHEN g.cause = '{HALTED}' THEN g.evidence ELSE '' END
 FROM unnest(%(gaps)s::bigint[], %(silences)s::int[]) AS wanted (id, number)
 JOIN collectors_gap AS g ON g.id = wanted.id
 JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
 LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
-WHERE m.delisted_at IS NOT NULL AND NOT m.active OR bad.times > 0 OR p.received_at IS NULL OR g.cause = '{NEVER_CAME}'
+WHERE m.state <> '{MarketState.TRADING}' OR bad.times > 0 OR p.received_at IS NULL OR g.cause IN ({UNCOUNTED_SQL})
 """
 
 
@@ -195,8 +199,10 @@ def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[Silent
 def _evidence(
     silence: SilentSpan, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
 ) -> Evidence:
-    delisted_at, times, reason, never_came = particular or (None, 0, "", False)
+    nothing: Sequence[Any] = (None, 0, "", False, None, "", "")
+    delisted_at, times, reason, never_came, halted_at, halt, halted_before = particular or nothing
     was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
+    was_halted = halted_at is not None and (silence.ended_at is None or halted_at <= silence.ended_at)
     return Evidence(
         length_seconds=silence.length.total_seconds(),
         slack_seconds=GAP_INTERVALS * silence.expected_seconds,
@@ -206,4 +212,7 @@ def _evidence(
         quarantined_count=times or 0,
         quarantine_reason=reason or "",
         never_came=never_came,
+        halted_at=halted_at if was_halted else None,
+        halt=halt,
+        halted_before=halted_before,
     )

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from collectors.gaps.sweep import GAP_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
+from collectors.rules.gap_causes import UNCOUNTED_SQL
 
 EXAMPLES = 3
 TOUCHING_MS = 50  # clocks of two processes on two machines agree no better
@@ -43,11 +44,12 @@ LEFT JOIN collectors_gap AS g ON g.pipeline_id = p.market_id AND g.ended_at IS N
 JOIN exchanges_market AS m ON m.id = p.market_id
 WHERE p.gap_open <> (g.id IS NOT NULL)
 """
-GAP_COUNTS = """
+GAP_COUNTS = f"""
 SELECT m.exchange_id, m.symbol, p.received_at, format('counts %%s gaps in 24 h, has %%s', p.gaps_24h, g.gaps)
 FROM collectors_pipeline AS p
 CROSS JOIN LATERAL (
-    SELECT count(*) AS gaps FROM collectors_gap WHERE pipeline_id = p.market_id AND (ended_at IS NULL OR ended_at >
+    SELECT count(*) AS gaps FROM collectors_gap
+    WHERE pipeline_id = p.market_id AND cause NOT IN ({UNCOUNTED_SQL}) AND (ended_at IS NULL OR ended_at >
         COALESCE((SELECT reached_at FROM collectors_cursor WHERE name = %(gap_cursor)s), '-infinity'))) AS g
 JOIN exchanges_market AS m ON m.id = p.market_id
 WHERE p.gaps_24h <> g.gaps

@@ -29,7 +29,7 @@ JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.is_collected
 """
 
 # Distances that an outage made teach nothing about the market.
-OUTAGES = f"'{GapCause.OUR_OUTAGE}', '{GapCause.EXCHANGE_OUTAGE}', '{GapCause.RATE_LIMITED}'"
+OUTAGES = f"'{GapCause.OUR_OUTAGE}', '{GapCause.EXCHANGE_OUTAGE}', '{GapCause.RATE_LIMITED}', '{GapCause.HALTED}'"
 DISTANCES = f"""
 SELECT p.market_id, p.expected_seconds, e.poll_interval_seconds, d.distances
 FROM collectors_pipeline AS p {LIVE}

@@ -6,6 +6,7 @@ It ends     CLOSED, by the next row, in the statement that stores the row;
             `end_of_exchange`, when an operator stops its exchange;
             `end_of_markets`, when an operator or a filter takes its market out;
             `end_of_delisted`, when the exchange no longer lists its market;
+          `end_of_halts`, when the exchange trades its market again;
             `end_orphans`, where the pipeline has lost its mark;
             `correct`, sooner, by a row that was under way while the market was taken out.
 It is none  `correct` withdraws it: the row that ended the silence in time was committed a moment later.
@@ -15,8 +16,8 @@ Forgotten   long after its end, see `collectors/retention.py`.
 
 A silence counts from the pipeline's newest row, or from its or its worker's `resumed_at` where that is later; of a
 market that never came, from when it was listed, once two polls have stored others. Each
-pipeline carries a mark (`gap_open`) and a count (`gaps_24h`) of its gaps. The statements here keep both, except that
-`sweep` takes gaps out of the count when they are a day old.
+pipeline carries a mark (`gap_open`) and a count (`gaps_24h`) of its gaps, without those whose cause is UNCOUNTED. The
+statements here keep both, except that `sweep` takes gaps out of the count when they are a day old.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from collectors.models import TO_FILL, TO_FILL_SQL, Gap, GapCause, GapState
-from collectors.rules.gap_causes import cause_of
+from collectors.rules.gap_causes import UNCOUNTED_SQL, cause_of
 from collectors.rules.gaps import GAP_INTERVALS, MISSED, MISSED_BY_NOW
+from exchanges.models import MarketState
 
 NO_CYCLE = "no run was finished during the silence"
 NOT_LISTED = "the exchange no longer lists this market"
+NOT_TRADED = "the exchange lists this market and does not trade it"
+NEVER_SEEN = "listed, never came"
 
 # --- it begins --------------------------------------------------------------------------------------------------
 
@@ -43,7 +47,8 @@ NOT_LISTED = "the exchange no longer lists this market"
 OPEN_SILENT = f"""
 WITH silent AS MATERIALIZED (
     SELECT p.market_id, greatest(p.received_at, p.resumed_at, w.resumed_at) AS silent_since, p.expected_seconds,
-           w.heartbeat_at, w.last_outcome
+           w.heartbeat_at, w.last_outcome, p.received_at IS NULL AS never_came,
+           m.state = '{MarketState.HALTED}' AS is_halted
     FROM collectors_pipeline AS p
     JOIN exchanges_market AS m ON m.id = p.market_id
     JOIN exchanges_exchange AS e ON e.id = m.exchange_id
@@ -58,13 +63,15 @@ WITH silent AS MATERIALIZED (
     ORDER BY p.market_id
     FOR UPDATE OF p SKIP LOCKED FOR SHARE OF m, e, w SKIP LOCKED
 ), marked AS (
-    UPDATE collectors_pipeline AS p SET gap_open = true, gaps_24h = p.gaps_24h + 1
+    UPDATE collectors_pipeline AS p
+    SET gap_open = true, gaps_24h = p.gaps_24h + (NOT s.is_halted AND NOT s.never_came)::int
     FROM silent AS s WHERE p.market_id = s.market_id
 )
 INSERT INTO collectors_gap (pipeline_id, started_at, missed_count, cause, evidence, detected_at)
 SELECT market_id, silent_since, {MISSED.format(start="silent_since", end="%(now)s", expected="expected_seconds")},
-       CASE WHEN is_ours THEN '{GapCause.OUR_OUTAGE}' ELSE COALESCE(c.cause, %(other_cause)s) END,
-       CASE WHEN is_ours THEN '{NO_CYCLE}'
+       CASE WHEN is_halted THEN '{GapCause.HALTED}' WHEN never_came THEN '{GapCause.NEVER_CAME}'
+            WHEN is_ours THEN '{GapCause.OUR_OUTAGE}' ELSE COALESCE(c.cause, %(other_cause)s) END,
+       CASE WHEN is_halted THEN '{NOT_TRADED}' WHEN never_came THEN '{NEVER_SEEN}' WHEN is_ours THEN '{NO_CYCLE}'
             ELSE COALESCE(c.evidence, %(other_evidence)s) END,
        %(now)s
 FROM (SELECT *, COALESCE(heartbeat_at < silent_since + expected_seconds * interval '1 second', true) AS is_ours
@@ -126,7 +133,7 @@ MARKED = f"""
         gaps_24h = p.gaps_24h + CASE
             WHEN {SILENCE} > {LIMIT}
             THEN (p.received_at IS NOT NULL AND NOT p.gap_open)::int
-            ELSE -(p.gap_open::int) END,
+            ELSE -((p.gap_open AND p.received_at IS NOT NULL)::int) END,
         gap_open = false
 """
 # In its RETURNING: the silence that the row has ended.
@@ -157,9 +164,14 @@ MUST_CORRECT = "EXISTS (SELECT FROM merged WHERE silent_since > ended_at OR was_
 
 # Sweep saw the silence a moment before the row that ended it in time was committed. A statement of its own: the gap may
 # have come after the snapshot of the one above, which found the pipeline's mark only because it waited for the row.
-WITHDRAW = """
-DELETE FROM collectors_gap AS g USING stage_quotes AS s, collectors_pipeline AS p
-WHERE g.pipeline_id = s.pipeline_id AND p.market_id = s.pipeline_id AND NOT p.gap_open AND g.ended_at IS NULL
+WITHDRAW = f"""
+WITH withdrawn AS (
+    DELETE FROM collectors_gap AS g USING stage_quotes AS s, collectors_pipeline AS p
+    WHERE g.pipeline_id = s.pipeline_id AND p.market_id = s.pipeline_id AND NOT p.gap_open AND g.ended_at IS NULL
+    RETURNING g.pipeline_id, g.cause
+)
+UPDATE collectors_pipeline AS p SET gaps_24h = p.gaps_24h + 1  -- the row has taken off what was not in it
+FROM withdrawn AS w WHERE p.market_id = w.pipeline_id AND w.cause = '{GapCause.HALTED}'
 """
 # A market was taken out while its row was under way: the gap that the verb has ended at its own moment ended with this
 # row, or was none.
@@ -172,10 +184,10 @@ WITH late AS (
     JOIN collectors_gap AS g ON g.pipeline_id = s.pipeline_id
          AND g.started_at < s.received_at AND g.ended_at > s.received_at
 ), withdrawn AS (
-    DELETE FROM collectors_gap AS g USING late WHERE g.id = late.id AND late.is_none RETURNING g.pipeline_id
+    DELETE FROM collectors_gap AS g USING late WHERE g.id = late.id AND late.is_none RETURNING g.pipeline_id, g.cause
 ), counted AS (
     UPDATE collectors_pipeline AS p SET gaps_24h = greatest(0, p.gaps_24h - 1)
-    FROM withdrawn WHERE p.market_id = withdrawn.pipeline_id
+    FROM withdrawn WHERE p.market_id = withdrawn.pipeline_id AND withdrawn.cause NOT IN ({UNCOUNTED_SQL})
 )
 UPDATE collectors_gap AS g
 SET ended_at = late.received_at, is_judged = false,
@@ -231,7 +243,8 @@ WITH silent AS (
 UPDATE collectors_gap AS g
 SET ended_at = greatest(%(now)s, g.started_at + interval '1 microsecond'),
     missed_count = {MISSED.format(start="g.started_at", end="%(now)s", expected="silent.expected_seconds")},
-    cause = '{GapCause.DELISTED}', evidence = '{NOT_LISTED}'
+    cause = CASE WHEN g.cause IN ({UNCOUNTED_SQL}) THEN g.cause ELSE '{GapCause.DELISTED}' END,
+    evidence = CASE WHEN g.cause IN ({UNCOUNTED_SQL}) THEN g.evidence ELSE '{NOT_LISTED}' END
 FROM silent WHERE g.pipeline_id = silent.market_id AND g.ended_at IS NULL
 """
 # A gap that lost its pipeline's mark would stay open for ever; it ended at the first row after its beginning.
@@ -266,6 +279,19 @@ def end_of_delisted(exchange_id: str, now: datetime) -> int:
     return _execute(END_OF_DELISTED, {"exchange": exchange_id, "now": now})
 
 
+def end_of_halts(market_ids: Iterable[int], now: datetime) -> int:
+    """Ends gaps that a halt explains, of markets that are traded again: a silence from here on has a cause of its own.
+    Returns how many."""
+    explained = Gap.objects.filter(pipeline_id__in=list(market_ids), ended_at__isnull=True, cause=GapCause.HALTED)
+    return end_of_markets(explained.values_list("pipeline_id", flat=True), now)
+
+
+def judge_anew(market_ids: Iterable[int]) -> int:
+    """Leaves the open gaps of these markets to be judged by the next sweep: what is known of them has changed."""
+    wanted = Gap.objects.filter(pipeline_id__in=list(market_ids), ended_at__isnull=True)
+    return wanted.update(is_judged=False)
+
+
 def end_orphans() -> int:
     """Ends gaps unknown to their pipeline; none unless somebody wrote past the write path. Returns how many."""
     return _execute(END_ORPHANS, {})
@@ -273,18 +299,40 @@ def end_orphans() -> int:
 
 # --- its cause --------------------------------------------------------------------------------------------------
 
-RECORD_CAUSES = f"""
+_VERDICT = """
 WITH verdict AS (SELECT * FROM unnest(%(gaps)s::bigint[], %(causes)s::text[], %(evidences)s::text[],
                                       %(ends)s::timestamptz[]) AS v (id, cause, evidence, ended_at)),
+"""
+_TURNS = f"(g.cause IN ({UNCOUNTED_SQL})) <> (v.cause IN ({UNCOUNTED_SQL}))"
+RECORD_CAUSES = f"""{_VERDICT}
 locked AS (
     SELECT g.id FROM collectors_gap AS g JOIN verdict AS v ON v.id = g.id
-    WHERE (g.cause, g.evidence, g.is_judged) IS DISTINCT FROM (v.cause, v.evidence, true)
+    WHERE (g.cause, g.evidence, g.is_judged) IS DISTINCT FROM (v.cause, v.evidence, true) AND NOT {_TURNS}
     ORDER BY g.id FOR UPDATE OF g SKIP LOCKED
 )
 UPDATE collectors_gap AS g SET cause = v.cause, evidence = v.evidence, is_judged = true,
     missed_count = {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")}
 FROM verdict AS v JOIN locked ON locked.id = v.id, collectors_pipeline AS p
 WHERE g.id = v.id AND p.market_id = g.pipeline_id AND g.ended_at IS NOT DISTINCT FROM v.ended_at
+"""
+# Those that come into the count of 24 hours by their new cause, or leave it. A poll locks its pipelines before their
+# gaps, so both are taken at once or not at all.
+RECORD_TURNED = f"""{_VERDICT}
+locked AS (
+    SELECT g.id, g.pipeline_id, v.cause, v.evidence, v.cause IN ({UNCOUNTED_SQL}) AS leaves,
+           {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")} AS missed_count
+    FROM collectors_gap AS g JOIN verdict AS v ON v.id = g.id
+    JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
+    WHERE {_TURNS} AND g.ended_at IS NOT DISTINCT FROM v.ended_at
+    ORDER BY g.id FOR UPDATE OF g, p SKIP LOCKED
+), counted AS (
+    UPDATE collectors_pipeline AS p SET gaps_24h = greatest(0, p.gaps_24h + t.more)
+    FROM (SELECT pipeline_id, sum(CASE WHEN leaves THEN -1 ELSE 1 END) AS more FROM locked GROUP BY 1) AS t
+    WHERE p.market_id = t.pipeline_id
+)
+UPDATE collectors_gap AS g
+SET cause = l.cause, evidence = l.evidence, is_judged = true, missed_count = l.missed_count
+FROM locked AS l WHERE g.id = l.id
 """
 
 
@@ -305,7 +353,7 @@ def record_causes(verdicts: Sequence[JudgedCause], now: datetime) -> int:
     gaps, causes, evidences, ends = map(list, zip(*sorted(verdicts), strict=True))
     values = {"gaps": gaps, "causes": causes, "evidences": evidences, "ends": ends, "now": now}
     with transaction.atomic():
-        return _execute(RECORD_CAUSES, values)
+        return _execute(RECORD_CAUSES, values) + _execute(RECORD_TURNED, values)
 
 
 # --- what the exchange still has of it --------------------------------------------------------------------------

@@ -15,16 +15,17 @@ from collectors.gaps import causes as judging
 from collectors.gaps import ledger
 from collectors.models import Transition, Watermark, Worker
 from collectors.rules import worker_status
+from collectors.rules.gap_causes import UNCOUNTED_SQL
 from collectors.status.workers import facts
 
 GAP_WINDOW = timedelta(hours=24)
 GAP_CURSOR = "gaps_24h"
 SWEPT_CURSOR = "pulse"
 
-FORGET_OLD_GAPS = """
+FORGET_OLD_GAPS = f"""
 WITH gone AS (
     SELECT pipeline_id, count(*) AS gaps FROM collectors_gap
-    WHERE ended_at > %(reached)s AND ended_at <= %(until)s GROUP BY pipeline_id
+    WHERE ended_at > %(reached)s AND ended_at <= %(until)s AND cause NOT IN ({UNCOUNTED_SQL}) GROUP BY pipeline_id
 ), locked AS (
     SELECT p.market_id FROM collectors_pipeline AS p JOIN gone AS g ON g.pipeline_id = p.market_id
     ORDER BY p.market_id FOR UPDATE OF p

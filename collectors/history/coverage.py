@@ -1,7 +1,7 @@
 """Counts how much was stored of what should have been: minutes of pipelines, by exchange and quarter of an hour.
 
 It counts once a minute with the rollups, in their transaction. It says what was known live: rows that are fetched
-later do not raise it. Planned stops expect nothing; our own downtime does.
+later do not raise it. Planned stops and halts expect nothing; our own downtime does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 COUNT = """
 , market AS (
     SELECT m.id, m.exchange_id,
-           m.is_collected
+           m.is_collected AND m.halted_at IS NULL
            AND (e.is_collected AND w.resumed_at <= %(start)s
                 OR w.status = 'stopped' AND w.status_since >= %(end)s AND w.stored_at IS NOT NULL) AS is_wanted
     FROM exchanges_market AS m

@@ -54,6 +54,7 @@ class GapCause(models.TextChoices):
     MARKET_QUIET = gap_causes.MARKET_QUIET
     NEVER_CAME = gap_causes.NEVER_CAME
     DELISTED = gap_causes.DELISTED
+    HALTED = gap_causes.HALTED, gap_causes.LABELS[gap_causes.HALTED]
     UNKNOWN = gap_causes.UNKNOWN
 
 
@@ -108,6 +109,9 @@ class Worker(models.Model):
     markets_loaded_at = models.DateTimeField(null=True, blank=True)
     refused_list = models.CharField(max_length=16, default="", db_default="", blank=True)
     refused_count = models.SmallIntegerField(default=0, db_default=0)  # times in a row that this list came
+    # by kind of market: how old its answers were and usually are, and, apart, those that are too old to be believed
+    answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), editable=False)
+    old_answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), editable=False)
     scheduled_seconds = models.FloatField(null=True, blank=True)
     status = models.CharField(max_length=8, default=WorkerStatus.STOPPED)
     status_since = models.DateTimeField()

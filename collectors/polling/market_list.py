@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis
 from django.db import connection, transaction
@@ -16,7 +17,7 @@ from collectors.lease import Permit
 from collectors.models import Worker
 from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
-from exchanges.models import Exchange, Market
+from exchanges.models import Exchange, Market, MarketState
 from exchanges.sources import source_label
 from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
@@ -25,7 +26,20 @@ LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a 
 ACCEPTED_AT = 3  # times in a row that the same short list has come: it is the truth
 REFRESH_SECONDS = 3600.0  # lists change a few times a day, and are the largest answers that exchanges give
 TRY_AGAIN_SECONDS = 300
-_known: Final[dict[str, tuple[int, Mapping[str, int]]]] = {}
+
+
+class KnownMarkets(NamedTuple):
+    """An exchange's markets by symbol, of one version of its list. `collected` ones are stored; `dormant` ones are only
+    looked at, as their return is to be noticed. `halted` are the numbers of the collected ones that are not traded."""
+
+    version: int
+    collected: Mapping[str, int]
+    dormant: Mapping[str, int]
+    halted: frozenset[int]
+    kinds: Mapping[int, str]
+
+
+_known: Final[dict[str, KnownMarkets]] = {}
 
 
 class ValkeyMarketCache:
@@ -55,12 +69,32 @@ def may_try_again(exchange_id: str) -> bool:
 
 def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
     """Returns symbol to pipeline number of all collected markets, read once per version and process."""
+    return markets_of(exchange_id, version).collected
+
+
+def markets_of(exchange_id: str, version: int) -> KnownMarkets:
+    """Returns the markets that polls go by, read once per version and process."""
     held = _known.get(exchange_id)
-    if held is None or held[0] != version:
-        collected = Market.objects.collected().filter(exchange_id=exchange_id)
-        held = (version, dict(collected.values_list("symbol", "id")))
+    if held is None or held.version != version:
+        found = list(
+            Market.objects.looked_at()
+            .filter(exchange_id=exchange_id)
+            .values_list("symbol", "id", "dormant", "state", "kind")
+        )
+        held = KnownMarkets(
+            version,
+            collected={symbol: pk for symbol, pk, dormant, _, _ in found if not dormant},
+            dormant={symbol: pk for symbol, pk, dormant, _, _ in found if dormant},
+            halted=frozenset(pk for _, pk, dormant, state, _ in found if state == MarketState.HALTED and not dormant),
+            kinds={pk: sys.intern(kind) for _, pk, _, _, kind in found},
+        )
         _known[exchange_id] = held
-    return held[1]
+    return held
+
+
+def last_known(exchange_id: str) -> KnownMarkets | None:
+    """Returns the markets that this process has read last, of whatever version."""
+    return _known.get(exchange_id)
 
 
 def register(
@@ -101,13 +135,13 @@ def register(
 
 def _refuse_broken(exchange_id: str, listings: Sequence[Listing], *, accepts_short: bool) -> None:
     known_count = Market.objects.filter(exchange_id=exchange_id, active=True).count()
-    active = sorted(listing.symbol for listing in listings if listing.active)
-    if active and (accepts_short or len(active) >= known_count * LEAST_SHARE_OF_KNOWN):
+    listed = sorted(listing.symbol for listing in listings if listing.is_listed)
+    if listed and (accepts_short or len(listed) >= known_count * LEAST_SHARE_OF_KNOWN):
         return
-    words = f"{exchange_id} listed {len(active)} active markets, {known_count} are known; kept the old list"
-    if not active:
+    words = f"{exchange_id} listed {len(listed)} markets, {known_count} are known; kept the old list"
+    if not listed:
         raise BadReply(words)
-    times = _times_refused(exchange_id, sha256("\n".join(active).encode()).hexdigest()[:16])
+    times = _times_refused(exchange_id, sha256("\n".join(listed).encode()).hexdigest()[:16])
     if times < ACCEPTED_AT:
         raise BadReply(f"{words}: came {times} of {ACCEPTED_AT} times (or: manage.py exchange accept-list)")
 
@@ -142,6 +176,17 @@ def _lock(exchange_id: str) -> None:
     Worker.objects.select_for_update(no_key=True).get(pk=exchange_id)
 
 
+def note_traded(exchange_id: str, market_ids: Sequence[int], *, now: datetime) -> None:
+    """Ends the halts of markets of which rows of real trading have come, and tells all processes. Twice is harmless."""
+    with transaction.atomic():
+        _lock(exchange_id)
+        with _settled(exchange_id, now):
+            Market.objects.filter(pk__in=market_ids, halted_at__lt=now).update(halted_at=None, halt="", dormant=False)
+            _apply_filter(exchange_id)
+        with connection.cursor() as cursor:
+            cursor.execute(BUMP, {"exchange": exchange_id, "loaded_at": None})
+
+
 def follow_volumes(now: datetime) -> None:
     """Applies "the N largest" anew where it would choose others by now. Twice is harmless."""
     for exchange in Exchange.objects.collected().filter(market_filter__top__isnull=False):
@@ -173,16 +218,20 @@ def _misfits(exchange: Exchange) -> tuple[list[int], list[int]]:
 
 @contextmanager
 def _settled(exchange_id: str, now: datetime) -> Iterator[None]:
-    before = _collected_ids(exchange_id)
+    states = _collected_states(exchange_id)
     yield
-    after = _collected_ids(exchange_id)
+    states_after = _collected_states(exchange_id)
+    before, after = states.keys(), states_after.keys()
     ledger.open_silent_of_markets(sorted(before - after), now)  # what was silent before was not planned
     ledger.end_of_markets(before - after, now)
     _resume(after - before, now)
+    halted = {pk for pk in before & after if states_after[pk] == MarketState.HALTED != states[pk]}
+    ledger.judge_anew(halted)
+    ledger.end_of_halts({pk for pk in before & after if states[pk] == MarketState.HALTED != states_after[pk]}, now)
 
 
-def _collected_ids(exchange_id: str) -> set[int]:
-    return set(Market.objects.collected().filter(exchange_id=exchange_id).values_list("id", flat=True))
+def _collected_states(exchange_id: str) -> dict[int, str]:
+    return dict(Market.objects.collected().filter(exchange_id=exchange_id).values_list("id", "state"))
 
 
 def _resume(market_ids: Iterable[int], now: datetime) -> None:
@@ -194,6 +243,9 @@ def _resume(market_ids: Iterable[int], now: datetime) -> None:
 
 def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
     kinds = {listing.kind for listing in listings}
+    known = Market.objects.filter(exchange_id=exchange_id)
+    halted_at = dict(known.filter(halted_at__isnull=False).values_list("symbol", "halted_at"))
+    traded = set(known.filter(dormant=False).values_list("symbol", flat=True))
     markets = [
         Market(
             exchange_id=exchange_id,
@@ -203,10 +255,13 @@ def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> Non
             kind=listing.kind,
             venue_id=listing.venue_id,
             source=source_label(exchange_id, listing.kind, kinds),
-            active=listing.active,
+            active=listing.is_listed,
             taker_fee=listing.taker_fee,
             listed_at=now,
-            delisted_at=None if listing.active else now,
+            delisted_at=None if listing.is_listed else now,
+            halted_at=(halted_at.get(listing.symbol) or now) if listing.halt else None,
+            halt=listing.halt,
+            dormant=bool(listing.halt) and listing.symbol not in traded,
         )
         for listing in {listing.symbol: listing for listing in listings}.values()
     ]
@@ -214,7 +269,18 @@ def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> Non
         markets,
         update_conflicts=True,
         unique_fields=["exchange", "symbol"],
-        update_fields=["base", "quote", "kind", "venue_id", "active", "taker_fee", "delisted_at"],
+        update_fields=[
+            "base",
+            "quote",
+            "kind",
+            "venue_id",
+            "active",
+            "taker_fee",
+            "delisted_at",
+            "halted_at",
+            "halt",
+            "dormant",
+        ],
         batch_size=2000,
     )
 
@@ -249,7 +315,7 @@ UPDATE collectors_worker SET
     markets_version = ((extract(epoch FROM clock_timestamp()) * 1000)::bigint %% 2147483647)::int,
     markets_loaded_at = COALESCE(%(loaded_at)s, markets_loaded_at),
     symbols_tracked = (SELECT count(*) FROM exchanges_market
-                       WHERE exchange_id = %(exchange)s AND is_collected),
+                       WHERE exchange_id = %(exchange)s AND is_collected AND halted_at IS NULL),
     refused_list = CASE WHEN %(loaded_at)s IS NULL THEN refused_list ELSE '' END,
     refused_count = CASE WHEN %(loaded_at)s IS NULL THEN refused_count ELSE 0 END
 WHERE exchange_id = %(exchange)s

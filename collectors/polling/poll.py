@@ -15,7 +15,7 @@ from django.conf import settings
 from collectors import lease, rate_limits
 from collectors.lease import Permit
 from collectors.models import RunTransport
-from collectors.polling import market_list, notices, store
+from collectors.polling import ages, halts, market_list, notices, store
 from collectors.rate_limits import Priority
 from collectors.rules import breaker, gap_causes, quote_checks, worker_status
 from collectors.rules.breaker import BreakerPolicy, BreakerState, CycleResult
@@ -142,14 +142,17 @@ class Collected:
     verdict: quote_checks.JudgedQuotes
     usual_version: int | None
     notice: str
+    traded_again: Sequence[int] = ()  # markets that the list calls halted
 
 
 def _fetch_and_judge(permit: Permit, *, now: datetime) -> Collected:
     version = _markets_version(permit, _feed(permit), now=now)
     feed = _feed(permit)  # by the list that may just have been loaded
     is_in_hand = feed.recall_markets()
-    pipelines = market_list.pipelines_of(permit.exchange.id, version)
-    fetch = partial(feed.fetch_quotes, pipelines.keys(), may_call=_gate(permit, feed, Priority.LIVE))
+    known = market_list.markets_of(permit.exchange.id, version)
+    pipelines = known.collected
+    symbols = halts.wanted(known, in_bulk=feed.capabilities.has.get("fetchTickers", True))
+    fetch = partial(feed.fetch_quotes, symbols, may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
     judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
     verdict = quote_checks.JudgedQuotes(judged.accepted, judged.rejected + poll.rejected)
@@ -157,7 +160,8 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> Collected:
     usual = permit.usual_count if is_in_hand and version == permit.markets_version else 0
     is_short = len(verdict.accepted) < usual * settings.MIN_SHARE_OF_USUAL_ROWS
     notice = notices.of_poll(poll, stored_count=len(verdict.accepted), usual_count=usual if is_short else None)
-    return Collected(poll, verdict, version if is_in_hand and not is_short else None, notice)
+    back = [*halts.traded_again(permit.exchange.id, verdict.accepted), *halts.awake(permit.exchange.id, known, poll)]
+    return Collected(poll, verdict, version if is_in_hand and not is_short else None, notice, back)
 
 
 def _feed(permit: Permit) -> Feed:
@@ -256,11 +260,14 @@ def _finish_stored(
         rows_answered=collected.poll.answered_count,
         excerpt=collected.notice,
         usual_version=collected.usual_version,
+        answers=ages.after_poll(permit.exchange.id, permit.answers, collected.poll, verdict.accepted),
         cause=gap_causes.cause_of(permit.last_outcome),
         correlation_id=correlation_id,
     )
     if store.finish(permit, cycle) is None:
         return _superseded(permit)
+    if collected.traded_again:
+        market_list.note_traded(permit.exchange.id, collected.traded_again, now=finished_at)
     if verdict.rejected:
         log.warning(
             "quotes_quarantined", exchange=permit.exchange.id, count=len(verdict.rejected), first=verdict.rejected[0]

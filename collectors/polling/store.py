@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,8 @@ from collectors.gaps import ledger
 from collectors.lease import Permit
 from collectors.models import GapCause, RunTransport, reports
 from collectors.polling import copy_format
+from collectors.rules import age
+from collectors.rules.age import AnswerState
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
 
@@ -43,6 +45,7 @@ WITH fenced AS (
         stored_count = COALESCE(%(stored_count)s, stored_count),
         usual_count = CASE WHEN %(usual_version)s IS NULL THEN usual_count ELSE %(stored_count)s END,
         usual_version = COALESCE(%(usual_version)s, usual_version),
+        answers = COALESCE(%(answers)s, answers), old_answers = COALESCE(%(old_answers)s, old_answers),
         error_count = %(error_count)s, strikes = %(strikes)s, last_outcome = %(outcome)s,
         -- nobody begins in a pause: one that still runs was told to somebody else meanwhile
         retry_at = CASE WHEN retry_at > %(finished_at)s THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
@@ -119,6 +122,8 @@ PARAMETERS = {
     "stored_at": "timestamptz",
     "stored_count": "int",
     "usual_version": "int",
+    "answers": "jsonb",
+    "old_answers": "jsonb",
     "outcome": "text",
     "error_count": "int",
     "strikes": "int",
@@ -174,6 +179,7 @@ class Cycle:
     records_run: bool = True
     stored_before: int = 0  # by batches since the last run
     usual_version: int | None = None  # the market list of which so many rows are usual; None where they are not
+    answers: Mapping[str, AnswerState] | None = None  # by kind of market, after this one; None where nothing came
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
@@ -223,6 +229,8 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "stored_at": cycle.finished_at if cycle.accepted else None,
         "stored_count": None if cycle.keep_seconds else len(cycle.accepted) or None,
         "usual_version": cycle.usual_version if cycle.accepted else None,
+        "answers": None if cycle.answers is None else age.written(cycle.answers),
+        "old_answers": None if cycle.answers is None else age.written_old(cycle.answers),
         "outcome": cycle.outcome,
         "error_count": cycle.error_count,
         "strikes": cycle.strikes,

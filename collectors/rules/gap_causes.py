@@ -11,7 +11,13 @@ RATE_LIMITED = "rate limited"
 MARKET_QUIET = "market quiet"
 NEVER_CAME = "never came"
 DELISTED = "delisted"
+HALTED = "halted"
 UNKNOWN = "unknown"
+
+# No fault of anybody, and without an end of their own: they are on record and not in the count of 24 hours.
+UNCOUNTED = (HALTED, NEVER_CAME)
+UNCOUNTED_SQL = ", ".join(f"'{cause}'" for cause in UNCOUNTED)
+LABELS = {HALTED: "halted by the exchange"}  # where the word alone would leave doubts
 
 AWAITED = "awaited"  # in the place of an outcome: the poll whose rows ended the silence, until it was answered
 CAUSE_OF_OUTCOME = {
@@ -50,10 +56,17 @@ class Evidence:
     quarantined_count: int = 0
     quarantine_reason: str = ""
     never_came: bool = False  # no row of this market was stored before
+    halted_at: datetime | None = None
+    halt: str = ""  # the exchange's word for it
+    halted_before: str = ""  # the evidence of a silence that was judged so, and ended with the halt
 
 
 def judge(evidence: Evidence) -> tuple[str, str]:
     """Returns the cause of a silence and the evidence in words. What fills the larger part of it decides."""
+    if evidence.halted_before and evidence.halted_at is None:
+        return HALTED, evidence.halted_before
+    if evidence.halted_at is not None:
+        return HALTED, halted_in_words(evidence.halted_at, evidence.halt)
     if evidence.delisted_at is not None:
         return DELISTED, f"the exchange no longer lists this market since {evidence.delisted_at:%Y-%m-%d %H:%M:%S} UTC"
     absent = _absent_seconds(evidence)
@@ -66,6 +79,10 @@ def judge(evidence: Evidence) -> tuple[str, str]:
     if failed and sum(failed.values()) >= stored:
         return _of_failures(evidence, failed)
     return _of_one_market(evidence)
+
+
+def halted_in_words(halted_at: datetime, halt: str) -> str:
+    return f"the exchange lists this market and does not trade it: {halt}, seen at {halted_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _absent_seconds(evidence: Evidence) -> float:

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from collectors import lease, rate_limits
 from collectors.lease import Permit
 from collectors.models import Pipeline, RunTransport, Stream, Switch, Worker
-from collectors.polling import market_list, store
+from collectors.polling import ages, halts, market_list, store
 from collectors.polling import poll as ingest
 from collectors.rules import gap_causes, quote_checks
 from collectors.rules.breaker import BreakerState
@@ -49,6 +49,12 @@ class Markets:
     pipelines: Mapping[str, int]
     packed: bytes | None
     digest: str = ""
+    halted: frozenset[int] = frozenset()
+
+    @property
+    def pushed(self) -> Sequence[str]:
+        """Returns what is subscribed to; halted markets are left to comparison polls."""
+        return halts.symbols_to_push(self.pipelines, self.halted)
 
 
 class Written(NamedTuple):
@@ -92,7 +98,8 @@ def load_markets(wish: StreamTarget) -> Markets:
         _, digest = _newest_list(wish)
         packed = _cached(wish, digest)
     in_hand = "" if packed is None else digest
-    return Markets(version, market_list.pipelines_of(wish.exchange_id, version), packed, in_hand)
+    known = market_list.markets_of(wish.exchange_id, version)
+    return Markets(version, known.collected, packed, in_hand, known.halted)
 
 
 def _newest_list(wish: StreamTarget) -> tuple[int, str]:
@@ -122,13 +129,14 @@ def _download(exchange_id: str) -> int:
 def known_markets(wish: StreamTarget, held: Markets) -> Markets:
     """Loads the markets without asking the exchange; the `held` list stays until the new one is in the cache."""
     version, digest = _newest_list(wish)
-    pipelines = market_list.pipelines_of(wish.exchange_id, version)
+    known = market_list.markets_of(wish.exchange_id, version)
+    pipelines, halted = known.collected, known.halted
     if digest == held.digest and held.packed is not None:
-        return Markets(version, pipelines, held.packed, digest)
+        return Markets(version, pipelines, held.packed, digest, halted)
     packed = _cached(wish, digest)
     if packed is None:
-        return Markets(0, pipelines, held.packed, held.digest)
-    return Markets(version, pipelines, packed, digest)
+        return Markets(0, pipelines, held.packed, held.digest, halted)
+    return Markets(version, pipelines, packed, digest, halted)
 
 
 def take(exchange_id: str) -> Permit | None:
@@ -148,6 +156,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         return Written(permit, 0, is_asked_for)
     is_due = (now - batch.started_at).total_seconds() >= RUN_SECONDS
     writes_run = is_due or is_asked_for  # what others do under the lease is in no run's time but theirs
+    answers = ages.after_batch(permit.exchange.id, permit.answers, verdict.accepted)
     retry_at = permit.health.retry_at if permit.health.retry_at and permit.health.retry_at > now else None
     cycle = store.Cycle(
         started_at=batch.started_at if writes_run else now,
@@ -162,19 +171,23 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         rows_answered=batch.rows_stored + len(batch.rejected),
         excerpt=f"{batch.overtaken} tickers were overtaken by newer ones" if writes_run and batch.overtaken else "",
         cause=gap_causes.cause_of(permit.last_outcome),
+        answers=answers,
         keep_seconds=settings.STREAM_LEASE_SECONDS,
         records_run=writes_run,
         stored_before=batch.rows_stored - len(verdict.accepted),
         correlation_id=batch.correlation_id,
         transport=RunTransport.STREAM,
     )
+    back = halts.traded_again(permit.exchange.id, verdict.accepted)
     stored = store.finish(permit, cycle)
     if stored is None:
         return None
+    if back:
+        market_list.note_traded(permit.exchange.id, back, now=now)
     if writes_run:
         batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
     health = BreakerState(0, 0, retry_at)
-    permit = replace(permit, health=health, last_outcome="stored")
+    permit = replace(permit, health=health, last_outcome="stored", answers=answers)
     return Written(permit, stored, is_asked_for)
 
 

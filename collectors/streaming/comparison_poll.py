@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 from django.conf import settings
 
-from collectors.rules import streams
+from collectors.rules import age, streams
 from collectors.streaming import blocking_calls
 from collectors.streaming.handshake import Contradicted
 from collectors.streaming.ownership import StreamTarget
@@ -69,6 +69,14 @@ def judge(pushed: Mapping[str, Quote], poll: Poll, subscribed: Collection[str]) 
     reason = streams.contradiction(pushed, polled, tolerance=streams.DISAGREEMENT_SHARE)
     if reason:
         raise Contradicted(reason)
+
+
+def is_outdated(pushed: Mapping[str, Quote], poll: Poll) -> bool:
+    """Says whether a poll's answer is older than what was pushed before it, as one out of a cache is: it neither
+    contradicts the stream nor overrules what it brought."""
+    asked = age.newest(quote.exchange_at for quote in poll.quotes)
+    heard = age.newest(quote.exchange_at for quote in pushed.values())
+    return age.is_behind(asked, heard) or (poll.cached_seconds or 0.0) > age.limit_seconds(None)
 
 
 def quiet_ones(pushed: Mapping[str, Quote], poll: Poll, *, interval_seconds: float) -> list[Quote]:

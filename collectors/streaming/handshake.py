@@ -65,7 +65,7 @@ async def dial(stream: QuoteStream, markets: Markets, budget: DialBudget) -> Hea
     if markets.packed is not None:
         stream.install_markets(markets.packed)
     await asyncio.sleep(budget.wait_seconds(time.monotonic(), 1))
-    await stream.subscribe(markets.pipelines.keys())
+    await stream.subscribe(markets.pushed)
     budget.spend(time.monotonic(), len(stream.groups))
     return Heard.since(time.monotonic(), stream.groups)
 

@@ -282,7 +282,7 @@ class StreamSession:
         if markets.packed is not None:
             self._dialled.install_markets(markets.packed)
         before = len(self._dialled.groups)
-        await self._dialled.subscribe(markets.pipelines.keys())
+        await self._dialled.subscribe(markets.pushed)
         self._budget.spend(time.monotonic(), max(0, len(self._dialled.groups) - before))
         self._heard.regroup(self._dialled.groups, time.monotonic())
 
@@ -295,6 +295,9 @@ class StreamSession:
             poll = shadow.answer(self.wish)
         except Throttled as error:
             self._tenure.pause(error.retry_after_seconds or breaker.THROTTLE_PAUSE_SECONDS)
+            poll = None
+        if poll is not None and shadows.is_outdated(self._latest, poll):
+            log.info("shadow_poll_outdated", exchange=self.wish.exchange_id, cached_seconds=poll.cached_seconds)
             poll = None
         if poll is not None:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):

@@ -43,7 +43,7 @@ T = TypeVar("T")
 PROOF_MARKETS = 5
 FUTURE_SHARE = 0.5  # of its period: so far ahead of our clock no running bar begins
 REQUEST_MILLISECONDS = 10_000  # one request's share of a longer deadline
-MARKET_FORMAT = 2  # part of the cache key: raise it when markets.pack changes
+MARKET_FORMAT = 3  # part of the cache key: raise it when markets.pack changes
 
 
 def class_names() -> frozenset[str]:

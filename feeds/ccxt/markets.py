@@ -13,6 +13,7 @@ import orjson
 
 from feeds.base import Listing
 from feeds.ccxt.quirks import quirk_of
+from feeds.shared.halts import NOT_ACTIVE, halt_of
 
 KINDS = frozenset({"spot", "swap", "future", "option", "prediction"})
 LONGEST_NAME = 100  # characters; the longest real symbols (options) have about 40
@@ -36,7 +37,9 @@ def pack(client: Any, *, keep_info: bool) -> bytes:
     markets = client.markets
     return orjson.dumps(
         {
-            "markets": [_packed(market, dropped) | _kept(market, kept_keys) for market in markets.values()],
+            "markets": [
+                _packed(market, dropped) | _kept(market, kept_keys) | _halt(market) for market in markets.values()
+            ],
             "ids": {key: [m["symbol"] for m in group] for key, group in client.markets_by_id.items()},
             "currencies": {code: currency.get("id") for code, currency in (client.currencies or {}).items()},
             "common": client.commonCurrencies,
@@ -105,6 +108,11 @@ def _kept(market: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
     return {"info": found} if found else {}
 
 
+def _halt(market: Mapping[str, Any]) -> dict[str, str]:
+    word = halt_of(market.get("info"), is_active=market.get("active"))
+    return {"halt": word} if word else {}
+
+
 def _interned(row: dict[str, Any]) -> dict[str, Any]:
     return {sys.intern(key): sys.intern(value) if type(value) is str else value for key, value in row.items()}
 
@@ -122,12 +130,14 @@ def _is_usable(market: Mapping[str, Any]) -> bool:
 
 def _listing(market: Mapping[str, Any]) -> Listing:
     taker = market.get("taker")
+    halt = market.get("halt") or (NOT_ACTIVE if market.get("active") is False else "")
     return Listing(
         symbol=market["symbol"],
         base=market["base"],
         quote=market["quote"],
         kind=market["type"],
         venue_id=market["id"],
-        active=market.get("active") is not False,
+        active=not halt,
         taker_fee=float(taker) if isinstance(taker, int | float) else None,
+        halt=halt,
     )

@@ -80,7 +80,7 @@ class ChainlinkFeed(NativeFeed):
         )
         received_at = batch.call.answered_at
         _raise_passing(answers, Throttled)
-        _require_fresh_node(block, now=received_at)
+        batch.made_at = _require_fresh_node(block, now=received_at)
         batch.call.row_count += len(answers)
         for oracle, answer in zip(oracles, answers, strict=True):
             self._take(batch, oracle, answer, received_at)
@@ -179,8 +179,9 @@ def _is(oracle: Oracle, description: Any, decimals: Any) -> bool:
         return False
 
 
-def _require_fresh_node(block: Any, *, now: float) -> None:
-    """Raises Unreachable for an old block: {"number":"0x14a5b3c","timestamp":"0x6b017411"}"""
+def _require_fresh_node(block: Any, *, now: float) -> float:
+    """Returns when the block was made, {"number":"0x14a5b3c","timestamp":"0x6b017411"}. Raises Unreachable for an old
+    one."""
     if isinstance(block, FeedError):
         raise block
     try:
@@ -189,6 +190,7 @@ def _require_fresh_node(block: Any, *, now: float) -> None:
         raise BadReply("the node's newest block has no time") from error
     if now - made_at > NODE_MAY_LAG_SECONDS:
         raise Unreachable(f"the node is {now - made_at:.0f} s behind the chain")
+    return float(made_at)
 
 
 # [{"jsonrpc":"2.0","id":1,"result":"0x…"},{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"reverted"}}]

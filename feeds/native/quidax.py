@@ -12,6 +12,7 @@ from feeds.loop import Call
 from feeds.native.feed import NativeFeed, candle, is_name, levels, rows_of, trade
 from feeds.native.http import Headers
 from feeds.shared.field_maps import FieldMap, Row, Values
+from feeds.shared.halts import halt_of
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch, read_rows
 
@@ -99,7 +100,8 @@ def _listings(rows: Iterable[Any]) -> Iterator[Listing]:
         id_, base, quote = row.get("id"), row.get("base_unit"), row.get("quote_unit")
         if is_name(id_) and is_name(base) and is_name(quote):
             base, quote = str(base).upper(), str(quote).upper()
-            yield Listing(f"{base}/{quote}", base, quote, "spot", str(id_), active=True)
+            halt = halt_of(row, is_active=None)
+            yield Listing(f"{base}/{quote}", base, quote, "spot", str(id_), active=not halt, halt=halt)
 
 
 # {"btcngn":{"at":1795000000,"market":"btcngn","ticker":{"buy":"86627766.0","sell":"87105893.0","low":"85000000.0",

@@ -24,6 +24,7 @@ from feeds.loop import Call
 from feeds.native.feed import NativeFeed, candle, is_name, levels, rows_of, trade
 from feeds.native.http import Headers
 from feeds.shared.field_maps import FieldMap, Row, Values
+from feeds.shared.halts import halt_of
 from feeds.shared.quotes import QuoteBatch, read_rows
 
 API = "https://api.valr.com/v1/public"
@@ -117,7 +118,8 @@ def _listings(rows: Iterable[Any]) -> Iterator[Listing]:
             continue
         id_, base, quote = row.get("symbol"), row.get("baseCurrency"), row.get("quoteCurrency")
         if is_name(id_) and is_name(base) and is_name(quote):
-            yield Listing(f"{base}/{quote}", str(base), str(quote), "spot", str(id_), row.get("active") is not False)
+            halt = halt_of(row, is_active=row.get("active"))
+            yield Listing(f"{base}/{quote}", str(base), str(quote), "spot", str(id_), active=not halt, halt=halt)
 
 
 # [{"currencyPair":"BTCZAR","askPrice":"1170500","bidPrice":"1170000","lastTradedPrice":"1170200",

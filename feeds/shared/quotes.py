@@ -43,6 +43,7 @@ class QuoteBatch:
     failures: list[FeedError] = field(default_factory=list)  # those of `missing`, in its order
     unknown_count: int = 0
     unknown_ids: dict[str, None] = field(default_factory=dict)
+    made_at: float | None = None
     _contested: dict[str, Quote] = field(default_factory=dict)
 
     def add(self, quote: Quote) -> None:
@@ -131,6 +132,7 @@ class QuoteBatch:
             unknown_ids=tuple(self.unknown_ids),
             cached_seconds=call.cached_seconds,
             server_time=call.server_time,
+            made_at=self.made_at,
         )
 
 

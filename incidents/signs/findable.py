@@ -19,7 +19,7 @@ SELECT m.base, m.quote,
        min(coalesce(p.received_at, p.resumed_at, m.listed_at)) FILTER (WHERE p.gap_open),
        count(DISTINCT m.exchange_id) FILTER (WHERE NOT p.gap_open AND p.received_at IS NOT NULL)
 FROM unnest(%(bases)s::text[], %(quotes)s::text[]) AS w (base, quote)
-JOIN exchanges_market AS m ON m.base = w.base AND m.quote = w.quote AND m.is_collected
+JOIN exchanges_market AS m ON m.base = w.base AND m.quote = w.quote AND m.is_collected AND m.halted_at IS NULL
 JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.is_collected
 JOIN collectors_pipeline AS p ON p.market_id = m.id
 GROUP BY 1, 2 HAVING bool_or(p.gap_open)

@@ -1,6 +1,6 @@
 """Reads the signs of one moment: what the board shows and what incidents are found from, so that they never disagree.
 
-Nine queries whatever there is, and what a changed market list costs once.
+Ten queries whatever there is, and what a changed market list costs once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collectors.models import TO_FILL_SQL, Worker
 from collectors.polling import transports
 from collectors.polling.transports import InUse
 from collectors.rules import worker_status
+from collectors.rules.gap_causes import HALTED, LABELS, NEVER_CAME, UNCOUNTED
 from collectors.status import workers as status
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
-from exchanges.models import BlacklistEntry, Transport
+from exchanges.models import BlacklistEntry, Market, Transport
 from feeds.streams import can_stream
 from incidents.rules import verdict
 from incidents.rules.verdict import Alarm, Condition, Signs
@@ -31,6 +32,7 @@ from lib import int4
 from web.redaction import hide_login
 
 ERROR_CHARACTERS = 300
+LISTED_NEVER_CAME = "listed and never came"
 
 # Fresh is what the pipelines API calls healthy, or has come within two of its own intervals where it is slower. Numbers
 # come packed, see `lib.int4`. What an exchange lists and never quotes is not missed.
@@ -111,7 +113,8 @@ class AllSigns:
     fresh: frozenset[int]
     markets: Mapping[str, frozenset[int]]
     last_hour: LastHour
-    gaps: Sequence[GapGroup]
+    gaps: Sequence[GapGroup]  # those that count
+    notes: Mapping[str, tuple[str, ...]]  # by exchange: what does not come, and nobody misses
     seen: Seen
     health: SystemHealth
     alarms: Sequence[Alarm]
@@ -132,11 +135,14 @@ class AllSigns:
 def read(now: datetime) -> AllSigns:
     """Reads all signs. Raises DatabaseError, InterfaceError."""
     workers = _workers()
-    known, last_hour, gaps = names.current(), activity.read(now), _gaps(now)
+    known, last_hour = names.current(), activity.read(now)
+    standing, gaps = _apart(_gaps(now))
+    halted = _halted()
     fresh, never = _fresh(now)
     markets = _markets_by_exchange(known)
     silent_since = {row.exchange: row.lasting_since for row in reversed(gaps) if row.lasting_since}
-    facts = _Facts(now, fresh, never, markets, _failing_since(), silent_since, _entries())
+    unmissed = never.union(*halted.values())
+    facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries())
     sources = tuple(_source(worker, facts) for worker in workers)
     seen, round_trip_ms = health.ask_processes()
     proof = health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(is_listened_to, workers)), now=now)
@@ -148,6 +154,7 @@ def read(now: datetime) -> AllSigns:
         markets=markets,
         last_hour=last_hour,
         gaps=gaps,
+        notes=_notes(standing, halted),
         seen=seen,
         health=proof,
         alarms=[*health.alarms(proof, seen, now), *telling.alarms(now)],
@@ -171,7 +178,7 @@ def _absence() -> str:
 class _Facts:
     now: datetime
     fresh: frozenset[int]
-    never: frozenset[int]
+    unmissed: frozenset[int]  # nobody misses what never came, or is halted
     markets: Mapping[str, frozenset[int]]
     failing_since: Mapping[str, datetime]
     silent_since: Mapping[str, datetime]
@@ -214,6 +221,34 @@ def _gaps(now: datetime) -> list[GapGroup]:
     return sorted(rows, key=lambda row: (not row.lasting, row.since, row.exchange, row.cause))
 
 
+def _apart(gaps: Sequence[GapGroup]) -> tuple[list[GapGroup], list[GapGroup]]:
+    """Returns the gaps that count for nothing, and the others."""
+    standing = [row for row in gaps if row.cause in UNCOUNTED]
+    return standing, [row for row in gaps if row.cause not in UNCOUNTED]
+
+
+def _halted() -> dict[str, frozenset[int]]:
+    """Returns the halted markets by exchange."""
+    found: dict[str, list[int]] = {}
+    halted = Market.objects.collected().filter(halted_at__isnull=False, exchange__removed_at__isnull=True)
+    for exchange, market in halted.values_list("exchange_id", "id"):
+        found.setdefault(exchange, []).append(market)
+    return {exchange: frozenset(markets) for exchange, markets in found.items()}
+
+
+def _notes(standing: Sequence[GapGroup], halted: Mapping[str, frozenset[int]]) -> dict[str, tuple[str, ...]]:
+    never_came = {row.exchange: row.lasting for row in standing if row.cause == NEVER_CAME and row.lasting}
+    found: dict[str, tuple[str, ...]] = {}
+    for exchange in sorted(never_came.keys() | halted.keys()):
+        counts = (LISTED_NEVER_CAME, never_came.get(exchange, 0)), (LABELS[HALTED], len(halted.get(exchange, ())))
+        found[exchange] = tuple(f"{words}: {_markets_in_words(count)}" for words, count in counts if count)
+    return found
+
+
+def _markets_in_words(count: int) -> str:
+    return f"{count} market{'' if count == 1 else 's'}"
+
+
 # The markets of a listing by exchange: made once for each listing, which lives until a market changes.
 _markets: tuple[NameIndex | None, dict[str, frozenset[int]]] = (None, {})
 
@@ -235,7 +270,7 @@ def _markets_by_exchange(known: NameIndex) -> dict[str, frozenset[int]]:
 
 def _source(worker: Worker, facts: _Facts) -> SourceReading:
     exchange = worker.exchange
-    markets = facts.markets.get(exchange.id, frozenset()) - facts.never
+    markets = facts.markets.get(exchange.id, frozenset()) - facts.unmissed
     signs = _signs(worker, facts, len(markets), len(markets & facts.fresh))
     return SourceReading(worker, signs, verdict.condition(signs, facts.now), transports.in_use(exchange, facts.now))
 

@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
-from exchanges.models import Market
+from exchanges.models import Market, MarketState
 from operations import permissions
 from operations.admin.acting import carry_out, carry_out_all
 from operations.admin.buttons import LIFT_MARKET, Words, dialog
@@ -26,14 +26,17 @@ BLACKLIST = Words(
     "Blacklist…", "block", "Blacklist this market",
     "Its quotes are not stored until it is lifted; the silence is no gap.", "Blacklist",
 )  # fmt: skip
-STATE_LABELS = {"collected": "success", "blacklisted": "danger", "left out by filter": "info", "delisted": "warning"}
+STATE_LABELS = {
+    "collected": "success", "blacklisted": "danger", "left out by filter": "info", "delisted": "warning",
+    "halted": "warning",
+}  # fmt: skip
 
 
 @admin.register(Market)
 class MarketAdmin(MachineAdmin):
     list_display = ("symbol", "exchange", "kind", "source", "venue_id", "state", "listed")
     list_select_related = ("exchange",)
-    list_filter = (("exchange", RelatedDropdownFilter), "active", "blacklisted", "excluded")
+    list_filter = (("exchange", RelatedDropdownFilter), "state", "blacklisted", "excluded")
     list_disable_select_all = True
     list_per_page = 50  # each row brings its buttons along, 10 KB of them
     search_fields = ("symbol__startswith",)
@@ -48,11 +51,13 @@ class MarketAdmin(MachineAdmin):
 
     @display(description="state", label=STATE_LABELS)
     def state(self, market: Market) -> str:
-        if not market.active:
+        if market.state == MarketState.DELISTED:
             return "delisted"
         if market.blacklisted:
             return "blacklisted"
-        return "left out by filter" if market.excluded else "collected"
+        if market.excluded:
+            return "left out by filter"
+        return "halted" if market.state == MarketState.HALTED else "collected"
 
     @display(description="listed", header=True, ordering="listed_at")
     def listed(self, market: Market) -> tuple[str, str]:

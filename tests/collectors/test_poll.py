@@ -51,12 +51,13 @@ def test_the_second_poll_downloads_no_market_list(collect, sandbox):
     assert len(paths) == 1
 
 
-def test_a_halted_market_is_known_and_not_collected(collect):
+def test_a_market_that_is_halted_from_the_first_is_known_and_not_collected(collect):
     collect("kraken")
 
-    halted = Market.objects.get(exchange="kraken", active=False)
+    halted = Market.objects.get(exchange="kraken", state="halted")
+    assert not halted.is_collected
     assert Pipeline.objects.get(pk=halted.pk).received_at is None
-    assert Worker.objects.get().symbols_tracked == Market.objects.filter(active=True).count()
+    assert Worker.objects.get().symbols_tracked == Market.objects.filter(state="trading").count()
 
 
 @pytest.mark.parametrize(

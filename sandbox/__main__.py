@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import replay
+from sandbox import adversary, replay
 from sandbox.server import Sandbox
 
 USUAL_PORT = 9100
@@ -40,8 +40,11 @@ def _options() -> argparse.Namespace:
     markets = os.environ.get("SANDBOX_MARKETS") or None
     parser.add_argument("--markets", type=int, default=markets, help="this many trading markets on every venue")
     parser.add_argument("--stream-seconds", type=float, default=1.0, help="between two messages of one market")
-    parser.set_defaults(file=None)
-    replays = parser.add_subparsers(metavar="replay FILE").add_parser("replay", help="play a recording of an exchange")
+    parser.set_defaults(file=None, seed=None)
+    others = parser.add_subparsers(metavar="replay FILE | adversary")
+    adversaries = others.add_parser("adversary", help="exchanges whose answers are sound and easily misread")
+    adversaries.add_argument("--seed", type=int, default=1)
+    replays = others.add_parser("replay", help="play a recording of an exchange")
     replays.add_argument("file", type=Path)
     replays.add_argument("--speed", type=float, default=1.0, help="times its own pace")
     options = parser.parse_args()
@@ -57,6 +60,8 @@ def _options() -> argparse.Namespace:
 def _application(options: argparse.Namespace) -> web.Application:
     if options.file is not None:
         return replay.ReplayedExchange(replay.read(options.file), speed=options.speed).application()
+    if options.seed is not None:
+        return adversary.AdversaryServer(seed=options.seed).application()
     return Sandbox(size=options.markets, stream_seconds=options.stream_seconds).application()
 
 

@@ -204,7 +204,7 @@ def kraken_tickers(of: Adversary, _: Row) -> Row:
 
 
 def hyperliquid(of: Adversary, asked: Row) -> list[Any]:
-    """The spot markets; of perpetuals there are none."""
+    """Returns the spot markets; there are no perpetuals."""
     if "spot" in str(asked.get("type")):
         return hyperliquid_spot(of)
     if asked.get("type") == "perpDexs":
@@ -213,7 +213,7 @@ def hyperliquid(of: Adversary, asked: Row) -> list[Any]:
 
 
 def hyperliquid_spot(of: Adversary) -> list[Any]:
-    """Names, tokens and contexts in one answer; the list of tokens has holes, and every place shifts."""
+    """Returns names, tokens and contexts; the list of tokens has holes, and every place shifts."""
     listed = of.list_markets()
     tokens = [{"name": "USDC", "szDecimals": 8, "weiDecimals": 8, "index": 0, "tokenId": "0x0", "isCanonical": True}]
     tokens += [

@@ -162,8 +162,12 @@ def collecting(kraken: Exchange) -> Iterator[None]:
     thread.join()
 
 
-@pytest.mark.parametrize("fault", ["server-error", "html", "nonsense", "rate-limited", "missing"])
+@pytest.mark.parametrize("fault", ["server-error", "rate-limited"])  # `make lab` has the others
 def test_what_is_broken_is_detected_shown_and_healed(fault: str, collecting: None):
+    check_drill(fault)
+
+
+def check_drill(fault: str) -> None:
     said = StringIO()
 
     call_command("drill", fault, "kraken", "BTC/USD", seconds=2.5, stdout=said)

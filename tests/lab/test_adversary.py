@@ -131,7 +131,7 @@ def unexplained(url: str, venue: str) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("seed", "polls"), [pytest.param(1, 60, marks=pytest.mark.smoke), (2, 1250), (3, 1250)])
+@pytest.mark.parametrize(("seed", "polls"), [(1, 60), (2, 1250), (3, 1250)])
 def test_a_stored_row_is_the_exchanges_own(transactional_db: None, settings: Any, seed: int, polls: int) -> None:
     settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
     partitions.ensure(clock.now())

@@ -97,12 +97,10 @@ def _touch(key: ApiKey, secret: str, now: datetime) -> None:
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - LAST_USED_EVERY) | Q(last_used_at__gt=now)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
     key.last_used_at = now
-    newest = max(keys.peppers())
-    if key.pepper_number != newest and keys.hash_secret(secret, key.pepper_number) == bytes(key.secret_hash):
-        fresh = keys.hash_secret(secret, newest)
-        ApiKey.objects.filter(pk=key.pk, secret_hash=bytes(key.secret_hash)).update(
-            secret_hash=fresh, pepper_number=newest
-        )
+    newest = keys.newest_pepper_number()
+    fresh, stored = keys.hash_secret(secret, newest), bytes(key.secret_hash)
+    if fresh != stored and keys.is_hash_of(secret, stored, key.pepper_number):
+        ApiKey.objects.filter(pk=key.pk, secret_hash=stored).update(secret_hash=fresh, pepper_number=newest)
         key.secret_hash, key.pepper_number = fresh, newest
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from access import key_cache
 from access.models import Allowance, ApiKey, Tier
@@ -40,18 +41,34 @@ def configured_peppers() -> dict[int, bytes]:
 
 
 def peppers() -> dict[int, bytes]:
-    """Returns all peppers that may have hashed a stored key; number 0 is derived from SECRET_KEY."""
+    """Returns all peppers that hash new keys; number 0 is derived from SECRET_KEY."""
     return {DERIVED_PEPPER_NUMBER: _derived_pepper(settings.SECRET_KEY), **configured_peppers()}
 
 
-@lru_cache(maxsize=4)
+def newest_pepper_number() -> int:
+    return max(peppers())
+
+
+@lru_cache(maxsize=16)
 def _derived_pepper(secret_key: str) -> bytes:
     return hmac.digest(secret_key.encode(), b"marketmon api key pepper", hashlib.sha256)
 
 
 def hash_secret(secret: str, pepper_number: int) -> bytes:
     """Returns the keyed hash; an unknown number hashes with a pepper that no stored key has, so it matches nothing."""
-    return hmac.digest(peppers().get(pepper_number, b"no such pepper"), secret.encode(errors="replace"), hashlib.sha256)
+    return _hashed(secret, peppers().get(pepper_number, b"no such pepper"))
+
+
+def is_hash_of(secret: str, stored: bytes, pepper_number: int) -> bool:
+    """Says whether the hash is the secret's, in constant time, by a pepper of an earlier SECRET_KEY as well."""
+    hashes = [hash_secret(secret, pepper_number)]
+    if pepper_number == DERIVED_PEPPER_NUMBER:
+        hashes += [_hashed(secret, _derived_pepper(earlier)) for earlier in settings.SECRET_KEY_FALLBACKS]
+    return True in [hmac.compare_digest(each, stored) for each in hashes]  # all of them, in equal time
+
+
+def _hashed(secret: str, pepper: bytes) -> bytes:
+    return hmac.digest(pepper, secret.encode(errors="replace"), hashlib.sha256)
 
 
 def parse(presented: str) -> tuple[str, str] | None:
@@ -63,13 +80,13 @@ def parse(presented: str) -> tuple[str, str] | None:
 def matches(key: ApiKey | None, secret: str, now: datetime) -> bool:
     """Says whether the secret is the key's, in constant time; an unknown key costs the same hash as a known one."""
     if key is None:
-        hmac.compare_digest(hash_secret(secret, DERIVED_PEPPER_NUMBER), bytes(32))
+        is_hash_of(secret, bytes(32), DERIVED_PEPPER_NUMBER)
         return False
-    is_current = hmac.compare_digest(hash_secret(secret, key.pepper_number), bytes(key.secret_hash))
+    is_current = is_hash_of(secret, bytes(key.secret_hash), key.pepper_number)
     if key.previous_hash is None or key.previous_until is None or key.previous_until <= now:
         return is_current
     number = key.previous_pepper_number if key.previous_pepper_number is not None else DERIVED_PEPPER_NUMBER
-    return is_current | hmac.compare_digest(hash_secret(secret, number), bytes(key.previous_hash))
+    return is_current | is_hash_of(secret, bytes(key.previous_hash), number)
 
 
 # --- the operator's verbs ---------------------------------------------------------------------------------------
@@ -124,6 +141,12 @@ def revoke(key: ApiKey, *, now: datetime) -> None:
     key_cache.forget()
 
 
+def with_earlier_peppers() -> QuerySet[ApiKey]:
+    """Returns the keys that are not revoked and were not used since there is a newer pepper. One that is derived from
+    an earlier SECRET_KEY has the number of the newest, and is not told apart."""
+    return ApiKey.objects.filter(revoked_at__isnull=True).exclude(pepper_number=newest_pepper_number()).order_by("pk")
+
+
 def pause(key: ApiKey, *, now: datetime) -> None:
     ApiKey.objects.filter(pk=key.pk, paused_at__isnull=True).update(paused_at=now)
     key_cache.forget()
@@ -136,7 +159,7 @@ def resume(key: ApiKey) -> None:
 
 def _new_secret(key: ApiKey) -> str:
     secret = secrets.token_urlsafe(24)
-    key.pepper_number = max(peppers())
+    key.pepper_number = newest_pepper_number()
     key.secret_hash = hash_secret(secret, key.pepper_number)
     return f"{key.prefix}_{secret}"
 

@@ -15,7 +15,13 @@ from lib import environment
 from lib import home as home_files
 from lib.environment import FILE_SUFFIX
 
-READ = (variables.PORT, variables.SANDBOX_PORT, variables.SANDBOX, variables.WORKER_CONCURRENCY)
+READ = (
+    variables.PORT,
+    variables.INTERNAL_PORT,
+    variables.SANDBOX_PORT,
+    variables.SANDBOX,
+    variables.WORKER_CONCURRENCY,
+)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 # Processes of `up` cannot tell whose servers they are given.
 ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_ALERT_URLS", "ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
@@ -32,6 +38,7 @@ class Settings:
     concurrency: int
     environ: Mapping[str, str]  # the caller's
     servers: Mapping[str, str]  # that are not ours to start: each one's URL, or the file that holds it
+    internal_port: int | None = None  # None: no second listener
 
     @property
     def url(self) -> str:
@@ -52,11 +59,13 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
     value = reading.values
     port = value["PORT"]
     sandbox_port = value["SANDBOX_PORT"] if with_sandbox and value["SANDBOX"] else None
-    if port == sandbox_port:
-        raise RefusedError(f"PORT and SANDBOX_PORT are both {port}: choose another number for one of them")
+    ports = {"PORT": port, "INTERNAL_PORT": value["INTERNAL_PORT"], "SANDBOX_PORT": sandbox_port}
+    if same := [name for name, number in ports.items() if number and [*ports.values()].count(number) > 1]:
+        raise RefusedError(f"{' and '.join(same)} are both {ports[same[0]]}: choose another number for one of them")
     return Settings(
         home=home,
         port=port,
+        internal_port=value["INTERNAL_PORT"],
         sandbox_port=sandbox_port,
         concurrency=value["WORKER_CONCURRENCY"],
         environ=environ,

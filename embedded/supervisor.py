@@ -54,6 +54,8 @@ class Supervisor:
 
     def _require_ports(self, *, patience: float) -> None:
         require_free_port("PORT", self._settings.port, patience_seconds=patience)
+        if self._settings.internal_port:
+            require_free_port("INTERNAL_PORT", self._settings.internal_port, patience_seconds=patience)
         if self._settings.sandbox_port:
             require_free_port("SANDBOX_PORT", self._settings.sandbox_port, patience_seconds=patience)
 

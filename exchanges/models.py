@@ -10,10 +10,11 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
-from exchanges import depth_settings, market_filter, secrets
+from exchanges import depth_settings, destinations, market_filter, secrets
 from feeds.base import FeedSpec
+from web.redaction import HIDDEN, hide_login
 
-SANDBOX_PLACEHOLDER = "{SANDBOX_URL}"
+SANDBOX_PLACEHOLDER = destinations.SANDBOX_PLACEHOLDER
 ID_FAULT = "An exchange id is 1-64 of a-z, 0-9, _ and -."
 EXCHANGE_ID = RegexValidator(r"^[a-z0-9_-]{1,64}\Z", ID_FAULT)
 
@@ -109,6 +110,8 @@ class Exchange(models.Model):
         '"funding": {"seconds": 60}}: of the markets named and the largest ones, every so many seconds.',
     )
     credentials = models.TextField(blank=True, editable=False)
+    # What stands before the host of a proxy that wants to know who calls; `proxy` has HIDDEN in its place.
+    proxy_login = models.TextField(default="", db_default="", blank=True, editable=False)
     rate_limit_ms = models.FloatField(null=True, blank=True, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
     capabilities = models.JSONField(default=dict, blank=True, editable=False)
@@ -136,13 +139,30 @@ class Exchange(models.Model):
     def is_simulated(self) -> bool:
         return SANDBOX_PLACEHOLDER in self.base_url
 
+    @property
+    def proxy_address(self) -> str:
+        """Returns the proxy as it is spoken to: with its login, or without when no key opens that."""
+        if f"{HIDDEN}@" not in self.proxy:
+            return self.proxy
+        login = secrets.unseal_text_or_none(self.proxy_login) if self.proxy_login else None
+        return self.proxy.replace(f"{HIDDEN}@", f"{login}@" if login else "", 1)
+
+    @proxy_address.setter
+    def proxy_address(self, address: str) -> None:
+        login, at, _ = address.rpartition("@")
+        login = login.partition("://")[2]
+        self.proxy = hide_login(address)
+        self.proxy_login = secrets.seal_text(login) if at else ""
+
     def feed_spec(self) -> FeedSpec:
+        proxy = self.proxy_address
+        may_have_secrets = not destinations.sends_in_clear(self.base_url, proxy)
         return FeedSpec(
             exchange_id=self.id,
             base_url=self.base_url.replace(SANDBOX_PLACEHOLDER, settings.SANDBOX_URL),
-            proxy=self.proxy,
+            proxy=proxy,
             ca_file=self.ca_file,
-            credentials=secrets.unseal_or_none(self.credentials) or {},
+            credentials=(secrets.unseal_or_none(self.credentials) or {}) if may_have_secrets else {},
             public_only=not (settings.ALLOW_PRIVATE_EXCHANGE_URLS or self._leads_to_sandbox),
             markets_digest=self.markets_digest,
         )

@@ -1,7 +1,8 @@
-"""Exchange credentials at rest: sealed with a key from the environment, written and used, never shown.
+"""Secrets of exchanges at rest: sealed with a key from the environment, written and used, never shown.
 
-CREDENTIALS_KEY holds Fernet keys, newest first; the first seals, all open, which is how a key is replaced. Without
-it the key follows from SECRET_KEY. Public market data needs no credentials at all.
+CREDENTIALS_KEY holds Fernet keys, newest first; the first seals, all open, which is how a key is replaced (`manage.py
+reseal`). Without it the key follows from SECRET_KEY; keys that follow from SECRET_KEY_FALLBACKS open, too. Public data
+needs no credentials at all.
 """
 
 from __future__ import annotations
@@ -58,11 +59,29 @@ def unseal_or_none(sealed: str) -> dict[str, str] | None:
     try:
         return unseal(sealed)
     except InvalidToken:
-        mark = hashlib.sha256(sealed.encode()).hexdigest()
-        if mark not in _warned:
-            _warned.add(mark)
-            log.warning("credentials_unreadable", hint="CREDENTIALS_KEY or SECRET_KEY has changed; set them again")
+        _warn_once("credentials_unreadable", sealed)
         return None
+
+
+def unseal_text_or_none(sealed: str) -> str | None:
+    """Returns the text; None when no key fits, logged once."""
+    try:
+        return unseal_text(sealed)
+    except InvalidToken:
+        _warn_once("proxy_login_unreadable", sealed)
+        return None
+
+
+def resealed(sealed: str) -> str:
+    """Returns the same sealed by the newest key, at its old time. Raises InvalidToken when no key of ours fits."""
+    return _keys().rotate(sealed.encode()).decode()
+
+
+def _warn_once(event: str, sealed: str) -> None:
+    mark = hashlib.sha256(sealed.encode()).hexdigest()
+    if mark not in _warned:
+        _warned.add(mark)
+        log.warning(event, hint="CREDENTIALS_KEY or SECRET_KEY has changed; set it again")
 
 
 def names_in(sealed: str) -> list[str]:
@@ -98,11 +117,15 @@ def check_key(**_: Any) -> list[checks.CheckMessage]:
 
 
 def _keys() -> MultiFernet:
-    return _made_of(settings.CREDENTIALS_KEY, settings.SECRET_KEY)
+    return _made_of(settings.CREDENTIALS_KEY, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
 
 
 @cache
-def _made_of(configured: str, secret_key: str) -> MultiFernet:
-    derived = base64.urlsafe_b64encode(hashlib.sha256(b"marketmon credentials" + secret_key.encode()).digest())
-    named = [key.strip() for key in configured.split(",") if key.strip()]
-    return MultiFernet([Fernet(key) for key in [*named, derived.decode()]])
+def _made_of(configured: str, secret_keys: tuple[str, ...]) -> MultiFernet:
+    named = [key.strip() for key in configured.replace("\n", ",").split(",") if key.strip()]
+    return MultiFernet([Fernet(key) for key in [*named, *map(_derived, secret_keys)]])
+
+
+def _derived(secret_key: str) -> str:
+    digest = hashlib.sha256(b"marketmon credentials" + secret_key.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()

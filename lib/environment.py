@@ -51,6 +51,14 @@ class Setting:
     usually: str = ""  # the default in words, where it is not a value that is the same everywhere
     is_secret: bool = False  # its value is never shown, and a file may hold it
     why_not_empty: str = ""  # what an empty value would open
+    may_be_empty: bool = False  # although it is a secret: empty, it opens nothing
+
+    @property
+    def fault_of_empty(self) -> str:
+        """Returns why it may not be set to nothing; empty where it may. Nobody means a secret without a character."""
+        if self.why_not_empty or not self.is_secret or self.may_be_empty or self.kind.is_default_when_empty:
+            return self.why_not_empty
+        return "give it a value, or leave the variable out"
 
     @property
     def allowed(self) -> str:
@@ -108,8 +116,8 @@ def value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
         return setting.default
     if not setting.kind.is_verbatim:
         text = text.strip()
-    if not text and setting.why_not_empty:
-        raise WrongValue(f"{setting.name} is set but empty: {setting.why_not_empty}")
+    if setting.fault_of_empty and not text.strip():
+        raise WrongValue(f"{setting.name} is set but empty: {setting.fault_of_empty}")
     if not text and setting.kind.is_default_when_empty:
         return setting.default
     try:
@@ -193,6 +201,11 @@ def _read_list(setting: Setting, text: str) -> list[str]:
     return [item for part in text.split(",") if (item := part.strip())]
 
 
+def _read_secrets(setting: Setting, text: str) -> list[str]:
+    """Reads secrets with commas or line ends between."""
+    return [secret for part in text.replace("\n", ",").split(",") if (secret := part.strip())]
+
+
 def _read_mapping(setting: Setting, text: str) -> dict[str, str]:
     """Reads `1=…,2=…`; a value may hold `=`, and is kept as it is, because mappings hold secrets."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
@@ -208,6 +221,17 @@ def _read_json_object(setting: Setting, text: str) -> dict[str, Any]:
     return found
 
 
+def _read_base_path(setting: Setting, text: str) -> str:
+    """Reads `/marketmon`; a slash at its end does not count. One that begins as our routes do could not be told from
+    them where a proxy takes it away."""
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path, re.ASCII):
+        raise ValueError
+    if not {".", ".."}.isdisjoint(path.split("/")) or f"{path}/".split("/")[1] in setting.words:
+        raise ValueError
+    return path
+
+
 def _read_web_address(setting: Setting, text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]\S*", text):
         raise ValueError
@@ -221,7 +245,11 @@ CHOICE = ValueKind(_read_choice, lambda setting: f"one of {', '.join(setting.wor
 TEXT = ValueKind(lambda _, text: text, lambda _: "text", is_default_when_empty=True)
 PATH = ValueKind(lambda _, text: text, lambda _: "a path", is_default_when_empty=True)
 SECRET = ValueKind(lambda _, text: text, lambda _: "text, taken as it is", is_verbatim=True)
+SECRETS = ValueKind(_read_secrets, lambda _: "texts, separated by commas or lines", is_verbatim=True)
 LIST = ValueKind(_read_list, lambda _: "a list, separated by commas")
 MAPPING = ValueKind(_read_mapping, lambda _: "a list like 1=…,2=…", is_verbatim=True)
 JSON_OBJECT = ValueKind(_read_json_object, lambda _: "a JSON object")
+BASE_PATH = ValueKind(
+    _read_base_path, lambda _: "a path like /marketmon that begins with no route of ours", is_default_when_empty=True
+)
 WEB_ADDRESS = ValueKind(_read_web_address, lambda _: "an http or https address", is_default_when_empty=True)

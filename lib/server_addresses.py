@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg2
 import redis
@@ -54,6 +54,16 @@ def read_valkey(setting: Setting, text: str) -> str:
     except TypeError:  # a parameter that no connection has
         raise ValueError from None
     return text
+
+
+def with_password(address: str, password: str) -> str:
+    """Returns Valkey's address with this password, whatever signs are in it, instead of the one that it has."""
+    parts = urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    login = f"{user.partition(':')[0]}:{quote(password, safe='')}"
+    if parts.scheme == "unix":  # which has no place for one but a parameter
+        return f"{address}{'&' if parts.query else '?'}password={quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
 
 
 POSTGRES_ADDRESS = ValueKind(read_postgres, lambda _: POSTGRES_FORM, is_default_when_empty=True)

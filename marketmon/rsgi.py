@@ -1,6 +1,6 @@
-"""The entry point that granian serves: Django's WSGI application behind our gateway."""
+"""The entry point that granian serves: Django's WSGI application behind our gateway, and INTERNAL_PORT beside it."""
 
 from marketmon.wsgi import application as wsgi
-from web.gateway import Gateway
+from web.internal import PublicGateway
 
-application = Gateway(wsgi)
+application = PublicGateway(wsgi)

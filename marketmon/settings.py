@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import orjson
 
 from lib import home
+from lib.server_addresses import with_password
 from lib.valkey import broker_url
 from marketmon import logs, settings_table
 from web import navigation
@@ -18,6 +20,9 @@ value = settings_table.read()  # raises for all that are wrong at once, so that 
 # --- Django ---------------------------------------------------------------------------------------------------
 DEBUG = value["DEBUG"]
 SECRET_KEY = value["SECRET_KEY"]
+SECRET_KEY_FALLBACKS = value["SECRET_KEY_FALLBACKS"]
+BASE_PATH = value["BASE_PATH"]
+FORCE_SCRIPT_NAME = BASE_PATH or None  # whatever path a proxy leaves of it: see web/gateway.py
 ALLOWED_HOSTS = value["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS = value["CSRF_TRUSTED_ORIGINS"]
 ROOT_URLCONF = "marketmon.urls"
@@ -95,7 +100,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-STATIC_URL = "/static/"
+STATIC_URL = f"{BASE_PATH}/static/"
 STATIC_ROOT = str(Path(value["STATIC_ROOT"] or home.home_dir() / "static").absolute())
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # unfold's and our own files are served without a collectstatic step
@@ -104,6 +109,7 @@ WHITENOISE_AUTOREFRESH = False
 # --- transport security: on as soon as the site is served over TLS --------------------------------------------------
 USE_TLS = value["USE_TLS"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USE_TLS
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 # With "Strict" a link from a chat or a mail leads who has signed in to the sign-in page. Other sites' forms and scripts
@@ -113,7 +119,8 @@ SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = USE_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_TLS else None
 # Probes, Prometheus and n8n inside the container network speak plain HTTP, and know the web by another name.
-SECURE_REDIRECT_EXEMPT = [r"^(health|live|ready)/?$", r"^(metrics|regime|grids)(/|$)"]
+INSIDE = re.escape(f"{BASE_PATH}/".lstrip("/"))
+SECURE_REDIRECT_EXEMPT = [rf"^{INSIDE}(health|live|ready)/?$", rf"^{INSIDE}(metrics|regime|grids)(/|$)"]
 SECURE_HSTS_SECONDS = 31_536_000 if USE_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = USE_TLS and value["HSTS_SUBDOMAINS"]
 SECURE_HSTS_PRELOAD = USE_TLS and value["HSTS_PRELOAD"]
@@ -125,6 +132,8 @@ FILE_UPLOAD_HANDLERS = ["web.request_bodies.NoUploads"]
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 DATABASES = {"default": {**value["DATABASE_URL"]}}
+if value["DATABASE_PASSWORD"]:
+    DATABASES["default"]["PASSWORD"] = value["DATABASE_PASSWORD"]
 DATABASES["default"].update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     connect_timeout=3,
@@ -146,6 +155,8 @@ CREDIT_RETENTION_DAYS = value["CREDIT_RETENTION_DAYS"]
 
 # --- Valkey -----------------------------------------------------------------------------------------------------------
 REDIS_URL = value["REDIS_URL"]
+if value["REDIS_PASSWORD"]:
+    REDIS_URL = with_password(REDIS_URL, value["REDIS_PASSWORD"])
 
 # --- Celery (the reason for each value: docs/settings.md) --------------------------------------------------------------
 CELERY_BROKER_URL = broker_url(REDIS_URL)
@@ -256,6 +267,10 @@ TRUSTED_PROXIES = value["TRUSTED_PROXIES"]
 STATUS_BODY_MAX_AGE_SECONDS = value["STATUS_BODY_MAX_AGE_SECONDS"]
 PUBLIC_STATUS = value["PUBLIC_STATUS"]
 
+# --- the second listener (web/internal.py) -------------------------------------------------------------------------------
+INTERNAL_PORT = value["INTERNAL_PORT"]
+INTERNAL_ADDRESS = value["INTERNAL_ADDRESS"]
+
 # --- metrics: webhook, candles, regimes, grids (metrics/rules/policy.py has the regime's numbers) -------------------------------
 METRICS_WEBHOOK_TOKEN = value["METRICS_WEBHOOK_TOKEN"]
 # Everything on one machine: the web listens on loopback only. Elsewhere the whole internet may be able to ask.
@@ -299,6 +314,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "marketmon",
     "DESCRIPTION": "Crypto market data collection, and whether it can be trusted.",
     "VERSION": "0.1.0",
+    "SERVERS": [{"url": BASE_PATH}] if BASE_PATH else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from embedded import variables
 from lib import environment
 from lib.environment import (
+    BASE_PATH,
     CHOICE,
     JSON_OBJECT,
     LIST,
@@ -23,6 +24,7 @@ from lib.environment import (
     NUMBER,
     PATH,
     SECRET,
+    SECRETS,
     SWITCH,
     TEXT,
     WEB_ADDRESS,
@@ -55,6 +57,11 @@ WHERE_AND_WHO = Section(
     (
         variables.MARKETMON_HOME,
         variables.PORT,
+        variables.INTERNAL_PORT,
+        Setting(
+            "INTERNAL_ADDRESS", TEXT, "127.0.0.1",
+            "where `INTERNAL_PORT` listens; compose sets all addresses of the container, which publishes no such port",
+        ),
         variables.SANDBOX_PORT,
         variables.SANDBOX,
         Setting(
@@ -69,6 +76,12 @@ WHERE_AND_WHO = Section(
             "SECRET_KEY", SECRET, "", "signs sessions; required", usually="generated in embedded mode", is_secret=True
         ),
         Setting(
+            "SECRET_KEY_FALLBACKS", SECRETS, [],
+            "earlier values of `SECRET_KEY`, newest first: what was signed, sealed or hashed with them is still good; "
+            "[how keys are replaced](running.md#replacing-keys)",
+            is_secret=True,
+        ),
+        Setting(
             "ADMIN_API_KEY", SECRET, "",
             "opens the admin-only API; at least 32 characters; unset: those routes answer 503",
             usually="generated in embedded mode", is_secret=True,
@@ -76,13 +89,21 @@ WHERE_AND_WHO = Section(
         Setting("ADMIN_USERNAME", TEXT, "", "the first administrator", usually="`admin` in embedded mode"),
         Setting(
             "ADMIN_PASSWORD", SECRET, "", "that administrator's first password; without one nobody is created",
-            usually="generated in embedded mode", is_secret=True,
+            usually="generated in embedded mode", is_secret=True, may_be_empty=True,
         ),
         Setting(
             "ALLOWED_HOSTS", LIST, ["localhost", "127.0.0.1", "[::1]"], "host names that the web answers to"
         ),
         Setting(
             "CSRF_TRUSTED_ORIGINS", LIST, [], "origins of a proxy in front, such as `https://marketmon.example`"
+        ),
+        Setting(
+            "BASE_PATH", BASE_PATH, "",
+            "the path under which a proxy shows us, where it is not its root: [under a path](running.md#under-a-path)",
+            words=(
+                "accounts", "admin", "api", "badge", "board", "favicon.ico", "grids", "health", "live", "mcp",
+                "metrics", "ready", "regime", "static", "status", "status.json", "v1",
+            ),
         ),
         Setting(
             "USE_TLS", SWITCH, False,
@@ -119,9 +140,17 @@ SERVERS = Section(
             "PostgreSQL 18 or newer; set it and no embedded server is started", usually="embedded", is_secret=True,
         ),
         Setting(
+            "DATABASE_PASSWORD", SECRET, "",
+            "its password, whatever signs it holds, instead of one in `DATABASE_URL`", usually="none", is_secret=True,
+        ),
+        Setting(
             "REDIS_URL", VALKEY_ADDRESS, "redis://localhost:6379/0",
             "Valkey 8 or Redis 7 and newer, `maxmemory-policy noeviction`; holds queue and caches, nothing of value",
             usually="embedded", is_secret=True,
+        ),
+        Setting(
+            "REDIS_PASSWORD", SECRET, "",
+            "its password, whatever signs it holds, instead of one in `REDIS_URL`", usually="none", is_secret=True,
         ),
         variables.WORKER_CONCURRENCY,
         # A child of ours begins at about 150 MB: with less it would be replaced after each task.
@@ -289,7 +318,9 @@ KEYS_AND_LIMITS = Section(
     "Exchanges, keys and limits",
     (
         Setting(
-            "CREDENTIALS_KEY", SECRET, "", "Fernet keys, newest first, that encrypt exchanges' credentials at rest",
+            "CREDENTIALS_KEY", SECRET, "",
+            "Fernet keys, newest first, that encrypt exchanges' credentials, proxies' passwords and second factors at "
+            "rest",
             usually="from `SECRET_KEY`", is_secret=True,
         ),
         Setting(
@@ -400,6 +431,11 @@ SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, KEYS_AND_LIM
 TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
 
 COMBINATIONS = (
+    Combination(
+        ("PORT", "INTERNAL_PORT"),
+        lambda port, internal: port != internal,
+        "the second listener needs a port of its own: what it serves is open",
+    ),
     Combination(
         ("POLL_DEADLINE_SECONDS", "POLL_INTERVAL_SECONDS"),
         lambda deadline, interval: deadline < interval,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
@@ -112,7 +113,7 @@ urlpatterns = [
     # What all of it looks like, and people's pages.
     route("api/schema", SchemaView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
-    path("favicon.ico", RedirectView.as_view(url="/static/marketmon/favicon.svg", permanent=True)),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", logins.login),
     path("admin/", admin_urls()),

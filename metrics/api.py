@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -25,7 +25,16 @@ from metrics import analysis, collection, dialect, exposition, grids, history, s
 from metrics.collection import TimeBudget
 from metrics.fields import Fields, InvalidFields
 from metrics.models import PERIOD_SECONDS, Grid, Series, Verdict
-from metrics.requests import DEFAULT_SOURCE, body_of, has_token, read_grid, read_trigger, why_refused
+from metrics.requests import (
+    DEFAULT_SOURCE,
+    body_of,
+    has_token,
+    is_from_others_page,
+    read_grid,
+    read_trigger,
+    require_own_host,
+    why_refused,
+)
 from web.middleware import correlation_id
 
 log = structlog.get_logger(__name__)
@@ -45,24 +54,29 @@ class Refusal(Exception):
 
 
 class DocumentView(APIView):
-    """A route of the metrics webhook API: behind METRICS_WEBHOOK_TOKEN, or open where METRICS_WEBHOOK_OPEN says so."""
+    """A route of the metrics webhook API: behind METRICS_WEBHOOK_TOKEN, or open on INTERNAL_PORT, and everywhere where
+    METRICS_WEBHOOK_OPEN says so."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        reason = why_refused(request.headers)
+        reason = why_refused(request)
         if reason:
             raise Refusal(401, reason)
-        if not settings.METRICS_WEBHOOK_TOKEN:
-            request.get_host()  # raises for one that is not ours: any page can let its own name lead to this machine
+        if not has_token(request.headers):
+            require_own_host(request)
+            if is_from_others_page(request):
+                raise Refusal(403, "A page of another site may change nothing here.")
 
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, InvalidFields):
             return Response({"detail": error.problems}, status=422, headers=NO_STORE)
         if isinstance(error, exceptions.APIException):  # a method that the route does not have
             error = Refusal(error.status_code, str(error.detail))
+        if isinstance(error, DisallowedHost):
+            error = Refusal(400, "This host name is not one of ALLOWED_HOSTS.")
         if isinstance(error, SuspiciousOperation):  # more parameters than anybody means
             error = Refusal(400, "The request cannot be read.")
         if isinstance(error, Refusal):

@@ -34,9 +34,9 @@ def check_metrics_settings(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_webhook_token(**_: Any) -> list[CheckMessage]:
-    """Returns a warning while the webhook has no token: it is open to everybody, or to nobody."""
-    if settings.METRICS_WEBHOOK_TOKEN:
+    """Returns a warning while the webhook has no token: it is open to everybody, or to nobody but INTERNAL_PORT's."""
+    if settings.METRICS_WEBHOOK_TOKEN or (settings.INTERNAL_PORT and not settings.METRICS_WEBHOOK_OPEN):
         return []
     found = "open to everybody" if settings.METRICS_WEBHOOK_OPEN else "closed, and answer 401"
     words = f"Without a token the routes /metrics, /metrics/*, /regime/* and /grids/* are {found}."
-    return [Warning(words, hint="Set METRICS_WEBHOOK_TOKEN.", id="metrics.W001")]
+    return [Warning(words, hint="Set METRICS_WEBHOOK_TOKEN, or INTERNAL_PORT and ask there.", id="metrics.W001")]

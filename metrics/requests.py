@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from rest_framework import exceptions
 from rest_framework.request import Request
 
@@ -16,20 +16,40 @@ from metrics.collection import Trigger
 from metrics.fields import Fields, InvalidFields
 from metrics.models import Spacing
 from web.drf import BODY_BYTES, GuardedJSONParser, PayloadTooLarge
+from web.internal import is_internal, is_name_inside
 
 DEFAULT_SOURCE = "n8n_schedule"
 TEXT_SHOWN = 200
 
 
-CLOSED = "Closed while there is no token: set METRICS_WEBHOOK_TOKEN and send it as Bearer or X-Webhook-Token"
+CLOSED = (
+    "Closed while there is no token: set METRICS_WEBHOOK_TOKEN and send it as Bearer or X-Webhook-Token, or set "
+    "INTERNAL_PORT and ask there"
+)
 UNPROVEN = "Valid webhook token required for this endpoint"
 
 
-def why_refused(headers: Mapping[str, str]) -> str:
+def why_refused(request: Request) -> str:
     """Returns why the caller may not use these routes, in words; empty when they may."""
+    if is_internal(request.META):
+        return ""
     if settings.METRICS_WEBHOOK_TOKEN:
-        return "" if has_token(headers) else UNPROVEN
+        return "" if has_token(request.headers) else UNPROVEN
     return "" if settings.METRICS_WEBHOOK_OPEN else CLOSED
+
+
+def is_from_others_page(request: Request) -> bool:
+    """Says whether a browser asks on behalf of another site's page: who sits at it has not meant to change anything."""
+    changes = request.method not in ("GET", "HEAD", "OPTIONS")
+    return changes and request.headers.get("Sec-Fetch-Site", "") in ("cross-site", "same-site")
+
+
+def require_own_host(request: Request) -> None:
+    """Raises DisallowedHost for a name that is not ours: any page can let its own name lead to this machine."""
+    if not is_internal(request.META):
+        request.get_host()
+    elif not is_name_inside(request.META):
+        raise DisallowedHost("INTERNAL_PORT answers to addresses, names without a dot and those of ALLOWED_HOSTS.")
 
 
 def has_token(headers: Mapping[str, str]) -> bool:

@@ -16,9 +16,9 @@ from operations.exchange_commands import (
     remove,
     restart,
 )
+from operations.exchange_settings import InvalidSettings
 from operations.market_commands import blacklist_bad_markets, blacklist_market, blacklisted_markets, lift_market
 from operations.onboarding import (
-    InvalidSettings,
     Refreshed,
     UnknownExchange,
     Unsuitable,

@@ -17,7 +17,7 @@ import yaml
 
 from exchanges.models import Exchange
 from feeds import known_exchange_ids
-from operations import exchange_commands, onboarding
+from operations import exchange_commands, exchange_settings, onboarding
 from web.redaction import hide_named
 
 CHOICES_FOR_OTHERS = ("keep", "remove")
@@ -93,7 +93,7 @@ def _wanted(exchange_id: str, values: Any) -> DesiredExchange:
         raise BadPlan(f"{exchange_id}: enabled is true or false")
     if "credentials" in values:
         raise BadPlan(f"{exchange_id}: credentials do not belong in a file; set them with the API or the admin")
-    strangers = sorted(set(map(str, values)) - set(onboarding.SETTINGS))
+    strangers = sorted(set(map(str, values)) - set(exchange_settings.SETTINGS))
     if strangers:
         raise BadPlan(f"{exchange_id}: there is no setting {strangers[0][:50]!r}")
     return DesiredExchange(exchange_id, enabled, values)
@@ -104,11 +104,12 @@ def _steps(wanted: DesiredExchange, exchange: Exchange | None) -> list[Step]:
     if exchange is None:
         steps = [Step(f"+ {name}: add {_listed(wanted.settings)}".rstrip(), "add", name, {"wanted": wanted.settings})]
         return steps if wanted.enabled else [*steps, Step(f"~ {name}: disable", "disable", name)]
-    changes = {key: value for key, value in wanted.settings.items() if getattr(exchange, key) != value}
+    changes = exchange_settings.differing(exchange, wanted.settings)
     steps = []
     if changes:
         shown = ", ".join(
-            f"{key}: {_said(key, getattr(exchange, key))} -> {_said(key, new)}" for key, new in changes.items()
+            f"{key}: {_said(key, exchange_settings.stored(exchange, key))} -> {_said(key, new)}"
+            for key, new in changes.items()
         )
         steps.append(Step(f"~ {name}: {shown}", "configure", name, {"wanted": changes}))
     if wanted.enabled != exchange.enabled:

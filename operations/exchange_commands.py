@@ -10,8 +10,9 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from collectors.models import Worker
+from exchanges import destinations
 from exchanges.models import BlacklistEntry, Exchange
-from operations import transitions
+from operations import exchange_settings, transitions
 from operations.transitions import CommandRefused, Stopped
 
 log = structlog.get_logger(__name__)
@@ -28,7 +29,9 @@ def create(
     is_new = exchange is None
     exchange = exchange or Exchange(id=exchange_id)
     values = {"name": name or exchange.name or exchange_id, "base_url": base_url, "enabled": True, **fields}
-    for field, value in values.items():
+    if exchange.credentials and "credentials" not in fields and _leads_elsewhere(exchange, values):
+        values["credentials"] = ""  # they were for where it led before it was removed
+    for field, value in exchange_settings.columns(values).items():
         setattr(exchange, field, value)
     exchange.removed_at = None
     exchange.full_clean(validate_unique=False)
@@ -185,6 +188,10 @@ def bring_back(exchange_id: str, *, enabled: bool, by: str, now: datetime, origi
             raise CommandRefused(f"{exchange_id} is not removed")
         transitions.resume(exchange_id, now)
         transitions.record("bring back", by=by, now=now, exchange=exchange_id, origin=origin)
+
+
+def _leads_elsewhere(exchange: Exchange, values: dict[str, Any]) -> bool:
+    return bool(destinations.leading_elsewhere(values["base_url"], exchange_settings.differing(exchange, values)))
 
 
 def _take_off(exchange: Exchange, *, by: str, now: datetime) -> dict[str, Any]:

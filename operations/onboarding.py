@@ -5,7 +5,6 @@ Exchanges are asked outside of transactions, under the same lease as polls, and 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,39 +14,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django_celery_beat.models import PeriodicTask
 
 from collectors import lease, rate_limits
 from collectors.models import Worker
 from collectors.polling import market_list, poll, schedule
-from exchanges import addresses, catalogue, connectivity, secrets
+from exchanges import catalogue, connectivity, destinations
 from exchanges.connectivity import FAILED, OK, SKIPPED, ConnectivityReport, Finding
 from exchanges.models import Exchange, Market
 from feeds import known_exchange_ids
 from feeds.base import Capabilities, FeedError
-from operations import exchange_commands, transitions
+from operations import exchange_commands, exchange_settings, transitions
 from operations.transitions import CommandRefused
-from web.redaction import hide_login
 
 log = structlog.get_logger(__name__)
 
-SETTINGS = (
-    "name",
-    "poll_interval_seconds",
-    "transport",
-    "priority",
-    "budget_units",
-    "budget_seconds",
-    "market_filter",
-    "depth",
-    "base_url",
-    "proxy",
-    "ca_file",
-)
-WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
-ADDRESS_RULES = {"base_url": addresses.check_base_url, "proxy": addresses.check_proxy}
 CHECKS_SECONDS = 10.0  # all checks of one exchange together: somebody waits for the answer
 PATIENCE_SECONDS = 3.0  # for a poll that is just running
 LEAST_LOAD_SECONDS = 3.0  # of a market list; the rest of the time may go by in waiting for a poll
@@ -64,14 +46,6 @@ class Unsuitable(CommandRefused):
     def __init__(self, message: str, report: ConnectivityReport) -> None:
         super().__init__(message)
         self.report = report
-
-
-class InvalidSettings(CommandRefused):
-    """A setting cannot be what was asked for; `faults` says which and why."""
-
-    def __init__(self, faults: Mapping[str, Sequence[str]]) -> None:
-        self.faults = {field: list(messages) for field, messages in faults.items()}
-        super().__init__(" ".join(f"{field}: {' '.join(messages)}" for field, messages in self.faults.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,41 +81,50 @@ def add(
 
 
 def candidate(exchange_id: str, wanted: Mapping[str, Any]) -> Exchange:
-    """Returns the exchange as it would be with these settings; it is neither stored nor changed.
+    """Returns the exchange as it would be with these settings; it is neither stored nor changed. Stored credentials
+    do not go along to another address.
 
     Raises UnknownExchange and InvalidSettings.
     """
     require_known(exchange_id)
-    fields = _cleaned(wanted)
+    changes = exchange_settings.cleaned(wanted)
+    exchange_settings.check_addresses(changes)
     exchange = Exchange.objects.filter(pk=exchange_id).first() or Exchange(id=exchange_id)
-    for name, value in fields.items():
-        setattr(exchange, name, value)
-    _check_values(exchange, list(fields))
-    _check_addresses(fields)
+    differing = exchange_settings.differing(exchange, changes)
+    base_url = str(changes.get("base_url", exchange.base_url))
+    if destinations.leading_elsewhere(base_url, differing):
+        exchange.credentials = ""
+    for column, value in exchange_settings.columns(differing).items():
+        setattr(exchange, column, value)
+    exchange_settings.check_values(exchange, list(differing))
     return exchange
 
 
 def configure(exchange_id: str, wanted: Mapping[str, Any], *, by: str, now: datetime, origin: str = "") -> list[str]:
     """Sets what differs and returns the names of it; the running loop is replaced only where it must be."""
-    changes = _cleaned(wanted)
-    _check_new_addresses(exchange_id, changes)
+    changes = exchange_settings.cleaned(wanted)
+    exchange_settings.check_new_addresses(exchange_id, changes)
     with transaction.atomic():
         exchange = transitions.locked(exchange_id)
-        before = {name: getattr(exchange, name) for name in changes}
-        differing = [name for name, value in changes.items() if before[name] != value]
+        changes = exchange_settings.with_whole_credentials(exchange, changes)
+        differing = exchange_settings.differing(exchange, changes)
         if not differing:
             return []
-        for name in differing:
-            setattr(exchange, name, changes[name])
-        _check_values(exchange, differing)
-        exchange.save(update_fields=differing)
+        before = {name: exchange_settings.stored(exchange, name) for name in differing}
+        exchange_settings.require_credentials_again(exchange, differing)
+        columns = exchange_settings.columns(differing)
+        for column, value in columns.items():
+            setattr(exchange, column, value)
+        exchange_settings.check_values(exchange, list(differing))
+        exchange_settings.refuse_secrets_in_clear(exchange)
+        exchange.save(update_fields=list(columns))
         transitions.record(
             "configure", by=by, now=now, exchange=exchange_id, origin=origin, why=", ".join(differing),
-            before=_without_secrets({name: before[name] for name in differing}),
+            before=exchange_settings.without_secrets(before),
         )  # fmt: skip
         _carry_through(exchange, set(differing), now)
-    log.info("exchange_configured", exchange=exchange_id, by=by, settings=differing)
-    return differing
+    log.info("exchange_configured", exchange=exchange_id, by=by, settings=list(differing))
+    return list(differing)
 
 
 def check(exchange_id: str, *, occasion: str, now: datetime, budget_seconds: float | None = None) -> ConnectivityReport:
@@ -192,10 +175,12 @@ def refresh(*, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[
 
 
 def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> ConnectivityReport:
-    fields = _cleaned(wanted)
-    exchange = Exchange(id=exchange_id, **fields)
-    _check_values(exchange, list(fields))
-    _check_addresses(fields)
+    changes = exchange_settings.cleaned(wanted)
+    exchange_settings.check_addresses(changes)
+    fields = dict(changes)
+    exchange = Exchange(id=exchange_id, **exchange_settings.columns(changes))
+    exchange_settings.check_values(exchange, list(changes))
+    exchange_settings.refuse_secrets_in_clear(exchange)
     report = connectivity.check(exchange, market_count=None, budget_seconds=CHECKS_SECONDS, gate=_open_gate)
     able, capabilities = report.capabilities, report.finding("capabilities")
     if able is None or capabilities.result == FAILED:
@@ -289,74 +274,11 @@ def _was_loaded_lately(exchange_id: str, now: datetime) -> bool:
     ).exists()
 
 
-def _cleaned(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns fields of the model, with credentials sealed. Raises InvalidSettings for names that are no setting."""
-    strangers = sorted(set(wanted) - {*SETTINGS, "credentials"})
-    if strangers:
-        raise InvalidSettings({name[:50]: ["There is no such setting."] for name in strangers})
-    cleaned = dict(wanted)
-    if "credentials" in cleaned:
-        try:
-            cleaned["credentials"] = secrets.seal(cleaned["credentials"] or {})
-        except ValueError as fault:
-            raise InvalidSettings({"credentials": [str(fault)]}) from fault
-    return cleaned
-
-
-def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the audit log keeps: a proxy without its password, and nothing of credentials."""
-    kept = {name: value for name, value in values.items() if name != "credentials"}
-    return kept | ({"proxy": hide_login(kept["proxy"])} if "proxy" in kept else {})
-
-
-def _check_values(exchange: Exchange, names: Sequence[str]) -> None:
-    """Checks only what was named, as an older row may be stricter than it was made. Raises InvalidSettings."""
-    others = {field.name for field in Exchange._meta.fields} - set(names)
-    try:
-        exchange.clean_fields(exclude=others)
-        exchange.full_clean(exclude=others, validate_unique=False, validate_constraints=False)
-    except ValidationError as error:
-        raise InvalidSettings(error.message_dict) from error
-    for name in names:  # NaN is neither under the least nor over the most
-        value = getattr(exchange, name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidSettings({name: ["This is no number."]})
-    if "poll_interval_seconds" in names:
-        _check_interval(exchange)
-
-
-def _check_new_addresses(exchange_id: str, changes: Mapping[str, Any]) -> None:
-    """Looks names up before the exchange is locked: a name server may take its time. Raises InvalidSettings."""
-    stored = Exchange.objects.known().filter(pk=exchange_id).values(*ADDRESS_RULES).first() or {}
-    _check_addresses({name: value for name, value in changes.items() if stored.get(name) != value})
-
-
-def _check_addresses(wanted: Mapping[str, Any]) -> None:
-    for name in ADDRESS_RULES.keys() & wanted.keys():
-        try:
-            ADDRESS_RULES[name](str(wanted[name] or ""))
-        except addresses.Unsafe as fault:
-            raise InvalidSettings({name: [str(fault)]}) from fault
-
-
-def _check_interval(exchange: Exchange) -> None:
-    """Refuses an interval under what the rate limit allows for what a poll costs there. Raises InvalidSettings."""
-    if exchange.rate_limit_ms is None:
-        return
-    least = connectivity.least_interval_seconds(
-        exchange.rate_limit_ms, exchange.capabilities, market_count=_market_count(exchange.id)
-    )
-    if exchange.poll_interval_seconds < least:
-        raise InvalidSettings(
-            {"poll_interval_seconds": [f"The rate limit of {exchange.id} allows {least:g} s and more."]}
-        )
-
-
 def _carry_through(exchange: Exchange, names: set[str], now: datetime) -> None:
     if "market_filter" in names:
         with market_list.changing(exchange.id, now=now):
             pass
-    if names & WAYS_TO_REACH and exchange.is_collected:
+    if names & exchange_settings.WAYS_TO_REACH and exchange.is_collected:
         transitions.renew(exchange.id, now)
         transitions.poll_on_commit(exchange.id)
     else:

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from exchanges.models import AuditEntry
-from operations import exchange_commands, market_commands, onboarding
+from exchanges import destinations
+from exchanges.models import AuditEntry, Exchange
+from operations import exchange_commands, exchange_settings, market_commands, onboarding
 from operations.transitions import CommandRefused, NotFound
 from web.redaction import HIDDEN
 
@@ -32,6 +33,8 @@ def find_obstacle(entry: AuditEntry, *, now: datetime) -> str:
         return f"{find_lost(entry)}, so nothing can bring them back"
     if now - entry.happened_at > UNDO_WITHIN:
         return "it is more than ten minutes old"
+    if _would_lead_credentials_elsewhere(entry):
+        return "credentials are stored for where it leads now; set it with credentials instead"
     if later_entries(entry).exists():
         return f"{entry.exchange} was changed again since; undo that first"
     return ""
@@ -44,6 +47,15 @@ def find_lost(entry: AuditEntry) -> str:
     if "credentials" in entry.why.split(", "):
         return "old credentials are not kept"
     return "old passwords of proxies are not kept" if HIDDEN in str(entry.before.get("proxy", "")) else ""
+
+
+def _would_lead_credentials_elsewhere(entry: AuditEntry) -> bool:
+    if entry.verb != "configure" or not exchange_settings.WAYS_TO_REACH.intersection(entry.before):
+        return False
+    exchange = Exchange.objects.filter(pk=entry.exchange).first()
+    if exchange is None or not exchange.credentials:
+        return False
+    return bool(destinations.leading_elsewhere(exchange.base_url, entry.before))
 
 
 def undo(entry_id: int, *, by: str, now: datetime, origin: str = "") -> AuditEntry:

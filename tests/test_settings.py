@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -27,7 +28,7 @@ from lib.environment import (
     Setting,
     WrongValue,
 )  # fmt: skip
-from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS
+from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS, with_password
 from lib.valkey import broker_url
 from marketmon import checks, settings_table
 from marketmon.retired_settings import RETIRED, Retired, in_words, still_set
@@ -202,6 +203,21 @@ def test_a_secrets_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -
         settings_table.read({"SECRET_KEY_FILE": str(tmp_path / "secret")})
 
 
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "ADMIN_API_KEY", "CREDENTIALS_KEY", "API_KEY_PEPPERS", "DATABASE_PASSWORD"],
+)
+def test_a_secret_that_is_set_to_nothing_is_refused(name: str, text: str) -> None:
+    """Its default would be taken without a word: another key, or none."""
+    with pytest.raises(WrongSettings, match=f"{name} is set but empty: give it a value, or leave the variable out"):
+        settings_table.read({name: text})
+
+
+def test_earlier_keys_have_commas_or_lines_between() -> None:
+    assert read("SECRET_KEY_FALLBACKS", "$one, t=wo\nthree\n") == ["$one", "t=wo", "three"]
+
+
 def test_an_empty_file_is_an_empty_secret(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(WrongSettings, match="METRICS_WEBHOOK_TOKEN is set but empty"):
@@ -253,6 +269,44 @@ def test_an_encoded_password_is_any_password() -> None:
 def test_a_password_that_is_not_encoded_is_meant_as_it_stands_where_that_can_be_told(password: str, meant: str) -> None:
     """A plus, as base64 has it, was read as a blank."""
     assert read("DATABASE_URL", f"postgres://me:{password}@h/d")["PASSWORD"] == meant
+
+
+@pytest.mark.parametrize(
+    "password", ["p@ss", "pa#ss", "pa/ss", "pa?ss", "pa%41ss", "pa:ss", "pa+ss", "$pass", " p ss", HARD_PASSWORD]
+)
+def test_a_password_of_its_own_is_any_password(password: str) -> None:
+    """Compose gives both servers' passwords so: put into an address, some of these were read as something else."""
+    assert read("DATABASE_PASSWORD", password) == password
+    for address in ("redis://h:6380/3", "redis://:old@h:6380/3", "rediss://me:o%40ld@h:6380/3"):
+        url = with_password(address, password)
+        assert redis.Redis.from_url(url).get_connection_kwargs()["password"] == password
+        assert Connection(broker_url(url)).password == password
+        assert url.endswith("@h:6380/3")
+
+
+def test_passwords_of_their_own_are_used() -> None:
+    kept = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "marketmon.settings",
+        "MARKETMON_HOME": "/nonexistent",
+    }
+    environ = {"DATABASE_URL": "postgres://me:old@h/d", "REDIS_URL": "redis://h", "SECRET_KEY": "x"}
+    environ |= {"DATABASE_PASSWORD": HARD_PASSWORD, "REDIS_PASSWORD": HARD_PASSWORD}
+    code = "from django.conf import settings as s; print(repr((s.DATABASES['default']['PASSWORD'], s.REDIS_URL)))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=kept | environ, capture_output=True, text=True, check=True
+    )
+
+    password, url = ast.literal_eval(done.stdout)
+    assert (password, Connection(url).password) == (HARD_PASSWORD, HARD_PASSWORD)
+
+
+def test_a_password_of_its_own_reaches_a_socket_too() -> None:
+    url = with_password("unix:///run/valkey.sock?db=2", "p@s/s")
+
+    assert redis.Redis.from_url(url).get_connection_kwargs()["password"] == "p@s/s"
+    assert redis.Redis.from_url(url).get_connection_kwargs()["db"] == 2
 
 
 def test_a_socket_is_an_address_too() -> None:

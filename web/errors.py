@@ -101,4 +101,4 @@ def page(status: int, **said: str) -> HttpResponse:
 
 def _is_api(request: HttpRequest) -> bool:
     """Says whether errors are JSON there, whoever asks; elsewhere people read a page."""
-    return API_PATH.match(request.path) is not None
+    return API_PATH.match(request.path_info) is not None

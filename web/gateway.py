@@ -65,15 +65,19 @@ class Gateway:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        path = own_path(scope.path)
         if any("_" in name for name in scope.headers.keys()):  # noqa: SIM118 - no dict; `items` leaves names out
             return refuse(protocol, scope, BAD_NAME)
-        environ = environ_of(scope)
+        environ = self._environ(scope)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             refusal = await self._take_body(environ, protocol)
             if refusal is not None:
                 return refuse(protocol, scope, refusal)
-        pool = self._probe_threads if scope.path in PROBES else self._threads
+        pool = self._probe_threads if path in PROBES else self._threads
         return await self._loop.run_in_executor(pool, self._answer, environ, protocol)
+
+    def _environ(self, scope: Any) -> Environ:
+        return environ_of(scope)
 
     async def _take_body(self, environ: Environ, protocol: Any) -> GatewayRefusal | None:
         """Puts the body into the environment. One that is too long is left unread, or after the byte that is too many:
@@ -151,17 +155,23 @@ def refuse(protocol: Any, scope: Any, refusal: GatewayRefusal) -> None:
 # --- the environment of WSGI ----------------------------------------------------------------------------------------
 
 
+def own_path(path: str) -> str:
+    """Returns the path without BASE_PATH. Some proxies take it away, and health checks do not know it."""
+    base = settings.FORCE_SCRIPT_NAME or ""
+    return path[len(base) :] if base and f"{path}/".startswith(f"{base}/") else path
+
+
 def environ_of(scope: Any) -> Environ:
     """Returns the environ that PEP 3333 asks for. The process's own environment is no part of it."""
     host, _, port = scope.server.rpartition(":")
     return {
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": settings.FORCE_SCRIPT_NAME or "",
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,
         "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
         "REQUEST_METHOD": scope.method,
-        "PATH_INFO": _path(scope.path),
+        "PATH_INFO": _path(own_path(scope.path)),
         "QUERY_STRING": scope.query_string,
         "HTTP_HOST": "",
         "wsgi.version": (1, 0),

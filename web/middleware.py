@@ -117,7 +117,7 @@ class KnownHosts(CommonMiddleware):
     """Django's refusal of hosts that are not ours, except for programs inside the network: see the setting."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        path = request.path.lstrip("/")
+        path = request.path.lstrip("/")  # as Django's own redirect reads them
         if any(re.search(inside, path) for inside in settings.SECURE_REDIRECT_EXEMPT):
             return None
         return super().process_request(request)
@@ -163,7 +163,7 @@ class LiveData:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if is_json or API_PATH.match(request.path):
+        if is_json or API_PATH.match(request.path_info):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -179,4 +179,4 @@ class Audit(AuditlogMiddleware):
 def _policy(request: HttpRequest, response: HttpResponseBase) -> str:
     if not response.headers.get("Content-Type", "").startswith("text/html"):
         return DATA_POLICY
-    return ADMIN_POLICY if request.path.startswith(("/admin", "/board")) else PAGES_POLICY
+    return ADMIN_POLICY if request.path_info.startswith(("/admin", "/board")) else PAGES_POLICY

@@ -17,7 +17,7 @@ def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
         "SITE_TITLE": "marketmon",
         "SITE_HEADER": "marketmon",
         "SITE_SUBHEADER": "market data you can trust, or know why not",
-        "SITE_URL": "/api/docs/",
+        "SITE_URL": reverse_lazy("docs"),
         "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{static_url}marketmon/favicon.svg"}],
         "STYLES": [f"{static_url}marketmon/contrast.css"],
         "SHOW_HISTORY": True,
@@ -80,7 +80,7 @@ def _metrics() -> list[Item]:
 
 
 def _system(*, with_public_status: bool) -> list[Item]:
-    public_status = {"title": "Public status", "icon": "public", "link": "/status"}
+    public_status = {"title": "Public status", "icon": "public", "link": reverse_lazy("public-status")}
     return [
         _list("Schedule", "schedule", "django_celery_beat_periodictask"),
         _list("Changed fields", "fact_check", "auditlog_logentry", permission="auditlog.view_logentry"),

@@ -71,9 +71,9 @@ def _read(request: HttpRequest) -> HttpResponseBase | None:
     """Reads what is short enough, and a page's form with it. A body of no sane length is left to an API's view, which
     refuses it by its length; no view but an API's ever sees one."""
     if _is_too_long(request.META["CONTENT_LENGTH"]):
-        return None if API_PATH.match(request.path) else too_large(request)
+        return None if API_PATH.match(request.path_info) else too_large(request)
     _ = request.body  # kept by the request for whoever asks for it later
-    if request.content_type == "multipart/form-data" and not API_PATH.match(request.path):
+    if request.content_type == "multipart/form-data" and not API_PATH.match(request.path_info):
         _ = request.POST
     return None
 

@@ -13,6 +13,6 @@ WHERE p.market_id = g.pipeline_id
 
 
 class Migration(migrations.Migration):
-    dependencies = [("collectors", "0017_time_of_knowing"), ("exchanges", "0015_halts")]
+    dependencies = [("collectors", "0017_time_of_knowing"), ("exchanges", "0017_halts")]
 
     operations = [migrations.RunSQL(FORGET_NEVER_CAME, migrations.RunSQL.noop)]

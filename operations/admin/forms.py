@@ -17,10 +17,10 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from exchanges import addresses, connectivity, market_filter, secrets
+from exchanges import addresses, connectivity, destinations, market_filter, secrets
 from exchanges.models import ID_FAULT, Exchange, Market, is_exchange_id
 from feeds import known_exchange_ids
-from operations.onboarding import SETTINGS
+from operations.exchange_settings import MORE_CREDENTIALS, SETTINGS
 from web.redaction import hide_login
 
 BETWEEN_QUOTES = re.compile(r"[,;\s]+")
@@ -29,6 +29,16 @@ FILTER_FIELDS = ("quotes", "only_markets", "top")
 CREDENTIAL_FIELDS = tuple(f"credential_{name}" for name in secrets.NAMES)
 LABELS = {"poll_interval_seconds": "Interval (seconds)", "base_url": "Base URL", "ca_file": "CA file"}
 UNCHANGED = "Empty: stays as it is."
+WANTED_AGAIN = (
+    "It decides where the stored credentials are sent. Enter them again, all of them, or choose to forget them."
+)
+
+
+class AddressWidget(UnfoldAdminTextInputWidget):
+    """An address without whatever stands before its host: what was typed in vain is not sent back either."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None if value is None else hide_login(str(value))
 
 
 class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -60,6 +70,8 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         for name in LABELS.keys() & self.fields.keys():
             self.fields[name].label = LABELS[name]
+        for name in {"base_url", "proxy"} & self.fields.keys():
+            self.fields[name].widget = AddressWidget(attrs=self.fields[name].widget.attrs)
         stored = self.instance.market_filter or {}
         self.initial.update(
             {
@@ -163,20 +175,24 @@ class ExchangeForm(SettingsForm):
         required=False, widget=UnfoldBooleanSwitchWidget, help_text="Deletes every stored credential."
     )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if self.instance.credentials and not cleaned.get("forget_credentials") and not self._given():
+            base_url = cleaned.get("base_url", self.instance.base_url)
+            for name in destinations.leading_elsewhere(base_url, self.changed_data):
+                self.add_error(name, WANTED_AGAIN)
+        return cleaned
+
     def wanted(self) -> dict[str, Any]:
         found = super().wanted()
-        credentials = self._credentials()
-        return found if credentials is None else {**found, "credentials": credentials}
-
-    def _credentials(self) -> Mapping[str, str] | None:
-        """Returns new credentials joined to the stored ones; None when they stay."""
         if self.cleaned_data.get("forget_credentials"):
-            return {}
+            return {**found, "credentials": {}}
+        given = self._given()
+        return {**found, MORE_CREDENTIALS: given} if given else found
+
+    def _given(self) -> Mapping[str, str]:
         given = {name: self.cleaned_data.get(f"credential_{name}") or "" for name in secrets.NAMES}
-        given = {name: value for name, value in given.items() if value}
-        if not given:
-            return None
-        return {**(secrets.unseal_or_none(self.instance.credentials) or {}), **given}
+        return {name: value for name, value in given.items() if value}
 
 
 def _credential(name: str) -> forms.CharField:

@@ -87,6 +87,28 @@ def test_a_new_pepper_is_taken_up_with_the_next_use(
     assert works(client, text)
 
 
+def test_an_earlier_secret_key_is_good_until_the_next_use(
+    noon: Any, settings: Any, client: Client, key_of: Callable[..., str]
+) -> None:
+    used, unused = key_of("pro"), key_of("pro")
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another-secret-key-" * 4
+    assert works(client, used)
+
+    settings.SECRET_KEY_FALLBACKS = []
+
+    assert (works(client, used), works(client, unused)) == (True, False)
+
+
+def test_keys_that_still_need_an_earlier_pepper_are_named(
+    noon: Any, settings: Any, client: Client, key_of: Callable[..., str]
+) -> None:
+    used, unused = key_of("pro"), key_of("pro")
+    settings.API_KEY_PEPPERS = {"1": "p" * 40}
+    assert works(client, used)
+
+    assert [key.prefix for key in keys.with_earlier_peppers()] == [row(unused).prefix]
+
+
 def test_an_unknown_key_costs_one_hash(monkeypatch: pytest.MonkeyPatch, client: Client, key_of: Any) -> None:
     hashed: list[str] = []
     real = keys.hash_secret

@@ -271,7 +271,8 @@ def test_a_proxys_password_is_never_shown_and_survives_another_change(
     exchange = save(operator, priority="3")
     save(operator, proxy="")
 
-    assert exchange.proxy == "http://u:hunter2hunter2@127.0.0.1:3128"
+    assert exchange.proxy_address == "http://u:hunter2hunter2@127.0.0.1:3128"
+    assert "hunter2" not in exchange.proxy + exchange.proxy_login
     pages = operator.get(f"{KRAKEN}change/").content
     for entry in AuditEntry.objects.all():
         pages += operator.get(f"/admin/exchanges/auditentry/{entry.pk}/change/").content

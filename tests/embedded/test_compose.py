@@ -1,5 +1,6 @@
 """What a machine without a Docker engine can check of the production files."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import get_commands
+from jsonschema import Draft7Validator
 
 from embedded.settings import Settings, application_specs, web_command
 from lib.home import PROJECT_DIR
@@ -22,6 +24,12 @@ DOCKERFILE = (PROJECT_DIR / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "marketmon"}
 FOREVER = sorted(SERVICES.keys() - {"migrate"})
+
+
+def test_it_is_what_compose_reads() -> None:
+    schema = json.loads((PROJECT_DIR / "tests/embedded/published/compose-spec.json").read_text())
+    faults = [f"{list(fault.absolute_path)}: {fault.message}" for fault in Draft7Validator(schema).iter_errors(COMPOSE)]
+    assert faults == []
 
 
 def test_the_services_are_the_processes_of_up_and_the_two_servers() -> None:
@@ -111,10 +119,37 @@ def test_the_port_is_open_to_this_machine_only() -> None:
     assert all("ports" not in SERVICES[name] for name in SERVICES if name != "web")
 
 
+def test_the_servers_are_reached_by_our_processes_alone() -> None:
+    networks = COMPOSE["networks"]
+    assert networks["servers"] == networks["inside"] == {"internal": True}
+    assert {name: SERVICES[name]["networks"] for name in ("postgres", "valkey")} == {
+        "postgres": ["servers"], "valkey": ["servers"],
+    }  # fmt: skip
+    has_way_out = {name for name in SERVICES if "default" in SERVICES[name]["networks"]}
+    assert has_way_out == {"web", "worker", "stream"}
+
+
+def test_what_needs_no_token_is_published_nowhere() -> None:
+    web = SERVICES["web"]
+    assert web["environment"]["INTERNAL_PORT"] == "${INTERNAL_PORT:-8001}"
+    assert "inside" in web["networks"]
+    assert [port for port in web["ports"] if "8001" in port] == []
+    assert all("INTERNAL_PORT" not in OURS[name]["environment"] for name in OURS.keys() - {"web"})
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 # What compose decides itself: its own servers, its own files, and no simulated exchanges.
-OF_COMPOSE = {"DATABASE_URL", "REDIS_URL", "SANDBOX_URL", "LIVENESS_FILE"}
+OF_COMPOSE = {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SANDBOX_URL",
+    "LIVENESS_FILE",
+    "PORT",
+    "INTERNAL_ADDRESS",
+    "DATABASE_PASSWORD",
+    "REDIS_PASSWORD",
+}
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

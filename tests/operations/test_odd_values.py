@@ -117,7 +117,7 @@ def test_the_audit_keeps_no_password_of_a_proxy(make: Make, operator: Client) ->
     assert entry.before == {"proxy": "http://***@127.0.0.1:3128"}
     with pytest.raises(commands.CommandRefused, match="password"):
         commands.undo(entry.pk, **by())
-    assert Exchange.objects.get(pk="kraken").proxy == "http://me:another-one@127.0.0.1:3128"
+    assert Exchange.objects.get(pk="kraken").proxy_address == "http://me:another-one@127.0.0.1:3128"
 
 
 def test_a_proxy_without_a_password_comes_back(make: Make, operator: Client) -> None:

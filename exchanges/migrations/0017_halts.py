@@ -10,7 +10,7 @@ IS_COLLECTED = "active AND NOT blacklisted AND NOT excluded"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("exchanges", "0014_markets_digest")]
+    dependencies = [("exchanges", "0016_sealed_proxy_logins")]
 
     operations = [
         migrations.AddField("market", "dormant", models.BooleanField(db_default=False, default=False, editable=False)),

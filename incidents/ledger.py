@@ -283,7 +283,7 @@ def _let_expire(now: datetime) -> int:
         _clear(incident.pk, was)
         incident.refresh_from_db()
         note(incident, EntryKind.EXPIRED, f"no longer {was}{f' by {by}' if by else ''}, and it lasts", now=now)
-        if incident.parent_id is None:
+        if incident.parent_id is None and not outbox.is_still_to_be_told(incident):
             outbox.tell(incident, MessageEvent.REMINDER, now=now, start=now)
     return len(expired)
 

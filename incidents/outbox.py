@@ -85,6 +85,11 @@ def never_tried(incident: Incident) -> QuerySet[Delivery]:
     return Delivery.objects.filter(incident=incident, state=DeliveryState.QUEUED, attempts=0)
 
 
+def is_still_to_be_told(incident: Incident) -> bool:
+    """Says whether nobody was told yet, and somebody will be."""
+    return never_tried(incident).filter(event__in=TELLS_OF_TROUBLE, step=0).exists()
+
+
 def cancel(incident: Incident, why: str, *, now: datetime) -> int:
     """Drops what nobody has been sent yet; returns how many messages."""
     return never_tried(incident).update(state=DeliveryState.EXPIRED, excerpt=why[:300])

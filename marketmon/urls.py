@@ -18,6 +18,8 @@ from board import urls as board
 from collectors.api import exports, gaps, market_data, pipelines, runs, transitions, workers, workers_status
 from collectors.status import urls
 from exchanges import api as exchanges
+from incidents import link_page
+from incidents.api import urls as incidents
 from marketmon import health
 from marketmon.schema import SchemaView
 from metrics import urls as metrics
@@ -64,6 +66,10 @@ START_PAGE = {
     "trades": "trade-list",
     "trades/holes": "hole-list",
     "funding": "funding-list",
+    "incidents": "incident-list",
+    "maintenance": "maintenance-list",
+    "channels": "channel-list",
+    "routes": "route-list",
 }
 
 urlpatterns = [
@@ -75,6 +81,8 @@ urlpatterns = [
     # The pairs and pipelines APIs: pairs, pipelines, rates, limits and sources, under /v1.
     *urls.urlpatterns,
     *operators.urlpatterns,
+    *incidents.urlpatterns,
+    *link_page.urlpatterns,
     # Probes.
     route("health", health.HealthView.as_view(http_method_names=READ_ONLY), "health"),
     route("live", health.Live.as_view(http_method_names=READ_ONLY), "live"),

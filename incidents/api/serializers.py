@@ -114,13 +114,15 @@ class ChannelSerializer(serializers.ModelSerializer[AlertChannel]):
         help_text="A webhook's signing secret (made when left out, and shown once), a token of Alertmanager or ntfy.",
     )  # fmt: skip
 
+    failure = serializers.CharField(source="last_error", read_only=True, help_text="What the last failed try said.")
+
     class Meta:
         model = AlertChannel
         fields = [
             "id", "name", "kind", "address", "secret", "shown", "is_enabled", "verified_at", "last_good_at",
-            "failing_since", "last_error",
+            "failing_since", "failure",
         ]  # fmt: skip
-        read_only_fields = ["shown", "verified_at", "last_good_at", "failing_since", "last_error"]
+        read_only_fields = ["shown", "verified_at", "last_good_at", "failing_since"]
 
 
 class ChannelAnswerSerializer(ChannelSerializer):

@@ -11,14 +11,12 @@ from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path
-from django.core.checks import CheckMessage
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import JSONField, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from unfold.admin import ModelAdmin
-from unfold.checks import UnfoldModelAdminChecks
 from unfold.views import ChangeList
 
 ROW_ID = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
@@ -71,17 +69,8 @@ class CarefulChangeList(ChangeList):
 LOOKUPS = frozenset({"exact", "in", "isnull", "gt", "gte", "lt", "lte"})
 
 
-class ChecksWithoutDatabase(UnfoldModelAdminChecks):
-    """Unfold's checks, without the one that looks permissions up: `manage.py check` is run before there are any."""
-
-    def _check_unfold_action_permission_methods(self, obj: Any) -> list[CheckMessage]:
-        return []
-
-
 class PageAdmin(ModelAdmin):
     """Every admin page of ours: lists are filtered by what they declare and by nothing else."""
-
-    checks_class = ChecksWithoutDatabase
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CarefulChangeList

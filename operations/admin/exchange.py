@@ -17,7 +17,7 @@ from exchanges import catalogue, secrets
 from exchanges.models import Exchange
 from lib import clock
 from lib.admin_pages import PageAdmin
-from operations import commands, tasks
+from operations import commands, permissions, tasks
 from operations.admin import adding, buttons, panels
 from operations.admin.acting import call, carry_out_all, send
 from operations.admin.dialogs import ConfirmForm, WhyForm, consequences, details
@@ -222,6 +222,9 @@ class ExchangeAdmin(PageAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # history hangs on it; the verb `remove` hides it
+
+    def has_remove_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(permissions.needed_for("remove"))
 
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:
         try:

@@ -21,12 +21,14 @@ from django.conf import settings
 
 from lib import clock
 from lib.problems import problem_body
+from web import streamed_answers
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 THREADS = 8  # they wait for the database, so more than there are cores
 PROBE_THREADS = 2  # health checks do not wait behind anybody's costly request
+PART_THREADS = 4  # they make the parts of streamed answers
 PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
@@ -40,6 +42,15 @@ class GatewayRefusal:
 
     status: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer of the application that is made while it is sent."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    parts: Iterable[bytes]
 
 
 BAD_NAME = GatewayRefusal(400, "Names of headers have hyphens, not underscores.")
@@ -59,9 +70,10 @@ class Gateway:
         self._loop = loop
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
         self._probe_threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._part_threads = ThreadPoolExecutor(PART_THREADS, thread_name_prefix="part")
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        for pool in (self._threads, self._probe_threads):
+        for pool in (self._threads, self._probe_threads, self._part_threads):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -74,7 +86,10 @@ class Gateway:
             if refusal is not None:
                 return refuse(protocol, scope, refusal)
         pool = self._probe_threads if path in PROBES else self._threads
-        return await self._loop.run_in_executor(pool, self._answer, environ, protocol)
+        streamed = await self._loop.run_in_executor(pool, self._answer, environ, protocol)
+        if streamed is not None:
+            await self._stream(streamed, protocol, scope)
+        return None
 
     def _environ(self, scope: Any) -> Environ:
         return environ_of(scope)
@@ -117,30 +132,34 @@ class Gateway:
             self._held_bytes -= len(body)
         return bytes(body[:most])
 
-    def _answer(self, environ: Environ, protocol: Any) -> None:
-        """Runs the application and sends its answer, in a thread of the pool."""
+    def _answer(self, environ: Environ, protocol: Any) -> StreamedAnswer | None:
+        """Runs the application in a thread of the pool, and sends its answer; one in parts is returned instead."""
         started: list[Any] = []
         response = self._application(environ, lambda status, headers, *_: started.extend((int(status[:3]), headers)))
+        if getattr(response, "streaming", False):
+            status, headers = started
+            return StreamedAnswer(status, headers, response)
         try:
-            if getattr(response, "streaming", False):
-                self._stream(protocol, started, response)
-            else:
-                protocol.response_bytes(*started, b"".join(response))
+            protocol.response_bytes(*started, b"".join(response))
         finally:
-            close = getattr(response, "close", None)
-            if close is not None:
-                close()
+            _close(response)
+        return None
 
-    def _stream(self, protocol: Any, started: list[Any], parts: Iterable[bytes]) -> None:
-        """Sends the parts one by one, as fast as the caller reads; ends when the caller is gone."""
-        transport = protocol.response_stream(*started)
-        for part in parts:
-            if part:
-                asyncio.run_coroutine_threadsafe(_sent(transport, part), self._loop).result()
+    async def _stream(self, answer: StreamedAnswer, protocol: Any, scope: Any) -> None:
+        transport = protocol.response_stream(answer.status, answer.headers)
+        try:
+            await streamed_answers.send(
+                answer.parts, transport, protocol, threads=self._part_threads, scope=scope,
+                is_measured=any(name.lower() == "content-length" for name, _ in answer.headers),
+            )  # fmt: skip
+        finally:
+            await self._loop.run_in_executor(self._part_threads, _close, answer.parts)
 
 
-async def _sent(transport: Any, part: bytes) -> None:
-    await transport.send_bytes(part)
+def _close(response: Any) -> None:
+    close = getattr(response, "close", None)
+    if close is not None:
+        close()
 
 
 def refuse(protocol: Any, scope: Any, refusal: GatewayRefusal) -> None:

@@ -13,12 +13,14 @@ from django.db import connection
 
 from collectors.history import knowing
 from collectors.rules.gaps import MISSED_BY_NOW
+from web import streamed_answers
 
 CHUNK_BYTES = 64 * 1024
 CHUNKS_AHEAD = 8  # what COPY may be ahead of a slow reader
 MOST_AT_ONCE = 2  # a process has few threads, and each export holds one and a connection
 STATEMENT_SECONDS = 300
-READER_SECONDS = 60.0  # a reader that takes no chunk for so long is gone
+READER_SECONDS = streamed_answers.READER_SECONDS + 10  # who sends gives a sleeping reader up first, and says so
+COUNT_LINE = b"# rows: %d\n"
 
 _running = threading.BoundedSemaphore(MOST_AT_ONCE)
 
@@ -89,14 +91,16 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def stream(kind: Kind, values: Mapping[str, Any]) -> Iterator[bytes]:
+def stream(kind: Kind, values: Mapping[str, Any], *, with_count: bool = False) -> Iterator[bytes]:
     """Returns CSV with a heading, in chunks. `values` has start, end, now, and any of the kind's filters.
+
+    `with_count` adds a last line, `# rows: 1500000`, for who cannot see that a connection was reset.
 
     Raises TooMany, and what PostgreSQL says of the statement, before the first chunk.
     """
     if not _running.acquire(blocking=False):
         raise TooMany(f"{MOST_AT_ONCE} exports are running here")
-    carrier = _Carrier(_statement(kind, values), values)
+    carrier = _Carrier(_statement(kind, values), values, with_count=with_count)
     try:
         threading.Thread(target=carrier.run, name="export", daemon=True).start()
     except RuntimeError:  # no thread is left, and so nobody who would make room for the next export
@@ -135,8 +139,8 @@ class _ReaderGone(Exception):
 class _Carrier:
     """A thread that runs COPY over a connection of its own, and hands its output over piece by piece."""
 
-    def __init__(self, select: str, values: Mapping[str, Any]) -> None:
-        self._select, self._values = select, values
+    def __init__(self, select: str, values: Mapping[str, Any], *, with_count: bool) -> None:
+        self._select, self._values, self._with_count = select, values, with_count
         self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(CHUNKS_AHEAD)
         self._is_stopped = threading.Event()
         self._buffer = bytearray()
@@ -148,6 +152,8 @@ class _Carrier:
                 select = cursor.mogrify(self._select, self._values).decode()
                 with connection.wrap_database_errors:  # Django does so for its own methods only
                     cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT csv, HEADER)", self)
+                if self._with_count:
+                    self._buffer += COUNT_LINE % cursor.rowcount
             self._put(bytes(self._buffer))
             self._put(None)
         except _ReaderGone:

@@ -28,6 +28,22 @@ class Stream:
         closed.append(1)
 
 
+class Endless(Stream):
+    """More than a reader takes, or what its path says: it breaks, or stops for a while."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(4000):
+            yield b"x" * 65_535 + b"\n"
+            if self._path == "/breaks":
+                time.sleep(0.2)
+                raise RuntimeError("no more")
+            if self._path == "/pauses":
+                time.sleep(0.5)
+
+
 closed: list[int] = []
 
 
@@ -35,6 +51,9 @@ def echo(environ: dict[str, Any], start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return Stream()
+    if environ["PATH_INFO"] in ("/breaks", "/pauses", "/large"):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Endless(environ["PATH_INFO"])
     if environ["PATH_INFO"] == "/sleep":
         time.sleep(1)
     body = environ["wsgi.input"].read()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 
 from embedded.settings import web_command
@@ -160,6 +161,49 @@ def test_an_answer_in_parts_is_streamed_and_closed(echo: int) -> None:
     assert (status, "content-length" in head.lower()) == (200, False)
     assert [line for line in body.split(b"\r\n") if line.endswith(b"\n")] == [b"0\n", b"1\n", b"2\n", b"3\n", b"4\n"]
     assert ask(echo)[1]["closed"] == before + 1
+
+
+def read_all(connection: socket.socket) -> None:
+    while connection.recv(65_536):
+        pass
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_an_answer_that_fails_on_the_way_is_reset(echo: int, version: str) -> None:
+    """It ended like a whole one: a download of which the database had given a part was taken for all of it."""
+    with socket.create_connection(("127.0.0.1", echo), 20) as connection:
+        connection.sendall(f"GET /breaks {version}\r\nHost: localhost\r\n\r\n".encode())
+        with pytest.raises(ConnectionResetError):
+            read_all(connection)
+
+
+def test_sleeping_readers_keep_nobody_waiting(echo: int) -> None:
+    """Eight of them held every thread for as long as they slept."""
+    before = ask(echo)[1]["closed"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            sleeper = stack.enter_context(socket.create_connection(("127.0.0.1", echo)))
+            sleeper.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        started = time.monotonic()
+
+        assert ask(echo)[0] == 200
+        assert time.monotonic() - started < 3
+    give_up_at = time.monotonic() + 10
+    while ask(echo)[1]["closed"] < before + 20:  # each is closed when its reader has gone
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def test_a_server_that_is_killed_resets_what_is_under_way() -> None:
+    with server("tests.api.echo:application", DJANGO_SETTINGS_MODULE="") as port:
+        connection = socket.create_connection(("127.0.0.1", port), 20)
+        connection.sendall(b"GET /pauses HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.0 200"
+        for process in psutil.Process().children(recursive=True):
+            if str(port) in " ".join(process.cmdline()) or "spawn_main" in " ".join(process.cmdline()):
+                process.kill()
+        with connection, pytest.raises(ConnectionResetError):
+            read_all(connection)
 
 
 def test_cookies_stay_apart(echo: int) -> None:

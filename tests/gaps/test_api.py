@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from board import gap_rows
@@ -180,6 +180,38 @@ def test_an_abandoned_export_gives_its_connection_back(field_, told):
             thread.join(timeout=10)
 
     assert sum(chunk.count(b"\n") for chunk in exports.stream(exports.KINDS["ticks"], values)) == 60011
+
+
+def test_an_export_ends_with_its_number_of_rows_when_that_is_wanted(client, field_, told):
+    query = {**span(told), "exchange": "kraken"}
+
+    plain = b"".join(client.get("/api/v1/ticks/export/", query, headers=ADMIN).streaming_content)
+    counted = b"".join(
+        client.get("/api/v1/ticks/export/", {**query, "with_count": "true"}, headers=ADMIN).streaming_content
+    )
+
+    assert counted == plain + b"# rows: 10\n"
+    assert client.get("/api/v1/ticks/export/", {**query, "with_count": "x"}, headers=ADMIN).status_code == 400
+
+
+def test_an_export_whose_backend_ends_is_an_error_and_no_end(field_, told):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO collectors_tick (pipeline_id, received_at, last) "
+            "SELECT %s, %s + (n + 0.5) * interval '1 millisecond', n FROM generate_series(1, 90000) AS n",
+            [field_.pipelines["kraken"][0], told],
+        )
+    chunks = exports.stream(exports.KINDS["ticks"], {"start": told, "end": told + timedelta(minutes=5)})
+    next(chunks)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'COPY (%'"
+        )
+        assert cursor.fetchone() == (1,)
+
+    with pytest.raises(DatabaseError):
+        list(chunks)
 
 
 def test_an_export_that_the_database_gives_up_is_503(client, field_, told, monkeypatch):

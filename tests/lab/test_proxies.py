@@ -6,12 +6,17 @@ import gzip
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
+from django.conf import settings
+from django.db import connection
 from requests.adapters import HTTPAdapter
 
+from collectors.history import partitions
+from lib import clock
 from tests.lab.conftest import Program
 from tests.sandbox_client import free_port, wait_for_http
 from tests.status.conftest import make_venue
@@ -29,6 +34,7 @@ http {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass {behind};
+            proxy_max_temp_file_size 0;
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
@@ -101,3 +107,33 @@ def test_compressed_answers_pass_as_they_are(front: str, key_of: Callable[..., s
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\ncontent-encoding: gzip" in head.lower()
     assert b'"symbol":"C29"' in gzip.decompress(body)
+
+
+def test_a_download_that_breaks_behind_the_proxy_is_broken_before_it_too(
+    front: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    luno = make_venue("luno")
+    pipeline = luno.market("BTC", "NGN", age=5).pk
+    start = clock.now().replace(microsecond=0) - timedelta(minutes=30)
+    partitions.ensure_since(start, clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO collectors_tick (pipeline_id, received_at, last) "
+            "SELECT %s, %s + n * interval '1 millisecond', n FROM generate_series(1, 300000) AS n",
+            [pipeline, start],
+        )
+    query = {"from": start.isoformat(), "to": (start + timedelta(minutes=10)).isoformat(), "exchange": "luno"}
+    headers = {"X-Admin-Key": settings.ADMIN_API_KEY}
+
+    answer = requests.get(f"{front}/api/v1/ticks/export", query, headers=headers, timeout=20, stream=True)
+    assert answer.status_code == 200
+    next(answer.iter_content(1000))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'COPY (%'"
+        )
+        assert cursor.fetchone() == (1,)
+
+    with pytest.raises(requests.RequestException):
+        list(answer.iter_content(65_536))

@@ -79,15 +79,20 @@ ROLL_UP_AGAIN = f"WITH minute AS ({OF_ONE}) {KEEP}"
 HOLD_THE_CURSOR = "SELECT 1 FROM collectors_cursor WHERE name = %(cursor)s FOR NO KEY UPDATE"
 
 
+OLDEST_ROW = """
+SELECT min(t.received_at) FROM collectors_pipeline AS p CROSS JOIN LATERAL (
+    SELECT received_at FROM collectors_tick WHERE pipeline_id = p.market_id ORDER BY received_at LIMIT 1) AS t
+"""
+
+
 def run(now: datetime) -> int:
     """Rolls up and counts the minutes finished since the last run, at most half an hour of them; returns the rows.
 
     Each has its own transaction: after an outage no statement is longer than usual, and what is done stays done.
     """
     until = (now - SETTLE).replace(second=0, microsecond=0)
-    Watermark.objects.get_or_create(
-        name=CURSOR, defaults={"reached_at": until - MINUTE}
-    )  # kept though the work may fail
+    if not Watermark.objects.filter(name=CURSOR).exists():
+        _begin(until)
     give_up_at = time.monotonic() + MOST_SECONDS
     written = 0
     for _ in range(MOST_MINUTES):
@@ -96,6 +101,15 @@ def run(now: datetime) -> int:
             return written + (rows or 0)
         written += rows
     return written
+
+
+def _begin(until: datetime) -> None:
+    """Begins with the minute of the oldest row: it may have come before upkeep first ran. Kept though work may fail."""
+    with connection.cursor() as cursor:
+        cursor.execute(OLDEST_ROW)
+        [oldest] = cursor.fetchone() or [None]
+    start = min(oldest.replace(second=0, microsecond=0), until) if oldest else until - MINUTE
+    Watermark.objects.get_or_create(name=CURSOR, defaults={"reached_at": start})
 
 
 def _next_minute(until: datetime, now: datetime) -> int | None:

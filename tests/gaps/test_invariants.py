@@ -11,7 +11,7 @@ from django.db import connection
 
 from collectors.gaps import invariants, ledger
 from collectors.history import rollups
-from collectors.models import Gap, Pipeline, Run
+from collectors.models import Gap, Pipeline, Rollup, Run
 from tests.gaps.conftest import Field
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,3 +113,68 @@ def test_the_command_fails_and_names_the_place(history, capsys):
 
     moment = f"{after(start, 80):%Y-%m-%d %H:%M:%S}.000"
     assert f"kraken C0/USD {moment}: a live row inside a gap" in capsys.readouterr().out
+
+
+def test_what_there_was_no_time_for_is_not_judged_and_said(history, capsys):
+    with pytest.raises(CommandError, match="7 of 7 promises could not be judged") as ended:
+        call_command("verify", "--seconds", "0")
+
+    assert ended.value.returncode == 2
+    assert "0 of 2 pipelines were judged: time is over" in capsys.readouterr().out
+
+
+def test_a_statement_that_is_given_up_is_not_judged_and_the_others_are(history, monkeypatch):
+    pipeline, start = history
+    BREAKS["no live row lies inside a gap"](pipeline, start)
+    slow = "SELECT NULL, NULL, now(), 'x' FROM pg_sleep(5) WHERE %(chosen)s IS NOT NULL"
+    monkeypatch.setitem(invariants.PROMISES, "no two gaps of a pipeline overlap", slow)
+
+    found = {result.promise: result for result in invariants.check(since=after(start, -60), seconds=2)}
+
+    assert "statement timeout" in found["no two gaps of a pipeline overlap"].unjudged
+    assert found["no live row lies inside a gap"].offences == 1
+    assert [result.promise for result in found.values() if result.unjudged] == ["no two gaps of a pipeline overlap"]
+
+
+def test_a_database_that_goes_away_leaves_the_rest_unjudged(history):
+    _, start = history
+    judging = invariants.check(since=after(start, -60))
+    next(judging)
+    connection.connection.close()
+
+    rest = list(judging)
+
+    assert [result.promise for result in rest] == list(invariants.PROMISES)[1:]
+    assert all(result.unjudged for result in rest)
+    connection.close()
+
+
+def test_minutes_without_raw_rows_are_not_compared(history):
+    _, start = history
+    run("DELETE FROM collectors_tick")
+
+    [rolled] = [result for result in invariants.check(since=after(start, -60)) if "rollup" in result.promise]
+
+    assert (rolled.offences, bool(rolled.unjudged)) == (0, True)
+
+
+def test_offences_are_counted_over_all_portions(history, monkeypatch):
+    _, start = history
+    monkeypatch.setattr(invariants, "PORTION", 1)
+    Pipeline.objects.update(gaps_24h=7)
+
+    found = {result.promise: result for result in invariants.check(since=after(start, -60))}
+
+    counted = found["each pipeline's count of gaps is the number of its gaps"]
+    assert (counted.offences, len(counted.examples)) == (2, 2)
+
+
+def test_rows_from_before_the_first_upkeep_are_rolled_up(field_):
+    start = field_.begun.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    field_.add("kraken", 1)
+    for minute in range(5):
+        field_.store("kraken", after(start, 60 * minute + 5))
+
+    rollups.run(after(start, 330))
+
+    assert Rollup.objects.count() == 5

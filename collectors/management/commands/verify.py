@@ -9,22 +9,38 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from collectors.gaps import invariants
+from collectors.gaps.invariants import PromiseResult
 from lib import clock
 
 
 class Command(BaseCommand):
-    help = "Checks what is stored against what must always be true of it. Reads only; ends with 1 if something is not."
+    help = (
+        "Checks what is stored against what must always be true of it. Reads only; ends with 1 if something is not, "
+        "with 2 if nothing is wrong but not all could be judged."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--hours", type=float, default=24.0, help="look back so far (default 24)")
+        patience = invariants.PATIENCE_SECONDS
+        parser.add_argument("--seconds", type=float, default=patience, help=f"give up after (default {patience:.0f})")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        broken = 0
-        for finding in invariants.check(since=clock.now() - timedelta(hours=options["hours"])):
-            broken += finding.offences > 0
-            verdict = self.style.ERROR(f"{finding.offences:>6} x NOT") if finding.offences else self.style.SUCCESS("ok")
-            self.stdout.write(f"{verdict}  {finding.promise}")
-            for example in finding.examples:
-                self.stdout.write(f"      {example}")
+    def handle(self, *args: Any, hours: float, seconds: float, **options: Any) -> None:
+        broken = unjudged = 0
+        for result in invariants.check(since=clock.now() - timedelta(hours=hours), seconds=seconds):
+            broken += result.offences > 0
+            unjudged += bool(result.unjudged)
+            self._tell(result)
         if broken:
             raise CommandError(f"{broken} of {len(invariants.PROMISES)} promises are broken; nothing was changed")
+        if unjudged:
+            raise CommandError(f"{unjudged} of {len(invariants.PROMISES)} promises could not be judged", returncode=2)
+
+    def _tell(self, result: PromiseResult) -> None:
+        verdict = self.style.SUCCESS("ok")
+        if result.unjudged:
+            verdict = self.style.WARNING("not judged")
+        if result.offences:
+            verdict = self.style.ERROR(f"{result.offences:>6} x NOT")
+        self.stdout.write(f"{verdict}  {result.promise}")
+        for line in (*result.examples, *([result.unjudged] if result.unjudged else [])):
+            self.stdout.write(f"      {line}")

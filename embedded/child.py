@@ -23,6 +23,9 @@ READS_MAX = 4  # a turn: a child that never stops printing must not keep the oth
 
 StopStep = tuple[signal.Signals, float]
 
+# What systems say, and what it means for who reads the terminal.
+EXPLANATIONS: Mapping[str, str] = {"No space left on device": "the disk is full"}
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -60,6 +63,7 @@ class Child:
     pause_seconds: float = 0.0
     starts: int = 0
     returncode: int | None = None
+    explanation: str = ""  # of what it complained about since it was started
     _tail: bytearray = field(default_factory=bytearray)
 
     @property
@@ -79,6 +83,7 @@ class Child:
             spec.command, environ=spec.environ, cwd=spec.cwd, account=spec.account, death_signal=spec.death_signal
         )
         self.started_at, self.restart_at, self.returncode = time.monotonic(), None, None
+        self.explanation = ""
         self.starts += 1
         descriptor = self._output()
         os.set_blocking(descriptor, False)
@@ -141,7 +146,11 @@ class Child:
 
     def _emit(self, line: bytes) -> None:
         self.log.write(line if line.endswith(b"\n") else line + b"\n")
-        self.on_line(line.decode(errors="replace").rstrip())
+        text = line.decode(errors="replace").rstrip()
+        for phrase, meaning in EXPLANATIONS.items():
+            if phrase in text:
+                self.explanation = meaning
+        self.on_line(text)
 
 
 @dataclass(slots=True)

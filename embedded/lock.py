@@ -1,4 +1,4 @@
-"""Allows one supervisor per home, and says clearly when ports are taken. Both are settled before anything starts."""
+"""Allows one supervisor per folder, and says clearly when ports are taken. Both are settled before anything starts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import socket
 import time
 from pathlib import Path
 
+from embedded import process
+
 LOCK_FILE = "lock"
 UNCLEAN_STOP_PATIENCE_SECONDS = 15.0
 
@@ -18,7 +20,10 @@ class RefusedError(Exception):
 
 
 class HomeLock:
-    """A lock that the kernel holds for as long as we live; the file's text only says who holds it."""
+    """A lock that the kernel holds for as long as we live; the file's text only says who holds it.
+
+    A home has one, and so has the folder of its data where that is elsewhere.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -46,6 +51,15 @@ class HomeLock:
     def _write(self, text: str) -> None:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text.encode(), 0)
+
+
+def refuse_to_end(pid: int, title: str, data: Path) -> None:
+    """Refuses to stop a server that is no orphan, whoever holds which lock. Raises RefusedError."""
+    supervisor = process.other_supervisor_of(pid)
+    if supervisor is not None:
+        raise RefusedError(
+            f"{title} already runs in {data} (pid {pid}) for another marketmon (pid {supervisor}): stop that one first"
+        )
 
 
 def require_free_port(name: str, port: int, *, patience_seconds: float = 0.0) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embedded import process
 from embedded.account import private_folder
+from embedded.lock import refuse_to_end
 from embedded.site import Site
 
 MAJOR = "18"
@@ -88,12 +89,14 @@ class Postgres:
     def clear_the_way(self) -> None:
         """Stops a server that outlived its supervisor; drops a pid file whose number now belongs to a stranger.
 
-        A file with a dead pid stays: PostgreSQL itself checks that none of its old backends is left.
+        A file with a dead pid stays: PostgreSQL itself checks that none of its old backends is left. Raises
+        RefusedError when another supervisor looks after the server.
         """
         pid = self._pid_in_file()
         if pid is None or not process.is_alive(pid):
             return
-        if process.works_in(pid, self.data) or str(self.data) in process.command_line(pid):
+        if process.works_in(pid, self.data) or str(self.data) in process.arguments(pid):
+            refuse_to_end(pid, "PostgreSQL", self.data)
             process.end(pid, (signal.SIGINT, signal.SIGQUIT), patience_seconds=ORPHAN_PATIENCE_SECONDS)
         else:
             (self.data / "postmaster.pid").unlink(missing_ok=True)

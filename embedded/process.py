@@ -16,6 +16,7 @@ from typing import IO, Any
 from embedded.account import Account
 
 PR_SET_PDEATHSIG = 1
+SUPERVISOR = {"-m", "embedded"}  # what its command line has
 LINUX = sys.platform == "linux"
 # Loaded here: between fork and exec nothing may be imported.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if LINUX else None
@@ -131,9 +132,19 @@ def works_in(pid: int, folder: Path) -> bool:
     return False
 
 
-def command_line(pid: int) -> str:
+def arguments(pid: int) -> list[str]:
     """Returns the command line; empty when there is no such process (or no /proc)."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
     except OSError:
-        return ""
+        return []
+
+
+def other_supervisor_of(pid: int) -> int | None:
+    """Returns the supervisor that looks after this process, if one does and it is not us."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        parent = int(next(line for line in lines if line.startswith("PPid:")).split()[1])
+        if parent != os.getpid() and set(arguments(parent)) >= SUPERVISOR:
+            return parent
+    return None

@@ -153,7 +153,8 @@ class ProcessGroup:
             return
         wanted = self.terminal.muted or self.stop_requests > 0
         pause = child.plan_restart() if child.spec.restarts and not wanted else None
-        self._tell(child, reason_of(returncode), code=returncode, pid=pid, pause=pause)
+        reason = f"{reason_of(returncode)}: {child.explanation}" if child.explanation else reason_of(returncode)
+        self._tell(child, reason, code=returncode, pid=pid, pause=pause)
 
     def _tell(self, child: Child, reason: str, *, code: int, pid: int | None, pause: float | None) -> None:
         self._journal.record(

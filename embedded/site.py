@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.account import Account, decide, may_walk_into, nobody, open_to_others, private_folder
+from embedded.lock import RefusedError
 from embedded.programs import Programs, copied, find_postgres, find_valkey
 
 SOCKET_PATH_MAX_BYTES = 100  # the kernel takes 107, and PostgreSQL adds its file name
 LONGEST_SOCKET = ".s.PGSQL.5432"
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 ELSEWHERE = Path("/var/lib")
+OWNER = "home"  # in the folder of the data, when it is elsewhere: whose it is
 POINTER = "data-location"  # in the home: where root's data went when `nobody` cannot reach the home
 
 
@@ -83,11 +85,37 @@ def _refuse_to_leave_data(home: Path) -> None:
 
 
 def _moved_folder(home: Path, elsewhere: Path) -> Path:
-    """Returns the data's folder. The home remembers it: a new home gets new data, a renamed one keeps its own."""
+    """Returns the data's folder. The home remembers it: a new home gets new data, a renamed one keeps its own, and a
+    copied one is refused, because its data was not copied. Raises RefusedError."""
     pointer = home / POINTER
     if not pointer.exists():
         pointer.write_text(f"{elsewhere / f'marketmon-{secrets.token_hex(6)}'}\n", encoding="utf-8")
-    folder = Path(pointer.read_text(encoding="utf-8").strip())
+    folder = _pointed_at(home)
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     folder.chmod(0o711)
+    _claim(folder, home)
     return folder
+
+
+def _claim(folder: Path, home: Path) -> None:
+    """Makes the folder know its home, by number and name: the one outlives a renaming, the other a restored disk."""
+    mark = folder / OWNER
+    found = home.stat()
+    number = f"{found.st_dev}:{found.st_ino}"
+    if mark.exists():
+        known, _, path = mark.read_text(encoding="utf-8").strip().partition(" ")
+        owner = Path(path)
+        if known != number and owner != home and _pointed_at(owner) == folder:
+            raise RefusedError(
+                f"{home} is a copy of {owner}, and the database of that one, in {folder}, was not copied: start "
+                f"{owner}; or take a backup there and restore it here (docs/backup.md); or begin here with an empty "
+                f"database: rm {home / POINTER}"
+            )
+    mark.write_text(f"{number} {home}\n", encoding="utf-8")
+
+
+def _pointed_at(home: Path) -> Path:
+    try:
+        return Path((home / POINTER).read_text(encoding="utf-8").strip())
+    except OSError:
+        return Path()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from embedded import postgres, screen, site, valkey
+from embedded import ballast, postgres, screen, site, valkey
 from embedded.child import Child, Spec
 from embedded.lock import UNCLEAN_STOP_PATIENCE_SECONDS, HomeLock, require_free_port
 from embedded.output import Terminal, notice
@@ -40,6 +41,8 @@ class Supervisor:
         self._settings = settings
         self._terminal = terminal
         self._site: site.Site | None = None
+        self._data_lock: HomeLock | None = None
+        self._ballast_due_at = 0.0
         self._urls: dict[str, str] = {}
 
     def run(self) -> int:
@@ -50,6 +53,8 @@ class Supervisor:
             self._require_ports(patience=UNCLEAN_STOP_PATIENCE_SECONDS if lock.last_stop_was_unclean else 0.0)
             return self._run_locked(home)
         finally:
+            if self._data_lock is not None:
+                self._data_lock.release()
             lock.release()
 
     def _require_ports(self, *, patience: float) -> None:
@@ -69,6 +74,7 @@ class Supervisor:
                 self._bring_up(nursery, secrets_are_new=secrets_are_new)
                 while not nursery.stop_requests:
                     nursery.turn()
+                    self._keep_ballast()
             except StartError as error:
                 if not nursery.stop_requests:
                     self._terminal.complain(f"\n{error}")
@@ -76,6 +82,12 @@ class Supervisor:
                     return 1
             self._take_down(nursery)
         return 0
+
+    def _keep_ballast(self) -> None:
+        """Looks once a minute whether there is room again for what was given up."""
+        if self._site is not None and self._site.postgres and time.monotonic() >= self._ballast_due_at:
+            self._ballast_due_at = time.monotonic() + ballast.LOOK_SECONDS
+            ballast.keep(self._site.folder)
 
     def _take_down(self, nursery: ProcessGroup) -> None:
         self._terminal.show("")
@@ -116,10 +128,18 @@ class Supervisor:
         self._site = site.settle(
             self._settings.home, with_postgres="DATABASE_URL" not in given, with_valkey="REDIS_URL" not in given
         )
+        self._lock_data(self._site)
         if self._site.valkey:
             self._start_valkey(nursery, valkey.Valkey(self._site, self._site.valkey.binary, valkey.LAPTOP))
         if self._site.postgres:
             self._start_postgres(nursery, postgres.Postgres(self._site, self._site.postgres.binary, postgres.LAPTOP))
+
+    def _lock_data(self, place: site.Site) -> None:
+        """Locks the folder of the data where that is not the home, which is locked already. Raises RefusedError."""
+        if place.folder != self._settings.home:
+            lock = HomeLock(place.folder)
+            lock.acquire(self._settings.url)
+            self._data_lock = lock
 
     def _start_valkey(self, nursery: ProcessGroup, server: valkey.Valkey) -> None:
         server.prepare()
@@ -130,10 +150,19 @@ class Supervisor:
 
     def _start_postgres(self, nursery: ProcessGroup, server: postgres.Postgres) -> None:
         is_new = server.prepare()
-        child = nursery.start(postgres_spec(server))
+        child = nursery.start(postgres_spec(server, before_start=lambda: self._clear_the_way(server)))
         self._await_server(nursery, child, lambda: server.is_ready(child.pid or 0), "PostgreSQL")
         self._terminal.progress(f"PostgreSQL is up ({'new database' if is_new else 'existing database'})")
         self._urls["DATABASE_URL"] = server.url
+        self._urls["DATABASE_FOLDER"] = str(server.site.folder)
+
+    def _clear_the_way(self, server: postgres.Postgres) -> None:
+        server.clear_the_way()
+        if ballast.give_up(server.site.folder):
+            self._terminal.complain(
+                f"the disk of {server.site.folder} is full: {ballast.BYTES // 1024**2} MB that were kept for this are "
+                "given up, so that the database can start. Make room now: it will be full again"
+            )
 
     def _await_server(self, nursery: ProcessGroup, child: Child, is_ready: Callable[[], bool], title: str) -> None:
         if not nursery.turn_until(is_ready, seconds=SERVER_PATIENCE_SECONDS):
@@ -173,7 +202,7 @@ class Supervisor:
             connection.close()
 
 
-def postgres_spec(server: postgres.Postgres) -> Spec:
+def postgres_spec(server: postgres.Postgres, *, before_start: Callable[[], object] | None = None) -> Spec:
     return Spec(
         name="postgres",
         command=server.command(),
@@ -183,7 +212,7 @@ def postgres_spec(server: postgres.Postgres) -> Spec:
         hurry=((signal.SIGQUIT, 5.0),),
         account=server.site.account,
         death_signal=signal.SIGINT,
-        before_start=server.clear_the_way,
+        before_start=before_start or server.clear_the_way,
         pause_max_seconds=SERVER_PAUSE_MAX_SECONDS,
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from embedded import process
 from embedded.account import private_folder
+from embedded.lock import refuse_to_end
 from embedded.site import Site
 
 LAPTOP: Mapping[str, str] = {"appendonly": "yes", "appendfsync": "everysec"}
@@ -58,10 +59,12 @@ class Valkey:
     def clear_the_way(self) -> None:
         """Stops a server that outlived its supervisor.
 
-        It would append to the same file, and take the socket of the new one along when it ends.
+        It would append to the same file, and take the socket of the new one along when it ends. Raises RefusedError
+        when another supervisor looks after it.
         """
         pid = self._listener()
         if pid:
+            refuse_to_end(pid, "Valkey", self.data)
             process.end(pid, (signal.SIGTERM, signal.SIGKILL), patience_seconds=ORPHAN_PATIENCE_SECONDS)
 
     def _listener(self) -> int | None:

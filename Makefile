@@ -1,6 +1,12 @@
-# Needs Python 3.11 or newer with pip, and make; everything else is installed into .venv by the targets that need it.
+# Needs make and any Python with pip; everything else is installed into .venv by the targets that need it. The newest
+# Python that all libraries have wheels for is taken from the PATH, or fetched where there is none.
 
-PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON3 ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+	found=$$(command -v $$name) && "$$found" -c '$(SUITABLE)' 2> /dev/null && echo "$$found" && break; done)
+WITH_PIP = $(shell for name in '$(PYTHON3)' python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$name" -m pip --version > /dev/null 2>&1 && echo "$$name" && break; done)
+FETCHED := 3.13
 BIN := .venv/bin
 UV := .bootstrap/bin/uv
 
@@ -106,12 +112,14 @@ chromium:
 # uv takes seconds, but knows its own certificates and indexes only: behind a company's proxy it is told to use the
 # system's certificates, and where pip.conf names the one index that can be reached, pip does the work.
 define install
+@$(BIN)/python -c '$(SUITABLE)' || \
+	{ echo 'the Python of .venv is none of 3.11, 3.12 and 3.13: make clean, then try again' >&2; exit 1; }
 @echo "installing $$(grep -cE '^[A-Za-z0-9]' $(1)) packages of $(1) into .venv ..."; \
 start=$$(date +%s); log=.venv/install.log; : > $$log; \
 uv_install() { $(UV) pip install -q "$$@" --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) >> $$log 2>&1; }; \
 if [ -x $(UV) ] && { uv_install || uv_install --system-certs; }; then :; else \
 	echo 'uv could not; trying pip, which takes about a minute ...'; \
-	$(PYTHON3) -m pip --python $(BIN)/python install -q --root-user-action=ignore --require-hashes -r $(1) >> $$log 2>&1 \
+	'$(WITH_PIP)' -m pip --python $(BIN)/python install -q --root-user-action=ignore --require-hashes -r $(1) >> $$log 2>&1 \
 		|| { cat $$log >&2; exit 1; }; \
 fi; \
 echo "installed in $$(($$(date +%s) - start)) s"
@@ -119,14 +127,19 @@ endef
 
 # Debian's python3 has neither ensurepip nor the right to install for everybody; this asks for neither.
 $(BIN)/python: | $(UV)
-	@if [ -x $(UV) ]; then $(UV) venv -q --clear --python '$(PYTHON3)' .venv; \
+	@if [ -z '$(PYTHON3)' ]; then \
+		echo 'fetching Python $(FETCHED): there is none of 3.11, 3.12 and 3.13 here ...'; \
+		{ [ -x $(UV) ] && UV_PYTHON_DOWNLOADS=automatic $(UV) venv -q --clear --python $(FETCHED) .venv; } || \
+		{ echo 'marketmon needs Python 3.11, 3.12 or 3.13 (others lack wheels of its libraries), and none could be' \
+			'fetched: install one, or choose one with PYTHON3=/path/to/python3.13 make ...' >&2; exit 1; }; \
+	elif [ -x $(UV) ]; then $(UV) venv -q --clear --python '$(PYTHON3)' .venv; \
 	else '$(PYTHON3)' -m venv --clear --without-pip .venv; fi
 
 $(UV):
-	@'$(PYTHON3)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo 'marketmon needs Python 3.11 or newer; choose one with PYTHON3=/path/to/python3 make ...' >&2; exit 1; }
-	@'$(PYTHON3)' -m pip --version > /dev/null || \
-		{ echo 'marketmon needs pip once: apt install python3-pip' >&2; exit 1; }
+	@[ -z '$(PYTHON3)' ] || '$(PYTHON3)' -c '$(SUITABLE)' || \
+		{ echo "marketmon needs Python 3.11, 3.12 or 3.13, and $$('$(PYTHON3)' -V 2>&1) is none of them:" \
+			'choose another with PYTHON3=/path/to/python3.13 make ..., or leave PYTHON3 out' >&2; exit 1; }
+	@[ -n '$(WITH_PIP)' ] || { echo 'marketmon needs pip once: apt install python3-pip' >&2; exit 1; }
 	@echo 'fetching the installer (uv) into .bootstrap ...'
-	@'$(PYTHON3)' -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .bootstrap uv \
+	@'$(WITH_PIP)' -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .bootstrap uv \
 		2> /dev/null || echo 'no uv for this machine'

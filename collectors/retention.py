@@ -1,8 +1,8 @@
 """Keeps the tables small: each table that grows has one entry that says how long it is kept and how it is pruned.
 
-KEPT has the tables of collection and of API credits, pruned every minute by `run`. The snapshots of `metrics`, whose
-package is above this one, have theirs in `metrics/collection.py`, pruned by its own task. A gap or a hole of trades
-that is too old to be filled is first given up (`backfill.plan`, `filling.expire`), which is no pruning.
+KEPT has the tables of collection, of API credits, sessions and logs, pruned every minute by `run`. The snapshots of
+`metrics`, whose package is above this one, have theirs in `metrics/collection.py`, pruned by its own task. A gap or a
+hole of trades that is too old to be filled is first given up (`backfill.plan`, `filling.expire`), which is no pruning.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collectors.market_data import filling
 from collectors.polling import market_list
 
 BATCH = 20_000
+EXPIRED = timedelta(days=1)  # a session is of no use from the moment that it has expired
 COVERAGE_DAYS = 100  # the status page shows 90; the rest is for its first day in every time zone, and for a late prune
 
 
@@ -61,6 +62,11 @@ def by_days_rolled_up(kept: Kept, now: datetime) -> int:
 BY_TIME = """
 DELETE FROM {table}
 WHERE id IN (SELECT id FROM {table} WHERE {time} < %(before)s ORDER BY {time} LIMIT %(batch)s)
+"""
+# Django's sessions, which have no id.
+SESSIONS = """
+DELETE FROM {table} WHERE session_key IN (
+    SELECT session_key FROM {table} WHERE {time} < %(before)s ORDER BY {time} LIMIT %(batch)s)
 """
 # The table has no index on its time, but is written in its order: only the oldest rows are looked at.
 OLDEST = """
@@ -122,6 +128,11 @@ KEPT = (
     Kept("collectors_transition", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_switch", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_coverage", "quarter_at", timedelta(days=COVERAGE_DAYS), by_batches(BY_EXCHANGE)),
+    Kept("board_drill", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("exchanges_auditentry", "happened_at", "AUDIT_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("auditlog_logentry", "timestamp", "AUDIT_RETENTION_DAYS", by_batches(OLDEST)),
+    Kept("django_admin_log", "action_time", "AUDIT_RETENTION_DAYS", by_batches(OLDEST)),
+    Kept("django_session", "expire_date", EXPIRED, by_batches(SESSIONS)),
     Kept("access_creditentry", "charged_at", "CREDIT_RETENTION_DAYS", by_batches(OLDEST)),
 )
 

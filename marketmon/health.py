@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from collectors.models import Watermark
 from lib import clock, valkey
+from lib.disk import database_disk
 from marketmon.celery import app
 
 PART_SECONDS = 2.0
@@ -35,6 +36,11 @@ READY = inline_serializer(
         "ready": serializers.BooleanField(),
         "services": serializers.DictField(
             child=serializers.ChoiceField(["ready", "not ready"]), help_text="database, redis, broker and beat."
+        ),
+        "warnings": serializers.ListField(
+            child=serializers.CharField(),
+            required=False,
+            help_text="What will stop the collecting unless somebody acts; left out while there is nothing.",
         ),
     },
 )
@@ -78,7 +84,14 @@ class Ready(Probe):
         parts = ask({"database": check_database, "redis": check_valkey, "broker": check_broker, "beat": check_beat})
         services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
         is_ready = all(parts.values())
-        return _answer({"ready": is_ready, "services": services}, 200 if is_ready else 503)
+        body = {"ready": is_ready, "services": services, **_warned()}
+        return _answer(body, 200 if is_ready else 503)
+
+
+def _warned() -> dict[str, list[str]]:
+    """Returns what will stop the collecting unless somebody acts, but has not done so yet."""
+    disk = database_disk()
+    return {"warnings": ["The database's disk is nearly full."]} if disk and disk.is_low else {}
 
 
 def ask(checks: Mapping[str, Check]) -> dict[str, bool]:

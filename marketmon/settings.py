@@ -10,12 +10,14 @@ import orjson
 from lib import home
 from lib.server_addresses import with_password
 from lib.valkey import broker_url
-from marketmon import logs, settings_table
+from marketmon import __version__, logs, settings_table
 from web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 home.load_environment()
 value = settings_table.read()  # raises for all that are wrong at once, so that no process runs with one
+
+VERSION = __version__
 
 # --- Django ---------------------------------------------------------------------------------------------------
 DEBUG = value["DEBUG"]
@@ -143,6 +145,10 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     tcp_user_timeout=15_000,  # ms until what was sent and never acknowledged is an error, not a wait
     options="-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
 )
+DATABASE_FOLDER = value["DATABASE_FOLDER"]
+BACKUP_FOLDER = value["BACKUP_FOLDER"] or str(home.home_dir() / "backups")
+BACKUP_PASSPHRASE = value["BACKUP_PASSPHRASE"]
+BACKUPS_KEPT = value["BACKUPS_KEPT"]
 RAW_RETENTION_HOURS = value["RAW_RETENTION_HOURS"]
 RAW_RETENTION_MOST_HOURS = value["RAW_RETENTION_MOST_HOURS"]
 ROLLUP_RETENTION_DAYS = value["ROLLUP_RETENTION_DAYS"]
@@ -151,6 +157,7 @@ GAP_RETENTION_DAYS = value["GAP_RETENTION_DAYS"]
 ORDERBOOK_RETENTION_DAYS = value["ORDERBOOK_RETENTION_DAYS"]
 TRADE_RETENTION_DAYS = value["TRADE_RETENTION_DAYS"]
 FUNDING_RETENTION_DAYS = value["FUNDING_RETENTION_DAYS"]
+AUDIT_RETENTION_DAYS = value["AUDIT_RETENTION_DAYS"]
 CREDIT_RETENTION_DAYS = value["CREDIT_RETENTION_DAYS"]
 
 # --- Valkey -----------------------------------------------------------------------------------------------------------
@@ -313,7 +320,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "marketmon",
     "DESCRIPTION": "Crypto market data collection, and whether it can be trusted.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "SERVERS": [{"url": BASE_PATH}] if BASE_PATH else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

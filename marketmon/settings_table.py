@@ -144,6 +144,11 @@ SERVERS = Section(
             "its password, whatever signs it holds, instead of one in `DATABASE_URL`", usually="none", is_secret=True,
         ),
         Setting(
+            "DATABASE_FOLDER", PATH, "",
+            "a folder on PostgreSQL's disk, where that can be seen from here: its room is watched",
+            usually="embedded; compose mounts it",
+        ),
+        Setting(
             "REDIS_URL", VALKEY_ADDRESS, "redis://localhost:6379/0",
             "Valkey 8 or Redis 7 and newer, `maxmemory-policy noeviction`; holds queue and caches, nothing of value",
             usually="embedded", is_secret=True,
@@ -307,10 +312,29 @@ RETENTION = Section(
             least=1, most=DECADE_DAYS, unit="days",
         ),
         Setting("FUNDING_RETENTION_DAYS", WHOLE, 90, "funding rates", least=1, most=DECADE_DAYS, unit="days"),
+        Setting(
+            "AUDIT_RETENTION_DAYS", WHOLE, 400, "the audit log, the log of changed fields, and the admin's own log",
+            least=31, most=DECADE_DAYS, unit="days",
+        ),
         # Least: the entries of a whole month, by which its bill can be explained.
         Setting(
             "CREDIT_RETENTION_DAYS", WHOLE, 400, "the ledger of charged calls", least=31, most=DECADE_DAYS, unit="days"
         ),
+    ),
+)  # fmt: skip
+
+BACKUPS = Section(
+    "Backups",
+    (
+        Setting(
+            "BACKUP_FOLDER", PATH, "", "where `manage.py backup` writes", usually="`MARKETMON_HOME/backups`"
+        ),
+        Setting(
+            "BACKUP_PASSPHRASE", SECRET, "",
+            "seals the keys in a backup; keep it elsewhere than the backups: without it they stay closed",
+            usually="asked for", is_secret=True,
+        ),
+        Setting("BACKUPS_KEPT", WHOLE, 7, "of those that are made each night", least=1, most=1000),
     ),
 )  # fmt: skip
 
@@ -427,7 +451,7 @@ INCIDENTS = Section(
     ),
 )  # fmt: skip
 
-SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, KEYS_AND_LIMITS, METRICS, INCIDENTS)
+SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, BACKUPS, KEYS_AND_LIMITS, METRICS, INCIDENTS)
 TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
 
 COMBINATIONS = (

@@ -26,9 +26,12 @@ from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import RunTransport, Watermark, Worker, WorkerStatus
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerView
+from collectors.status import backups
 from collectors.status import workers as status
+from collectors.status.backups import BackupTimes
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
 from lib import valkey
+from lib.disk import database_disk
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 from metrics import grids
 from metrics.models import Collection, Grid, Series
@@ -90,7 +93,9 @@ class ExpositionFacts(Collector):
         up.add_metric(["valkey"], float(is_valkey_up))
         collection = gauge("collection_enabled", "Whether collection is switched on (COLLECTION_ENABLED).")
         collection.add_metric([], float(settings.COLLECTION_ENABLED))
-        yield from (up, collection, *database, *queues)
+        build = gauge("build_info", "1, and which release this is.", "version")
+        build.add_metric([settings.VERSION], 1.0)
+        yield from (build, up, collection, *database, *queues, *disk_families())
 
     def from_database(self) -> list[Metric]:
         rows = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("pk")
@@ -188,10 +193,21 @@ def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]
 def process_families(now: datetime) -> Iterator[Metric]:
     beat = gauge("beat_lag_seconds", "Since the scheduler was last seen; +Inf when never.")
     pulse = gauge("pulse_lag_seconds", "Since silences were last looked for, which opens gaps; +Inf when never.")
-    marks = dict(Watermark.objects.filter(name__in=("beat", SWEPT_CURSOR)).values_list("name", "reached_at"))
+    names = ("beat", SWEPT_CURSOR, *backups.CURSORS)
+    marks = dict(Watermark.objects.filter(name__in=names).values_list("name", "reached_at"))
     beat.add_metric([], age(marks.get("beat"), now))
     pulse.add_metric([], age(marks.get(SWEPT_CURSOR), now))
-    yield from (beat, pulse)
+    yield from (beat, pulse, *backup_families(backups.of_marks(marks), now))
+
+
+def backup_families(times: BackupTimes, now: datetime) -> Iterator[Metric]:
+    """Yields the ages of the last backup and proof; nothing where none are made."""
+    if times.are_expected:
+        made = gauge("backup_age_seconds", "Since the last backup was made; +Inf when never.")
+        proven = gauge("restore_proven_age_seconds", "Since a backup was last restored and proven; +Inf when never.")
+        made.add_metric([], age(times.made_at, now))
+        proven.add_metric([], age(times.proven_at, now))
+        yield from (made, proven)
 
 
 def collection_families(now: datetime) -> Iterator[Metric]:
@@ -236,6 +252,19 @@ def usage_family(now: datetime) -> Metric:
     for tier, count in calls.items():
         family.add_metric([tier], count)
     return family
+
+
+def disk_families() -> Iterator[Metric]:
+    """Yields the room on the database's disk; nothing where it cannot be seen from here."""
+    disk = database_disk()
+    if disk is not None:
+        free = gauge("database_disk_free_bytes", "What may still be written on the database's disk.")
+        total = gauge("database_disk_bytes", "The size of the database's disk.")
+        low = gauge("database_disk_low", "1 while the database's disk is nearly full.")
+        free.add_metric([], disk.free_bytes)
+        total.add_metric([], disk.total_bytes)
+        low.add_metric([], float(disk.is_low))
+        yield from (free, total, low)
 
 
 def queue_depths() -> list[Metric]:

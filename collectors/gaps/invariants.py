@@ -79,8 +79,8 @@ FROM (SELECT exchange_id, started_at, started_at - lag(started_at + duration_ms 
       WHERE exchange_id = ANY(%(chosen)s) AND outcome = 'stored' AND started_at > %(since)s) AS runs
 WHERE pause < interval '-{TOUCHING_MS} milliseconds'
 """
-# Of the minutes whose rows are kept: those before have only their rollups. A candle's raw row is a price at its minute's
-# end, and makes no minute; minutes from before that rule count all rows.
+# Of the minutes whose rows are kept: those before have only their rollups. A candle's raw row is a price at the end of
+# its minute, and makes no minute; minutes from before that rule count all rows.
 ROLLED = """
 WITH span AS MATERIALIZED (
     SELECT greatest(date_trunc('minute', %(since)s::timestamptz) + interval '1 minute',
@@ -107,18 +107,6 @@ FROM (SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rollup
       WHERE pipeline_id = ANY(%(chosen)s) AND revision > 0 AND minute_at >= %(since)s
       UNION ALL SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rolluprevision
       WHERE pipeline_id = ANY(%(chosen)s) AND revision > 0 AND minute_at >= %(since)s) AS c
-LEFT JOIN collectors_rolluprevision AS before ON before.pipeline_id = c.pipeline_id
-     AND before.minute_at = c.minute_at AND before.revision = c.revision - 1
-JOIN exchanges_market AS m ON m.id = c.pipeline_id
-WHERE before.replaced_at IS DISTINCT FROM c.known_at OR before.known_at > before.replaced_at
-"""
-# Each revision ends where the next begins: nothing that was known at some moment is missing or was changed later.
-REVISED = """
-SELECT m.exchange_id, m.symbol, c.minute_at, format('what it was before revision %%s is not kept', c.revision)
-FROM (SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rollup
-      WHERE revision > 0 AND minute_at >= %(since)s
-      UNION ALL SELECT pipeline_id, minute_at, revision, known_at FROM collectors_rolluprevision
-      WHERE revision > 0 AND minute_at >= %(since)s) AS c
 LEFT JOIN collectors_rolluprevision AS before ON before.pipeline_id = c.pipeline_id
      AND before.minute_at = c.minute_at AND before.revision = c.revision - 1
 JOIN exchanges_market AS m ON m.id = c.pipeline_id

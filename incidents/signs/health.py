@@ -13,10 +13,13 @@ import redis
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
+from collectors.status import backups
+from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
 from incidents.rules.verdict import OLD, Alarm, Tone
 from incidents.signs.activity import LastHour
 from lib import valkey
+from lib.disk import DiskSpace, database_disk
 from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 
 BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
@@ -26,6 +29,7 @@ ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a fi
 SLOW_MS = 500
 BUSY_QUEUE = 100
 BEAT_CURSOR = "beat"
+PROOF_OLD_SECONDS = 3 * 86_400  # one is made and proven each night
 ROLLUPS_LATE_SECONDS = 900  # they follow by a minute and a half; after an outage half an hour a minute
 
 
@@ -44,6 +48,8 @@ class SystemHealth:
     stream_processes: int | None
     streamed: int
     round_trip_ms: int
+    disk: DiskSpace | None
+    backups: BackupTimes
 
     @property
     def is_queue_busy(self) -> bool:
@@ -56,16 +62,19 @@ class Seen:
 
     beat_at: datetime | None
     pulse_at: datetime | None
-    rolled_up_to: datetime | None = None
+    rolled_up_to: datetime | None
+    backups: BackupTimes
 
 
 def ask_processes() -> tuple[Seen, float]:
     """Returns when the processes were last seen, and how many milliseconds the database took to say so."""
     asked_at = time.perf_counter()
     marks = dict(
-        Watermark.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP)).values_list("name", "reached_at")
+        Watermark.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, *backups.CURSORS)).values_list(
+            "name", "reached_at"
+        )
     )
-    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR), marks.get(ROLLED_UP))
+    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR), marks.get(ROLLED_UP), backups.of_marks(marks))
     return seen, (time.perf_counter() - asked_at) * 1000
 
 
@@ -75,6 +84,8 @@ def newest(workers: Sequence[Worker], seen: Seen) -> dict[str, int]:
         found["*"] = max(found.values())
     if seen.beat_at is not None:
         found["beat"] = int(seen.beat_at.timestamp())
+    if seen.backups.proven_at is not None:
+        found["proven"] = int(seen.backups.proven_at.timestamp())
     if seen.pulse_at is not None:
         found["pulse"] = int(seen.pulse_at.timestamp()) // PULSE_STEP_SECONDS * PULSE_STEP_SECONDS
     return found
@@ -94,6 +105,8 @@ def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: i
         is_pulse_dead=pulse_lag > PULSE_DEAD_SECONDS,
         stream_processes=processes,
         streamed=streamed,
+        disk=database_disk(),
+        backups=seen.backups,
         round_trip_ms=next((step for step in ROUND_TRIPS_MS if round_trip_ms <= step), ROUND_TRIPS_MS[-1]),
     )
 
@@ -138,6 +151,16 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
                 cause="rollups",
             )
         )
+    if health.disk is not None and health.disk.is_low:
+        found.append(
+            Alarm(
+                f"The database's disk is nearly full: {health.disk.words}; when it is full nothing is stored",
+                "make room on it, or keep less: the settings of retention",
+                tone=Tone.DANGER if health.disk.is_nearly_full else Tone.WARNING,
+                cause="disk",
+            )
+        )
+    found += _backup_alarms(seen.backups, now)
     if health.round_trip_ms >= SLOW_MS:
         found.append(
             Alarm(
@@ -157,6 +180,14 @@ def pulse_alarm(seen: Seen) -> Alarm:
         seen.pulse_at,
         cause="pulse",
     )
+
+
+def _backup_alarms(times: BackupTimes, now: datetime) -> list[Alarm]:
+    if not times.are_expected or _lag(times.proven_at, now) < PROOF_OLD_SECONDS:
+        return []
+    claim = "The newest backup could not be restored" if times.has_failed else "No backup has been proven for days"
+    advice = "read the log of backup; see docs/backup.md"
+    return [Alarm(claim, advice, times.proven_at, tone=Tone.WARNING, cause="backup")]
 
 
 def _lag(moment: datetime | None, now: datetime) -> float:

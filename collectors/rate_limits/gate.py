@@ -21,6 +21,7 @@ from collectors.models import Worker
 from collectors.rate_limits import counting
 from collectors.rate_limits.counting import RateAccount, RequestPermission
 from collectors.rate_limits.memory import Memory
+from collectors.rules import breaker
 from collectors.rules.rate_limits import Grant, Priority, RateBudget, budget_of, wait_alone
 from exchanges.models import Exchange
 from feeds.base import Capabilities, Superseded, Throttled
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 SAY_SECONDS = 30.0
 UNTOLD_PAUSE_SECONDS = 2.0  # after a 429 that names no time; who asked waits longer by its own rules
-UNTOLD_BAN_SECONDS = 300.0
 LONGEST_ADVICE_SECONDS = 60.0
 
 
@@ -102,10 +102,20 @@ class RequestGate:
 
     def heed(self, error: Throttled) -> None:
         """Tells every process at once; PostgreSQL, too, when the exchange has named a time."""
-        named = error.retry_after_seconds or (UNTOLD_BAN_SECONDS if error.banned else None)
+        named = error.retry_after_seconds
+        if not named and error.banned:
+            named = self._note_ban()
         self.pause(named or UNTOLD_PAUSE_SECONDS)
         if named and not self.is_dial:
             self._hold_worker(named)
+
+    def _note_ban(self) -> float:
+        """Counts a ban that names no end, and returns its pause."""
+        try:
+            return counting.note_ban(self.line, is_dial=self.is_dial)
+        except redis.RedisError as error:
+            self._lost(error)
+            return breaker.ban_seconds(0)
 
     def pause(self, seconds: float) -> None:
         memory = _memory()

@@ -11,6 +11,8 @@ THROTTLE_PAUSE_SECONDS = 30.0  # after a 429 that names no time: half of the min
 DENIED_PAUSE_SECONDS = 900.0  # key, region or certificate: a human must act, and a retry a minute would look hostile
 # Outcomes that mostly only a person can end: probed with growing pauses.
 NEEDS_A_PERSON = frozenset({"denied", "not_connected"})
+# Of them, those that are certain at the first time: we have refused it ourselves. A denial may be one firewall's page.
+CERTAIN_AT_ONCE = frozenset({"not_connected"})
 
 BAN_PAUSE_SECONDS = 300.0  # where the exchange names no end; each further ban doubles it
 LONGEST_BAN_PAUSE_SECONDS = 3600.0
@@ -87,7 +89,7 @@ def _pause_seconds(
 ) -> float:
     refusals = health.error_count - health.strikes  # in a row, of those that are no strikes
     if result.outcome == "throttled" and result.banned:
-        return _doubled(BAN_PAUSE_SECONDS, refusals, longest=LONGEST_BAN_PAUSE_SECONDS)
+        return ban_seconds(refusals)
     if result.outcome == "throttled":
         return max(policy.throttle_pause_seconds, interval_seconds)
     if result.outcome == "held_back":
@@ -98,6 +100,11 @@ def _pause_seconds(
         return 0.0
     doubled = interval_seconds * 2.0 ** min(strikes - policy.failures_until_open + 1, 16)
     return min(doubled, max(policy.pause_max_seconds, interval_seconds))
+
+
+def ban_seconds(bans_before: int) -> float:
+    """Returns the pause after a ban that names no end, by how many went before it."""
+    return _doubled(BAN_PAUSE_SECONDS, bans_before, longest=LONGEST_BAN_PAUSE_SECONDS)
 
 
 def _doubled(first: float, times: int, *, longest: float) -> float:

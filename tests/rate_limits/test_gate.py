@@ -150,6 +150,21 @@ def test_a_refusal_is_told_to_all_and_written_down(luno: Exchange, sandbox: Sand
     assert poll() == ingest.SKIPPED
 
 
+def test_bans_that_name_no_end_double_their_pause(luno: Exchange) -> None:
+    mine, paused = open_gate(luno), []
+    for _ in range(5):
+        mine.heed(Throttled("banned", banned=True))
+        mine.heed(Throttled("banned", banned=True))  # another request of the same ban
+        paused.append(round(valkey.client().pttl(gate.line_of(luno).pause_key) / 1000))
+        valkey.client().delete(gate.line_of(luno).pause_key)
+
+    assert paused == [300, 600, 1200, 2400, 3600]
+
+    rate_limits.lift_pause(luno)
+    mine.heed(Throttled("banned", banned=True))
+    assert round(valkey.client().pttl(gate.line_of(luno).pause_key) / 1000) == 300
+
+
 def test_a_pause_heard_while_a_poll_is_under_way_ends_it_with_the_exchanges_own_time(luno: Exchange) -> None:
     open_gate(luno).pause(30)
     began = clock.now()

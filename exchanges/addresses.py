@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import PurePosixPath
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -44,6 +46,23 @@ def check_proxy(text: str) -> None:
     if f"{HIDDEN}@" in text:  # what pages show of a stored one
         raise Unsafe("Give user and password again: those that were stored are not shown.")
     _refuse_host(_parts(text))
+
+
+def check_ca_file(text: str) -> None:
+    """Checks a file of certificates; empty is the system's own. Raises Unsafe: a file that is not there, or holds none,
+    would end every request."""
+    if not text:
+        return
+    path = PurePosixPath(text)
+    if not path.is_absolute() or "\x00" in text:
+        raise Unsafe("Give the whole path, from / on.")
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=text)
+    except ssl.SSLError:
+        raise Unsafe(f"{path.name[:100]} holds no certificate in PEM.") from None
+    except OSError as error:
+        raise Unsafe(f"{path.name[:100]} cannot be read here: {error.strerror or type(error).__name__}.") from None
 
 
 def _parts(text: str) -> SplitResult:

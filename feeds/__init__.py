@@ -7,10 +7,10 @@ import os
 import threading
 
 from feeds.base import Feed, FeedSpec, MarketCache
-from feeds.ccxt import CcxtFeed, class_names
+from feeds.ccxt import CcxtFeed, class_names, quirk_of
 from feeds.table import FEEDS, AnyFeed
 
-__all__ = ["close_feeds", "known_exchange_ids", "new_feed", "open_feed"]
+__all__ = ["close_feeds", "credentials_needed", "known_exchange_ids", "new_feed", "open_feed"]
 
 
 def open_feed(spec: FeedSpec, *, market_cache: MarketCache | None = None) -> Feed:
@@ -47,6 +47,11 @@ def close_feeds() -> None:
 def known_exchange_ids() -> frozenset[str]:
     """Returns every id that `open_feed` accepts."""
     return class_names() | FEEDS.keys()
+
+
+def credentials_needed(exchange_id: str) -> tuple[str, ...]:
+    """Returns the credentials without which the exchange gives not even public data; no client is made to know."""
+    return quirk_of(exchange_id).needs_credentials
 
 
 def _feeds_of_this_process() -> dict[str, AnyFeed]:

@@ -16,7 +16,7 @@ from operations.exchange_commands import (
     remove,
     restart,
 )
-from operations.exchange_settings import InvalidSettings
+from operations.exchange_settings import InvalidSettings, what_is_needed
 from operations.market_commands import blacklist_bad_markets, blacklist_market, blacklisted_markets, lift_market
 from operations.onboarding import (
     Refreshed,
@@ -66,4 +66,5 @@ __all__ = [
     "require_known",
     "restart",
     "undo",
+    "what_is_needed",
 ]

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from exchanges import addresses, connectivity, destinations, secrets
 from exchanges.models import Exchange, Market
+from feeds import credentials_needed
 from operations.transitions import CommandRefused
 from web.redaction import hide_login
 
@@ -28,7 +29,11 @@ SETTINGS = (
 )
 MORE_CREDENTIALS = "more_credentials"  # joined to the stored ones, where these stay
 WAYS_TO_REACH = frozenset({"base_url", "proxy", "ca_file", "credentials"})  # a running cycle still uses the old one
-ADDRESS_RULES = {"base_url": addresses.check_base_url, "proxy": addresses.check_proxy}
+ADDRESS_RULES = {
+    "base_url": addresses.check_base_url,
+    "proxy": addresses.check_proxy,
+    "ca_file": addresses.check_ca_file,
+}
 
 
 class InvalidSettings(CommandRefused):
@@ -90,6 +95,18 @@ def require_credentials_again(exchange: Exchange, changes: Mapping[str, Any]) ->
         return
     if names := destinations.leading_elsewhere(exchange.base_url, changes):
         raise InvalidSettings({name: [destinations.SEND_AGAIN] for name in names})
+
+
+def what_is_needed(exchange_id: str) -> str:
+    """Says which credentials even public data need there; empty where they need none."""
+    names = credentials_needed(exchange_id)
+    return f"{exchange_id} gives not even public data without {', '.join(names)}." if names else ""
+
+
+def require_needed(exchange_id: str, given: Mapping[str, str]) -> None:
+    """Refuses an exchange that would answer nothing, before it is asked. Raises InvalidSettings."""
+    if not all(given.get(name) for name in credentials_needed(exchange_id)):
+        raise InvalidSettings({"credentials": [what_is_needed(exchange_id)]})
 
 
 def refuse_secrets_in_clear(exchange: Exchange) -> None:

@@ -175,6 +175,7 @@ def refresh(*, by: str, now: datetime, origin: str = "", exchange_ids: Sequence[
 
 
 def _add_new(exchange_id: str, wanted: dict[str, Any], *, by: str, now: datetime, origin: str) -> ConnectivityReport:
+    exchange_settings.require_needed(exchange_id, wanted.get("credentials") or {})
     changes = exchange_settings.cleaned(wanted)
     exchange_settings.check_addresses(changes)
     fields = dict(changes)

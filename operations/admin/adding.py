@@ -21,15 +21,17 @@ from exchanges.models import Exchange
 from operations import permissions, progress, tasks
 from operations.admin import panels
 from operations.admin.acting import call, send
-from operations.admin.forms import AddForm
+from operations.admin.forms import CREDENTIAL_FIELDS, AddForm
+from operations.exchange_settings import what_is_needed
 from web.admin import polled
 
-FIELDS = ("poll_interval_seconds", "transport", "priority", "base_url", "proxy")
+FIELDS = ("poll_interval_seconds", "transport", "priority", "base_url", "proxy", "ca_file")
 SECTIONS = (
     ("", ("exchange",)),
     ("Collection", ("poll_interval_seconds", "transport", "priority")),
     ("Which markets", ("quotes", "only_markets", "top")),
-    ("How to reach it", ("base_url", "proxy")),
+    ("How to reach it", ("base_url", "proxy", "ca_file")),
+    ("Credentials", CREDENTIAL_FIELDS),
 )
 
 
@@ -70,6 +72,7 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         "form": form,
         "sections": [(title, [form[name] for name in names]) for title, names in SECTIONS],
         "known_ids": [each for each in catalogue.available_ids() if each not in active],
+        "needs": [said for each in catalogue.available_ids() if (said := what_is_needed(each))],
         "media": model_admin.media,
     }
     return TemplateResponse(request, "admin/exchanges/add.html", context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from django import forms
@@ -19,8 +18,8 @@ from unfold.widgets import (
 
 from exchanges import addresses, connectivity, destinations, market_filter, secrets
 from exchanges.models import ID_FAULT, Exchange, Market, is_exchange_id
-from feeds import known_exchange_ids
-from operations.exchange_settings import MORE_CREDENTIALS, SETTINGS
+from feeds import credentials_needed, known_exchange_ids
+from operations.exchange_settings import MORE_CREDENTIALS, SETTINGS, what_is_needed
 from web.redaction import hide_login
 
 BETWEEN_QUOTES = re.compile(r"[,;\s]+")
@@ -92,9 +91,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_ca_file(self) -> str:
         ca_file: str = self.cleaned_data["ca_file"]
-        if ca_file and not PurePosixPath(ca_file).is_absolute():
-            raise forms.ValidationError("Give the whole path, from / on.")
-        return ca_file
+        return self._safe("ca_file", ca_file, addresses.check_ca_file)
 
     def clean_poll_interval_seconds(self) -> float:
         """Refuses an interval under what the exchange's rate limit allows. Raises ValidationError."""
@@ -136,6 +133,11 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             found["market_filter"] = self.market_filter()
         return found
 
+    def _given(self) -> Mapping[str, str]:
+        """Returns the credentials that were entered."""
+        given = {name: self.cleaned_data.get(f"credential_{name}") or "" for name in secrets.NAMES}
+        return {name: value for name, value in given.items() if value}
+
     def _safe(self, name: str, address: str, rule: Any) -> str:
         if name in self.changed_data:
             try:
@@ -167,6 +169,18 @@ class AddForm(SettingsForm):
             raise forms.ValidationError(f"{exchange_id} is blacklisted. Lift the blacklist first.")
         return exchange_id
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        exchange_id, given = str(cleaned.get("exchange") or ""), self._given()
+        missing = [name for name in credentials_needed(exchange_id) if name not in given]
+        if missing:
+            self.add_error(f"credential_{missing[0]}", what_is_needed(exchange_id))
+        return cleaned
+
+    def wanted(self) -> dict[str, Any]:
+        found, given = super().wanted(), self._given()
+        return {**found, "credentials": given} if given else found
+
 
 class ExchangeForm(SettingsForm):
     """The settings of an exchange that is there. Credentials go in and never come out."""
@@ -190,24 +204,21 @@ class ExchangeForm(SettingsForm):
         given = self._given()
         return {**found, MORE_CREDENTIALS: given} if given else found
 
-    def _given(self) -> Mapping[str, str]:
-        given = {name: self.cleaned_data.get(f"credential_{name}") or "" for name in secrets.NAMES}
-        return {name: value for name, value in given.items() if value}
 
-
-def _credential(name: str) -> forms.CharField:
+def _credential(name: str, help_text: str) -> forms.CharField:
     return forms.CharField(
         required=False,
         max_length=secrets.VALUE_CHARACTERS,
         strip=False,
         label=name,
-        help_text=UNCHANGED,
+        help_text=help_text,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
     )
 
 
-ExchangeForm.declared_fields |= {f"credential_{name}": _credential(name) for name in secrets.NAMES}
-ExchangeForm.base_fields |= ExchangeForm.declared_fields
+for form, help_text in ((ExchangeForm, UNCHANGED), (AddForm, "")):
+    form.declared_fields |= {f"credential_{name}": _credential(name, help_text) for name in secrets.NAMES}
+    form.base_fields |= form.declared_fields
 
 
 def _names(text: str, between: re.Pattern[str]) -> list[str]:

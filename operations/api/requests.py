@@ -101,6 +101,7 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "depth": exchange.depth,
         "base_url": exchange.base_url,
         "proxy": hide_login(exchange.proxy),
+        "ca_file": exchange.ca_file,
         "credentials_set": secrets.names_in(exchange.credentials),
     }
 

@@ -54,6 +54,12 @@ class SettingsSerializer(StrictSerializer):
     )
     base_url = serializers.CharField(max_length=300, allow_blank=True, required=False)
     proxy = serializers.CharField(max_length=300, allow_blank=True, required=False)
+    ca_file = serializers.CharField(
+        max_length=300,
+        allow_blank=True,
+        required=False,
+        help_text="A PEM file with the authorities to trust, on every host that collects; the system's if empty.",
+    )
     credentials = serializers.DictField(
         child=serializers.CharField(max_length=secrets.VALUE_CHARACTERS, allow_blank=True),
         required=False,
@@ -90,6 +96,7 @@ class SettingsAnswer(serializers.Serializer[Any]):
     depth = serializers.DictField()
     base_url = serializers.CharField()
     proxy = serializers.CharField(help_text="Without its password.")
+    ca_file = serializers.CharField()
     credentials_set = serializers.ListField(child=serializers.CharField())
 
 

@@ -35,6 +35,8 @@ class Command(BaseCommand):
         add = verbs.add_parser("add", help="add an exchange and start collecting it")
         add.add_argument("exchange")
         add.add_argument("--base-url", default="", help="send its requests there; {SANDBOX_URL} is the sandbox")
+        add.add_argument("--proxy", default="", help="CONNECT proxy for REST and websocket")
+        add.add_argument("--ca-file", default="", help="PEM file with the authorities to trust")
         add.add_argument("--interval", type=float, help="seconds between polls")
         add.add_argument("--quotes", help="collect only these quote currencies: USDT,EUR")
         add.add_argument("--top", type=int, help="collect only so many markets, those with the largest volume")
@@ -82,6 +84,8 @@ class Command(BaseCommand):
         filtered = {"quotes": options["quotes"].split(",") if options["quotes"] else None, "top": options["top"]}
         wanted = {
             "base_url": options["base_url"],
+            "proxy": options["proxy"],
+            "ca_file": options["ca_file"],
             "poll_interval_seconds": options["interval"],
             "market_filter": {name: value for name, value in filtered.items() if value},
         }
@@ -141,7 +145,13 @@ class Command(BaseCommand):
         self.stdout.write("removed; its history stays, and `add` brings it back")
 
     def do_preview(self, options: dict[str, Any], call: dict[str, Any]) -> None:
-        for sentence in commands.preview_stop(options["exchange"].lower()).sentences():
+        exchange_id = options["exchange"].lower()
+        if not Exchange.objects.known().filter(pk=exchange_id).exists():
+            commands.require_known(exchange_id)
+            needed = commands.what_is_needed(exchange_id) or "Its public data need no credentials."
+            self.stdout.write(f"{exchange_id} is not added. {needed}")
+            return
+        for sentence in commands.preview_stop(exchange_id).sentences():
             self.stdout.write(sentence)
 
     def do_refresh(self, options: dict[str, Any], call: dict[str, Any]) -> None:
@@ -214,7 +224,7 @@ SIMPLE = {
     "disable": "switch an exchange off",
     "remove": "take an exchange out; its history stays",
     "check": "run the four connectivity checks",
-    "preview": "what a blacklist or removal would stop",
+    "preview": "what a blacklist or removal would stop; of one that is not added, what it needs",
 }
 
 

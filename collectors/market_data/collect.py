@@ -7,7 +7,7 @@ an exchange's word that this address shall wait reaches the polls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +44,7 @@ class RoundTally:
     stored: int = 0
     seconds: float = 0.0
     rejected: list[RejectedRow] = field(default_factory=list)
+    repaired: dict[str, int] = field(default_factory=dict)  # levels of a market's books that were put right
     error: FeedError | None = None
 
     def fail(self, error: FeedError) -> None:
@@ -59,6 +60,7 @@ class RequestOutcome:
     sound: int
     stored: int
     rejected: tuple[RejectedRow, ...] = ()
+    repaired: Mapping[str, int] = field(default_factory=dict)
 
 
 def collect(exchange_id: str, *, clock: Callable[[], datetime], seconds: float) -> dict[str, int]:
@@ -119,6 +121,7 @@ def _ask(
     tally.answered += answer.answered
     tally.stored += answer.stored
     tally.rejected += answer.rejected
+    tally.repaired |= answer.repaired
     if answer.sound:
         series.note(one, "stored", seconds=wanted.seconds, now=clock())
     else:
@@ -147,7 +150,7 @@ def _collect_book(
     book = feed.fetch_order_book(symbol, depth=wanted.levels, **_bounds(turn, feed))
     fault = market_data.fault_of(book, now=clock().timestamp())
     if not fault:
-        return RequestOutcome(1, 1, store.save_book(turn, one, book))
+        return RequestOutcome(1, 1, store.save_book(turn, one, book), repaired=reports.put_right({symbol: book}))
     if not book.bids and not book.asks:
         raise BadReply(f"{turn.exchange.id} answered an empty book of {symbol}; treated as a bad reply")
     return RequestOutcome(1, 0, 0, (market_data.put_aside(symbol, book, fault),))
@@ -165,7 +168,7 @@ def _collect_trades(
     now = clock()
     found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
     sound = len(page.trades) + len(page.rejected) - len(found.rejected)
-    saved = store.save_trades(turn, one, found.rows, received_at=page.received_at, now=now)
+    saved = store.save_trades(turn, one, found, received_at=page.received_at, now=now)
     if saved.holes:
         log.info("trades_missing", exchange=turn.exchange.id, symbol=symbol, holes=saved.holes)
     return RequestOutcome(len(page.trades) + len(page.rejected), sound, saved.count, found.rejected)
@@ -231,10 +234,11 @@ def _write_down(exchange_id: str, tallies: dict[str, RoundTally]) -> None:
             rows_answered=tally.answered,
             rows_stored=tally.stored,
             rows_quarantined=len(tally.rejected),
+            rows_repaired=len(tally.repaired),
             quarantine=reports.samples(tally.rejected),
             http_status=tally.error.status if tally.error else None,
             error=reports.clean(str(tally.error)) if tally.error else "",
-            excerpt=reports.clean(tally.error.excerpt) if tally.error else "",
+            excerpt=reports.clean(tally.error.excerpt if tally.error else reports.of_levels(tally.repaired)),
         )
         for kind, tally in tallies.items()
         if tally.requests or tally.error

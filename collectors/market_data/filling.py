@@ -84,7 +84,7 @@ def _take_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
         page = _ask(turn, hole, symbol)
         now = clock()
         found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
-        return store.fill_hole(turn, hole.pk, hole.next_try_at, found.rows, received_at=page.received_at, now=now)
+        return store.fill_hole(turn, hole.pk, hole.next_try_at, found, received_at=page.received_at, now=now)
     except (Superseded, HeldBack):
         _settle(hole, next_try_at=None)  # nothing was asked
     except Unsupported as error:

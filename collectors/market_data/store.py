@@ -118,14 +118,16 @@ def save_book(turn: RequestSlot, series: DepthSeries, book: OrderBook) -> int:
 def save_trades(
     turn: RequestSlot,
     series: DepthSeries,
-    rows: Sequence[market_data.TradeRow],
+    page: market_data.Sorted,
     *,
     received_at: float,
     now: datetime,
     follows: bool = False,
 ) -> StoredTrades:
-    """Stores what is new of a page, and writes down what is missing before and inside of it. `follows`: whoever brings
-    it has missed nothing since the page before, so that only numbers can say that something is missing."""
+    """Stores what is new of a page, and writes down what is missing before and inside of it: what was delivered and
+    refused is not. `follows`: whoever brings it has missed nothing since the page before, so that only numbers can say
+    that something is missing."""
+    rows, refused = page.rows, page.refused
     _make_partitions(rows, now)
     with transaction.atomic():
         resumed_at = _fence(turn)
@@ -133,14 +135,15 @@ def save_trades(
         if locked is None:
             raise Superseded(f"{series} is no longer wanted")
         position = _position(locked, resumed_at)
-        missing = [hole for hole in market_data.holes(rows, position) if hole.first_number is not None or not follows]
+        found = market_data.holes(rows, position, refused)
+        missing = [hole for hole in found if hole.first_number is not None or not follows]
         assert series.market_id is not None
         count = _insert(series.market_id, market_data.newer(rows, position), received_at=received_at, is_filled=False)
         TradeHole.objects.bulk_create([_hole(series.market_id, hole, now) for hole in missing], ignore_conflicts=True)
-        after = market_data.position_after(rows, position)
+        after = market_data.position_after(rows, position, refused)
         if after is not None:
             locked.newest_number, locked.newest_at = after.number, moment(after.at)
-        locked.stored_at = now
+        locked.stored_at = now if rows else locked.stored_at
         locked.save(update_fields=["newest_number", "newest_at", "stored_at"])
     return StoredTrades(count, len(missing))
 
@@ -172,13 +175,14 @@ def fill_hole(
     turn: RequestSlot,
     hole_id: int,
     claimed_until: datetime,
-    rows: Sequence[market_data.TradeRow],
+    page: market_data.Sorted,
     *,
     received_at: float,
     now: datetime,
 ) -> int:
-    """Stores what an answer holds of a hole, and writes down what is still missing; returns the number of trades.
-    Raises Superseded."""
+    """Stores what an answer holds of a hole, and writes down what is still missing; returns the number of trades. What
+    it holds and cannot be stored is not missing. Raises Superseded."""
+    rows = page.rows
     _make_partitions(rows, now)
     with transaction.atomic():
         _fence(turn)
@@ -191,7 +195,9 @@ def fill_hole(
         stored = _insert(hole.pipeline_id, market_data.inside(rows, known), received_at=received_at, is_filled=True)
         hole.filled_count += stored
         hole.attempts, hole.next_try_at = 0, None
-        hole.state = market_data.state_of(known, rows, filled_count=hole.filled_count, stored=stored)
+        refused = len(market_data.inside(page.refused, known))
+        delivered = hole.filled_count + refused if hole.filled_count else 0
+        hole.state = market_data.state_of(known, rows, filled_count=delivered, stored=stored)
         hole.save(update_fields=["filled_count", "attempts", "next_try_at", "state"])
     return stored
 

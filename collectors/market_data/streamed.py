@@ -44,6 +44,7 @@ class StreamTally:
     answered: int = 0
     stored: int = 0
     rejected: list[RejectedRow] = field(default_factory=list)
+    repaired: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Saved:
     stored: int
     rejected: tuple[RejectedRow, ...] = ()
     unsound: tuple[str, ...] = ()
+    repaired: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan(exchange_id: str, generation: int, *, now: datetime) -> Plan | None:
@@ -84,7 +86,8 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
             if count:
                 series.delivered(one, seconds=plan.wanted[BOOKS].seconds, now=now)
         stored += count
-    return Saved(len(books), stored, tuple(rejected), tuple(unsound))
+    sound = {symbol: book for symbol, book in books.items() if symbol not in unsound}
+    return Saved(len(books), stored, tuple(rejected), tuple(unsound), reports.put_right(sound))
 
 
 def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -> Saved:
@@ -92,12 +95,10 @@ def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -
     one, page = plan.trades[symbol], taken.page
     found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
     answered = len(page.trades) + len(page.rejected)
-    if not found.rows:
+    if not found.rows and not found.refused:
         return Saved(answered, 0, found.rejected)
     with transaction.atomic():
-        saved = store.save_trades(
-            plan.turn, one, found.rows, received_at=page.received_at, now=now, follows=taken.follows
-        )
+        saved = store.save_trades(plan.turn, one, found, received_at=page.received_at, now=now, follows=taken.follows)
         if saved.count:
             series.delivered(one, seconds=plan.wanted[TRADES].seconds, now=now)
     if saved.holes:
@@ -116,5 +117,7 @@ def write_down(exchange_id: str, kind: str, tally: StreamTally, *, now: datetime
         rows_answered=tally.answered,
         rows_stored=tally.stored,
         rows_quarantined=len(tally.rejected),
+        rows_repaired=len(tally.repaired),
+        excerpt=reports.of_levels(tally.repaired),
         quarantine=reports.samples(tally.rejected),
     )

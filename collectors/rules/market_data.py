@@ -90,7 +90,7 @@ class Sorted:
     rejected ones that have a number: they were delivered, so that they are not missing."""
 
     rows: tuple[TradeRow, ...]
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[RejectedRow, ...] = ()
     refused: tuple[TradeRow, ...] = ()
 
 

@@ -140,6 +140,7 @@ class Depth:
         tally.answered += saved.answered
         tally.stored += saved.stored
         tally.rejected += saved.rejected
+        tally.repaired |= saved.repaired
 
     async def _write_down(self, exchange_id: str) -> None:
         tallies, self._tallies = self._tallies, {}
@@ -151,7 +152,8 @@ def _together(before: TakenTrades | None, taken: TakenTrades) -> TakenTrades:
     if before is None:
         return taken
     trades = (*before.page.trades, *taken.page.trades)
-    page = taken.page._replace(trades=trades[-MOST_UNSAVED:], rejected=taken.page.rejected)
+    rejected = (*before.page.rejected, *taken.page.rejected)
+    page = taken.page._replace(trades=trades[-MOST_UNSAVED:], rejected=rejected[-MOST_UNSAVED:])
     return TakenTrades(page, before.follows and taken.follows and len(trades) <= MOST_UNSAVED)
 
 

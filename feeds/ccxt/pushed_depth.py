@@ -144,7 +144,7 @@ class PushedDepth:
         tape, taken = trades.TAPES.get(self.client.id, trades.UNKNOWN), {}
         for symbol, held in self.client.trades_held.items():
             if held:
-                rows, rejected = trades.read(held)
+                rows, rejected = trades.read(held, tape)
                 held.clear()
                 page = TradePage(rows, time.time(), tape.is_numbered, rejected)
                 taken[symbol] = TakenTrades(page, symbol in self._unbroken and symbol not in self.client.dropped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any
 
@@ -76,24 +76,31 @@ async def _again(client: Any, symbol: str, span: TradeSpan, limit: int, tape: Tr
 async def newest(client: Any, symbol: str, since: int | None, limit: int | None) -> tuple[Trade, ...]:
     """Returns trades since a moment in milliseconds, or the newest."""
     rows = await client.fetch_trades(symbol, since, limit)
-    return read(rows, TAPES.get(client.id, UNKNOWN))[0]
+    return read(rows, replace(TAPES.get(client.id, UNKNOWN), is_numbered=False))[0]
 
 
 def read(rows: Any, tape: TradeReader = UNKNOWN) -> tuple[tuple[Trade, ...], tuple[RejectedRow, ...]]:
-    """Returns trades, oldest first, and rejected rows: those without a number for time, price or amount."""
+    """Returns trades, oldest first, and rejected rows: those without a number for time, price or amount. Where the
+    exchange counts its trades such a row keeps its number, as one that was delivered: its values are not numbers."""
     trades, rejected = [], []
     for row in rows:
-        at, price, amount = row.get("timestamp"), row.get("price"), row.get("amount")
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in (at, price, amount)):
-            reason = "no time, price or amount that is a number"
-            rejected.append(RejectedRow(str(row.get("symbol"))[:100], reason, _brief(row)))
-            continue
-        id_ = row.get("id")
+        id_, at, price, amount = (row.get(name) for name in ("id", "timestamp", "price", "amount"))
+        if not all(map(_is_number, (at, price, amount))):
+            if tape.is_numbered and id_ is not None:
+                at, price, amount = (value if _is_number(value) else math.nan for value in (at, price, amount))
+            else:
+                reason = "no time, price or amount that is a number"
+                rejected.append(RejectedRow(str(row.get("symbol"))[:100], reason, _brief(row)))
+                continue
         side = row.get("side") if tape.side_of is None else tape.side_of(row.get("info"))
         side = side if side in ("buy", "sell") else None
         trades.append(Trade(None if id_ is None else str(id_), at / 1000, float(price), float(amount), side))
-    trades.sort(key=lambda trade: trade.traded_at)
+    trades.sort(key=lambda trade: trade.traded_at if trade.traded_at > 0 else math.inf)
     return tuple(trades), tuple(rejected)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _brief(row: Any) -> str:

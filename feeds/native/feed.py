@@ -30,7 +30,7 @@ from feeds.base import (
 from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call
 from feeds.native.http import Headers, Http, Pace
-from feeds.shared.book_repair import repaired
+from feeds.shared.book_repair import Level, repaired
 from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch
@@ -201,11 +201,11 @@ def trade(trade_id: object, traded_at: object, price: object, amount: object, si
     return Trade(None if trade_id is None else str(trade_id), at, paid, size, known_side)
 
 
-def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[float, float], ...]:
-    """Returns the levels best first, whatever order they came in, each price once."""
+def levels(rows: Iterable[tuple[object, object]], depth: int, *, is_bid: bool) -> tuple[tuple[Level, ...], int]:
+    """Returns the levels best first, whatever order they came in, each price once, and how many were put right."""
     read = [(number(price), number(amount)) for price, amount in rows]
     whole = [(p, a) for p, a in read if p is not None and a is not None and math.isfinite(p) and math.isfinite(a)]
-    return repaired(sorted(whole, reverse=is_bid), depth)[0]
+    return repaired(sorted(whole, reverse=is_bid), depth)
 
 
 def is_name(text: object) -> bool:

@@ -76,11 +76,12 @@ class QuidaxFeed(NativeFeed):
     async def read_order_book(self, market: Listing, depth: int, call: Call) -> OrderBook:
         """Reads {"timestamp":1795000000,"asks":[["87105893.0","0.5"]],"bids":[["86627766.0","0.4"]]}, either order."""
         data = await self._data(f"markets/{market.venue_id}/depth", {"limit": min(depth, MOST_LEVELS)})
-        bids, asks = (
+        (bids, odd_bids), (asks, odd_asks) = (
             levels(((level[0], level[1]) for level in data[name]), depth, is_bid=name == "bids")
             for name in ("bids", "asks")
         )
-        return OrderBook(bids, asks, number(data.get("timestamp")), call.answered_at)
+        at = number(data.get("timestamp"))
+        return OrderBook(bids, asks, at, call.answered_at, repaired=odd_bids + odd_asks)
 
     async def prove_alive(self) -> None:
         rows_of(await self._data("markets"), "markets")

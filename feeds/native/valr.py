@@ -168,13 +168,14 @@ def trade_of(row: Any) -> Trade | None:
 # {"Asks":[{"side":"sell","quantity":"0.99","price":"1170500","currencyPair":"BTCZAR","orderCount":1}],"Bids":[…],
 #  "LastChange":"2026-11-20T10:00:00.470Z","SequenceNumber":2907775}, by websocket as by REST
 def book_of(reply: Any, depth: int, received_at: float) -> OrderBook:
-    bids, asks = (
+    (bids, odd_bids), (asks, odd_asks) = (
         levels(((row["price"], row["quantity"]) for row in reply[name]), depth, is_bid=name == "Bids")
         for name in ("Bids", "Asks")
     )
     sequence = reply.get("SequenceNumber")
     number = sequence if isinstance(sequence, int) and 0 <= sequence < 2**63 else None
-    return OrderBook(bids, asks, unix_seconds(reply.get("LastChange")), received_at, number)
+    at = unix_seconds(reply.get("LastChange"))
+    return OrderBook(bids, asks, at, received_at, number, odd_bids + odd_asks)
 
 
 def _iso(at: float) -> str:

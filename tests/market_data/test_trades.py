@@ -85,7 +85,9 @@ def test_two_collectors_at_once_store_each_trade_once(place):
     series, stored, both = place.series("binance", "trades"), [], threading.Barrier(2)
 
     def save(shift: float) -> None:
-        moved = [row._replace(at=row.at + shift) for row in rows]  # a venue that rounds its stamps differently
+        moved = market_data.Sorted(
+            tuple(row._replace(at=row.at + shift) for row in rows)
+        )  # a venue that rounds its stamps differently
         both.wait(10)
         stored.append(store.save_trades(turn, series, moved, received_at=rows[-1].at, now=clock.now()).count)
         connection.close()

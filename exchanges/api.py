@@ -80,6 +80,12 @@ class MarketSerializer(serializers.ModelSerializer[Market]):
     exchange = serializers.CharField(source="exchange_id")
     active = serializers.BooleanField(help_text="The exchange lists it, whether it is traded or halted.")
     state = serializers.ChoiceField(choices=MarketState.choices)
+    identity_unproven_before = serializers.DateTimeField(
+        source="identity_since",
+        read_only=True,
+        allow_null=True,
+        help_text="Rows stored before this may be another market's; null where all are proven.",
+    )
 
     class Meta:
         model = Market
@@ -100,6 +106,7 @@ class MarketSerializer(serializers.ModelSerializer[Market]):
             "taker_fee",
             "listed_at",
             "delisted_at",
+            "identity_unproven_before",
         ]
         read_only_fields = fields
 

@@ -193,7 +193,8 @@ class MarketState(models.TextChoices):
 
 
 class Market(models.Model):
-    """A tradable symbol on an exchange. Never deleted: history refers to its number."""
+    """A tradable symbol on an exchange. Never deleted: history refers to its number. It is the market of its kind that
+    has the exchange's id; its symbol may change."""
 
     id = models.AutoField(primary_key=True)
     exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="markets")
@@ -229,11 +230,17 @@ class Market(models.Model):
         output_field=models.CharField(max_length=8),
         db_persist=True,
     )
+    # Rows stored before this moment may be another market's: the feed of then could take one for the other.
+    identity_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = MarketQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["exchange", "symbol"], name="market_once_per_exchange")]
+        constraints = [
+            models.UniqueConstraint(fields=["exchange", "symbol"], name="market_once_per_exchange"),
+            # Some exchanges use one id for a pair's spot market and its perpetual.
+            models.UniqueConstraint(fields=["exchange", "kind", "venue_id"], name="market_once_by_id"),
+        ]
         indexes = [
             models.Index(fields=["source", "base"], name="market_by_source"),  # the pipelines API's rows and filters
             models.Index(fields=["base", "quote"], name="market_by_pair"),  # the pairs API's pairs

@@ -39,6 +39,7 @@ def _text(column: str) -> str:
 
 
 NAMES = f"{_text('m.exchange_id')} AS exchange, {_text('m.symbol')} AS symbol"
+UNPROVEN = "coalesce({time} < m.identity_since, false)"  # it may be another market's
 FROM_GAPS = f"""
 SELECT g.id, {NAMES}, {_time("g.started_at")} AS started_at, {_time("g.ended_at")} AS ended_at, 
        {MISSED_BY_NOW.format(gap="g", expected="p.expected_seconds")} AS missed_count,
@@ -52,14 +53,15 @@ FROM_TICKS = f"""
 SELECT t.pipeline_id AS pipeline, {NAMES}, {_time("t.received_at")} AS received_at,
        {_time("t.exchange_at")} AS exchange_at, t.last, t.bid, t.ask, t.high, t.low, t.base_volume, t.quote_volume,
        CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' ELSE 'trade' END AS origin,
-       {_time(f"({knowing.TICK_KNOWN_AT})")} AS known_at
+       {_time(f"({knowing.TICK_KNOWN_AT})")} AS known_at,
+       {UNPROVEN.format(time="t.received_at")} AS identity_unproven
 FROM collectors_tick AS t JOIN exchanges_market AS m ON m.id = t.pipeline_id
 WHERE t.received_at >= %(start)s AND t.received_at < %(end)s {{filters}} ORDER BY t.pipeline_id, t.received_at
 """
 FROM_ROLLUPS = f"""
 SELECT r.pipeline_id AS pipeline, {NAMES}, {_time("r.minute_at")} AS minute_at, r.samples, r.open, r.high, r.low,
        r.close, r.bid, r.ask, r.base_volume, r.volume, r.live, r.candle, r.trade, r.revision,
-       {_time("r.known_at")} AS known_at
+       {_time("r.known_at")} AS known_at, {UNPROVEN.format(time="r.minute_at")} AS identity_unproven
 FROM ({{source}}) AS r JOIN exchanges_market AS m ON m.id = r.pipeline_id
 WHERE true {{filters}} ORDER BY r.pipeline_id, r.minute_at
 """

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from cryptography.fernet import Fernet
 from django.apps import apps
@@ -48,7 +49,7 @@ def secretive(make: Make) -> Exchange:
 
 @pytest.mark.parametrize(
     "change",
-    [{"base_url": ELSEWHERE}, {"base_url": ""}, {"proxy": "http://127.0.0.1:3128"}, {"ca_file": "/tmp/ca.pem"}],
+    [{"base_url": ELSEWHERE}, {"base_url": ""}, {"proxy": "http://127.0.0.1:3128"}, {"ca_file": certifi.where()}],
 )
 def test_an_address_is_not_changed_without_the_credentials(secretive: Exchange, change: dict[str, str]) -> None:
     with pytest.raises(commands.InvalidSettings, match="Send them again"):

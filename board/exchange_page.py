@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from board import gap_rows, pages
 from board.gap_rows import GapRow
-from collectors.admin.run_columns import OUTCOME_LABELS, spent
+from collectors.admin.run_columns import OUTCOME_LABELS, problem_of, spent
+from collectors.gaps import parts
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
 from collectors.polling import transports
 from collectors.rules import worker_status
@@ -27,7 +28,7 @@ TONES = {"running": "success", "error": "danger", "stopped": "warning"}
 
 
 def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
-    """Shows the page, with eight queries whatever there is."""
+    """Shows the page, with nine queries whatever there is."""
     exchange = Exchange.objects.known().filter(pk=exchange_id).first()
     if exchange is None:
         raise Http404
@@ -39,6 +40,7 @@ def show(request: HttpRequest, exchange_id: str) -> HttpResponse:
         "pipelines": _pipelines(exchange.pk),
         "checks": _checks(exchange.pk),
         "runs": _runs(exchange.pk),
+        "parts": _parts(exchange.pk),
         "transitions": _transitions(exchange.pk),
         "switches": _switches(exchange.pk),
         "gaps": _gaps(exchange.pk, now),
@@ -68,7 +70,23 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
         "retry_at": worker.retry_at if worker.retry_at and worker.retry_at > now else None,
         "transport": TRANSPORTS[used.word].format(seconds=exchange.poll_interval_seconds),
         "transport_why": used.why,
+        "unknown_rows": worker.unknown_rows,
     }
+
+
+def _parts(exchange_id: str) -> list[dict[str, Any]]:
+    """Returns what its polls go without now."""
+    return [
+        {
+            "name": row.part,
+            "since": row.started_at,
+            "markets": len(row.pipelines),
+            "outcome": "left out" if row.is_left_out else row.outcome,
+            "variant": "info" if row.is_left_out else "danger",
+            "why": cut(row.reason),
+        }
+        for row in parts.running([exchange_id]).get(exchange_id, [])
+    ]
 
 
 def _pipelines(exchange_id: str) -> dict[str, int]:
@@ -110,7 +128,8 @@ def _runs(exchange_id: str) -> list[dict[str, Any]]:
             "spent": spent(run),
             "rows": run.rows_stored,
             "quarantined": run.rows_quarantined,
-            "error": cut(run.error),
+            "repaired": run.rows_repaired,
+            "error": cut(problem_of(run)),
         }
         for run in Run.objects.filter(exchange_id=exchange_id).order_by("-started_at")[:SHOWN]
     ]

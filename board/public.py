@@ -72,7 +72,7 @@ def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: d
         return DEGRADED, "Starting: no data yet"
     if (now - worker.stored_at).total_seconds() > worker_status.silence_limit_seconds(interval_seconds):
         return DEGRADED, "Data is delayed"
-    if silent > SILENT_SHARE * max(1, worker.symbols_tracked):
+    if worker.missing_markets or silent > SILENT_SHARE * max(1, worker.symbols_tracked):
         return DEGRADED, "Part of the data is missing"
     return (OPERATIONAL, "Operational") if worker.status == "running" else (DEGRADED, "Starting")
 

@@ -160,8 +160,13 @@ def _tile(source: SourceReading, signs: AllSigns, open_gaps: Mapping[str, int]) 
         is_blacklisted=exchange.blacklisted,
         open_gaps=open_gaps.get(exchange.id, 0),
         rows=done.rows,
-        notes=signs.notes.get(exchange.id, ()),
+        notes=_notes(source, signs),
     )
+
+
+def _notes(source: SourceReading, signs: AllSigns) -> tuple[str, ...]:
+    left_out = verdict.left_out(source.signs.missing_parts)
+    return (*signs.notes.get(source.worker.exchange_id, ()), *filter(None, [left_out]))
 
 
 def _urgency(tile: Tile) -> tuple[int, str]:

@@ -44,8 +44,23 @@ WHERE e.id = %(exchange)s AND w.exchange_id = e.id
        clock_timestamp() - make_interval(secs => %(soonest)s * e.poll_interval_seconds) AND clock_timestamp())
 RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.last_outcome,
           CASE WHEN w.usual_version = w.markets_version THEN w.usual_count ELSE 0 END,
-          w.markets_version, w.markets_loaded_at, w.refused_count, w.answers::text
+          w.markets_version, w.markets_loaded_at, w.refused_count, w.answers::text,
+          w.missing_markets + w.left_out_markets > 0,
+          w.unknown_rows, w.accepted_unknown, w.unknown_version
 """
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRows:
+    """Rows of markets that the list does not have: `seen` in the newest answer, of which so many are `accepted`, since
+    the list of that version did not have them either when it was new."""
+
+    seen: int = 0
+    accepted: int = 0
+    version: int = 0
+
+
+NO_UNKNOWN = UnknownRows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,8 @@ class Permit:
     markets_loaded_at: datetime | None
     refused_count: int
     answers: Mapping[str, AnswerState] = field(default_factory=dict)  # the last ones by kind of market
+    lacks_parts: bool = False  # the poll before went without some
+    unknown: UnknownRows = NO_UNKNOWN
 
 
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
@@ -85,9 +102,8 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         row = cursor.fetchone()
     if row is None:
         return None
-    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at, refused_count, told = (
-        row
-    )
+    generation, error_count, strikes, retry_at, resumed_at, outcome, usual, version, loaded_at, *more = row
+    refused_count, told, lacks_parts, *unknown = more
     permit = Permit(
         exchange=Exchange.objects.get(pk=exchange_id),  # not sooner: TAKE may have waited for a verb that changed it
         token=token,
@@ -100,6 +116,8 @@ def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despit
         markets_loaded_at=loaded_at,
         refused_count=refused_count,
         answers=age.read_states(told),
+        lacks_parts=lacks_parts,
+        unknown=UnknownRows(*unknown),
     )
     if permit.exchange.is_collected:
         return permit

@@ -123,6 +123,7 @@ KEPT = (
     Kept("collectors_funding", "received_at", "FUNDING_RETENTION_DAYS", by_days),
     Kept("collectors_run", "started_at", "RUN_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_depthrun", "started_at", "RUN_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_partoutage", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_gap", "ended_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_tradehole", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_transition", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),

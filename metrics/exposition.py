@@ -105,6 +105,7 @@ class ExpositionFacts(Collector):
         return [
             *worker_families(views, self.now),
             breaker_family(workers, self.now),
+            *part_families(workers),
             *pipeline_families(self.now),
             *run_families(views, self.now),
             *process_families(self.now),
@@ -150,6 +151,17 @@ def breaker_family(workers: Iterable[Worker], now: datetime) -> Metric:
     for worker in workers:
         family.add_metric([worker.exchange_id], float(worker.retry_at is not None and worker.retry_at > now))
     return family
+
+
+def part_families(workers: Iterable[Worker]) -> Iterator[Metric]:
+    missing = gauge("worker_missing_markets", "Markets of parts that the newest poll went without.", "exchange")
+    left_out = gauge("worker_left_out_markets", "Markets of kinds that cannot be asked for.", "exchange")
+    unknown = gauge("worker_unknown_rows", "Rows of the newest answer that are of no listed market.", "exchange")
+    for worker in workers:
+        missing.add_metric([worker.exchange_id], worker.missing_markets)
+        left_out.add_metric([worker.exchange_id], worker.left_out_markets)
+        unknown.add_metric([worker.exchange_id], worker.unknown_rows)
+    yield from (missing, left_out, unknown)
 
 
 def pipeline_families(now: datetime) -> Iterator[Metric]:

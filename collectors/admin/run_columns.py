@@ -53,7 +53,12 @@ class ReportAdmin(MachineAdmin):
 
     @display(description="problem")
     def problem(self, report: RunReport) -> str:
-        return cut(report.error)
+        return cut(problem_of(report))
+
+
+def problem_of(report: RunReport) -> str:
+    """Returns why a run brought nothing, or what one that stored rows could not use."""
+    return report.error or (report.excerpt if report.outcome == "stored" else "")
 
 
 def spent(report: RunReport) -> str:

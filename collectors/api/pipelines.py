@@ -33,6 +33,12 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
     source = serializers.CharField(source="market.source")  # type: ignore[assignment]
     active = serializers.BooleanField(source="market.active")
     cadence_reason = serializers.SerializerMethodField(help_text="Why it is expected so often.")
+    identity_unproven_before = serializers.DateTimeField(
+        source="market.identity_since",
+        read_only=True,
+        allow_null=True,
+        help_text="Rows stored before this may be another market's; null where all are proven.",
+    )
     origins = serializers.SerializerMethodField(help_text="Rows of the last hour by where they come from.")
 
     class Meta:
@@ -58,6 +64,7 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
             "gaps_24h",
             "gap_open",
             "frozen",
+            "identity_unproven_before",
             "origins",
         ]
         read_only_fields = fields
@@ -124,6 +131,9 @@ class HistorySerializer(serializers.Serializer[Any]):
     as_of = serializers.DateTimeField(allow_null=True, help_text="As asked for.")
     rows = serializers.ListField(child=serializers.ListField(), help_text="Oldest first, values as in `columns`.")
     is_cut = serializers.BooleanField(help_text="True when `limit` left rows out: continue with a later `from`.")
+    identity_unproven_before = serializers.DateTimeField(
+        allow_null=True, help_text="Rows from before this may be another market's; null where all are proven."
+    )
 
 
 @extend_schema(tags=["state"])
@@ -151,10 +161,10 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
         query = HistoryQuerySerializer(data=request.query_params, context={"now": now})
         query.is_valid(raise_exception=True)
         wanted = query.validated_data
-        pipeline_id, known = self.get_object().pk, wanted.get("as_of")
+        pipeline, known = self.get_object(), wanted.get("as_of")
         with as_of.refusing_unknown():
             found = history.read(
-                pipeline_id,
+                pipeline.pk,
                 start=wanted["from"],
                 end=wanted["to"],
                 limit=wanted["limit"],
@@ -162,5 +172,6 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
                 now=now,
                 as_of=known,
             )
-        body = {"pipeline": pipeline_id, "grain": found.grain, "columns": found.columns, "as_of": known}
-        return Response({**body, "rows": found.rows, "is_cut": found.is_cut}, headers=as_of.headers(known, now))
+        body = {"pipeline": pipeline.pk, "grain": found.grain, "columns": found.columns, "as_of": known}
+        body |= {"rows": found.rows, "is_cut": found.is_cut, "identity_unproven_before": pipeline.market.identity_since}
+        return Response(body, headers=as_of.headers(known, now))

@@ -30,6 +30,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "rows_answered",
             "rows_stored",
             "rows_quarantined",
+            "rows_repaired",
             "http_status",
         ]
         read_only_fields = fields

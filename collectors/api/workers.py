@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import django_filters
-from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Func, IntegerField, OuterRef, QuerySet
+from django.db.models.functions import JSONObject
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from collectors.models import Worker, WorkerStatus
+from collectors.models import PartOutage, Worker, WorkerStatus
 from collectors.polling import transports
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerView
@@ -20,10 +22,43 @@ from collectors.status import workers as status
 from lib import clock
 from web.drf import may_see
 
+# In the list's own query.
+RUNNING_OUTAGES = ArraySubquery(
+    PartOutage.objects.filter(exchange_id=OuterRef("exchange_id"), ended_at=None)
+    .order_by("part")
+    .values(
+        told=JSONObject(
+            part="part",
+            outcome="outcome",
+            reason="reason",
+            since="started_at",
+            markets=Func("pipelines", function="cardinality", output_field=IntegerField()),
+        )
+    )
+)
+
 
 def view_of(worker: Worker, now: datetime) -> WorkerView:
     """Returns the worker by the rules at `now`; its stored status is only as fresh as the last sweep."""
     return worker_status.view(status.facts(worker), now)
+
+
+def parts_of(worker: Worker, kind: type[PartSerializer]) -> list[dict[str, Any]]:
+    found = [told | {"since": datetime.fromisoformat(told["since"])} for told in getattr(worker, "running_outages", ())]
+    return list(kind(found, many=True).data)
+
+
+class PartSerializer(serializers.Serializer[Any]):
+    """A part that polls go without, as RUNNING_OUTAGES reads it."""
+
+    part = serializers.CharField()
+    outcome = serializers.CharField(help_text="`unsupported` is left out: it cannot be asked for.")
+    markets = serializers.IntegerField(help_text="Collected markets that it costs.")
+    since = serializers.DateTimeField()
+
+
+class StaffPartSerializer(PartSerializer):
+    reason = serializers.CharField()
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):
@@ -32,6 +67,10 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
     last_update = serializers.DateTimeField(source="stored_at", allow_null=True)
     transport = serializers.SerializerMethodField(help_text="What its quotes come by now: stream, poll or none.")
     transport_since = serializers.SerializerMethodField(help_text="Known where a stream was tried.")
+    missing_parts = serializers.SerializerMethodField(help_text="What its polls go without though they bring the rest.")
+    unknown_rows = serializers.IntegerField(
+        read_only=True, help_text="Rows of the newest answer that are of no market in the exchange's list."
+    )
 
     class Meta:
         model = Worker
@@ -51,8 +90,14 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
             "generation",
             "transport",
             "transport_since",
+            "missing_parts",
+            "unknown_rows",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(PartSerializer(many=True))
+    def get_missing_parts(self, worker: Worker) -> list[dict[str, Any]]:
+        return parts_of(worker, PartSerializer)
 
     def get_status(self, worker: Worker) -> str:
         return view_of(worker, clock.now()).status
@@ -70,6 +115,10 @@ class StaffWorkerSerializer(WorkerSerializer):
 
     class Meta(WorkerSerializer.Meta):
         fields = [*WorkerSerializer.Meta.fields, "reason", "last_error", "last_error_at", "transport_reason"]
+
+    @extend_schema_field(StaffPartSerializer(many=True))
+    def get_missing_parts(self, worker: Worker) -> list[dict[str, Any]]:
+        return parts_of(worker, StaffPartSerializer)
 
     def get_transport_reason(self, worker: Worker) -> str:
         return transports.in_use(worker.exchange, clock.now()).why
@@ -99,7 +148,11 @@ def with_status(queryset: QuerySet[Worker], wanted: str, now: datetime) -> Query
 class WorkerViews(ReadOnlyModelViewSet[Worker]):
     """The collector of each exchange: whether it is alive, and what it last proved."""
 
-    queryset = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange__stream")
+    queryset = (
+        Worker.objects.filter(exchange__removed_at__isnull=True)
+        .select_related("exchange__stream")
+        .annotate(running_outages=RUNNING_OUTAGES)
+    )
     permission_classes = [AllowAny]
     filterset_class = WorkerFilters
     orderings = ("exchange", "-exchange", "error_count", "-error_count", "status_since", "-status_since")

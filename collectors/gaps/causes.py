@@ -14,7 +14,7 @@ from django.db import connection
 
 from collectors.gaps import ledger
 from collectors.models import RunTransport, Watermark
-from collectors.rules.gap_causes import AWAITED, HALTED, NEVER_CAME, UNCOUNTED_SQL, Evidence, judge
+from collectors.rules.gap_causes import AWAITED, HALTED, NEVER_CAME, UNCOUNTED_SQL, AbsentPart, Evidence, judge
 from collectors.rules.gaps import GAP_INTERVALS, is_looked_at_again
 from exchanges.models import MarketState
 
@@ -68,30 +68,46 @@ CROSS JOIN LATERAL (
 ) AS r GROUP BY 1, 2
 """
 
-# What only some markets of a silence went through. Rejected rows are counted once for all of them. A gap of a market
-# that never came keeps saying so when its first row has ended it.
-DELISTED_AND_QUARANTINED = f"""
-WITH bad AS (
-    SELECT s.number, row ->> 'symbol' AS symbol, count(*) AS times, max(row ->> 'reason') AS reason
-    FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+# What only some markets of a silence went through. Rejected rows, and the parts that polls went without, are read once
+# for all of them. A gap of a market that never came keeps saying so when its first row has ended it.
+OF_SINGLE_MARKETS = f"""
+WITH s AS MATERIALIZED (
+    SELECT * FROM unnest(%(numbers)s::int[], %(exchanges)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
          AS s (number, exchange, started_at, ended_at)
+), bad AS (
+    SELECT s.number, row ->> 'symbol' AS symbol, count(*) AS times, max(row ->> 'reason') AS reason
+    FROM s
     CROSS JOIN LATERAL (
         SELECT quarantine FROM collectors_run
         WHERE exchange_id = s.exchange AND started_at > s.started_at AND started_at < s.ended_at
           AND rows_quarantined > 0) AS r
     CROSS JOIN LATERAL jsonb_array_elements(r.quarantine) AS row
     GROUP BY 1, 2
+), absent AS (
+    SELECT DISTINCT ON (s.number, o.pipeline_id) s.number, o.pipeline_id, o.part, o.outcome, o.reason,
+           extract(epoch FROM least(o.ended_at, s.ended_at) - greatest(o.started_at, s.started_at)) AS seconds
+    FROM s
+    CROSS JOIN LATERAL (
+        SELECT part, outcome, reason, started_at, coalesce(ended_at, 'infinity') AS ended_at,
+               unnest(pipelines) AS pipeline_id
+        FROM collectors_partoutage
+        WHERE exchange_id = s.exchange AND started_at < s.ended_at AND coalesce(ended_at, 'infinity') > s.started_at
+    ) AS o
+    ORDER BY s.number, o.pipeline_id, seconds DESC
 )
 SELECT g.id, CASE WHEN m.active THEN NULL ELSE m.delisted_at END, bad.times, bad.reason,
        p.received_at IS NULL OR g.cause = '{NEVER_CAME}',
        CASE WHEN m.state = '{MarketState.HALTED}' THEN m.halted_at END, m.halt,
-       CASE WHEN g.cause = '{HALTED}' THEN g.evidence ELSE '' END
+       CASE WHEN g.cause = '{HALTED}' THEN g.evidence ELSE '' END,
+       absent.part, absent.outcome, absent.reason, absent.seconds
 FROM unnest(%(gaps)s::bigint[], %(silences)s::int[]) AS wanted (id, number)
 JOIN collectors_gap AS g ON g.id = wanted.id
 JOIN collectors_pipeline AS p ON p.market_id = g.pipeline_id
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
 LEFT JOIN bad ON bad.number = wanted.number AND bad.symbol = m.symbol
+LEFT JOIN absent ON absent.number = wanted.number AND absent.pipeline_id = g.pipeline_id
 WHERE m.state <> '{MarketState.TRADING}' OR bad.times > 0 OR p.received_at IS NULL OR g.cause IN ({UNCOUNTED_SQL})
+      OR absent.part IS NOT NULL
 """
 
 
@@ -192,7 +208,7 @@ def _covered(
 def _particular(cursor: Any, spans: Mapping[str, Any], silences: Sequence[SilentSpan]) -> dict[int, Sequence[Any]]:
     of_gaps = [(gap, number) for number, silence in enumerate(silences) for gap in silence.gaps]
     gaps, numbers = map(list, zip(*of_gaps, strict=True))
-    cursor.execute(DELISTED_AND_QUARANTINED, {**spans, "gaps": gaps, "silences": numbers})
+    cursor.execute(OF_SINGLE_MARKETS, {**spans, "gaps": gaps, "silences": numbers})
     return {gap: facts for gap, *facts in cursor.fetchall()}
 
 
@@ -200,7 +216,7 @@ def _evidence(
     silence: SilentSpan, covered: Sequence[tuple[str, int, float]], particular: Sequence[Any] | None
 ) -> Evidence:
     nothing: Sequence[Any] = (None, 0, "", False, None, "", "")
-    delisted_at, times, reason, never_came, halted_at, halt, halted_before = particular or nothing
+    delisted_at, times, reason, never_came, halted_at, halt, halted_before, *part = particular or nothing
     was_delisted = delisted_at is not None and silence.started_at <= delisted_at <= silence.seen_until
     was_halted = halted_at is not None and (silence.ended_at is None or halted_at <= silence.ended_at)
     return Evidence(
@@ -215,4 +231,11 @@ def _evidence(
         halted_at=halted_at if was_halted else None,
         halt=halt,
         halted_before=halted_before,
+        absent_part=_absent_part(*part),
     )
+
+
+def _absent_part(
+    part: str | None = None, outcome: str = "", reason: str = "", seconds: float = 0.0
+) -> AbsentPart | None:
+    return None if part is None else AbsentPart(part, outcome, reason, float(seconds))

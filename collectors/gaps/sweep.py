@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from collectors.gaps import causes as judging
-from collectors.gaps import ledger
+from collectors.gaps import ledger, parts
 from collectors.models import Transition, Watermark, Worker
 from collectors.rules import worker_status
 from collectors.rules.gap_causes import UNCOUNTED_SQL
@@ -54,6 +54,7 @@ class Swept:
 def run(now: datetime) -> Swept:
     """Sweeps once. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
     opened, turned = ledger.open_silent(now), turn_workers(now)
+    parts.end_forgotten(now)
     swept = Swept(opened, turned, gaps_judged=judging.judge_new(now) + judging.judge_again(now))
     note_sweep(now)
     return swept

@@ -12,6 +12,7 @@ from django.db import models
 
 from collectors.models import history as history_models  # noqa: F401 - Django finds models here
 from collectors.models import market_data as depth_models  # noqa: F401 - and here
+from collectors.models.parts import PartOutage as PartOutage
 from collectors.models.reports import RunReport
 from collectors.rules import gap_causes, gaps
 from exchanges.models import Exchange, Market
@@ -55,6 +56,7 @@ class GapCause(models.TextChoices):
     NEVER_CAME = gap_causes.NEVER_CAME
     DELISTED = gap_causes.DELISTED
     HALTED = gap_causes.HALTED, gap_causes.LABELS[gap_causes.HALTED]
+    REJECTED = gap_causes.REJECTED
     UNKNOWN = gap_causes.UNKNOWN
 
 
@@ -112,6 +114,11 @@ class Worker(models.Model):
     # by kind of market: how old its answers were and usually are, and, apart, those that are too old to be believed
     answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), editable=False)
     old_answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), editable=False)
+    missing_markets = models.IntegerField(default=0, db_default=0)  # of the parts that the newest poll went without
+    left_out_markets = models.IntegerField(default=0, db_default=0)  # and of those that cannot be asked for at all
+    unknown_rows = models.IntegerField(default=0, db_default=0)  # of the newest answer: no market of the list
+    accepted_unknown = models.IntegerField(default=0, db_default=0)  # so many were there just after the list
+    unknown_version = models.IntegerField(default=0, db_default=0)  # the market list of that
     scheduled_seconds = models.FloatField(null=True, blank=True)
     status = models.CharField(max_length=8, default=WorkerStatus.STOPPED)
     status_since = models.DateTimeField()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis
+import structlog
 from django.db import connection, transaction
 
 from collectors.gaps import ledger
-from collectors.lease import Permit
+from collectors.lease import Permit, UnknownRows
 from collectors.models import Worker
+from collectors.rules import market_identity
+from collectors.rules.market_identity import KnownMarket
 from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market, MarketState
@@ -22,10 +25,13 @@ from exchanges.sources import source_label
 from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
 
+log = structlog.get_logger(__name__)
+
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a broken answer, not a mass delisting
 ACCEPTED_AT = 3  # times in a row that the same short list has come: it is the truth
 REFRESH_SECONDS = 3600.0  # lists change a few times a day, and are the largest answers that exchanges give
 TRY_AGAIN_SECONDS = 300
+EXTRA_LIST_SHARE = 0.9  # of the usual time: a list that follows sooner was asked for out of turn
 
 
 class KnownMarkets(NamedTuple):
@@ -65,6 +71,29 @@ def may_try_again(exchange_id: str) -> bool:
         return bool(valkey.client().set(f"marketmon:markets-tried:{exchange_id}", 1, nx=True, ex=TRY_AGAIN_SECONDS))
     except redis.RedisError:
         return False
+
+
+def unknown_rows(permit: Permit, seen: int, version: int, *, now: datetime) -> UnknownRows:
+    """Returns what is to be remembered of rows that no listed market has. Those that are there just after a list are
+    accepted: it does not have them. A list that came sooner than usual, because of such rows, takes none back, so that
+    rows that come and go do not make us ask again and again."""
+    if version == permit.unknown.version:
+        return UnknownRows(seen, permit.unknown.accepted, version)
+    before = permit.markets_loaded_at
+    if version == permit.markets_version or before is None:  # it came by itself
+        return UnknownRows(seen, seen, version)
+    is_extra = now - before < timedelta(seconds=EXTRA_LIST_SHARE * REFRESH_SECONDS)
+    return UnknownRows(seen, max(seen, permit.unknown.accepted) if is_extra else seen, version)
+
+
+def note_unknown(exchange_id: str, generation: int, seen: int, now: datetime) -> bool:
+    """Notes such rows of a poll beside a stream; says whether they are more than the list was known to lack."""
+    values: dict[str, Any] = {"exchange": exchange_id, "generation": generation, "seen": seen,
+              "lately": now - timedelta(seconds=TRY_AGAIN_SECONDS)}  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE_UNKNOWN, values)
+        row = cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
@@ -116,6 +145,8 @@ def register(
     with transaction.atomic():
         _lock(exchange.id)
         with _settled(exchange.id, now):
+            listings = market_identity.told_apart(listings)
+            _follow_names(exchange.id, listings)
             _upsert(exchange.id, listings, now)
             _deactivate_missing(exchange.id, listings, now)
             _add_pipelines(exchange, now)
@@ -241,6 +272,26 @@ def _resume(market_ids: Iterable[int], now: datetime) -> None:
             cursor.execute(RESUME, {"markets": wanted, "now": now})
 
 
+def _follow_names(exchange_id: str, listings: Sequence[Listing]) -> None:
+    """Finds the known markets by their ids and gives them their names of today: a market keeps its number and history
+    when it is called otherwise, and another market that takes over its name has its own."""
+    known = [KnownMarket(*row) for row in Market.objects.filter(exchange_id=exchange_id).values_list(
+        "id", "symbol", "kind", "venue_id", "active")]  # fmt: skip
+    if ids := market_identity.respelled(known, listings):
+        log.warning("ids_respelled", exchange=exchange_id, count=len(ids), first=next(iter(ids.values())))
+        _execute_for(RESPELL, ids)
+        known = [row._replace(venue_id=ids.get(row.id, row.venue_id)) for row in known]
+    if names := market_identity.renames(known, listings):
+        log.info("markets_renamed", exchange=exchange_id, count=len(names), first=next(iter(names.values())))
+        _execute_for(FREE_NAMES, names)
+        _execute_for(RENAME, names)
+
+
+def _execute_for(statement: str, values: Mapping[int, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"ids": list(values), "texts": list(values.values())})
+
+
 def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
     kinds = {listing.kind for listing in listings}
     known = Market.objects.filter(exchange_id=exchange_id)
@@ -263,24 +314,13 @@ def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> Non
             halt=listing.halt,
             dormant=bool(listing.halt) and listing.symbol not in traded,
         )
-        for listing in {listing.symbol: listing for listing in listings}.values()
+        for listing in listings
     ]
     Market.objects.bulk_create(
         markets,
         update_conflicts=True,
-        unique_fields=["exchange", "symbol"],
-        update_fields=[
-            "base",
-            "quote",
-            "kind",
-            "venue_id",
-            "active",
-            "taker_fee",
-            "delisted_at",
-            "halted_at",
-            "halt",
-            "dormant",
-        ],
+        unique_fields=["exchange", "kind", "venue_id"],
+        update_fields=["base", "quote", "active", "taker_fee", "delisted_at", "halted_at", "halt", "dormant"],
         batch_size=2000,
     )
 
@@ -320,6 +360,31 @@ UPDATE collectors_worker SET
     refused_count = CASE WHEN %(loaded_at)s IS NULL THEN refused_count ELSE 0 END
 WHERE exchange_id = %(exchange)s
 RETURNING markets_version
+"""
+
+RESPELL = """
+UPDATE exchanges_market AS m SET venue_id = told.text
+FROM unnest(%(ids)s::int[], %(texts)s::text[]) AS told (id, text) WHERE m.id = told.id
+"""
+# Two markets may take over each other's name: all are freed before the first is given.
+FREE_NAMES = """
+UPDATE exchanges_market SET symbol = chr(127) || id WHERE id = ANY(%(ids)s)
+"""
+RENAME = """
+UPDATE exchanges_market AS m SET symbol = told.text
+FROM unnest(%(ids)s::int[], %(texts)s::text[]) AS told (id, text) WHERE m.id = told.id
+"""
+
+# A list that has just come out of turn takes none back of what is accepted.
+NOTE_UNKNOWN = """
+UPDATE collectors_worker SET
+    unknown_rows = %(seen)s, unknown_version = markets_version,
+    accepted_unknown = CASE
+        WHEN unknown_version = markets_version THEN accepted_unknown
+        WHEN markets_loaded_at > %(lately)s THEN greatest(%(seen)s, accepted_unknown)
+        ELSE %(seen)s END
+WHERE exchange_id = %(exchange)s AND generation = %(generation)s
+RETURNING unknown_rows > accepted_unknown
 """
 
 REFUSE = """

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
 from django.conf import settings
 
 from collectors import lease, rate_limits
-from collectors.lease import Permit
+from collectors.gaps import parts
+from collectors.lease import Permit, UnknownRows
 from collectors.models import RunTransport
 from collectors.polling import ages, halts, market_list, notices, store
 from collectors.rate_limits import Priority
@@ -39,14 +40,13 @@ def collect_once(exchange_id: str, *, now: datetime, correlation_id: str = "") -
     Harmless when run twice at a time or twice in a slot: without the lease nobody is called. Never raises for what
     an exchange does; an error of ours is recorded as `failed` and raised.
     """
+    elapsed = partial(_moment_after, now, time.monotonic())  # before the lease: taking it may have to wait
     permit = lease.take(exchange_id, lease_seconds=settings.POLL_DEADLINE_SECONDS)
     if permit is None:
         return SKIPPED
     if _is_for_streams_only(permit):
         lease.release(permit)
         return SKIPPED
-    started = time.monotonic()
-    elapsed = partial(_moment_after, now, started)
     try:
         collected = _fetch_and_judge(permit, now=now)
     except FeedError as error:
@@ -142,6 +142,8 @@ class Collected:
     verdict: quote_checks.JudgedQuotes
     usual_version: int | None
     notice: str
+    unknown: UnknownRows
+    pipelines: Mapping[str, int]
     traded_again: Sequence[int] = ()  # markets that the list calls halted
 
 
@@ -155,13 +157,14 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> Collected:
     fetch = partial(feed.fetch_quotes, symbols, may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
     judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
-    verdict = quote_checks.JudgedQuotes(judged.accepted, judged.rejected + poll.rejected)
+    verdict = replace(judged, rejected=judged.rejected + poll.rejected)
     _check_any(permit, verdict, poll)
     usual = permit.usual_count if is_in_hand and version == permit.markets_version else 0
     is_short = len(verdict.accepted) < usual * settings.MIN_SHARE_OF_USUAL_ROWS
-    notice = notices.of_poll(poll, stored_count=len(verdict.accepted), usual_count=usual if is_short else None)
+    notice = notices.of_poll(poll, verdict, usual_count=usual if is_short else None)
+    unknown = market_list.unknown_rows(permit, poll.unknown_count, version, now=now)
     back = [*halts.traded_again(permit.exchange.id, verdict.accepted), *halts.awake(permit.exchange.id, known, poll)]
-    return Collected(poll, verdict, version if is_in_hand and not is_short else None, notice, back)
+    return Collected(poll, verdict, version if is_in_hand and not is_short else None, notice, unknown, pipelines, back)
 
 
 def _feed(permit: Permit) -> Feed:
@@ -174,12 +177,14 @@ def _gate(permit: Permit, feed: Feed, priority: Priority) -> rate_limits.Request
 
 def _markets_version(permit: Permit, feed: Feed, *, now: datetime) -> int:
     """Returns the version of the list to poll by. The hourly task reloads it; a poll does so only at the very start,
-    when that task has long not come, when the list to go by is in no cache, or when it is doubtful. Then an old list
-    will do where no new one is to be had: prices come from elsewhere."""
+    when that task has long not come, when the list to go by is in no cache, or when it is doubtful: it was refused, or
+    answers have rows of markets that it lacks. Then an old list will do where no new one is to be had: prices come from
+    elsewhere."""
     if permit.markets_loaded_at is None:
         return _load_in_poll(permit, feed, now=now, seconds=settings.MARKETS_DEADLINE_SECONDS)
     is_old = now - permit.markets_loaded_at > timedelta(seconds=2 * market_list.REFRESH_SECONDS)
-    is_due = not feed.recall_markets() or is_old or permit.refused_count > 0
+    is_doubtful = permit.refused_count > 0 or permit.unknown.seen > permit.unknown.accepted
+    is_due = not feed.recall_markets() or is_old or is_doubtful
     if not is_due or not market_list.may_try_again(permit.exchange.id):
         return permit.markets_version
     try:
@@ -221,11 +226,14 @@ def _load_markets(
 
 
 def _with_one_retry(fetch: Callable[[float], Poll], deadline_seconds: float) -> Poll:
-    """Fetches, with one more try, after jitter, where the exchange was out of reach and time is left."""
+    """Fetches, with one more try, after jitter, where the exchange was out of reach, named no time to wait for, and
+    time is left."""
     give_up_at = time.monotonic() + deadline_seconds
     try:
         return fetch(deadline_seconds)
-    except Unreachable:
+    except Unreachable as error:
+        if error.retry_after_seconds is not None:
+            raise
         pause = RETRY_PAUSE_SECONDS * (1 + random.random())
         left = give_up_at - time.monotonic() - pause
         if left < LEAST_RETRY_SECONDS:
@@ -247,6 +255,10 @@ def _finish_stored(
     permit: Permit, collected: Collected, *, started_at: datetime, finished_at: datetime, correlation_id: str
 ) -> str:
     verdict = collected.verdict
+    newest = max(row.quote.received_at for row in verdict.accepted)
+    finished_at = max(
+        finished_at, datetime.fromtimestamp(newest, UTC)
+    )  # a run ends after its rows, whatever clocks say
     cycle = store.Cycle(
         started_at=started_at,
         finished_at=finished_at,
@@ -258,9 +270,11 @@ def _finish_stored(
         accepted=verdict.accepted,
         rejected=verdict.rejected,
         rows_answered=collected.poll.answered_count,
+        rows_repaired=len(verdict.repaired),
         excerpt=collected.notice,
         usual_version=collected.usual_version,
         answers=ages.after_poll(permit.exchange.id, permit.answers, collected.poll, verdict.accepted),
+        unknown=collected.unknown,
         cause=gap_causes.cause_of(permit.last_outcome),
         correlation_id=correlation_id,
     )
@@ -268,6 +282,11 @@ def _finish_stored(
         return _superseded(permit)
     if collected.traded_again:
         market_list.note_traded(permit.exchange.id, collected.traded_again, now=finished_at)
+    if collected.poll.missing or permit.lacks_parts:
+        parts.note(
+            permit.exchange.id, permit.generation, collected.poll.missing, collected.pipelines,
+            started_at=started_at, seen_at=finished_at,
+        )  # fmt: skip
     if verdict.rejected:
         log.warning(
             "quotes_quarantined", exchange=permit.exchange.id, count=len(verdict.rejected), first=verdict.rejected[0]
@@ -318,14 +337,11 @@ def _superseded(permit: Permit) -> str:
 
 
 def _health_after(permit: Permit, error: FeedError, now: datetime) -> BreakerState:
-    retry_after = None
-    if isinstance(error, Throttled):
-        retry_after = error.retry_after_seconds
-    elif isinstance(error, HeldBack):
-        retry_after = error.pause_seconds
+    told = error.pause_seconds if isinstance(error, HeldBack) else error.retry_after_seconds
+    is_banned = isinstance(error, Throttled) and error.banned
     return breaker.after(
         permit.health,
-        CycleResult(error.kind, retry_after),
+        CycleResult(error.kind, told, is_banned),
         now,
         interval_seconds=permit.exchange.poll_interval_seconds,
         policy=policy(),
@@ -339,7 +355,7 @@ def _status_after(permit: Permit, error: FeedError, health: BreakerState, now: d
         is_collected=True,
         interval_seconds=permit.exchange.poll_interval_seconds,
         error_count=health.error_count,
-        is_paused=error.kind in breaker.NEEDS_A_PERSON,
+        is_paused=error.kind in breaker.CERTAIN_AT_ONCE,
         resumed_at=permit.resumed_at,
         heartbeat_at=now,
         stored_at=None,

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 
 from collectors.gaps import ledger
-from collectors.lease import Permit
+from collectors.lease import Permit, UnknownRows
 from collectors.models import GapCause, RunTransport, reports
 from collectors.polling import copy_format
 from collectors.rules import age
@@ -46,6 +46,9 @@ WITH fenced AS (
         usual_count = CASE WHEN %(usual_version)s IS NULL THEN usual_count ELSE %(stored_count)s END,
         usual_version = COALESCE(%(usual_version)s, usual_version),
         answers = COALESCE(%(answers)s, answers), old_answers = COALESCE(%(old_answers)s, old_answers),
+        unknown_rows = COALESCE(%(unknown_rows)s, unknown_rows),
+        accepted_unknown = COALESCE(%(accepted_unknown)s, accepted_unknown),
+        unknown_version = COALESCE(%(unknown_version)s, unknown_version),
         error_count = %(error_count)s, strikes = %(strikes)s, last_outcome = %(outcome)s,
         -- nobody begins in a pause: one that still runs was told to somebody else meanwhile
         retry_at = CASE WHEN retry_at > %(finished_at)s THEN greatest(retry_at, %(retry_at)s) ELSE %(retry_at)s END,
@@ -88,11 +91,12 @@ QUOTES = f"""
 RUN = """
 , run AS (
     INSERT INTO collectors_run (exchange_id, started_at, duration_ms, outcome, rows_answered, rows_stored,
-                                rows_quarantined, quarantine, http_status, error, excerpt, correlation_id, transport,
-                                retry_at)
+                                rows_quarantined, rows_repaired, quarantine, http_status, error, excerpt,
+                                correlation_id, transport, retry_at)
     SELECT exchange_id, %(started_at)s, %(duration_ms)s, %(outcome)s, %(rows_answered)s,
            {stored} + %(stored_before)s,
-           %(rows_quarantined)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s, %(correlation_id)s,
+           %(rows_quarantined)s, %(rows_repaired)s, %(quarantine)s, %(http_status)s, %(error)s, %(excerpt)s,
+           %(correlation_id)s,
            %(transport)s, %(retry_at)s
     FROM fenced WHERE %(records_run)s
 )
@@ -124,6 +128,9 @@ PARAMETERS = {
     "usual_version": "int",
     "answers": "jsonb",
     "old_answers": "jsonb",
+    "unknown_rows": "int",
+    "accepted_unknown": "int",
+    "unknown_version": "int",
     "outcome": "text",
     "error_count": "int",
     "strikes": "int",
@@ -133,6 +140,7 @@ PARAMETERS = {
     "evidence": "text",
     "rows_answered": "int",
     "rows_quarantined": "int",
+    "rows_repaired": "int",
     "quarantine": "jsonb",
     "http_status": "smallint",
     "error": "text",
@@ -169,6 +177,7 @@ class Cycle:
     accepted: Sequence[QuoteRow] = ()
     rejected: Sequence[RejectedRow] = ()
     rows_answered: int = 0
+    rows_repaired: int = 0
     http_status: int | None = None
     error: str = ""
     excerpt: str = ""
@@ -180,6 +189,7 @@ class Cycle:
     stored_before: int = 0  # by batches since the last run
     usual_version: int | None = None  # the market list of which so many rows are usual; None where they are not
     answers: Mapping[str, AnswerState] | None = None  # by kind of market, after this one; None where nothing came
+    unknown: UnknownRows | None = None  # None where nobody looked
 
 
 def finish(permit: Permit, cycle: Cycle) -> int | None:
@@ -231,6 +241,9 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "usual_version": cycle.usual_version if cycle.accepted else None,
         "answers": None if cycle.answers is None else age.written(cycle.answers),
         "old_answers": None if cycle.answers is None else age.written_old(cycle.answers),
+        "unknown_rows": cycle.unknown.seen if cycle.unknown else None,
+        "accepted_unknown": cycle.unknown.accepted if cycle.unknown else None,
+        "unknown_version": cycle.unknown.version if cycle.unknown else None,
         "outcome": cycle.outcome,
         "error_count": cycle.error_count,
         "strikes": cycle.strikes,
@@ -240,6 +253,7 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "evidence": cycle.cause[1],
         "rows_answered": cycle.rows_answered,
         "rows_quarantined": len(cycle.rejected),
+        "rows_repaired": cycle.rows_repaired,
         "quarantine": json.dumps(reports.samples(cycle.rejected)),
         "http_status": cycle.http_status,
         "error": reports.clean(cycle.error),

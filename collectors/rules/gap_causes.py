@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 OUR_OUTAGE = "our outage"
 EXCHANGE_OUTAGE = "exchange outage"
@@ -12,6 +13,7 @@ MARKET_QUIET = "market quiet"
 NEVER_CAME = "never came"
 DELISTED = "delisted"
 HALTED = "halted"
+REJECTED = "rejected"
 UNKNOWN = "unknown"
 
 # No fault of anybody, and without an end of their own: they are on record and not in the count of 24 hours.
@@ -40,6 +42,15 @@ def cause_of(last_outcome: str) -> tuple[str, str]:
     return UNKNOWN, "runs were stored, this market was not in them or was quarantined"
 
 
+class AbsentPart(NamedTuple):
+    """The part of an exchange that a market belongs to, while polls went without it: for how long, and why."""
+
+    part: str
+    outcome: str
+    reason: str
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The known facts of one silence.
@@ -59,6 +70,7 @@ class Evidence:
     halted_at: datetime | None = None
     halt: str = ""  # the exchange's word for it
     halted_before: str = ""  # the evidence of a silence that was judged so, and ended with the halt
+    absent_part: AbsentPart | None = None
 
 
 def judge(evidence: Evidence) -> tuple[str, str]:
@@ -107,9 +119,12 @@ def _of_failures(evidence: Evidence, failed: dict[str, float]) -> tuple[str, str
 def _of_one_market(evidence: Evidence) -> tuple[str, str]:
     """Returns cause and evidence where others came and this one did not."""
     stored = evidence.counts.get("stored", 0)
+    part = evidence.absent_part
+    if part is not None and part.seconds >= (evidence.length_seconds - evidence.slack_seconds) / 2:
+        return _of_part(evidence, part)
     if evidence.quarantined_count:
         times = _counted(evidence.quarantined_count, "time")
-        return UNKNOWN, f"its quotes were quarantined {times}: {evidence.quarantine_reason}"
+        return REJECTED, f"its quotes were rejected {times}: {evidence.quarantine_reason}"
     if stored and evidence.never_came:
         return NEVER_CAME, f"listed, never came: {_counted(stored, 'run')} stored other markets"
     if stored:
@@ -117,6 +132,14 @@ def _of_one_market(evidence: Evidence) -> tuple[str, str]:
     if AWAITED in evidence.seconds:
         return UNKNOWN, f"the run that ended it took {evidence.seconds[AWAITED]:.1f} s of {_length(evidence)}"
     return UNKNOWN, f"no run explains {_length(evidence)}"
+
+
+def _of_part(evidence: Evidence, part: AbsentPart) -> tuple[str, str]:
+    """Returns the part's own cause: what the exchange cannot do for one kind of market is no outage of it."""
+    cause = CAUSE_OF_OUTCOME.get(part.outcome, (UNKNOWN, ""))[0]
+    if cause == UNKNOWN and evidence.never_came:
+        cause = NEVER_CAME
+    return cause, f"polls went without {part.part} ({part.outcome}): {part.reason}"
 
 
 def _length(evidence: Evidence) -> str:

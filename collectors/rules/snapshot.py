@@ -21,6 +21,8 @@ class WorkerFacts:
     stored_at: datetime | None
     symbols_tracked: int
     last_error: str
+    missing_markets: int = 0
+    left_out_markets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class WorkerView:
     error_count: int
     symbols_tracked: int
     is_collected: bool = True
+    missing_markets: int = 0  # of parts that the newest poll went without
+    left_out_markets: int = 0  # of parts that cannot be asked for
 
 
 @dataclass(frozen=True, slots=True)

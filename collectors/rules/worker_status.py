@@ -44,4 +44,6 @@ def view(facts: WorkerFacts, now: datetime) -> WorkerView:
         error_count=facts.error_count,
         symbols_tracked=facts.symbols_tracked,
         is_collected=facts.is_collected,
+        missing_markets=facts.missing_markets if facts.is_collected else 0,
+        left_out_markets=facts.left_out_markets if facts.is_collected else 0,
     )

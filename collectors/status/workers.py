@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from collectors.models import Worker
 from collectors.rules import worker_status
-from collectors.rules.breaker import NEEDS_A_PERSON
+from collectors.rules.breaker import CERTAIN_AT_ONCE
 from collectors.rules.snapshot import Snapshot, WorkerFacts
 
 
@@ -50,10 +50,12 @@ def facts(worker: Worker) -> WorkerFacts:
         is_collected=exchange.is_collected,
         interval_seconds=exchange.poll_interval_seconds,
         error_count=worker.error_count,
-        is_paused=worker.last_outcome in NEEDS_A_PERSON and worker.error_count > 0,
+        is_paused=worker.last_outcome in CERTAIN_AT_ONCE and worker.error_count > 0,
         resumed_at=worker.resumed_at,
         heartbeat_at=worker.heartbeat_at,
         stored_at=worker.stored_at,
         symbols_tracked=worker.symbols_tracked,
         last_error=worker.last_error,
+        missing_markets=worker.missing_markets,
+        left_out_markets=worker.left_out_markets,
     )

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from collectors import lease, rate_limits
 from collectors.lease import Permit
 from collectors.models import Pipeline, RunTransport, Stream, Switch, Worker
-from collectors.polling import ages, halts, market_list, store
+from collectors.polling import ages, halts, market_list, notices, store
 from collectors.polling import poll as ingest
 from collectors.rules import gap_causes, quote_checks
 from collectors.rules.breaker import BreakerState
@@ -82,11 +82,20 @@ class Batch:
     rows_stored: int = 0
     overtaken: int = 0  # tickers that a newer one of the same market replaced before they were stored
     rejected: list[RejectedRow] = field(default_factory=list)
+    repaired: int = 0
+    last_repaired: tuple[RejectedRow, ...] = ()
 
     @property
     def why_not(self) -> str:
         """Says what is wrong with the newest that was not stored, as an addition to a sentence."""
         return f": {self.rejected[-1].reason}" if self.rejected else ""
+
+    @property
+    def notice(self) -> str:
+        """Says what the run has to say beside its rows."""
+        overtaken = f"{self.overtaken} tickers were overtaken by newer ones" if self.overtaken else ""
+        repaired = notices.of_repaired(self.last_repaired) if self.last_repaired else ""
+        return "; ".join(filter(None, [overtaken, repaired]))
 
 
 def load_markets(wish: StreamTarget) -> Markets:
@@ -149,6 +158,8 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
     now = clock.now()
     verdict = quote_checks.judge(quotes, pipelines)
     batch.rejected.extend(verdict.rejected[: MOST_REJECTED - len(batch.rejected)])
+    batch.repaired += len(verdict.repaired)
+    batch.last_repaired = verdict.repaired or batch.last_repaired
     batch.rows_stored += len(verdict.accepted)
     is_asked_for = lease.is_asked_for(permit.exchange.id)
     if not verdict.accepted:
@@ -169,7 +180,8 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         accepted=verdict.accepted,
         rejected=batch.rejected if writes_run else (),
         rows_answered=batch.rows_stored + len(batch.rejected),
-        excerpt=f"{batch.overtaken} tickers were overtaken by newer ones" if writes_run and batch.overtaken else "",
+        rows_repaired=batch.repaired if writes_run else 0,
+        excerpt=batch.notice if writes_run else "",
         cause=gap_causes.cause_of(permit.last_outcome),
         answers=answers,
         keep_seconds=settings.STREAM_LEASE_SECONDS,
@@ -186,6 +198,7 @@ def write(permit: Permit, quotes: Sequence[Quote], pipelines: Mapping[str, int],
         market_list.note_traded(permit.exchange.id, back, now=now)
     if writes_run:
         batch.started_at, batch.rows_stored, batch.overtaken, batch.rejected = now, 0, 0, []
+        batch.repaired, batch.last_repaired = 0, ()
     health = BreakerState(0, 0, retry_at)
     permit = replace(permit, health=health, last_outcome="stored", answers=answers)
     return Written(permit, stored, is_asked_for)

@@ -8,12 +8,16 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 from django.conf import settings
 
+from collectors.gaps import parts
+from collectors.polling import market_list
+from collectors.polling import poll as ingest
 from collectors.rules import age, streams
 from collectors.streaming import blocking_calls
 from collectors.streaming.handshake import Contradicted
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Threads
 from feeds.base import Poll, Quote, Throttled
+from lib import clock
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +33,7 @@ class Shadow:
         self._asked_at = began
         self._looked_at = began
         self._under_way: asyncio.Future[Poll] | None = None
+        self._generation = 0
 
     def is_due(self, now: float, wish: StreamTarget, *, has_quiet: Callable[[], bool]) -> bool:
         every = settings.STREAM_SHADOW_INTERVALS
@@ -45,16 +50,19 @@ class Shadow:
     def ask(
         self, now: float, wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
     ) -> None:
-        self._asked_at = now
+        self._asked_at, self._generation = now, generation
         self._under_way = self._threads.start_slow(blocking_calls.compare, wish, symbols, generation, unmeasured)
 
-    def answer(self, wish: StreamTarget) -> Poll | None:
-        """Returns the poll that has ended meanwhile, if any. Raises Throttled; any other failure decides nothing."""
+    def answer(self, wish: StreamTarget, pushed: Collection[str]) -> Poll | None:
+        """Returns the poll that has ended meanwhile, if any, and notes what it went without though the stream does not
+        bring it either. Raises Throttled; any other failure decides nothing."""
         if self._under_way is None or not self._under_way.done():
             return None
         ended, self._under_way = self._under_way, None
         try:
-            return ended.result()
+            poll = ended.result()
+            self._threads.start_slow(note_poll, wish, poll, self._generation, frozenset(pushed))
+            return poll
         except Throttled:
             raise
         except Exception as error:  # noqa: BLE001 - a poll beside the stream decides nothing by failing
@@ -77,6 +85,18 @@ def is_outdated(pushed: Mapping[str, Quote], poll: Poll) -> bool:
     asked = age.newest(quote.exchange_at for quote in poll.quotes)
     heard = age.newest(quote.exchange_at for quote in pushed.values())
     return age.is_behind(asked, heard) or (poll.cached_seconds or 0.0) > age.limit_seconds(None)
+
+
+def note_poll(wish: StreamTarget, poll: Poll, generation: int, pushed: Collection[str]) -> None:
+    """Notes parts that the poll went without, and rows of markets that the list lacks: then it is loaded anew, for
+    which the stream steps aside. A plain function, run in a thread."""
+    now = clock.now()
+    left = [part._replace(symbols=tuple(each for each in part.symbols if each not in pushed)) for part in poll.missing]
+    pipelines = market_list.pipelines_of(wish.exchange_id, wish.markets_version)
+    parts.note(wish.exchange_id, generation, left, pipelines, started_at=now, seen_at=now)
+    is_due = market_list.note_unknown(wish.exchange_id, generation, poll.unknown_count, now)
+    if is_due and market_list.may_try_again(wish.exchange_id):
+        ingest.refresh_markets(wish.exchange_id, now=now)
 
 
 def quiet_ones(pushed: Mapping[str, Quote], poll: Poll, *, interval_seconds: float) -> list[Quote]:

@@ -292,7 +292,7 @@ class StreamSession:
         """Compares a poll with the stream. Raises Contradicted when the poll says otherwise."""
         assert self._markets is not None
         try:
-            poll = shadow.answer(self.wish)
+            poll = shadow.answer(self.wish, self._latest.keys())
         except Throttled as error:
             self._tenure.pause(error.retry_after_seconds or breaker.THROTTLE_PAUSE_SECONDS)
             poll = None

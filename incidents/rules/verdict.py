@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 LATE_INTERVALS = 3
 LATE_FLOOR_SECONDS = 10.0  # a stream writes every second, and may pause
@@ -68,7 +69,20 @@ ADVICE = {
 }
 OF_DEAD = ("No worker takes its polls: check that a worker and the scheduler run, then restart it.", Look.RUNS)
 OF_LATE = ("Check whether its runs store no row, or do not happen at all.", Look.RUNS)
+OF_PART = ("It is asked for by every poll. The exchange's page says which markets that costs.", Look.RUNS)
 OF_MISSING = ("See which markets are silent, and since when.", Look.GAPS)
+
+
+class PartSigns(NamedTuple):
+    """The stored facts of a part that polls go without though they bring the rest. One that `is_left_out` cannot be
+    asked for at all, which is no trouble of the source."""
+
+    part: str
+    outcome: str
+    reason: str
+    markets: int
+    since: datetime
+    is_left_out: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,7 @@ class Signs:
     markets: int = 0
     fresh: int = 0
     silent_since: datetime | None = None
+    missing_parts: tuple[PartSigns, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ class Condition:
 
 def condition(signs: Signs, now: datetime) -> Condition:
     """Returns the worst that is true of the source."""
-    for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _partly_silent):
+    for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _without_a_part, _partly_silent):
         found = rule(signs, now)
         if found is not None:
             return replace(found, is_old=found.since is not None and now - found.since > OLD)
@@ -176,6 +191,23 @@ def _late(signs: Signs, now: datetime) -> Condition | None:
     said = "no row has been stored since"
     found = Condition(signs.exchange, SourceState.DEGRADED, SILENT, signs.stored_at, said, SILENT)
     return _advised(found, OF_LATE)
+
+
+def _without_a_part(signs: Signs, now: datetime) -> Condition | None:
+    parts = [part for part in signs.missing_parts if not part.is_left_out]
+    if not parts:
+        return None
+    first = min(parts, key=lambda part: part.since)
+    why = f"without {', '.join(part.part for part in parts)} ({_count(sum(part.markets for part in parts), 'market')})"
+    detail = f"{WORDS.get(first.outcome, 'failing')}: {first.reason}"
+    found = Condition(signs.exchange, SourceState.DEGRADED, why, first.since, detail, MISSING)
+    return _advised(found, OF_PART)
+
+
+def left_out(parts: Sequence[PartSigns]) -> str:
+    """Says which kinds of market cannot be asked for; empty where all can."""
+    named = [f"{part.part} ({_count(part.markets, 'market')})" for part in parts if part.is_left_out]
+    return f"left out, as it cannot be asked for: {', '.join(named)}" if named else ""
 
 
 def _partly_silent(signs: Signs, now: datetime) -> Condition | None:

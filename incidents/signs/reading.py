@@ -1,6 +1,6 @@
 """Reads the signs of one moment: what the board shows and what incidents are found from, so that they never disagree.
 
-Ten queries whatever there is, and what a changed market list costs once.
+Ten queries whatever there is, what a changed market list costs once, and one more where polls go without a part.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from datetime import datetime
 from django.conf import settings
 from django.db import connection
 
+from collectors.gaps import parts
 from collectors.history import names
 from collectors.history.names import NameIndex
-from collectors.models import TO_FILL_SQL, Worker
+from collectors.models import TO_FILL_SQL, PartOutage, Worker
 from collectors.polling import transports
 from collectors.polling.transports import InUse
 from collectors.rules import worker_status
@@ -24,7 +25,7 @@ from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
 from exchanges.models import BlacklistEntry, Market, Transport
 from feeds.streams import can_stream
 from incidents.rules import verdict
-from incidents.rules.verdict import Alarm, Condition, Signs
+from incidents.rules.verdict import Alarm, Condition, PartSigns, Signs
 from incidents.signs import activity, health, telling
 from incidents.signs.activity import LastHour
 from incidents.signs.health import Seen, SystemHealth
@@ -142,7 +143,8 @@ def read(now: datetime) -> AllSigns:
     markets = _markets_by_exchange(known)
     silent_since = {row.exchange: row.lasting_since for row in reversed(gaps) if row.lasting_since}
     unmissed = never.union(*halted.values())
-    facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries())
+    missing_parts = _missing_parts(workers)
+    facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries(), missing_parts)
     sources = tuple(_source(worker, facts) for worker in workers)
     seen, round_trip_ms = health.ask_processes()
     proof = health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(is_listened_to, workers)), now=now)
@@ -183,6 +185,7 @@ class _Facts:
     failing_since: Mapping[str, datetime]
     silent_since: Mapping[str, datetime]
     entries: Mapping[str, BlacklistEntry]
+    missing_parts: Mapping[str, tuple[PartSigns, ...]]
 
 
 def _workers() -> Sequence[Worker]:
@@ -206,6 +209,18 @@ def _failing_since() -> dict[str, datetime]:
 
 def _entries() -> dict[str, BlacklistEntry]:
     return {entry.exchange_id: entry for entry in BlacklistEntry.objects.running()}
+
+
+def _missing_parts(workers: Sequence[Worker]) -> dict[str, tuple[PartSigns, ...]]:
+    """Returns what polls go without, by exchange; costs nothing while they go without nothing."""
+    concerned = [each.pk for each in workers if each.missing_markets or each.left_out_markets]
+    found = parts.running(concerned) if concerned else {}
+    return {exchange: tuple(map(_part_signs, rows)) for exchange, rows in found.items()}
+
+
+def _part_signs(row: PartOutage) -> PartSigns:
+    reason = row.reason[:ERROR_CHARACTERS]
+    return PartSigns(row.part, row.outcome, reason, len(row.pipelines), row.started_at, row.is_left_out)
 
 
 def _gaps(now: datetime) -> list[GapGroup]:
@@ -297,6 +312,7 @@ def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
         markets=markets,
         fresh=fresh,
         silent_since=facts.silent_since.get(exchange.id),
+        missing_parts=facts.missing_parts.get(exchange.id, ()),
     )
 
 

@@ -11,11 +11,12 @@ from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Run, Tick, Worker
 from collectors.polling import market_list, notices
 from collectors.polling import poll as polling
+from collectors.rules.quote_checks import JudgedQuotes
 from collectors.streaming import blocking_calls
 from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Market
 from feeds import close_feeds, open_feed
-from feeds.base import BadReply, MissingPart, Poll
+from feeds.base import BadReply, MissingPart, Poll, RejectedRow
 from feeds.deadlines import digest_of
 from feeds.streams import market_cache_key
 from lib import clock, valkey
@@ -277,9 +278,11 @@ def test_the_run_says_what_a_poll_could_not_use_and_what_did_not_come():
     missing = MissingPart("swap", "unreachable", "timed out", ("A/B:B", "C/D:D"))
     poll_ = Poll((), 5, missing=(missing,), unknown_count=2, unknown_ids=("X", "Y"))
 
-    said = notices.of_poll(poll_, stored_count=3, usual_count=None)
+    repaired = RejectedRow("E/F", "implausible exchange time", "")
+    said = notices.of_poll(poll_, JudgedQuotes((), (), (repaired,)), usual_count=None)
 
     assert said == (
-        "swap is missing (2 markets): unreachable: timed out; 2 rows of markets that are not in the list: X, Y"
+        "swap is missing (2 markets): unreachable: timed out; 2 rows of markets that are not in the list: X, Y; "
+        "1 stored without the time that the exchange gave (implausible exchange time): E/F"
     )
-    assert notices.of_poll(Poll((), 5), stored_count=5, usual_count=None) == ""
+    assert notices.of_poll(Poll((), 5), JudgedQuotes((), ()), usual_count=None) == ""

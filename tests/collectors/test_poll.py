@@ -172,6 +172,42 @@ def test_nobody_calls_during_retry_after(collect, sandbox):
     assert Worker.objects.get().retry_at >= clock.now() + timedelta(seconds=44)
 
 
+@pytest.mark.parametrize(
+    ("params", "outcome", "seconds"),
+    [
+        ({"code": 503, "retry_after": 90}, "unreachable", 90),
+        ({"code": 429, "retry_after": 7}, "throttled", 7),
+        ({"code": 418}, "throttled", breaker.BAN_PAUSE_SECONDS),
+        ({"code": 403, "body": '{"message":"Forbidden"}'}, "denied", breaker.DENIED_PROBE_SECONDS),
+    ],
+    ids=["maintenance that names its end", "a short wait", "a ban without an end", "a denial"],
+)
+def test_a_told_time_is_kept_and_asked_for_once(collect, sandbox, params, outcome, seconds):
+    collect("kraken")
+    sandbox.fault("kraken", "status", path="Ticker", params=params)
+    began, now = time.time(), clock.now()
+
+    assert collect("kraken") == outcome
+
+    worker = Worker.objects.get()
+    assert timedelta(0) <= worker.retry_at - now - timedelta(seconds=seconds) < timedelta(seconds=2 + 0.2 * seconds)
+    assert sum("Ticker" in request["path"] for request in sandbox.requests_of("kraken", since=began)) == 1
+    assert worker.status == "running"
+
+
+def test_a_denial_is_told_when_it_came_three_times(collect, sandbox):
+    collect("kraken")
+    sandbox.fault("kraken", "status", path="Ticker", params={"code": 403, "body": '{"message":"Forbidden"}'})
+
+    told = []
+    for _ in range(3):
+        Worker.objects.update(retry_at=None)
+        collect("kraken")
+        told.append(Worker.objects.get().status)
+
+    assert told == ["running", "running", "error"]
+
+
 def test_one_poisoned_market_does_not_spoil_the_others(collect, sandbox):
     collect("binance")
     market = Market.objects.get(exchange="binance", symbol="BTC/USDT")
@@ -229,7 +265,7 @@ def test_a_blacklist_stops_a_cycle_that_is_running(collect, sandbox):
 def test_a_refresh_notices_a_delisted_market(collect, sandbox):
     collect("kraken")
     victim = Market.objects.collected().filter(exchange="kraken").order_by("symbol").first()
-    Market.objects.filter(pk=victim.pk).update(symbol="GONE/USD")
+    Market.objects.filter(pk=victim.pk).update(symbol="GONE/USD", venue_id="GONEUSD")
 
     assert ingest.refresh_markets("kraken", now=clock.now()) == "stored"
 

@@ -63,7 +63,7 @@ def test_rejected_rows_are_evidence_for_their_own_market_and_silence_only(field_
     causes.judge_new(start + timedelta(days=50))
 
     words = dict(Gap.objects.values_list("pk", "evidence"))
-    assert words[earlier.pk] == "its quotes were quarantined 3 times: bid above ask"
+    assert words[earlier.pk] == "its quotes were rejected 3 times: bid above ask"
     assert "quarantined" not in words[later.pk] + words[other.pk]
 
 

@@ -248,7 +248,7 @@ def test_a_market_whose_quotes_were_bad_is_not_called_quiet(field_):
     sweep.run(start + timedelta(seconds=55))
 
     (gap,) = gaps_of(bad)
-    assert (gap.cause, gap.is_judged) == ("unknown", True)
+    assert (gap.cause, gap.is_judged) == ("rejected", True)
     assert "bid above ask" in gap.evidence
 
 

@@ -20,6 +20,10 @@ def evidence(length: float, **fields: object) -> gap_causes.Evidence:
     return gap_causes.Evidence(length_seconds=length, **values)
 
 
+def part(outcome: str, seconds: float) -> gap_causes.AbsentPart:
+    return gap_causes.AbsentPart("swap", outcome, "HTTP 502", seconds)
+
+
 @pytest.mark.parametrize(
     ("found", "cause", "words"),
     [
@@ -39,8 +43,30 @@ def evidence(length: float, **fields: object) -> gap_causes.Evidence:
         (evidence(100, seconds={"stored": 85}, counts={"stored": 9}), "market quiet", "9 runs stored other"),
         (
             evidence(100, seconds={"stored": 85}, counts={"stored": 9}, quarantined_count=9, quarantine_reason="bid"),
+            "rejected",
+            "rejected 9 times: bid",
+        ),
+        (
+            evidence(100, seconds={"stored": 85}, counts={"stored": 9}, absent_part=part("unreachable", 80)),
+            "exchange outage",
+            "polls went without swap (unreachable): HTTP 502",
+        ),
+        (
+            evidence(100, seconds={"stored": 85}, counts={"stored": 9}, absent_part=part("unreachable", 39)),
+            "market quiet",
+            "9 runs stored other",
+        ),
+        (
+            evidence(100, seconds={"stored": 85}, counts={"stored": 9}, absent_part=part("unsupported", 80)),
             "unknown",
-            "quarantined 9 times: bid",
+            "polls went without swap (unsupported)",
+        ),
+        (
+            evidence(
+                100, seconds={"stored": 85}, counts={"stored": 9}, absent_part=part("unsupported", 80), never_came=True
+            ),
+            "never came",
+            "polls went without swap (unsupported)",
         ),
         (
             evidence(
@@ -84,6 +110,10 @@ def evidence(length: float, **fields: object) -> gap_causes.Evidence:
         "not connected",
         "others came",
         "others came and its quotes were bad",
+        "others came and its part did not",
+        "its part was missing for the smaller time",
+        "its part cannot be asked for",
+        "its part could never be asked for",
         "nobody came before the poll that ended it",
         "it failed before the poll that ended it",
         "a poll that took long",

@@ -10,22 +10,19 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import redis
-import structlog
 from django.db import connection, transaction
 
 from collectors.gaps import ledger
 from collectors.lease import Permit, UnknownRows
 from collectors.models import Worker
+from collectors.polling import market_names
 from collectors.rules import market_identity
-from collectors.rules.market_identity import KnownMarket
 from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market, MarketState
 from exchanges.sources import source_label
 from feeds.base import BadReply, Capabilities, Listing
 from lib import valkey
-
-log = structlog.get_logger(__name__)
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a broken answer, not a mass delisting
 ACCEPTED_AT = 3  # times in a row that the same short list has come: it is the truth
@@ -146,7 +143,7 @@ def register(
         _lock(exchange.id)
         with _settled(exchange.id, now):
             listings = market_identity.told_apart(listings)
-            _follow_names(exchange.id, listings)
+            market_names.follow(exchange.id, listings)
             _upsert(exchange.id, listings, now)
             _deactivate_missing(exchange.id, listings, now)
             _add_pipelines(exchange, now)
@@ -272,26 +269,6 @@ def _resume(market_ids: Iterable[int], now: datetime) -> None:
             cursor.execute(RESUME, {"markets": wanted, "now": now})
 
 
-def _follow_names(exchange_id: str, listings: Sequence[Listing]) -> None:
-    """Finds the known markets by their ids and gives them their names of today: a market keeps its number and history
-    when it is called otherwise, and another market that takes over its name has its own."""
-    known = [KnownMarket(*row) for row in Market.objects.filter(exchange_id=exchange_id).values_list(
-        "id", "symbol", "kind", "venue_id", "active")]  # fmt: skip
-    if ids := market_identity.respelled(known, listings):
-        log.warning("ids_respelled", exchange=exchange_id, count=len(ids), first=next(iter(ids.values())))
-        _execute_for(RESPELL, ids)
-        known = [row._replace(venue_id=ids.get(row.id, row.venue_id)) for row in known]
-    if names := market_identity.renames(known, listings):
-        log.info("markets_renamed", exchange=exchange_id, count=len(names), first=next(iter(names.values())))
-        _execute_for(FREE_NAMES, names)
-        _execute_for(RENAME, names)
-
-
-def _execute_for(statement: str, values: Mapping[int, str]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"ids": list(values), "texts": list(values.values())})
-
-
 def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> None:
     kinds = {listing.kind for listing in listings}
     known = Market.objects.filter(exchange_id=exchange_id)
@@ -360,19 +337,6 @@ UPDATE collectors_worker SET
     refused_count = CASE WHEN %(loaded_at)s IS NULL THEN refused_count ELSE 0 END
 WHERE exchange_id = %(exchange)s
 RETURNING markets_version
-"""
-
-RESPELL = """
-UPDATE exchanges_market AS m SET venue_id = told.text
-FROM unnest(%(ids)s::int[], %(texts)s::text[]) AS told (id, text) WHERE m.id = told.id
-"""
-# Two markets may take over each other's name: all are freed before the first is given.
-FREE_NAMES = """
-UPDATE exchanges_market SET symbol = chr(127) || id WHERE id = ANY(%(ids)s)
-"""
-RENAME = """
-UPDATE exchanges_market AS m SET symbol = told.text
-FROM unnest(%(ids)s::int[], %(texts)s::text[]) AS told (id, text) WHERE m.id = told.id
 """
 
 # A list that has just come out of turn takes none back of what is accepted.

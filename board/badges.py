@@ -9,10 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -20,9 +20,11 @@ from django.utils.html import escape
 
 from board import public
 from board.status_page import public_only
+from collectors.history import names
 from collectors.models import Pipeline
 from collectors.status.dialects import pairs
 from collectors.status.workers import CollectorAbsent
+from exchanges.models import Market
 from lib import clock
 from web.admin import ago
 
@@ -113,16 +115,22 @@ def of_exchange(exchange_id: str, now: datetime) -> Badge:
 
 
 def of_pair(pair: str, now: datetime) -> Badge:
-    """Returns a pair's badge: its newest row on all collected exchanges, by the pairs' status's ages. One query."""
+    """Returns a pair's badge, in any spelling of the pair: its newest row on all collected exchanges, by the pairs'
+    status's ages. One query, and three more where the exact spelling finds nothing."""
     base, _, quote = pair.rpartition("-")
-    collected = Pipeline.objects.live().filter(market__base=base, market__quote=quote)
-    found = collected.aggregate(count=Count("pk"), newest_at=Max("received_at"))
-    name = f"{base}/{quote}" if base else pair
+    name, found = f"{base}/{quote}" if base else pair, _newest(Q(market__base=base, market__quote=quote))
+    if not found["count"] and (spelled := names.current().pair(pair)):
+        first = Market.objects.get(pk=spelled[1][0])
+        name, found = f"{first.base}/{first.quote}", _newest(Q(pk__in=spelled[1]))
     if not found["count"]:
         return Badge(name, "unknown", GREY, is_known=False)
     newest_at = found["newest_at"]
     state = pairs.status(int((now - newest_at).total_seconds()) if newest_at else None)
     return Badge(name, _with_age(state, newest_at, now), COLOURS[state])
+
+
+def _newest(wanted: Q) -> dict[str, Any]:
+    return Pipeline.objects.live().filter(wanted).aggregate(count=Count("pk"), newest_at=Max("received_at"))
 
 
 def _with_age(state: str, stored_at: datetime | None, now: datetime) -> str:

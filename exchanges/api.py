@@ -12,6 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market, MarketState
+from exchanges.symbols import SymbolFilter
 from web.drf import may_see
 from web.filters import YesNoFilter
 from web.redaction import hide_login
@@ -116,11 +117,12 @@ class MarketFilters(django_filters.FilterSet):
     active = YesNoFilter()
     state = django_filters.ChoiceFilter(choices=MarketState.choices)
     blacklisted = YesNoFilter()
+    symbol = SymbolFilter()
     symbol_prefix = django_filters.CharFilter(field_name="symbol", lookup_expr="startswith")
 
     class Meta:
         model = Market
-        fields = ["symbol", "base", "quote", "kind", "source"]
+        fields = ["base", "quote", "kind", "source"]
 
 
 @extend_schema(tags=["state"])

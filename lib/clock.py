@@ -21,3 +21,8 @@ def milliseconds_z(moment: datetime) -> str:
 def microseconds_z(moment: datetime) -> str:
     """Returns `2026-01-06T10:00:00.000000Z`: the form of our own APIs."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def moment(seconds: float) -> datetime:
+    """Returns the moment of a Unix second, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)

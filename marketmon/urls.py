@@ -15,7 +15,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
 from board import urls as board
-from collectors.api import exports, gaps, market_data, pipelines, runs, transitions, workers, workers_status
+from collectors.api import candles, exports, gaps, market_data, pipelines, runs, transitions, workers, workers_status
 from collectors.status import urls
 from exchanges import api as exchanges
 from incidents import link_page
@@ -102,6 +102,7 @@ urlpatterns = [
         pipelines.PipelineViews.as_view({"get": "history"}, name="History of a pipeline"),
         "pipeline-history",
     ),
+    route("api/v1/candles", candles.CandleViews.as_view(http_method_names=READ_ONLY), "candles"),
     *listing("runs", runs.RunViews, "run"),
     *listing("gaps", gaps.GapViews, "gap"),
     route("api/v1/gaps/export", exports.ExportViews.as_view({"get": "gaps"}, name="Gaps as CSV"), "gaps-export"),

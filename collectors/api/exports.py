@@ -16,13 +16,16 @@ from access.admin_key import AdminKeyAuthentication, MayManage, StaffSession
 from collectors.api import as_of
 from collectors.history import exports, knowing
 from collectors.models import GapCause, GapState
+from exchanges.symbols import resolved_ids
 from lib import clock
 from web.errors import ServiceUnavailable
+from web.queries import StrictQuery
 
+FILTER_OF = {"symbol": "markets"}  # a symbol is resolved before it filters
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class ExportQuerySerializer(serializers.Serializer[Any]):
+class ExportQuerySerializer(StrictQuery):
     exchange = serializers.CharField(required=False, max_length=64)
     symbol = serializers.CharField(required=False, max_length=100)
     pipeline = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
@@ -36,7 +39,9 @@ class ExportQuerySerializer(serializers.Serializer[Any]):
         count = serializers.BooleanField(
             default=False, help_text="Adds a last line, `# rows: 1500000`: a download without it is not whole."
         )
-        filters = {name: field for name, field in fields.items() if kind is None or name in kind.filters}
+        filters = {
+            name: field for name, field in fields.items() if kind is None or FILTER_OF.get(name, name) in kind.filters
+        }
         return {"from": start, "to": end, "with_count": count, **filters}
 
     def validate(self, query: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +52,8 @@ class ExportQuerySerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({"from": ["It must be before `to`."]})
         if end - start > kind.longest:
             raise serializers.ValidationError({"from": [f"At most {kind.longest.days} days before `to`."]})
+        if "symbol" in query:
+            query["markets"] = resolved_ids(query.pop("symbol"), exchange_id=query.get("exchange"))
         if kind.needs_one_of and not any(name in query for name in kind.needs_one_of):
             raise serializers.ValidationError({name: ["Name one of these."] for name in kind.needs_one_of})
         return query

@@ -11,6 +11,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import Gap, GapCause, GapState
+from exchanges.symbols import SymbolFilter
 from lib import clock
 from web.filters import MomentFilter, YesNoFilter
 
@@ -57,7 +58,7 @@ class GapSerializer(serializers.ModelSerializer[Gap]):
 
 class GapFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="pipeline__market__exchange_id")
-    symbol = django_filters.CharFilter(field_name="pipeline__market__symbol")
+    symbol = SymbolFilter("pipeline_id")
     pipeline = django_filters.NumberFilter(field_name="pipeline_id", min_value=0, max_value=2**31 - 1, decimal_places=0)
     cause = django_filters.MultipleChoiceFilter(choices=GapCause.choices)
     state = django_filters.MultipleChoiceFilter(choices=GapState.choices)

@@ -14,6 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from collectors.models.market_data import FundingSnapshot, HoleState, OrderBookSnapshot, PublicTrade, TradeHole
 from collectors.rules import market_data
 from exchanges.models import Market
+from exchanges.symbols import resolved_ids
 from web.filters import MomentFilter
 
 
@@ -21,7 +22,7 @@ class DepthFilters(django_filters.FilterSet):
     """Filters whose `from` and `to` bound the column of the list's order; they are no names for class attributes."""
 
     exchange = django_filters.CharFilter(method="filter_nothing", help_text="Its id: binance.")
-    symbol = django_filters.CharFilter(method="filter_nothing", help_text="BTC/USDT")
+    symbol = django_filters.CharFilter(method="filter_nothing", help_text="In any usual spelling: BTC/USDT.")
 
     def filter_nothing(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return queryset
@@ -33,11 +34,13 @@ class DepthFilters(django_filters.FilterSet):
         if start and end and start >= end:
             raise serializers.ValidationError({"from": ["It must be before `to`."]})
         queryset = super().filter_queryset(queryset)
-        named = {"exchange_id": cleaned.get("exchange"), "symbol": cleaned.get("symbol")}
-        named = {name: value for name, value in named.items() if value}
-        if not named:
-            return queryset
-        return queryset.filter(pipeline_id__in=list(Market.objects.filter(**named).values_list("id", flat=True)))
+        exchange, symbol = cleaned.get("exchange") or None, cleaned.get("symbol")
+        if symbol:
+            return queryset.filter(pipeline_id__in=resolved_ids(symbol, exchange_id=exchange))
+        if exchange:
+            markets = Market.objects.filter(exchange_id=exchange)
+            return queryset.filter(pipeline_id__in=list(markets.values_list("id", flat=True)))
+        return queryset
 
 
 def _filters(model: type[Any], column: str, **more: Any) -> type[DepthFilters]:

@@ -20,8 +20,10 @@ from collectors.api import as_of
 from collectors.history import reading as history
 from collectors.models import Origin, Pipeline
 from collectors.rules import cadence
+from exchanges.symbols import SymbolFilter
 from lib import clock
 from web.filters import MomentFilter, YesNoFilter
+from web.queries import StrictQuery
 
 EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -86,7 +88,7 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
 
 class PipelineFilters(django_filters.FilterSet):
     exchange = django_filters.CharFilter(field_name="market__exchange_id")
-    symbol = django_filters.CharFilter(field_name="market__symbol")
+    symbol = SymbolFilter("market_id")
     source = django_filters.CharFilter(field_name="market__source")
     base = django_filters.CharFilter(field_name="market__base")
     quote = django_filters.CharFilter(field_name="market__quote")
@@ -101,7 +103,7 @@ class PipelineFilters(django_filters.FilterSet):
         fields: ClassVar[list[str]] = []
 
 
-class HistoryQuerySerializer(serializers.Serializer[Any]):
+class HistoryQuerySerializer(StrictQuery):
     grain = serializers.ChoiceField(choices=["auto", "raw", "minute"], default="auto")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=1000)
 

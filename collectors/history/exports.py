@@ -68,7 +68,7 @@ WHERE true {{filters}} ORDER BY r.pipeline_id, r.minute_at
 MINUTES_OF_SPAN = "minute_at >= %(start)s AND minute_at < %(end)s"
 FILTERS = {
     "exchange": "AND m.exchange_id = %(exchange)s",
-    "symbol": "AND m.symbol = %(symbol)s",
+    "markets": "AND m.id = ANY(%(markets)s)",  # what a symbol means, in any spelling
     "pipeline": "AND m.id = %(pipeline)s",
     "cause": "AND g.cause = %(cause)s",
     "state": "AND g.state = %(state)s",
@@ -82,12 +82,12 @@ class Kind:
 
     select: str
     longest: timedelta
-    filters: tuple[str, ...] = ("exchange", "symbol", "pipeline", "as_of")
+    filters: tuple[str, ...] = ("exchange", "markets", "pipeline", "as_of")
     needs_one_of: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
-    "gaps": Kind(FROM_GAPS, timedelta(days=31), ("exchange", "symbol", "pipeline", "cause", "state")),
+    "gaps": Kind(FROM_GAPS, timedelta(days=31), ("exchange", "markets", "pipeline", "cause", "state")),
     "ticks": Kind(FROM_TICKS, timedelta(days=1), needs_one_of=("exchange", "pipeline")),
     "rollups": Kind(FROM_ROLLUPS, timedelta(days=7), needs_one_of=("exchange", "pipeline")),
 }

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from collectors.rules.snapshot import RowNames
 from exchanges.models import Market
+from exchanges.symbols import letters
 
 # Every insert and update brings a row with a newer transaction (or command in it), every delete takes one away.
 FINGERPRINT = """
@@ -52,8 +53,9 @@ class NameIndex:
         return self.symbols.get(text.casefold(), ())
 
     def pair(self, text: str) -> tuple[str, tuple[int, ...]] | None:
-        """Returns the pair's name and its markets; None when there is no such pair."""
-        return self.markets_of_pairs.get(text.casefold())
+        """Returns the pair's name and its markets, in any usual spelling; None when there is no such pair."""
+        spelled = self.markets_of_pairs.get(text.casefold())
+        return spelled or self.markets_of_pairs.get(letters(text.partition(":")[0]))
 
 
 _lock = threading.Lock()

@@ -64,12 +64,13 @@ KEEP = f"""
     INSERT INTO collectors_rollup AS r ({KEY}, {LIST}, revision, known_at)
     SELECT {KEY}, {LIST}, 0, %(known_at)s FROM minute
     ON CONFLICT ({KEY}) DO UPDATE SET
-        ({LIST}) = ROW({_row("excluded")}), revision = coalesce(r.revision, 0) + 1, known_at = excluded.known_at
+        ({LIST}) = ROW({_row("excluded")}), revision = coalesce(r.revision, 0) + 1,
+        known_at = greatest(r.known_at, excluded.known_at)  -- hosts' clocks differ; a state begins where one ended
     WHERE ({_row("r")}) IS DISTINCT FROM ({_row("excluded")})
-    RETURNING new.{KEY.replace(", ", ", new.")}, {_row("old")}, old.revision, old.known_at
+    RETURNING new.{KEY.replace(", ", ", new.")}, {_row("old")}, old.revision, old.known_at, new.known_at AS replaced_at
 ), replaced AS (
     INSERT INTO collectors_rolluprevision ({KEY}, {LIST}, revision, known_at, replaced_at)
-    SELECT {KEY}, {LIST}, coalesce(revision, 0), known_at, %(known_at)s FROM kept WHERE samples IS NOT NULL
+    SELECT {KEY}, {LIST}, coalesce(revision, 0), known_at, replaced_at FROM kept WHERE samples IS NOT NULL
 )
 SELECT count(*) FROM kept
 """

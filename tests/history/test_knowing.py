@@ -79,7 +79,7 @@ def fill_at_random(past: Past, chance: random.Random, *, rows: int, minutes: int
     for until in range(30, minutes + 60, 30):  # at most half an hour a call
         past.roll_up(until)
     asked: list[tuple[dict[str, object], bytes]] = []
-    moment = past.at(minutes + 20)
+    moment = past.at(minutes + 80)
     while choice.due("kraken", moment).exists():
         for question in _questions(past, moment - timedelta(seconds=1), chance.randrange(minutes)):
             asked.append((question, orjson.dumps(past.minutes(**question))))
@@ -96,6 +96,17 @@ def _answer(span, chance: random.Random):
         return [Candle(at, 100, 101 + chance.random(), 99, 100, chance.choice([0.0, 1.5, None])) for at in opened]
     moments = sorted(span.start + (span.end - span.start) * chance.random() for _ in range(4))
     return [Trade(None, at, 111.0, 1.0, "buy") for at in moments]
+
+
+def test_a_clock_that_runs_behind_leaves_no_hole_between_two_states(past, broken):
+    past.live(0)
+    past.roll_up(30)
+    past.live(5)
+    past.fill([past.trade(0.5, 130.0)], at=20)
+
+    [old], [new] = RollupRevision.objects.all(), Rollup.objects.filter(revision=1)
+    assert old.known_at == old.replaced_at == new.known_at == past.at(30.5)
+    assert broken() == []
 
 
 def _questions(past: Past, moment: datetime, first: int):

@@ -6,13 +6,13 @@ Nothing here imports ccxt: its classes are known by name, looked up along the ra
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 
 from feeds import waits
 from feeds.base import BadReply, Denied, FeedError, Throttled, Unreachable, Unsupported
 from feeds.obstacles import obstacle_of
 from feeds.shared.headers import NO_HEADERS
+from lib import clock
 
 MESSAGE_CHARACTERS = 300  # ccxt puts whole bodies into its messages
 SHORTEST_SECRET = 4  # a shorter "secret" would black out ordinary words
@@ -138,7 +138,7 @@ def from_exception(
         excerpt=redact(excerpt[:500], secrets),
         headers=headers,
         text=f"{error} {excerpt}",
-        now=time.time() if now is None else now,
+        now=clock.unix() if now is None else now,
     )
     made.obstacle = obstacle_of(_names(error), status)
     return made

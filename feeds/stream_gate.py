@@ -11,6 +11,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from feeds import waits
 from feeds.base import Throttled
 from feeds.request_gate import ConnectGate, request_cost
+from lib import clock
 
 PATIENCE_SECONDS = 8.0  # ccxt gives a handshake ten seconds, with the wait
 LONGEST_SLEEP_SECONDS = 0.5
@@ -27,7 +28,7 @@ def gatekeeper(dials: ConnectGate) -> ClientMiddlewareType:
             await asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS))
         response = await handler(request)
         if response.status in REFUSALS:
-            told = waits.read(response.status, response.headers, "", now=time.time())
+            told = waits.read(response.status, response.headers, "", now=clock.unix())
             what = f"{'handshake' if is_handshake else 'request'} refused"
             said = f"{what}: {told.remark}" if told.remark else what
             refusal = Throttled(said, retry_after_seconds=told.seconds, banned=told.banned)

@@ -197,6 +197,13 @@ COLLECTION = Section(
             "MIN_SHARE_OF_USUAL_ROWS", NUMBER, 0.5,
             "of an answer with a smaller share of the usual rows the run says so; its rows are stored", least=0, most=1,
         ),
+        # Most: what is stamped five seconds ahead is taken for the future, and two clocks may differ by twice as much.
+        Setting(
+            "CLOCK_TOLERANCE_SECONDS", NUMBER, 2.0,
+            "a host's clock may differ from PostgreSQL's by so much; beyond it rows are stamped by PostgreSQL's, and "
+            "the host deletes nothing",
+            least=0.1, most=2.5, unit="seconds",
+        ),
         Setting(
             "BREAKER_FAILURES", WHOLE, 3, "failures in a row after which an exchange is paused", least=1, most=100
         ),

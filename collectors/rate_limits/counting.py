@@ -6,14 +6,13 @@ begins, holds more than the budget.
 
 from __future__ import annotations
 
-import time
 from functools import cache
 from typing import Any, NamedTuple
 
 from collectors.rate_limits.memory import process_name
 from collectors.rules.breaker import ban_seconds
 from collectors.rules.rate_limits import Priority, RateBudget
-from lib import valkey
+from lib import clock, valkey
 from lib.presence import Presence
 
 PREFIX = "marketmon:ledger"
@@ -204,13 +203,13 @@ def lift_pause(line: RateAccount) -> float:
 
 def say_present() -> tuple[int, int]:
     """Says that this process asks exchanges; returns how many do, and its place in them. Raises redis.RedisError."""
-    names = PROCESSES.say(process_name(), now=time.time(), seconds=PRESENCE_SECONDS)
+    names = PROCESSES.say(process_name(), now=clock.unix(), seconds=PRESENCE_SECONDS)
     return len(names), names.index(process_name())
 
 
 def say_budget(line: RateAccount, budget: RateBudget) -> None:
     """Writes the budget down for the page. Raises redis.RedisError."""
-    said = f"{budget.units} {budget.seconds} {time.time()}"
+    said = f"{budget.units} {budget.seconds} {clock.unix()}"
     valkey.client().hset(BUDGETS, f"{line.exchange_id} {line.address}", said)
 
 

@@ -121,7 +121,7 @@ class RequestGate:
         memory = _memory()
         with memory.lock:
             page = memory.page(self._memory_key)
-            page.paused_until = max(page.paused_until, time.time() + seconds)
+            page.paused_until = max(page.paused_until, clock.unix() + seconds)
         try:
             counting.pause(self.line, seconds, is_dial=self.is_dial)
         except redis.RedisError as error:
@@ -216,7 +216,7 @@ class RequestGate:
                 page.grants.popleft()
             outage = memory.outage(self.line.key, self.budget)
             wait = wait_alone(
-                self.budget, outage, page.grants, priority=self.priority, cost=cost, now=now, wall=time.time()
+                self.budget, outage, page.grants, priority=self.priority, cost=cost, now=now, wall=clock.unix()
             )
             if wait <= 0:
                 page.grants.append(Grant(now, cost))
@@ -225,7 +225,7 @@ class RequestGate:
     def _pause_alone(self, memory: Memory) -> float:
         """Returns the seconds left of a pause: what this process has heard, and what any other has written down."""
         until = max(memory.page(self.line.key).paused_until, memory.page(self._memory_key).paused_until)
-        left = until - time.time()
+        left = until - clock.unix()
         if self.is_dial:  # asked in a thread that has no connection of its own
             return left
         try:

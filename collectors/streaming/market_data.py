@@ -110,7 +110,7 @@ class Depth:
 
     async def _save_books(self, plan: Plan, depth: DepthStream, now: float) -> None:
         """Saves the books that are due, new and alive; what the stream has not touched for long is left to requests."""
-        wanted, oldest = plan.wanted[BOOKS], time.time() - settings.STREAM_SILENCE_SECONDS
+        wanted, oldest = plan.wanted[BOOKS], clock.unix() - settings.STREAM_SILENCE_SECONDS
         booked = self._booked = {symbol: known for symbol, known in self._booked.items() if symbol in plan.books}
         due = [symbol for symbol in plan.books if now - booked.get(symbol, NEVER)[0] >= wanted.seconds]
         found = depth.books(due, wanted.levels)

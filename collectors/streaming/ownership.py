@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from collectors.models import Stream
 from exchanges.models import Exchange, Transport
 from feeds.base import FeedSpec
 from feeds.streams import has_stream
+from lib import clock
 from lib.presence import Presence
 
 PROCESSES = Presence("marketmon:stream-processes")
@@ -105,6 +105,8 @@ def wishes() -> dict[str, StreamTarget]:
 
 def claim(holder: str, wanted: Collection[str], *, most: int, seconds: float) -> list[str]:
     """Claims up to `most` exchanges that nobody listens to; returns their ids."""
+    if clock.state().is_far_off:
+        return []
     Stream.objects.bulk_create([Stream(exchange_id=pk) for pk in sorted(wanted)], ignore_conflicts=True)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -144,7 +146,7 @@ def release(holder: str, exchange_id: str, *, reason: str, has_failed: bool = Fa
 def count_processes(holder: str, *, seconds: float) -> int:
     """Says that this process lives; returns how many do. Without Valkey each believes to be alone, sharing nothing."""
     try:
-        return len(PROCESSES.say(holder, now=time.time(), seconds=seconds))
+        return len(PROCESSES.say(holder, now=clock.unix(), seconds=seconds))
     except redis.RedisError:
         return 1
 

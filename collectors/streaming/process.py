@@ -23,7 +23,7 @@ from collectors.streaming import ownership
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.session import StreamSession
 from collectors.streaming.threads import Threads, Watch
-from lib import liveness
+from lib import clock, liveness
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,8 @@ class Process:
         try:
             wishes = await self._threads.start(ownership.wishes)
             await self._obey(wishes)
+            if clock.state().is_far_off:
+                await self._stop(list(self._sessions), "this host's clock is wrong")
             if time.monotonic() - self._looked_after_at > settings.STREAM_LEASE_SECONDS / RENEWALS:
                 self._looked_after_at = time.monotonic()
                 await self._renew()

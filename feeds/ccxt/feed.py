@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from hashlib import sha256
 from itertools import islice
@@ -37,6 +36,7 @@ from feeds.deadlines import DeadlineFeed
 from feeds.loop import Call, current_call
 from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
+from lib import clock
 
 T = TypeVar("T")
 
@@ -231,8 +231,8 @@ def _candles(rows: Any, period: float) -> tuple[Candle, ...]:
     """Returns the bars; those with a missing or non-finite price are left out, for they cannot be judged. Raises
     BadReply if the newest begins later than a clock can be ahead: such bars are stamped with their end."""
     newest = max((row[0] for row in rows if _are_finite(row[:1])), default=0.0) / 1000
-    if newest > time.time() + period * FUTURE_SHARE:
-        raise BadReply(f"the newest candle begins {newest - time.time():.0f} s from now: stamped at its end")
+    if newest > clock.unix() + period * FUTURE_SHARE:
+        raise BadReply(f"the newest candle begins {newest - clock.unix():.0f} s from now: stamped at its end")
     return tuple(
         Candle(row[0] / 1000, float(row[1]), float(row[2]), float(row[3]), float(row[4]), _optional(row[5]))
         for row in rows

@@ -22,6 +22,7 @@ from feeds.shared.headers import NO_HEADERS
 from feeds.shared.identity import foreign_id, is_another, tell_apart
 from feeds.shared.numbers import number, side
 from feeds.shared.rejections import name_of, reject
+from lib import clock
 
 if TYPE_CHECKING:
     Client = Any
@@ -81,7 +82,7 @@ class Lean(Client):
         body = (response_body or "").strip(BLANKS)
         call = current_call.get()
         if call is not None:
-            call.note_answer(code, body, at=time.time(), headers=response_headers or NO_HEADERS)
+            call.note_answer(code, body, at=clock.unix(), headers=response_headers or NO_HEADERS)
         if self._expects_html and code < 300:
             return body
         looks_like_json = body[:1] in ("{", "[")
@@ -232,7 +233,9 @@ class Lean(Client):
             raise BadReply(f"{self.id} answered with broken JSON: {error}"[:300], status=code, excerpt=body) from error
 
     def _status_error(self, code: int, reason: str, url: str, headers: Any, body: str) -> FeedError:
-        return errors.from_status(code, reason=reason or "", url=url, body=body, headers=dict(headers), now=time.time())
+        return errors.from_status(
+            code, reason=reason or "", url=url, body=body, headers=dict(headers), now=clock.unix()
+        )
 
 
 def _make_numbers(ticker: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from feeds.shared.identity import tell_apart
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch, read_rows
 from feeds.shared.rejections import name_of, reject
+from lib import clock
 
 MOST_MARKETS = 300  # by volume of 24 hours; both venues have thousands, most of them never traded
 # A market that ends before the next list would leave a silence that is nobody's fault.
@@ -164,7 +164,7 @@ def _lives(close_at: object) -> bool:
         stamp = _unix_seconds(close_at)
     except ValueError:
         return False
-    return stamp is None or stamp - time.time() > SHORTEST_LIFE_SECONDS
+    return stamp is None or stamp - clock.unix() > SHORTEST_LIFE_SECONDS
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:
@@ -181,7 +181,7 @@ def _is_past(moment: object) -> bool:
         stamp = _unix_seconds(moment)
     except ValueError:
         return True  # no date to go by
-    return stamp is not None and stamp <= time.time()
+    return stamp is not None and stamp <= clock.unix()
 
 
 def _unix_seconds(stamp: object) -> float | None:

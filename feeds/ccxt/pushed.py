@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from feeds.ccxt.frames import with_short_way
 from feeds.ccxt.lazy import pro_class
 from feeds.request_gate import request_cost
 from feeds.shared.pushed_trades import MOST_HELD
+from lib import clock
 
 if TYPE_CHECKING:
     Client = Any
@@ -88,7 +88,7 @@ class Pushed(Client):
         symbol = ticker.get("symbol")
         if symbol in self.wanted:
             self.overtaken_count += symbol in self.noted
-            self.noted[symbol] = (ticker, time.time())
+            self.noted[symbol] = (ticker, clock.unix())
         return ticker
 
     def safe_trade(self, trade: dict[str, Any], market: Any = None) -> Any:
@@ -199,7 +199,7 @@ class Pushed(Client):
         if self.books_wanted and isinstance(result, dict) and "bids" in result:
             symbol = result.get("symbol")
             if symbol in self.books_wanted and self._is_confirmed(symbol, result):
-                self.books_at[symbol] = time.time()
+                self.books_at[symbol] = clock.unix()
         return resolve(result, message_hash)
 
     def _is_confirmed(self, symbol: str, book: dict[str, Any]) -> bool:

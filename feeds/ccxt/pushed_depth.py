@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from feeds.ccxt.books import Reach
 from feeds.ccxt.pushed import MOST_LEVELS, Asked, asking, of_family, take_back
 from feeds.ccxt.subscriptions import by_kind, halves, in_groups, is_not_supported, is_refusal, kind_of, may_be_halved
 from feeds.shared.pushed_trades import MOST_HELD, TakenTrades
+from lib import clock
 
 BOOKS, TRADES = "books", "trades"
 Key = tuple[str, str]  # kind and symbol
@@ -96,7 +96,7 @@ class PushedDepth:
 
     def ask(self, *, silence_seconds: float, pause_seconds: float, longest_pause_seconds: float) -> None:
         """Asks for what is wanted and not asked for, and again for what has ended or fallen silent. Never waits."""
-        now, missing = time.time(), []
+        now, missing = clock.unix(), []
         while self.client.doubted:
             self.renew(self.client.doubted.pop())
         for key in sorted(self._keys()):
@@ -146,7 +146,7 @@ class PushedDepth:
             if held:
                 rows, rejected = trades.read(held, tape)
                 held.clear()
-                page = TradePage(rows, time.time(), tape.is_numbered, rejected)
+                page = TradePage(rows, clock.unix(), tape.is_numbered, rejected)
                 taken[symbol] = TakenTrades(page, symbol in self._unbroken and symbol not in self.client.dropped)
                 self._unbroken.add(symbol)
         self.client.dropped.clear()
@@ -203,7 +203,7 @@ class PushedDepth:
         task = asyncio.get_running_loop().create_task(self._first_word(kind, group, asked, many=many))
         for part, symbol in enumerate(group):
             attempts = self._attempts.pop((kind, symbol), 0)
-            self._lines[kind, symbol] = DepthSubscription(asked, part, task, time.time(), attempts)
+            self._lines[kind, symbol] = DepthSubscription(asked, part, task, clock.unix(), attempts)
             if kind == TRADES:
                 self._unbroken.discard(symbol)
 

@@ -6,7 +6,6 @@ though an hour or a day old, within the heartbeat), and a node whose newest bloc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from feeds.native.http import Headers
 from feeds.native.oracles import ORACLES, Oracle
 from feeds.shared.quotes import QuoteBatch
 from feeds.shared.rejections import reject
+from lib import clock
 
 NODE = "https://ethereum-rpc.publicnode.com/"
 LATEST_ROUND_DATA, DECIMALS, DESCRIPTION = "0xfeaf968c", "0x313ce567", "0x7284e416"
@@ -89,7 +89,7 @@ class ChainlinkFeed(NativeFeed):
 
     async def prove_alive(self) -> None:
         (block,) = await self._ask([("eth_getBlockByNumber", ["latest", False])])
-        _require_fresh_node(block, now=time.time())
+        _require_fresh_node(block, now=clock.unix())
 
     def _take(self, batch: QuoteBatch, oracle: Oracle, answer: Any, received_at: float) -> None:
         try:
@@ -210,7 +210,7 @@ def _refusal(row: Mapping[str, Any]) -> FeedError:
     error = row.get("error")
     code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
     if code in LIMIT_CODES or waits.asks_to_wait(str(message)):
-        wait = waits.of_text(str(message), now=time.time())
+        wait = waits.of_text(str(message), now=clock.unix())
         said = f"{wait.remark}; " if wait.remark else ""
         return Throttled(
             f"{said}the node says {code}: {str(message)[:200]}",

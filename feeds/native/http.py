@@ -15,6 +15,7 @@ from feeds.base import BadReply, FeedError, FeedSpec
 from feeds.loop import current_call
 from feeds.shared.addresses import rebase
 from feeds.shared.session import open_session
+from lib import clock
 
 REQUEST_SECONDS = 10.0  # one request's share of a longer deadline
 BLANKS = " \t\r\n\ufeff"  # a byte order mark before JSON is none of its content
@@ -72,7 +73,7 @@ class Http:
             await call.ask_permission()
         status, headers, body = await self._send(method, url, request)
         if call is not None:
-            call.note_answer(status, body, at=time.time(), headers=headers)
+            call.note_answer(status, body, at=clock.unix(), headers=headers)
         return self._content(url, status, headers, body)
 
     async def _send(self, method: str, url: str, request: Mapping[str, Any]) -> tuple[int, Headers, str]:
@@ -93,7 +94,7 @@ class Http:
             explained.status, explained.excerpt = status, errors.redact(body[:500])
             raise explained
         if status >= 300:
-            raise errors.from_status(status, reason="", url=url, body=body, headers=headers, now=time.time())
+            raise errors.from_status(status, reason="", url=url, body=body, headers=headers, now=clock.unix())
         if fault:
             raise BadReply(f"{self._spec.exchange_id} answered {status} with {fault}", status=status, excerpt=body)
         return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from feeds.shared.field_maps import FieldMap, Row, Values
 from feeds.shared.halts import halt_of
 from feeds.shared.numbers import number
 from feeds.shared.quotes import QuoteBatch, read_rows
+from lib import clock
 
 API = "https://app.quidax.io/api/v1"
 MOST_BARS = 10_000
@@ -49,7 +49,7 @@ class QuidaxFeed(NativeFeed):
         kind = next((kind for words, kind in REFUSALS.items() if words in message.lower()), None)
         if kind is None and status >= 300:
             return None
-        wait = waits.read(status, headers, message, now=time.time(), is_limit=kind is Throttled)
+        wait = waits.read(status, headers, message, now=clock.unix(), is_limit=kind is Throttled)
         said = f"Quidax says {str(content.get('status'))[:20]!r}: {message}"
         return (kind or BadReply)(said, retry_after_seconds=wait.seconds)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +25,7 @@ from feeds.native.http import Headers
 from feeds.shared.field_maps import FieldMap, Row, Values
 from feeds.shared.halts import halt_of
 from feeds.shared.quotes import QuoteBatch, read_rows
+from lib import clock
 
 API = "https://api.valr.com/v1/public"
 LIMIT_RESETS_SECONDS = 60  # on the full minute
@@ -47,7 +47,7 @@ class ValrFeed(NativeFeed):
 
     def explain(self, status: int, headers: Headers, content: Any) -> FeedError | None:
         if headers.get("x-valr-ratelimited", "").lower() == "true" or status == 429:
-            now = time.time()
+            now = clock.unix()
             told = waits.read(status, headers, str(content), now=now)
             until_reset = LIMIT_RESETS_SECONDS - now % LIMIT_RESETS_SECONDS
             seconds = until_reset if told.seconds is None else told.seconds

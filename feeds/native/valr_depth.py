@@ -17,6 +17,7 @@ from feeds import errors
 from feeds.base import BadReply, Listing, OrderBook, RejectedRow, Trade, TradePage
 from feeds.native.valr import book_of, trade_of
 from feeds.shared.pushed_trades import MOST_HELD, TakenTrades
+from lib import clock
 
 BOOK, TRADE = "AGGREGATED_ORDERBOOK_UPDATE", "NEW_TRADE"
 EVENTS = (BOOK, TRADE)
@@ -109,7 +110,7 @@ class ValrDepth:
         for symbol, tape in self._tapes.items():
             if tape.trades or tape.rejected:
                 trades = sorted(tape.trades, key=lambda trade: trade.traded_at)
-                page = TradePage(tuple(trades), time.time(), rejected=tuple(tape.rejected))
+                page = TradePage(tuple(trades), clock.unix(), rejected=tuple(tape.rejected))
                 taken[symbol] = TakenTrades(page, tape.is_whole)
                 self._tapes[symbol] = HeldTrades(is_whole=True)
         return taken
@@ -132,7 +133,7 @@ class ValrDepth:
             return
         channel.confirmed.add(pair)
         if event == BOOK:
-            self._books[symbol] = frame["data"], time.time()
+            self._books[symbol] = frame["data"], clock.unix()
         else:
             self._note_trade(symbol, frame["data"])
 

@@ -24,6 +24,7 @@ from feeds.shared.addresses import rebase
 from feeds.shared.numbers import number, seconds, side
 from feeds.shared.session import open_session
 from feeds.stream_gate import gatekeeper
+from lib import clock
 
 ADDRESS = "wss://api.valr.com/ws/trade"
 EVENT = "MARKET_SUMMARY_UPDATE"
@@ -185,7 +186,7 @@ class ValrStream:
         last, bid, ask, high, low, base_volume, quote_volume, stamp = SUMMARY.values(row)
         sides = side(bid), side(ask), side(high), side(low)
         quote = Quote(
-            symbol, number(last), *sides, number(base_volume), number(quote_volume), seconds(stamp), time.time()
+            symbol, number(last), *sides, number(base_volume), number(quote_volume), seconds(stamp), clock.unix()
         )
         self.overtaken_count += symbol in self._noted
         self._noted[symbol] = quote

@@ -17,6 +17,7 @@ from collectors.models import Pipeline
 from collectors.polling import poll
 from exchanges.models import Exchange
 from feeds.base import FeedError
+from lib.clock import FUTURE_SECONDS
 from metrics import analysis, candles, dialect, grids
 from metrics.exchange_calls import NotNow, callable_worker, open_line
 from metrics.models import Balance, Collection, Grid, GridReading, Series, Verdict
@@ -68,7 +69,8 @@ def market_data(found: CollectedData, *, now: datetime, budget: Seconds) -> list
 def stale_exchanges(now: datetime) -> list[Exchange]:
     """Returns the collected exchanges without a single fresh pipeline."""
     fresh_since = now - timedelta(seconds=settings.METRICS_FRESH_SECONDS)
-    fresh = Pipeline.objects.filter(received_at__gte=fresh_since).values("market__exchange")
+    fresh_until = now + timedelta(seconds=FUTURE_SECONDS)
+    fresh = Pipeline.objects.filter(received_at__range=(fresh_since, fresh_until)).values("market__exchange")
     return list(Exchange.objects.collected().exclude(pk__in=fresh))
 
 

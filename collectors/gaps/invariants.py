@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from collectors.gaps.sweep import GAP_CURSOR
+from collectors.gaps.ledger import GAP_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.history.rollups import OLDEST_ROW
 from collectors.rules.gap_causes import UNCOUNTED_SQL
@@ -88,7 +88,7 @@ WITH span AS MATERIALIZED (
            (SELECT reached_at FROM collectors_cursor WHERE name = %(rollup_cursor)s) AS stop)
 SELECT m.exchange_id, m.symbol, minute_at, format('%%s rows in this minute, its rollup counts %%s', t.rows, r.samples)
 FROM (SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, count(*) AS rows,
-             count(*) FILTER (WHERE origin <> 1) AS told FROM collectors_tick
+             count(*) FILTER (WHERE origin NOT IN (1, 3)) AS told FROM collectors_tick
       WHERE pipeline_id = ANY(%(chosen)s) AND received_at >= (SELECT start FROM span)
         AND received_at < (SELECT stop FROM span) GROUP BY 1, 2) AS t
 FULL JOIN (SELECT pipeline_id, minute_at, samples, live, trade FROM collectors_rollup

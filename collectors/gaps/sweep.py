@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import connection, transaction
 
 from collectors.gaps import causes as judging
-from collectors.gaps import ledger, parts
+from collectors.gaps import ledger, misdated, parts
+from collectors.gaps.ledger import GAP_CURSOR
 from collectors.models import Transition, Watermark, Worker
 from collectors.rules import worker_status
 from collectors.rules.gap_causes import UNCOUNTED_SQL
 from collectors.status.workers import facts
 
+log = structlog.get_logger(__name__)
+
 GAP_WINDOW = timedelta(hours=24)
-GAP_CURSOR = "gaps_24h"
 SWEPT_CURSOR = "pulse"
 
 FORGET_OLD_GAPS = f"""
@@ -49,15 +52,17 @@ class Swept:
     gaps_opened: int
     workers_turned: int
     gaps_judged: int = 0
+    taken_back: int = 0
 
 
 def run(now: datetime) -> Swept:
     """Sweeps once. Raises django.db.DatabaseError when the database is away; the next sweep makes up for it."""
+    taken_back = misdated.take_back(now)
     opened, turned = ledger.open_silent(now), turn_workers(now)
     parts.end_forgotten(now)
-    swept = Swept(opened, turned, gaps_judged=judging.judge_new(now) + judging.judge_again(now))
+    judged = judging.judge_new(now) + judging.judge_again(now)
     note_sweep(now)
-    return swept
+    return Swept(opened, turned, gaps_judged=judged, taken_back=taken_back)
 
 
 def note_sweep(now: datetime) -> None:
@@ -73,6 +78,8 @@ def forget_old_gaps(now: datetime) -> int:
         cursor_row, _ = Watermark.objects.select_for_update().get_or_create(
             name=GAP_CURSOR, defaults={"reached_at": until}
         )
+        if cursor_row.reached_at > misdated.limit(until):
+            return _forget_anew(until)
         if until <= cursor_row.reached_at:
             return 0
         with connection.cursor() as cursor:
@@ -80,6 +87,13 @@ def forget_old_gaps(now: datetime) -> int:
             count = int(cursor.rowcount)
         Watermark.objects.filter(pk=GAP_CURSOR).update(reached_at=until)
     return count
+
+
+def _forget_anew(until: datetime) -> int:
+    """Sets back a cursor that a clock ahead has moved into the future, and counts what it took out too soon."""
+    Watermark.objects.filter(pk=GAP_CURSOR).update(reached_at=until)
+    log.warning("cursor_set_back", cursor=GAP_CURSOR, reached_at=until.isoformat())
+    return ledger.count_anew()
 
 
 def turn_workers(now: datetime) -> int:

@@ -52,7 +52,7 @@ WHERE g.started_at >= %(start)s AND g.started_at < %(end)s {{filters}} ORDER BY 
 FROM_TICKS = f"""
 SELECT t.pipeline_id AS pipeline, {NAMES}, {_time("t.received_at")} AS received_at,
        {_time("t.exchange_at")} AS exchange_at, t.last, t.bid, t.ask, t.high, t.low, t.base_volume, t.quote_volume,
-       CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' ELSE 'trade' END AS origin,
+       CASE t.origin WHEN 0 THEN 'live' WHEN 1 THEN 'candle' WHEN 2 THEN 'trade' ELSE 'misdated' END AS origin,
        {_time(f"({knowing.TICK_KNOWN_AT})")} AS known_at,
        {UNPROVEN.format(time="t.received_at")} AS identity_unproven
 FROM collectors_tick AS t JOIN exchanges_market AS m ON m.id = t.pipeline_id

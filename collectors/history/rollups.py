@@ -6,10 +6,13 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import connection, transaction
 
 from collectors.history import coverage
 from collectors.models import Watermark
+
+log = structlog.get_logger(__name__)
 
 CURSOR = "rollups"
 SETTLE = timedelta(seconds=30)  # a poll that began in a minute is committed by then
@@ -17,6 +20,7 @@ MINUTE = timedelta(minutes=1)
 MOST_MINUTES = 30
 MOST_SECONDS = 15.0  # of a run: well within the task's limit, with all that follows
 
+# Ticks of origin 3 lie in the future of when they came: nobody knows which minute was theirs.
 # A candle's raw row is one price at its minute's end: the minute itself is told by the candle, open to close.
 MADE_OF_TICKS = """count(*) AS samples,
     (array_agg(last ORDER BY received_at))[1] AS open, max(last) AS high, min(last) AS low,
@@ -33,7 +37,7 @@ SELECT c.pipeline_id, c.opened_at AS minute_at, 1 AS samples, c.open, c.high, c.
 FROM collectors_minutecandle AS c
 WHERE c.opened_at >= %(start)s AND c.opened_at < %(end)s {only} AND c.has_trades AND NOT EXISTS (
     SELECT 1 FROM collectors_tick AS t
-    WHERE t.pipeline_id = c.pipeline_id AND t.origin <> 1
+    WHERE t.pipeline_id = c.pipeline_id AND t.origin NOT IN (1, 3)
       AND t.received_at >= c.opened_at AND t.received_at < c.opened_at + interval '1 minute')
 """
 # A search for each pipeline: one by time alone would read the key of the whole day.
@@ -41,13 +45,13 @@ OF_EACH = f"""
 SELECT p.market_id AS pipeline_id, %(start)s AS minute_at, t.*
 FROM collectors_pipeline AS p CROSS JOIN LATERAL (
     SELECT {MADE_OF_TICKS} FROM collectors_tick
-    WHERE pipeline_id = p.market_id AND origin <> 1 AND received_at >= %(start)s AND received_at < %(end)s) AS t
+    WHERE pipeline_id = p.market_id AND origin NOT IN (1, 3) AND received_at >= %(start)s AND received_at < %(end)s) AS t
 WHERE t.samples > 0
 UNION ALL {OF_CANDLES.format(only="")}
 """
 OF_ONE = f"""
 SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, {MADE_OF_TICKS} FROM collectors_tick
-WHERE pipeline_id = %(pipeline)s AND origin <> 1 AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
+WHERE pipeline_id = %(pipeline)s AND origin NOT IN (1, 3) AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
 UNION ALL {OF_CANDLES.format(only="AND c.pipeline_id = %(pipeline)s")}
 """
 VALUES = ("samples", "open", "high", "low", "close", "bid", "ask", "base_volume", "volume", "live", "candle", "trade")
@@ -94,6 +98,7 @@ def run(now: datetime) -> int:
     until = (now - SETTLE).replace(second=0, microsecond=0)
     if not Watermark.objects.filter(name=CURSOR).exists():
         _begin(until)
+    _set_back(until)
     give_up_at = time.monotonic() + MOST_SECONDS
     written = 0
     for _ in range(MOST_MINUTES):
@@ -111,6 +116,12 @@ def _begin(until: datetime) -> None:
         [oldest] = cursor.fetchone() or [None]
     start = min(oldest.replace(second=0, microsecond=0), until) if oldest else until - MINUTE
     Watermark.objects.get_or_create(name=CURSOR, defaults={"reached_at": start})
+
+
+def _set_back(until: datetime) -> None:
+    """Sets back a cursor that a clock ahead has moved into the future: else no minute is rolled up until then."""
+    if Watermark.objects.filter(pk=CURSOR, reached_at__gt=until + MINUTE).update(reached_at=until):
+        log.warning("cursor_set_back", cursor=CURSOR, reached_at=until.isoformat())
 
 
 def _next_minute(until: datetime, now: datetime) -> int | None:

@@ -76,11 +76,12 @@ TO_FILL_SQL = ", ".join(f"'{state.value}'" for state in TO_FILL)  # for `state I
 
 
 class Origin(models.IntegerChoices):
-    """The origin of a stored row: our own poll, or the exchange's history asked for later."""
+    """The origin of a stored row: our own poll, or the exchange's history asked for later. Only LIVE proves life."""
 
     LIVE = 0
     CANDLE = 1
     TRADE = 2
+    MISDATED = 3  # our own poll's, stamped in the future by a clock that ran ahead
 
 
 class Worker(models.Model):
@@ -389,6 +390,17 @@ class Backfill(models.Model):
 
     def __str__(self) -> str:
         return f"backfill of {self.exchange_id}"
+
+
+class ProcessLease(models.Model):
+    """The right to do what only one process may, held until a moment on PostgreSQL's clock. Its holder renews it."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    holder = models.CharField(max_length=100)
+    held_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} held by {self.holder}"
 
 
 class Watermark(models.Model):

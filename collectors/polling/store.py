@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from collectors.gaps import ledger
+from collectors.gaps import ledger, misdated
 from collectors.lease import Permit, UnknownRows
 from collectors.models import GapCause, RunTransport, reports
 from collectors.polling import copy_format
@@ -24,6 +24,7 @@ from collectors.rules import age
 from collectors.rules.age import AnswerState
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import RejectedRow
+from lib.clock import FUTURE_SECONDS
 
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
@@ -33,7 +34,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_quotes (
 """
 COPY = f"COPY stage_quotes ({copy_format.COLUMNS}) FROM STDIN (FORMAT binary)"
 
-CLOCKS_DIFFER = "interval '1 minute'"  # by less, even between hosts that nobody looks after
+IN_FUTURE = f"interval '{FUTURE_SECONDS} seconds'"
 
 FENCED = """
 WITH fenced AS (
@@ -70,9 +71,9 @@ QUOTES = f"""
     MERGE INTO collectors_pipeline AS p
     USING (SELECT s.*, f.resumed_at FROM stage_quotes AS s CROSS JOIN fenced AS f) AS s
     ON p.market_id = s.pipeline_id
-    -- a row from the future was stamped by a clock that ran ahead; until that moment it would hide all others
+    -- a row from the future would hide all others until then; `misdated` sets it aside
     WHEN MATCHED AND (p.received_at IS NULL OR p.received_at < s.received_at
-                      OR p.received_at > %(finished_at)s + {CLOCKS_DIFFER}) THEN UPDATE SET
+                      OR p.received_at > %(finished_at)s + {IN_FUTURE}) THEN UPDATE SET
         received_at = s.received_at, exchange_at = s.exchange_at,
         last = s.last, bid = s.bid, ask = s.ask, high = s.high, low = s.low,
         base_volume = s.base_volume,
@@ -212,6 +213,7 @@ def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
         cursor.execute(statement, _parameters(permit, cycle))
         was_ours, stored, must_correct = cursor.fetchone()
         if must_correct:
+            misdated.take_back_overtaken(cycle.finished_at)
             ledger.correct(cursor)
     return int(stored) if was_ours else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from collectors.rules.snapshot import WorkerFacts, WorkerView
+from lib.clock import FUTURE_SECONDS
 
 ERRORS_UNTIL_ERROR = 3
 SILENCE_FLOOR_SECONDS = 120.0  # the worker status API calls data older than 2 minutes stale
@@ -26,6 +27,8 @@ def worker_status(facts: WorkerFacts, now: datetime) -> tuple[str, str]:
         return "error", facts.last_error
     alive_at = max(facts.heartbeat_at or facts.resumed_at, facts.resumed_at)
     silent_seconds = (now - alive_at).total_seconds()
+    if silent_seconds < -FUTURE_SECONDS:
+        return "error", f"its last sign of life is stamped {-silent_seconds:.0f} s in the future"
     if silent_seconds > silence_limit_seconds(facts.interval_seconds):
         return "error", f"no run finished for {int(silent_seconds)} s"
     if facts.heartbeat_at is None or facts.heartbeat_at < facts.resumed_at:
@@ -39,11 +42,16 @@ def view(facts: WorkerFacts, now: datetime) -> WorkerView:
         exchange=facts.exchange,
         status=status,
         reason=reason,
-        stored_at=facts.stored_at,
-        heartbeat_at=facts.heartbeat_at,
+        stored_at=_believable(facts.stored_at, now),
+        heartbeat_at=_believable(facts.heartbeat_at, now),
         error_count=facts.error_count,
         symbols_tracked=facts.symbols_tracked,
         is_collected=facts.is_collected,
         missing_markets=facts.missing_markets if facts.is_collected else 0,
         left_out_markets=facts.left_out_markets if facts.is_collected else 0,
     )
+
+
+def _believable(moment: datetime | None, now: datetime) -> datetime | None:
+    """Returns the moment; None for one in the future, which a clock that ran ahead has written."""
+    return None if moment is not None and (moment - now).total_seconds() > FUTURE_SECONDS else moment

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -17,6 +17,7 @@ from collectors.history.names import Groups
 from collectors.rules.snapshot import PairRows, PipelineRows, RowNames, WorkerView
 from collectors.status import workers as status
 from lib import int4
+from lib.clock import FUTURE_SECONDS
 
 # A poll stores all its rows in one second, so 50,000 rows are few groups; their numbers come packed.
 STORED = """
@@ -37,7 +38,8 @@ NEVER = -1
 # Sorted by code points, as Python sorts: the database's own order would make cursors skip rows.
 PAGE = """
 SELECT m.source COLLATE "C", m.base COLLATE "C",
-       extract(epoch FROM date_trunc('second', max(p.received_at)))::bigint, COALESCE(max(p.gaps_24h), 0)
+       extract(epoch FROM date_trunc('second', max(p.received_at) FILTER (WHERE p.received_at <= %(future)s)))::bigint,
+       COALESCE(max(p.gaps_24h), 0)
 FROM exchanges_market AS m JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
 LEFT JOIN collectors_pipeline AS p ON p.market_id = m.id
 WHERE m.is_collected {filters}
@@ -62,7 +64,7 @@ def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
     """Returns everything, for both documents. Four queries. Raises CollectorAbsent."""
     workers = status.read(now).workers
     with status.reading():
-        known, stored = names.current(), load()
+        known, stored = names.current(), load(now)
     return _pipelines(known.pipelines, stored, now), _pairs(known, stored, workers, now)
 
 
@@ -70,7 +72,7 @@ def read_pipelines(now: datetime) -> PipelineRows:
     """Returns all rows of the pipelines API. Two queries. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
-        known, stored = names.current(), load()
+        known, stored = names.current(), load(now)
     return _pipelines(known.pipelines, stored, now)
 
 
@@ -78,7 +80,7 @@ def read_source(source: str, now: datetime) -> PipelineRows:
     """Returns the rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
-        stored, fingerprint = _load_source(source)
+        stored, fingerprint = _load_source(source, now)
         known = names.of_source(source, fingerprint)
     return _pipelines(known, stored, now)
 
@@ -88,24 +90,26 @@ def read_pairs(now: datetime) -> PairRows:
     return read_all(now)[1]
 
 
-def load() -> NewestRows:
+def load(now: datetime) -> NewestRows:
     with connection.cursor() as cursor:
         cursor.execute(STORED)
-        return _unpacked(cursor.fetchall())
+        return _unpacked(cursor.fetchall(), now)
 
 
-def _load_source(source: str) -> tuple[NewestRows, str | None]:
+def _load_source(source: str, now: datetime) -> tuple[NewestRows, str | None]:
     with connection.cursor() as cursor:
         cursor.execute(STORED_OF_SOURCE, {"source": source})
         groups = cursor.fetchall()
-    return _unpacked(group[:3] for group in groups), groups[0][3] if groups else None
+    return _unpacked((group[:3] for group in groups), now), groups[0][3] if groups else None
 
 
-def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]]) -> NewestRows:
-    stored = NewestRows({}, {})
+def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]], now: datetime) -> NewestRows:
+    """Returns the rows; one in the future hides no other source's, and counts as never until a sweep sets it aside."""
+    stored, future = NewestRows({}, {}), now + timedelta(seconds=FUTURE_SECONDS)
     for stored_at, gaps, packed in groups:
         markets = int4.unpack(packed)
-        stored.seconds.update(dict.fromkeys(markets, int(stored_at.timestamp()) if stored_at else NEVER))
+        second = int(stored_at.timestamp()) if stored_at and stored_at <= future else NEVER
+        stored.seconds.update(dict.fromkeys(markets, second))
         if gaps:
             stored.gaps.update(dict.fromkeys(markets, gaps))
     return stored
@@ -174,7 +178,10 @@ def read_page(
         "symbol": symbol,
     }
     with status.reading(), connection.cursor() as cursor:
-        cursor.execute(PAGE.format(filters=filters), {**parameters, "limit": limit + 1})
+        cursor.execute(
+            PAGE.format(filters=filters),
+            {**parameters, "limit": limit + 1, "future": now + timedelta(seconds=FUTURE_SECONDS)},
+        )
         found = cursor.fetchall()
     return PipelinePage(_of(found[:limit], now), has_more=len(found) > limit)
 

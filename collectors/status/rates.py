@@ -33,7 +33,7 @@ class Rate:
 def rate_of(pair: str, prices: Iterable[SourcePrice], now: datetime, *, outlier_share: float) -> Rate:
     """Returns the rate at `now` of sources at most 30 minutes old."""
     known = sorted(prices, key=lambda price: price.exchange)
-    usable = [price for price in known if _age(price.stored_at, now) <= UNAVAILABLE_AFTER_SECONDS]
+    usable = [price for price in known if _is_usable(price.stored_at, now)]
     kept, excluded = _without_outliers(usable, outlier_share)
     newest = max((price.stored_at for price in kept or known), default=None)
     return Rate(pair, vwap(kept), newest, tuple(kept), tuple(price.exchange for price in excluded))
@@ -54,7 +54,12 @@ def _without_outliers(prices: Sequence[SourcePrice], share: float) -> tuple[list
     return [price for price in prices if price not in outliers], outliers
 
 
-def _age(moment: datetime, now: datetime) -> int:
+def _is_usable(moment: datetime, now: datetime) -> bool:
+    age = _age(moment, now)
+    return age is not None and age <= UNAVAILABLE_AFTER_SECONDS
+
+
+def _age(moment: datetime, now: datetime) -> int | None:
     return age_seconds(whole_second(moment), whole_second(now))
 
 

@@ -12,9 +12,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from lib.clock import FUTURE_SECONDS
+
 LATE_INTERVALS = 3
 LATE_FLOOR_SECONDS = 10.0  # a stream writes every second, and may pause
 LEAST_FRESH_SHARE = 0.9
+FUTURE = timedelta(seconds=FUTURE_SECONDS)
 OLD = timedelta(hours=18)  # an hour alone would be taken for today's
 NAMED_SOURCES = 3  # nobody reads more names than that in one sentence
 
@@ -186,7 +189,7 @@ def _dead(signs: Signs, now: datetime) -> Condition | None:
 
 def _late(signs: Signs, now: datetime) -> Condition | None:
     limit = timedelta(seconds=max(LATE_INTERVALS * signs.interval_seconds, LATE_FLOOR_SECONDS))
-    if signs.stored_at is None or now - signs.stored_at <= limit:
+    if signs.stored_at is None or -FUTURE <= now - signs.stored_at <= limit:
         return None
     said = "no row has been stored since"
     found = Condition(signs.exchange, SourceState.DEGRADED, SILENT, signs.stored_at, said, SILENT)

@@ -30,6 +30,7 @@ from incidents.signs import activity, health, telling
 from incidents.signs.activity import LastHour
 from incidents.signs.health import Seen, SystemHealth
 from lib import int4
+from lib.clock import FUTURE_SECONDS
 from web.redaction import hide_login
 
 ERROR_CHARACTERS = 300
@@ -39,7 +40,8 @@ LISTED_NEVER_CAME = "listed and never came"
 # come packed, see `lib.int4`. What an exchange lists and never quotes is not missed.
 FRESH = f"""
 SELECT string_agg(int4send(market_id), ''::bytea) FILTER (
-           WHERE received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'),
+           WHERE received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'
+             AND received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'),
        string_agg(int4send(market_id), ''::bytea) FILTER (WHERE received_at IS NULL)
 FROM collectors_pipeline
 """
@@ -147,7 +149,14 @@ def read(now: datetime) -> AllSigns:
     facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries(), missing_parts)
     sources = tuple(_source(worker, facts) for worker in workers)
     seen, round_trip_ms = health.ask_processes()
-    proof = health.assess(last_hour, seen, round_trip_ms, streamed=sum(map(is_listened_to, workers)), now=now)
+    proof = health.assess(
+        last_hour,
+        seen,
+        round_trip_ms,
+        exchanges=sum(worker.exchange.is_collected for worker in workers),
+        streamed=sum(map(is_listened_to, workers)),
+        now=now,
+    )
     return AllSigns(
         taken_at=now,
         sources=sources,

@@ -44,7 +44,7 @@ def test_a_pipeline_tells_its_cadence_its_origins_and_whether_it_is_frozen(clien
 
     rows = {row["id"]: row for row in client.get("/api/v1/pipelines").json()["results"]}
 
-    assert rows[first]["origins"] == {"live": 5, "candle": 1, "trade": 0}
+    assert rows[first]["origins"] == {"live": 5, "candle": 1, "trade": 0, "misdated": 0}
     assert (rows[first]["frozen"], rows[second]["frozen"]) == (True, False)
     assert "nine of ten" in rows[first]["cadence_reason"]
     assert rows[second]["cadence_reason"] == "every poll (10 s)"

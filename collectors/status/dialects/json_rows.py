@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import orjson
 
 from collectors.rules.snapshot import RowNames
-from lib.clock import seconds_z
+from lib.clock import FUTURE_SECONDS, seconds_z
 
 Key = TypeVar("Key")
 KEPT_LISTS = 512  # a few for each document and one for each source
@@ -51,6 +51,8 @@ def stamp(second: int) -> str:
     return seconds_z(datetime.fromtimestamp(second, UTC))
 
 
-def age_seconds(second: int, now_second: int) -> int:
-    """Returns the age in whole seconds, never negative: a row may be stored in the second after the clock was read."""
-    return max(0, now_second - second)
+def age_seconds(second: int, now_second: int) -> int | None:
+    """Returns the age in whole seconds: 0 for a row that was stored just after the clock was read, and None for one in
+    the future, of which nobody can say how old it is."""
+    age = now_second - second
+    return None if age < -FUTURE_SECONDS else max(0, age)

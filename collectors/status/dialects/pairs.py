@@ -44,6 +44,8 @@ def next_edge(pairs: PairRows) -> int | None:
 
 def _edge(second: int, now: int) -> int | None:
     age = json_rows.age_seconds(second, now)
+    if age is None:
+        return None  # a sweep sets it aside
     if age < STALE_FROM_SECONDS:
         return second + STALE_FROM_SECONDS
     return second + UNAVAILABLE_AFTER_SECONDS + 1 if age <= UNAVAILABLE_AFTER_SECONDS else None
@@ -57,7 +59,7 @@ def entries(pairs: PairRows) -> Iterator[bytes]:
 
 
 def _tail(second: int | None, now: int) -> bytes:
-    if second is None:
+    if second is None or json_rows.age_seconds(second, now) is None:
         return b',"last_update":null,"freshness_seconds":null,"status":"unavailable"}'
     age = json_rows.age_seconds(second, now)
     return f',"last_update":"{json_rows.stamp(second)}","freshness_seconds":{age},"status":"{status(age)}"}}'.encode()

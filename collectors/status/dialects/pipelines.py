@@ -32,6 +32,8 @@ def next_edge(pipelines: PipelineRows) -> int | None:
 
 def _edge(second: int, now: int) -> int | None:
     age = json_rows.age_seconds(second, now)
+    if age is None:
+        return None  # a sweep sets it aside
     if age < DEGRADED_FROM_SECONDS:
         return second + DEGRADED_FROM_SECONDS
     return second + DOWN_AFTER_SECONDS + 1 if age <= DOWN_AFTER_SECONDS else None
@@ -49,6 +51,8 @@ def _tail(second: int | None, gaps: int, now: int) -> bytes:
     if second is None:
         return b',"last_ingested":null,"delay_seconds":null,"status":"down","gaps_last_24h":0}'
     delay = json_rows.age_seconds(second, now)
+    if delay is None:
+        return f',"last_ingested":null,"delay_seconds":null,"status":"down","gaps_last_24h":{gaps}}}'.encode()
     return (
         f',"last_ingested":"{json_rows.stamp(second)}","delay_seconds":{delay},'
         f'"status":"{status(delay)}","gaps_last_24h":{gaps}}}'

@@ -11,13 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from collectors.gaps import ledger, sweep
 from collectors.history import partitions, rollups
 from collectors.market_data import filling
+from collectors.models import Watermark
 from collectors.polling import market_list
+from lib import clock
+
+log = structlog.get_logger(__name__)
 
 BATCH = 20_000
 EXPIRED = timedelta(days=1)  # a session is of no use from the moment that it has expired
@@ -143,6 +148,37 @@ def prune(entries: Iterable[Kept], now: datetime) -> dict[str, int]:
     return {kept.table: kept.prune(kept, now) for kept in entries}
 
 
+# --- whether the time is believed -------------------------------------------------------------------------------
+
+HOUSEKEEPING_CURSOR = "housekeeping"  # when it ran last
+DELETING_CURSOR = "delete_after"
+DOUBT = timedelta(hours=1)
+TOLERATED = timedelta(seconds=clock.FUTURE_SECONDS)
+
+
+def may_delete(now: datetime) -> bool:
+    """Says whether something may be deleted by this moment of PostgreSQL's clock.
+
+    Not by a host whose clock differs, nor while all hosts differ alike, nor for an hour after the time has leapt, or
+    went back, since the last housekeeping: a clock that was set wrong may be set right again, rows do not come back.
+    """
+    held = Watermark.objects.filter(pk=DELETING_CURSOR, reached_at__gt=now, reached_at__lte=now + DOUBT)
+    return clock.state().may_delete and not held.exists()
+
+
+@transaction.atomic
+def look_at_the_time(now: datetime) -> None:
+    """Notes when housekeeping ran, and holds deletions where the time cannot simply have passed since it last did."""
+    cursor_row, _ = Watermark.objects.select_for_update().get_or_create(
+        name=HOUSEKEEPING_CURSOR, defaults={"reached_at": now}
+    )
+    passed = now - cursor_row.reached_at
+    if not -TOLERATED <= passed <= DOUBT:
+        log.warning("deletions_held", hours=round(passed.total_seconds() / 3600, 1), until=(now + DOUBT).isoformat())
+        Watermark.objects.update_or_create(name=DELETING_CURSOR, defaults={"reached_at": now + DOUBT})
+    Watermark.objects.filter(pk=HOUSEKEEPING_CURSOR).update(reached_at=now)
+
+
 # --- every minute's housekeeping --------------------------------------------------------------------------------
 
 
@@ -158,5 +194,12 @@ def run(now: datetime) -> None:
     prune(KEPT, now)
 
 
+def run_where_believed(now: datetime) -> None:
+    """Deletes what is past its time, where the time is believed."""
+    look_at_the_time(now)
+    if may_delete(now):
+        run(now)
+
+
 # What collection depends on comes first.
-PARTS = (partitions.ensure, rollups.run, market_list.follow_volumes, settle_gaps, run)
+PARTS = (partitions.ensure, rollups.run, market_list.follow_volumes, settle_gaps, run_where_believed)

@@ -15,7 +15,7 @@ from collectors import backfill, retention
 from collectors.gaps import learning
 from collectors.market_data import collect
 from collectors.polling import poll, schedule
-from lib import clock, queues
+from lib import clock, database_clock, queues
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,8 @@ def collect_depth(*, exchange_id: str, **_: Any) -> dict[str, int]:
 @shared_task
 def plan_backfill(**_: Any) -> None:
     """Says which exchanges have gaps to fill. Twice finds the same."""
-    backfill.plan(clock.now())
+    now = database_clock.now()
+    backfill.plan(now, gives_up=retention.may_delete(now))
 
 
 @shared_task(name="collectors.tasks.learn_habits")
@@ -69,8 +70,11 @@ def refresh_markets(*, exchange_id: str, **_: Any) -> str:
 
 @shared_task(name="collectors.tasks.keep_up")
 def run_maintenance(**_: Any) -> None:
-    """Makes partitions, rolls up, counts gaps, prunes. Twice is harmless: cursors move in the work's transaction."""
-    now = clock.now()
+    """Makes partitions, rolls up, counts gaps, prunes. Twice is harmless: cursors move in the work's transaction.
+
+    The moment is PostgreSQL's: what one host believes the time to be deletes nothing.
+    """
+    now = database_clock.now()
     failures = [error for part in retention.PARTS if (error := _tried(part, now)) is not None]
     if failures:
         raise failures[0]

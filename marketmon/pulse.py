@@ -22,7 +22,7 @@ from incidents import ledger
 from incidents.rules import findings
 from incidents.signs import findable, reading
 from incidents.signs.reading import AllSigns
-from lib import clock, liveness
+from lib import clock, database_clock, liveness
 from operations import commands
 
 log = structlog.get_logger(__name__)
@@ -64,8 +64,8 @@ def tick() -> None:
 
 
 def lift_expired(now: datetime) -> None:
-    """Lifts what was blacklisted for a time."""
-    commands.lift_expired(now)
+    """Lifts what was blacklisted for a time, which PostgreSQL's clock ends."""
+    commands.lift_expired(database_clock.now())
 
 
 def run_sweep(now: datetime) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from celery import shared_task
 
-from lib import clock
+from collectors import retention
+from lib import clock, database_clock
 from metrics import collection, grids, scheduled
 
 
@@ -25,4 +26,6 @@ def follow_grids(**_: Any) -> None:
 @shared_task
 def forget(**_: Any) -> None:
     """Drops old snapshots. Twice is harmless: the second finds none."""
-    collection.forget(clock.now())
+    now = database_clock.now()
+    if retention.may_delete(now):
+        collection.forget(now)

@@ -91,9 +91,10 @@ def requests_left(gap: Gap, now: datetime) -> int:
 # --- the plan ---------------------------------------------------------------------------------------------------
 
 
-def plan(now: datetime) -> list[str]:
+def plan(now: datetime, *, gives_up: bool = True) -> list[str]:
     """Gives up what is too old to be kept, and notes which exchanges have something to fill; returns their ids."""
-    ledger.expire(before=kept_since(now))
+    if gives_up:
+        ledger.expire(before=kept_since(now))
     wanted = []
     for exchange in Exchange.objects.collected().order_by("id"):
         has_work = due(exchange.id, now).exists()

@@ -80,7 +80,7 @@ def take_back(now: datetime) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(FIND, {**values, "most": MOST_PIPELINES})
         pipelines = [number for (number,) in cursor.fetchall()]
-        if pipelines and not _mark(pipelines, values["limit"]):
+        if pipelines and not _mark(pipelines, now):
             return 0
         if pipelines:
             ledger.take_back(pipelines, values["limit"])
@@ -101,13 +101,14 @@ def take_back_overtaken(now: datetime) -> None:
         cursor.execute(OVERTAKEN, values)
         pipelines = [number for (number,) in cursor.fetchall()]
     if pipelines:
-        _mark(pipelines, values["limit"])
+        _mark(pipelines, now)
         ledger.take_back(pipelines, values["limit"], ended_with_row=True)
         log.warning("stamps_in_the_future", pipelines=len(pipelines))
 
 
-def _mark(pipelines: Sequence[int], limit: datetime) -> bool:
+def _mark(pipelines: Sequence[int], now: datetime) -> bool:
     """Gives rows in the future their origin; returns False while there may be more than one statement's worth."""
     with connection.cursor() as cursor:
-        cursor.execute(MARK, {"pipelines": list(pipelines), "limit": limit, "most": MOST_ROWS})
+        values = {"pipelines": list(pipelines), "now": now, "limit": limit(now), "most": MOST_ROWS}
+        cursor.execute(MARK, values)
         return int(cursor.rowcount) < MOST_ROWS

@@ -12,15 +12,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 import redis
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from collectors.rules import age
 from collectors.rules.age import AnswerState
 from collectors.rules.breaker import BreakerState
 from exchanges.models import Exchange
-from lib import valkey
+from lib import clock, valkey
 
 LEASE_MARGIN_SECONDS = 2.0  # what storing may take after the deadline of the fetch
 SOONEST_REPEAT = 0.5  # of an interval: a task that Celery delivers twice must not poll twice
@@ -48,6 +49,10 @@ RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.la
           w.missing_markets + w.left_out_markets > 0,
           w.unknown_rows, w.accepted_unknown, w.unknown_version
 """
+
+
+# Unless it has been replaced meanwhile.
+TAKE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,11 @@ class Permit:
 def take(exchange_id: str, *, lease_seconds: float, repeat: bool = False, despite_pause: bool = False) -> Permit | None:
     """Returns the lease, or None when nobody may call now: stopped, told to wait, busy, or already polled this slot.
 
-    `despite_pause` is for those who make no request: a stream that is delivering.
+    `despite_pause` is for those who make no request: a stream that is delivering. Nobody whose host's clock is far off
+    is given one.
     """
+    if clock.state().is_far_off:
+        return None
     token = uuid.uuid4()
     params: dict[str, str | float] = {
         "token": str(token),
@@ -170,12 +178,38 @@ def announce(exchange_id: str, generation: int) -> None:
 
 
 def is_current(exchange_id: str, generation: int) -> bool:
-    """Says whether no newer generation was announced; True when Valkey does not answer."""
+    """Says whether no newer generation was announced; True when Valkey does not answer.
+
+    A newer one is only news: the database's row says whether it is true. After a failover or a restore it may not be,
+    and then it is taken back, or the exchange would not be collected for as long as the news lasts.
+    """
     try:
-        announced = valkey.client().get(_key(exchange_id))
+        announced = cast("bytes | None", valkey.client().get(_key(exchange_id)))
     except redis.RedisError:
         return True
-    return announced is None or int(announced) <= generation
+    if announced is None or (announced.isdigit() and int(announced) <= generation):
+        return True
+    try:
+        return _is_in_database(exchange_id, generation, announced)
+    except (DatabaseError, InterfaceError):
+        return False  # what is stored is judged by the database, when it is back
+
+
+def _is_in_database(exchange_id: str, generation: int, announced: bytes) -> bool:
+    """Says whether the row has this generation, and takes back news that it contradicts."""
+    was_open = connection.connection is not None
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT generation FROM collectors_worker WHERE exchange_id = %s", [exchange_id])
+            row = cursor.fetchone()
+    finally:
+        if not was_open:  # a thread that dials has none of its own, and may not come again
+            connection.close()
+    if row is None or int(row[0]) != generation:
+        return False
+    with contextlib.suppress(redis.RedisError):
+        valkey.client().eval(TAKE_BACK, 1, _key(exchange_id), announced)
+    return True
 
 
 def wait_until_idle(exchange_id: str, *, at_most_seconds: float) -> bool:

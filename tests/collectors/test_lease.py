@@ -1,5 +1,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -64,11 +65,31 @@ def test_a_running_cycle_learns_of_a_newer_generation(world):
     permit = lease.take("kraken", lease_seconds=8)
     assert lease.is_current("kraken", permit.generation)
 
+    Worker.objects.update(generation=permit.generation + 1)
     lease.announce("kraken", permit.generation + 1)
 
     assert not lease.is_current("kraken", permit.generation)
     assert lease.is_current("kraken", permit.generation + 1)
     valkey.client().delete("marketmon:generation:kraken")
+
+
+@pytest.mark.parametrize("news", [b"99", b"text"])
+def test_news_that_the_row_contradicts_is_taken_back(world, news):
+    """After a failover or a restore the row is older than what was announced."""
+    permit = lease.take("kraken", lease_seconds=8)
+    valkey.client().set("marketmon:generation:kraken", news)
+
+    assert lease.is_current("kraken", permit.generation)
+    assert valkey.client().get("marketmon:generation:kraken") is None
+
+
+def test_nobody_whose_clock_is_far_off_is_given_a_lease(world, monkeypatch):
+    far = clock.ClockState(3600.0, is_off=True, all_differ_alike=False, is_held=False)
+    monkeypatch.setattr(clock, "state", lambda: far)
+    assert lease.take("kraken", lease_seconds=8) is None
+
+    monkeypatch.setattr(clock, "state", lambda: replace(far, all_differ_alike=True))
+    assert lease.take("kraken", lease_seconds=8) is not None
 
 
 def test_waiting_for_a_stop_ends_with_the_lease(world):

@@ -1,78 +1,95 @@
 """Beat with one leader: any number may run, one sends.
 
-Its lock is a session of its own with PostgreSQL, so it falls the moment the process dies. Beyond that it
-repairs two faults of django-celery-beat 2.9: after a failed sync it re-sends what it has sent (fixed upstream by pull
-request 1040, unreleased), and after the wall clock jumps back it stays silent.
+The leader holds a lease that runs out, so another leads seconds after its host has vanished. Beyond that it repairs two
+faults of django-celery-beat 2.9: after a failed sync it re-sends what it has sent (fixed upstream by pull request 1040,
+unreleased), and after the wall clock jumps back it stays silent.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 import structlog
 from celery.schedules import schedstate
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django_celery_beat.models import PeriodicTask
-from django_celery_beat.schedulers import DatabaseScheduler
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from collectors import process_lease
 from collectors.models import Watermark
-from lib import clock, liveness, valkey
+from lib import clock, liveness, queues
 from lib.queues import POLL_QUEUE
 
 log = structlog.get_logger(__name__)
 
-LOCK_ID = 0x6D61726B65746D6F  # "marketmo", read as a number
 STANDBY_SECONDS = 1.0
+LEASE_SECONDS = 8.0  # renewed every second; another leads after it
+MUTE_SECONDS = 10.0  # a leader that reaches no Valkey for so long lets another try
 HEARTBEAT_SECONDS = 5.0
 CLOCK_JUMP = timedelta(seconds=60)
-BACKLOG_PER_EXCHANGE = 2
 BEAT_CURSOR = "beat"
 
 
 class Leadership:
-    """A session-level advisory lock on a connection of its own."""
+    """A lease that runs out seconds after its holder was last heard, on PostgreSQL's clock.
+
+    Held only as long as the database has just said so: a leader that stood still asks again before it sends.
+    """
 
     def __init__(self) -> None:
-        self._connection: Any = None
+        self._holder = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._may_lead = False
 
     def is_held(self) -> bool:
-        """Asks the database each time: a lock whose session has died is not held, whatever we remember."""
+        """Takes or renews the lease. Says False where the database does not answer."""
         try:
-            if self._connection is None:
-                self._connection = connections.create_connection("default")
-                self._connection.ensure_connection()
-                return self._try()
-            with self._connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
-                return bool(cursor.fetchone()[0]) or self._try()
+            self._may_lead = process_lease.take(BEAT_CURSOR, self._holder, seconds=LEASE_SECONDS)
         except (DatabaseError, InterfaceError):
-            self.release()
-            return False
+            connection.close()
+            self._may_lead = False
+        return self._may_lead
 
     def release(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Lets another lead at once; where the database does not answer, in seconds."""
+        if not self._may_lead:
+            return
+        self._may_lead = False
+        try:
+            process_lease.release(BEAT_CURSOR, self._holder)
+        except (DatabaseError, InterfaceError):
+            connection.close()
 
-    def _try(self) -> bool:
-        with self._connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_ID])
-            return bool(cursor.fetchone()[0])
+
+class TimedEntry(ModelEntry):
+    """An entry that is due by our clock."""
+
+    def __init__(self, model: Any, app: Any = None) -> None:
+        super().__init__(model, app)
+        self.schedule.nowfun = clock.now
+
+    def _default_now(self) -> datetime:
+        return clock.now()
 
 
 class LeaderScheduler(DatabaseScheduler):
     """A DatabaseScheduler that sends only while it leads."""
+
+    Entry = TimedEntry
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._leadership = Leadership()
         self._leads = False
         self._checked_at = float("-inf")
         self._heartbeat_at = float("-inf")
+        self._muted_at: float | None = None
         self._backlog = 0
-        self._clock_offset = time.time() - time.monotonic()
+        self._clock_offset = clock.unix() - time.monotonic()
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -127,7 +144,7 @@ class LeaderScheduler(DatabaseScheduler):
         """Sends a task, but no poll into a queue that nobody empties: what it would ask is old by the time it runs."""
         names: list[str] = list(self._schedule or {})
         polls = sum(name.startswith("poll:") for name in names)
-        if entry.name.startswith("poll:") and self._backlog > BACKLOG_PER_EXCHANGE * polls:
+        if entry.name.startswith("poll:") and queues.is_full(self._backlog, polls):
             log.warning("poll_not_sent", reason="the queue is not being emptied", name=entry.name, queued=self._backlog)
             return None
         return super().apply_async(entry, *args, **kwargs)
@@ -148,17 +165,25 @@ class LeaderScheduler(DatabaseScheduler):
         """Checks once a second whether we lead, whether the clock jumped, and how long the queue is."""
         self._checked_at = time.monotonic()
         led = self._leads
-        self._leads = self._leadership.is_held()
+        self._measure_backlog()
+        self._leads = self._may_lead() and self._leadership.is_held()
         if self._leads and not led:
             log.info("beat_leads")
             self._heap, self._initial_read = None, True
         self._heal_clock_jump()
-        self._measure_backlog()
         if self._leads and self._checked_at - self._heartbeat_at >= HEARTBEAT_SECONDS:
             self._beat()
 
+    def _may_lead(self) -> bool:
+        """Says whether what we would send arrives, and is timed well; if not, gives the lease to another at once."""
+        is_mute = self._muted_at is not None and self._checked_at - self._muted_at > MUTE_SECONDS
+        if not is_mute and not clock.state().is_far_off:
+            return True
+        self._leadership.release()
+        return False
+
     def _heal_clock_jump(self) -> None:
-        offset = time.time() - time.monotonic()
+        offset = clock.unix() - time.monotonic()
         jumped = offset - self._clock_offset
         self._clock_offset = offset
         if abs(jumped) > CLOCK_JUMP.total_seconds():
@@ -167,9 +192,12 @@ class LeaderScheduler(DatabaseScheduler):
 
     def _measure_backlog(self) -> None:
         try:
-            self._backlog = int(valkey.client().llen(POLL_QUEUE))
+            queues.heal()
+            self._backlog = queues.depths()[POLL_QUEUE]
+            self._muted_at = None
         except redis.RedisError:
             self._backlog = 0  # publishing will say what is wrong
+            self._muted_at = self._muted_at or self._checked_at
 
     def _beat(self) -> None:
         self._heartbeat_at = self._checked_at

@@ -5,15 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 import time_machine
-from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from collectors.models import Watermark
+from collectors.models import ProcessLease, Watermark
 from collectors.polling import schedule
 from lib import clock, valkey
 from marketmon.celery import app
-from marketmon.scheduler import LeaderScheduler
+from marketmon.scheduler import MUTE_SECONDS, LeaderScheduler
 
 
 @pytest.fixture
@@ -73,19 +73,42 @@ def test_a_standby_takes_over_when_the_leader_is_gone(make_beat):
         second.tick()
 
 
-def test_a_leader_whose_session_was_killed_knows_it(make_beat):
+def test_a_standby_leads_when_the_lease_of_a_vanished_leader_has_run_out(make_beat):
+    first, second = make_beat([]), make_beat([])
+    first.tick()
+    second.tick()
+    ProcessLease.objects.update(held_until=clock.now() - timedelta(seconds=1))
+
+    for beat in (second, first):
+        beat._checked_at = float("-inf")
+        beat.tick()
+
+    assert (first._leads, second._leads) == (False, True)
+
+
+def test_a_leader_that_reaches_no_queue_lets_another_try(make_beat, monkeypatch):
+    first, second = make_beat([]), make_beat([])
+    first.tick()
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.queues.depths", lambda: (_ for _ in ()).throw(redis.ConnectionError("cut off")))
+        for _ in range(2):
+            first._checked_at = float("-inf")
+            first.tick()
+            first._muted_at = first._muted_at - MUTE_SECONDS - 1
+
+    second._checked_at = float("-inf")
+    second.tick()
+
+    assert (first._leads, second._leads) == (False, True)
+
+
+def test_a_beat_whose_clock_is_far_off_does_not_lead(make_beat, monkeypatch):
     beat = make_beat([])
-    beat.tick()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    monkeypatch.setattr(clock, "state", lambda: clock.ClockState(3600.0, True, False, False))
 
-    beat._checked_at = float("-inf")
     beat.tick()
+
     assert not beat._leads
-
-    beat._checked_at = float("-inf")
-    beat.tick()
-    assert beat._leads
 
 
 def test_a_reload_from_a_database_that_missed_the_last_sync_sends_nothing_again(make_beat):

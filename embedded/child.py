@@ -18,6 +18,7 @@ from embedded.output import LogFile
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MAX_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
+NO_SIGN_SECONDS = 50.0  # a process ends itself after 45, if it still can
 READ_BYTES = 65_536
 READS_MAX = 4  # a turn: a child that never stops printing must not keep the others waiting
 
@@ -43,6 +44,7 @@ class Spec:
     pause_max_seconds: float = PAUSE_MAX_SECONDS
     restarts: bool = True
     expected_complaints: tuple[str, ...] = ()
+    sign_of_life: Path | None = None  # touched again and again by a process that works
 
 
 def next_pause(last_pause: float, *, ran_seconds: float, pause_max: float) -> float:
@@ -64,6 +66,8 @@ class Child:
     starts: int = 0
     returncode: int | None = None
     explanation: str = ""  # of what it complained about since it was started
+    _sign: float = 0.0  # the file's time when it was looked at last, and when it was seen to change
+    _sign_at: float = 0.0
     _tail: bytearray = field(default_factory=bytearray)
 
     @property
@@ -84,6 +88,7 @@ class Child:
         )
         self.started_at, self.restart_at, self.returncode = time.monotonic(), None, None
         self.explanation = ""
+        self._sign, self._sign_at = self._read_sign(), 0.0
         self.starts += 1
         descriptor = self._output()
         os.set_blocking(descriptor, False)
@@ -123,6 +128,24 @@ class Child:
         )
         self.restart_at = time.monotonic() + self.pause_seconds
         return self.pause_seconds
+
+    def has_lost_its_life(self) -> bool:
+        """Says whether a process that gave signs of life gives none any more: it is stopped, or held in its own code.
+
+        The time of the file is only compared with itself, so that no clock and no sleep of the machine counts.
+        """
+        if self.popen is None or self.spec.sign_of_life is None:
+            return False
+        sign, now = self._read_sign(), time.monotonic()
+        if sign != self._sign:
+            self._sign, self._sign_at = sign, now
+        return bool(self._sign_at) and now - self._sign_at > NO_SIGN_SECONDS
+
+    def _read_sign(self) -> float:
+        try:
+            return self.spec.sign_of_life.stat().st_mtime if self.spec.sign_of_life else 0.0
+        except OSError:
+            return 0.0
 
     def send(self, number: signal.Signals) -> None:
         if self.popen:

@@ -139,8 +139,17 @@ class ProcessGroup:
     def _look_after(self, child: Child) -> None:
         if child.popen:
             self._collect(child)
+            self._end_hung(child)
         elif child.restart_at is not None and time.monotonic() >= child.restart_at and not self.stop_requests:
             self._spawn(child)
+
+    def _end_hung(self, child: Child) -> None:
+        """Kills what gives no sign of life, so that it is started again."""
+        if self.stop_requests or not child.has_lost_its_life():
+            return
+        self._journal.record("child_hung", child=child.name, pid=child.pid)
+        self.terminal.complain(f"{child.name:>8} | gives no sign of life; it is ended and started again")
+        child.kill()
 
     def _collect(self, child: Child) -> None:
         if child.popen is None or child.popen.poll() is None:

@@ -27,6 +27,8 @@ SERVERS = ("DATABASE_URL", "REDIS_URL")
 ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_ALERT_URLS", "ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
 THREADS_COMPLAINT = "Configuration allows spawning up to"
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
+ALIVE_FOLDER = "alive"
+WATCHED = frozenset({"web", "worker", "beat", "pulse", "stream", "notify"})
 PROGRESS_MARK = "> "  # before the lines of `prepare` that are for the reader of the terminal
 
 
@@ -116,14 +118,19 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         name: Spec(
             name=name,
             command=command,
-            environ={**environ, **more.get(name, {})},
+            environ={**environ, **more.get(name, {}), **_sign_of_life(settings, name)},
             cwd=home_files.PROJECT_DIR,
             stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
             restarts=name != "prepare",
             expected_complaints=(THREADS_COMPLAINT, *PROBE_COMPLAINTS) if name == "web" else (),
+            sign_of_life=settings.home / ALIVE_FOLDER / name if name in WATCHED else None,
         )
         for name, command in commands.items()
     }
+
+
+def _sign_of_life(settings: Settings, name: str) -> dict[str, str]:
+    return {"LIVENESS_FILE": str(settings.home / ALIVE_FOLDER / name)} if name in WATCHED else {}
 
 
 def web_command(port: int) -> list[str]:

@@ -14,7 +14,7 @@ from embedded.child import Child, Spec
 from embedded.lock import UNCLEAN_STOP_PATIENCE_SECONDS, HomeLock, require_free_port
 from embedded.output import Terminal, notice
 from embedded.process_group import ProcessGroup
-from embedded.settings import PROGRESS_MARK, Settings, application_specs, childrens_environment
+from embedded.settings import ALIVE_FOLDER, PROGRESS_MARK, Settings, application_specs, childrens_environment
 from lib import home as home_files
 
 SERVER_PATIENCE_SECONDS = 60.0
@@ -68,6 +68,7 @@ class Supervisor:
         secrets_are_new = home_files.ensure_secrets(home)
         logs = home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
+        (home / ALIVE_FOLDER).mkdir(mode=0o700, exist_ok=True)
         (home / "static").mkdir(mode=0o755, exist_ok=True)  # whitenoise looks for it at every start
         with ProcessGroup(logs, self._terminal) as nursery:
             try:

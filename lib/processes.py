@@ -18,7 +18,7 @@ import redis
 from lib import clock, valkey
 
 KEY = "marketmon:processes"
-KINDS = ("worker", "beat", "pulse", "stream", "web")
+KINDS = ("worker", "beat", "pulse", "stream", "notifier", "web")
 SAY_SECONDS = 3.0
 LIVES_SECONDS = 10.0
 FORGOTTEN_SECONDS = 3600.0

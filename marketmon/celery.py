@@ -1,18 +1,47 @@
-"""The Celery app: named queues, task routes, and connections that outlive a task but not a database restart."""
+"""The Celery app: named queues, task routes, and connections that outlive a task but not a database restart.
 
+Its time is ours (`lib.clock`): a message expires by one clock, whichever host's sent it and whichever's takes it.
+"""
+
+import contextlib
 import gc
 import os
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
+import redis
+import structlog
 from celery import Celery, bootsteps, signals
+from celery.worker.request import Request
+from celery.worker.state import revoked as revoked_tasks
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu import Queue
+from kombu.transport import redis as kombu_redis
 
-from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
+from lib import clock
+from lib.queues import DEFAULT_QUEUE, POLL_QUEUE, QUEUES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 
-LIVENESS_SECONDS = 5.0
+LIVENESS_SECONDS = 2.0
+log = structlog.get_logger(__name__)
+
+
+class TimedCelery(Celery):
+    """An app whose now is ours: by it messages are stamped with their end, and schedules are due."""
+
+    def now(self) -> datetime:
+        return clock.now().astimezone(self.timezone)
+
+
+class TimedRequest(Request):
+    """A message that expires by our clock: by the host's own, one that is ahead would throw the whole queue away."""
+
+    def maybe_expire(self) -> Literal[True] | None:
+        if not self.expires or clock.now() <= self.expires:
+            return None
+        revoked_tasks.add(self.id)
+        return True
 
 
 class SignOfLife(bootsteps.StartStopStep):
@@ -22,16 +51,44 @@ class SignOfLife(bootsteps.StartStopStep):
     rounds: Any = None
 
     def start(self, worker: Any) -> None:
-        from lib import liveness  # once Django is set up
+        self.rounds = worker.timer.call_repeatedly(LIVENESS_SECONDS, self.note)
 
-        self.rounds = worker.timer.call_repeatedly(LIVENESS_SECONDS, liveness.note)
+    def note(self) -> None:
+        from lib import liveness, processes  # once Django is set up
+
+        liveness.note()
+        with contextlib.suppress(redis.RedisError):
+            processes.say()
 
     def stop(self, worker: Any) -> None:
         if self.rounds is not None:
             self.rounds.cancel()
 
 
-app = Celery("marketmon")
+class ClockGuard(bootsteps.StartStopStep):
+    """A step of the consumer that takes no task while this host's clock is far off, and goes on when it is right."""
+
+    requires = ("celery.worker.consumer:Tasks",)
+    rounds: Any = None
+
+    def start(self, consumer: Any) -> None:
+        self.look(consumer)
+        self.rounds = consumer.timer.call_repeatedly(LIVENESS_SECONDS, self.look, (consumer,))
+
+    def stop(self, consumer: Any) -> None:
+        if self.rounds is not None:
+            self.rounds.cancel()
+
+    def look(self, consumer: Any) -> None:
+        takes, may_take = consumer.task_consumer.consuming_from(POLL_QUEUE), not clock.state().is_far_off
+        if takes == may_take:
+            return
+        log.warning("tasks_are_taken_again" if may_take else "no_task_is_taken", ahead_seconds=clock.ahead_seconds())
+        for queue in QUEUES:
+            (consumer.add_task_queue if may_take else consumer.cancel_task_queue)(queue)
+
+
+app = TimedCelery("marketmon")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = (Queue(POLL_QUEUE), Queue(DEFAULT_QUEUE))
 app.conf.task_routes = {"collectors.tasks.collect_exchange": {"queue": POLL_QUEUE}}
@@ -40,6 +97,10 @@ app.conf.task_routes = {"collectors.tasks.collect_exchange": {"queue": POLL_QUEU
 app.conf["CELERY_DB_REUSE_MAX"] = 10**9
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.steps["worker"].add(SignOfLife)
+app.steps["consumer"].add(ClockGuard)
+app.Task.Request = "marketmon.celery:TimedRequest"
+# By this, kombu judges which messages were taken too long ago and belong to nobody: those of all workers.
+kombu_redis.time = clock.unix  # type: ignore[attr-defined]
 app.autodiscover_tasks()
 
 
@@ -52,6 +113,32 @@ def drop_dead_connections(**_: Any) -> None:
 
 
 @signals.worker_init.connect
+def prepare_worker(**_: Any) -> None:
+    """Removes what would end a worker at once, and compares clocks before the first task is taken."""
+    from lib import process, queues
+
+    with contextlib.suppress(redis.RedisError):
+        queues.heal()
+    process.begin("worker", forks=True)
+    _close_connections()
+
+
+@signals.worker_process_init.connect
+def compare_clocks_in_child(**_: Any) -> None:
+    """Compares clocks in the children: what one finds is known to all, and to the parent, which may have no thread."""
+    from lib import database_clock
+
+    database_clock.watch()
+
+
+@signals.beat_init.connect
+def begin_beat(**_: Any) -> None:
+    from lib import process
+
+    process.begin("beat")
+
+
+@signals.worker_init.connect
 def share_memory_with_children(**_: Any) -> None:
     """Freezes what the parent has imported by now: without it the first collection in a child copies it all."""
     gc.collect()
@@ -61,3 +148,9 @@ def share_memory_with_children(**_: Any) -> None:
 @signals.setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
     """Keeps the logging that settings.LOGGING set up: Celery leaves it alone when somebody listens here."""
+
+
+def _close_connections() -> None:
+    from django.db import connections
+
+    connections.close_all()  # a child may not share its parent's

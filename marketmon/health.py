@@ -18,13 +18,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import Watermark
-from lib import clock, valkey
+from lib import clock, processes, valkey
 from lib.disk import database_disk
 from marketmon.celery import app
 
 PART_SECONDS = 2.0
 BEAT_SILENCE = timedelta(seconds=60)  # beat moves its cursor every few seconds
+PULSE_SILENCE = timedelta(seconds=30)  # it sweeps every second, and notes it every five
 PROBE_KEY = "marketmon:probe"
 NO_STORE = {"Cache-Control": "no-store"}
 WELL = inline_serializer(
@@ -35,7 +37,8 @@ READY = inline_serializer(
     {
         "ready": serializers.BooleanField(),
         "services": serializers.DictField(
-            child=serializers.ChoiceField(["ready", "not ready"]), help_text="database, redis, broker and beat."
+            child=serializers.ChoiceField(["ready", "not ready"]),
+            help_text="database, redis, broker, beat, pulse, worker and clock.",
         ),
         "warnings": serializers.ListField(
             child=serializers.CharField(),
@@ -47,7 +50,7 @@ READY = inline_serializer(
 
 log = structlog.get_logger(__name__)
 # A part that hangs keeps its thread until its own timeout; a full pool answers "not ready", which is then true.
-_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="probe")
 
 Check = Callable[[], None]
 
@@ -81,7 +84,7 @@ class Ready(Probe):
 
     @extend_schema(operation_id="ready", tags=["probes"], auth=[], responses={200: READY, 503: READY})
     def get(self, request: Request) -> HttpResponseBase:
-        parts = ask({"database": check_database, "redis": check_valkey, "broker": check_broker, "beat": check_beat})
+        parts = ask(ready_parts())
         services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
         is_ready = all(parts.values())
         body = {"ready": is_ready, "services": services, **_warned()}
@@ -136,12 +139,51 @@ def check_broker() -> None:
 
 
 def check_beat() -> None:
+    _check_mark("beat", BEAT_SILENCE)
+
+
+def check_pulse() -> None:
+    _check_mark(SWEPT_CURSOR, PULSE_SILENCE)
+
+
+def _check_mark(name: str, silence: timedelta) -> None:
+    """Checks that a process has moved its mark lately; one in the future was written by a clock that ran ahead."""
     try:
-        reached_at = Watermark.objects.values_list("reached_at", flat=True).get(name="beat")
+        reached_at = Watermark.objects.values_list("reached_at", flat=True).get(name=name)
     finally:
         connection.close()
-    if clock.now() - reached_at > BEAT_SILENCE:
-        raise TimeoutError(f"beat was last seen at {clock.seconds_z(reached_at)}")
+    if not -timedelta(seconds=clock.FUTURE_SECONDS) <= clock.now() - reached_at <= silence:
+        raise TimeoutError(f"{name} was last seen at {clock.seconds_z(reached_at)}")
+
+
+def check_worker() -> None:
+    if not processes.count(processes.live(), "worker"):
+        raise TimeoutError("no worker was heard lately: nobody takes the polls")
+
+
+def check_clock() -> None:
+    """Checks that no process's clock differs from PostgreSQL's."""
+    wrong = [each for each in processes.live() if each.is_clock_off or each.is_clock_held]
+    if wrong:
+        named = ", ".join(f"{each.name} by {each.ahead_seconds} s" for each in wrong[:3])
+        raise ClockWrong(f"clocks differ from PostgreSQL's: {named}")
+
+
+class ClockWrong(Exception):
+    """The refusal of a system whose clocks differ: what it stamps or deletes may be wrong."""
+
+
+def ready_parts() -> Mapping[str, Check]:
+    """Returns what collecting needs, by the name that /ready gives it."""
+    return {
+        "database": check_database,
+        "redis": check_valkey,
+        "broker": check_broker,
+        "beat": check_beat,
+        "pulse": check_pulse,
+        "worker": check_worker,
+        "clock": check_clock,
+    }
 
 
 def _word(status: str) -> Mapping[str, object]:

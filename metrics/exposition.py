@@ -30,9 +30,9 @@ from collectors.status import backups
 from collectors.status import workers as status
 from collectors.status.backups import BackupTimes
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
-from lib import valkey
+from lib import processes, queues
+from lib.clock import FUTURE_SECONDS
 from lib.disk import database_disk
-from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
 from metrics import grids
 from metrics.models import Collection, Grid, Series
 
@@ -44,12 +44,15 @@ DATABASE_AWAY = (DatabaseError, InterfaceError)
 
 PIPELINES = f"""
 SELECT m.exchange_id,
-       count(*) FILTER (WHERE p.received_at > %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'),
+       count(*) FILTER (WHERE p.received_at > %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
+                          AND p.received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'),
        count(*) FILTER (WHERE p.received_at <= %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
                           AND p.received_at >= %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
        count(*) FILTER (WHERE p.received_at IS NULL
+                           OR p.received_at > %(now)s + interval '{FUTURE_SECONDS} seconds'
                            OR p.received_at < %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
-       max(extract(epoch FROM %(now)s - coalesce(p.received_at, '-infinity'))),
+       max(extract(epoch FROM %(now)s - CASE WHEN p.received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'
+                                             THEN p.received_at ELSE '-infinity' END)),
        count(*) FILTER (WHERE p.gap_open AND p.received_at IS NOT NULL AND m.halted_at IS NULL),
        sum(p.gaps_24h),
        count(*) FILTER (WHERE m.halted_at IS NOT NULL),
@@ -87,7 +90,7 @@ class ExpositionFacts(Collector):
 
     def collect(self) -> Iterator[Metric]:
         database, is_database_up = self._part(self.from_database, DATABASE_AWAY)
-        queues, is_valkey_up = self._part(queue_depths, (redis.RedisError,))
+        waiting, is_valkey_up = self._part(from_valkey, (redis.RedisError,))
         up = gauge("component_up", "Whether a part can be read: no other series of it is there when not.", "component")
         up.add_metric(["database"], float(is_database_up))
         up.add_metric(["valkey"], float(is_valkey_up))
@@ -95,7 +98,7 @@ class ExpositionFacts(Collector):
         collection.add_metric([], float(settings.COLLECTION_ENABLED))
         build = gauge("build_info", "1, and which release this is.", "version")
         build.add_metric([settings.VERSION], 1.0)
-        yield from (build, up, collection, *database, *queues, *disk_families())
+        yield from (build, up, collection, *database, *waiting, *disk_families())
 
     def from_database(self) -> list[Metric]:
         rows = Worker.objects.filter(exchange__removed_at__isnull=True).select_related("exchange").order_by("pk")
@@ -279,15 +282,28 @@ def disk_families() -> Iterator[Metric]:
         yield from (free, total, low)
 
 
-def queue_depths() -> list[Metric]:
-    family = gauge("queue_depth", "Tasks that wait.", "queue")
-    for queue in (POLL_QUEUE, DEFAULT_QUEUE):
-        family.add_metric([queue], int(valkey.client().llen(queue)))
-    return [family]
+def from_valkey() -> list[Metric]:
+    """Returns the queues by their names, of all priorities, and the processes that were heard lately."""
+    waiting = gauge("queue_depth", "Tasks that wait.", "queue")
+    for queue, depth in queues.depths().items():
+        waiting.add_metric([queue], depth)
+    counts = gauge("processes", "Processes that were heard in the last seconds.", "kind")
+    ahead = gauge("clock_ahead_seconds", "A process's clock before PostgreSQL's.", "process")
+    wrong = gauge("clocks_wrong", "Processes whose clock differs from PostgreSQL's by more than is tolerated.")
+    live = processes.live()
+    for kind in processes.KINDS:
+        counts.add_metric([kind], processes.count(live, kind))
+    for each in live:
+        if each.ahead_seconds is not None:
+            ahead.add_metric([each.name], each.ahead_seconds)
+    wrong.add_metric([], sum(each.is_clock_off or each.is_clock_held for each in live))
+    return [waiting, counts, ahead, wrong]
 
 
 def age(moment: datetime | None, now: datetime) -> float:
-    return NEVER if moment is None else max(0.0, (now - moment).total_seconds())
+    """Returns the age in seconds; infinite for what never was, and for what is stamped in the future."""
+    seconds = NEVER if moment is None else (now - moment).total_seconds()
+    return NEVER if seconds < -FUTURE_SECONDS else max(0.0, seconds)
 
 
 def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -19,7 +19,7 @@ import orjson
 import structlog
 from django.conf import settings
 
-from lib import clock
+from lib import clock, liveness
 from lib.problems import problem_body
 from web import streamed_answers
 
@@ -30,6 +30,7 @@ THREADS = 8  # they wait for the database, so more than there are cores
 PROBE_THREADS = 2  # health checks do not wait behind anybody's costly request
 PART_THREADS = 4  # they make the parts of streamed answers
 PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
+LIFE_SECONDS = 1.0
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
 
@@ -68,6 +69,7 @@ class Gateway:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._note_life()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
         self._probe_threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         self._part_threads = ThreadPoolExecutor(PART_THREADS, thread_name_prefix="part")
@@ -75,6 +77,11 @@ class Gateway:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         for pool in (self._threads, self._probe_threads, self._part_threads):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _note_life(self) -> None:
+        """Gives a sign of life with every second in which the loop goes round."""
+        liveness.note()
+        self._loop.call_later(LIFE_SECONDS, self._note_life)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         path = own_path(scope.path)

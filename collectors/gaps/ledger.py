@@ -316,8 +316,9 @@ WHERE g.pipeline_id = s.pipeline_id AND g.pipeline_id = ANY(%(pipelines)s)
 MARK_ANEW = f"""
 UPDATE collectors_pipeline AS p SET
     gap_open = EXISTS (SELECT FROM collectors_gap WHERE pipeline_id = p.market_id AND ended_at IS NULL),
-    gaps_24h = (SELECT count(*) FROM collectors_gap WHERE pipeline_id = p.market_id AND cause NOT IN ({UNCOUNTED_SQL})
-                AND (ended_at IS NULL OR ended_at > COALESCE((SELECT reached_at FROM collectors_cursor WHERE name = %(gap_cursor)s), '-infinity')))
+    gaps_24h = (SELECT count(*) FROM collectors_gap
+                WHERE pipeline_id = p.market_id AND cause NOT IN ({UNCOUNTED_SQL}) AND (ended_at IS NULL OR ended_at >
+                    COALESCE((SELECT reached_at FROM collectors_cursor WHERE name = %(gap_cursor)s), '-infinity')))
 WHERE %(pipelines)s::int[] IS NULL OR market_id = ANY(%(pipelines)s::int[])
 """
 

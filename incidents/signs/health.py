@@ -10,6 +10,7 @@ from datetime import datetime
 
 import redis
 
+from collectors.gaps.misdated import TAKEN_BACK_CURSOR
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
@@ -18,18 +19,19 @@ from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
 from incidents.rules.verdict import OLD, Alarm, Tone
 from incidents.signs.activity import LastHour
-from lib import valkey
+from lib import clock, processes, queues, valkey
 from lib.disk import DiskSpace, database_disk
-from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
+from lib.processes import LiveProcess
 
 BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
 PULSE_DEAD_SECONDS = 30  # it sweeps every second
 PULSE_STEP_SECONDS = 5  # a moment that changes with every picture would be sent with every picture
 ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
 SLOW_MS = 500
-BUSY_QUEUE = 100
 BEAT_CURSOR = "beat"
 PROOF_OLD_SECONDS = 3 * 86_400  # one is made and proven each night
+TAKEN_BACK_SECONDS = 3600  # so long it is said that stamps lay in the future
+NAMED_PROCESSES = 3
 ROLLUPS_LATE_SECONDS = 900  # they follow by a minute and a half; after an outage half an hour a minute
 
 
@@ -50,10 +52,15 @@ class SystemHealth:
     round_trip_ms: int
     disk: DiskSpace | None
     backups: BackupTimes
+    worker_processes: int | None = None
+    exchanges: int = 0
+    wrong_clocks: tuple[str, ...] = ()
+    all_differ_alike: bool = False
+    leapt_hours: int = 0
 
     @property
     def is_queue_busy(self) -> bool:
-        return any(depth is None or depth > BUSY_QUEUE for _, depth in self.queues)
+        return any(depth is None or queues.is_busy(depth, self.exchanges) for _, depth in self.queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +71,21 @@ class Seen:
     pulse_at: datetime | None
     rolled_up_to: datetime | None
     backups: BackupTimes
+    taken_back_at: datetime | None = None
 
 
 def ask_processes() -> tuple[Seen, float]:
     """Returns when the processes were last seen, and how many milliseconds the database took to say so."""
     asked_at = time.perf_counter()
-    marks = dict(
-        Watermark.objects.filter(name__in=(BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, *backups.CURSORS)).values_list(
-            "name", "reached_at"
-        )
+    wanted = (BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, TAKEN_BACK_CURSOR, *backups.CURSORS)
+    marks = dict(Watermark.objects.filter(name__in=wanted).values_list("name", "reached_at"))
+    seen = Seen(
+        marks.get(BEAT_CURSOR),
+        marks.get(SWEPT_CURSOR),
+        marks.get(ROLLED_UP),
+        backups.of_marks(marks),
+        marks.get(TAKEN_BACK_CURSOR),
     )
-    seen = Seen(marks.get(BEAT_CURSOR), marks.get(SWEPT_CURSOR), marks.get(ROLLED_UP), backups.of_marks(marks))
     return seen, (time.perf_counter() - asked_at) * 1000
 
 
@@ -91,24 +102,37 @@ def newest(workers: Sequence[Worker], seen: Seen) -> dict[str, int]:
     return found
 
 
-def assess(last_hour: LastHour, seen: Seen, round_trip_ms: float, *, streamed: int, now: datetime) -> SystemHealth:
+def assess(
+    last_hour: LastHour, seen: Seen, round_trip_ms: float, *, exchanges: int, streamed: int, now: datetime
+) -> SystemHealth:
     beat_lag, pulse_lag = _lag(seen.beat_at, now), _lag(seen.pulse_at, now)
-    queues, processes = _queues(now)
+    depths, streams, live = _ask_valkey(now)
+    wrong = [each for each in live or () if each.is_clock_off or each.is_clock_held]
     return SystemHealth(
         runs=last_hour.runs_last_minute,
         rows=last_hour.rows_last_minute,
-        queues=queues,
+        queues=depths,
         beat="never" if seen.beat_at is None else "seen",
         is_beat_late=beat_lag > BEAT_LATE_SECONDS,
         is_beat_dead=beat_lag > BEAT_DEAD_SECONDS,
         pulse="never" if seen.pulse_at is None else "seen",
         is_pulse_dead=pulse_lag > PULSE_DEAD_SECONDS,
-        stream_processes=processes,
+        stream_processes=streams,
         streamed=streamed,
         disk=database_disk(),
         backups=seen.backups,
         round_trip_ms=next((step for step in ROUND_TRIPS_MS if round_trip_ms <= step), ROUND_TRIPS_MS[-1]),
+        worker_processes=None if live is None else processes.count(live, "worker"),
+        exchanges=exchanges,
+        wrong_clocks=tuple(_clock_in_words(each) for each in wrong),
+        all_differ_alike=bool(wrong) and all(each.all_differ_alike for each in wrong),
+        leapt_hours=math.ceil(max((each.leapt_seconds for each in live or ()), default=0.0) / 3600),
     )
+
+
+def _clock_in_words(process: LiveProcess) -> str:
+    ahead = process.ahead_seconds or 0.0
+    return f"{process.kind} on {process.host}, {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
 
 
 def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
@@ -129,10 +153,19 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
         found.append(
             Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL", cause="valkey")
         )
+    elif health.worker_processes == 0:
+        found.append(
+            Alarm(
+                f"No worker runs: nobody takes the polls of {_exchanges(health.exchanges)}",
+                "read its log, or start one: it may be gone, or hang",
+                cause="worker",
+            )
+        )
     elif health.is_queue_busy:
-        found.append(Alarm("Tasks wait in the queue", "check that a worker runs, or start more workers", cause="queue"))
+        found.append(Alarm("Tasks wait in the queue", "start more workers, or look at their log", cause="queue"))
+    found += _clock_alarms(health, seen, now)
     if health.streamed and health.stream_processes == 0:
-        polled = "1 exchange is" if health.streamed == 1 else f"{health.streamed} exchanges are"
+        polled = f"{_exchanges(health.streamed)} {'is' if health.streamed == 1 else 'are'}"
         found.append(
             Alarm(
                 f"No stream process runs: {polled} polled, or not collected at all",
@@ -190,19 +223,69 @@ def _backup_alarms(times: BackupTimes, now: datetime) -> list[Alarm]:
     return [Alarm(claim, advice, times.proven_at, tone=Tone.WARNING, cause="backup")]
 
 
+def _exchanges(count: int) -> str:
+    return "1 exchange" if count == 1 else f"{count} exchanges"
+
+
+def _clock_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
+    found = []
+    if health.wrong_clocks and health.all_differ_alike:
+        found.append(
+            Alarm(
+                f"PostgreSQL's clock differs from every process's, as {health.wrong_clocks[0]}: nothing is deleted",
+                "set the clock of PostgreSQL's host right, if it is not the others' that are wrong",
+                cause="clock",
+            )
+        )
+    elif health.wrong_clocks:
+        named = "; ".join(health.wrong_clocks[:NAMED_PROCESSES])
+        found.append(
+            Alarm(
+                f"A clock differs from PostgreSQL's ({named}): rows are stamped by PostgreSQL's, and a process that "
+                "is more than a minute off takes no work",
+                "set that host's clock right: see its time synchronisation",
+                cause="clock",
+            )
+        )
+    if health.leapt_hours:
+        found.append(
+            Alarm(
+                f"PostgreSQL's clock has leapt ahead, by up to {health.leapt_hours} h: nothing is deleted for an hour",
+                "see that the time of its host is right",
+                tone=Tone.WARNING,
+                cause="clock leapt",
+            )
+        )
+    if seen.taken_back_at is not None and _lag(seen.taken_back_at, now) < TAKEN_BACK_SECONDS:
+        found.append(
+            Alarm(
+                "Rows were stamped in the future by a clock that ran ahead: they are kept, and count for nothing",
+                "see which host's clock was wrong",
+                seen.taken_back_at,
+                tone=Tone.WARNING,
+                cause="stamps in the future",
+            )
+        )
+    return found
+
+
 def _lag(moment: datetime | None, now: datetime) -> float:
-    return math.inf if moment is None else (now - moment).total_seconds()
+    """Returns the seconds since then; infinite for never, and for what a clock that ran ahead has written."""
+    seconds = math.inf if moment is None else (now - moment).total_seconds()
+    return math.inf if seconds < -clock.FUTURE_SECONDS else seconds
 
 
-def _queues(now: datetime) -> tuple[tuple[tuple[str, int | None], ...], int | None]:
-    """Returns how many tasks wait, and how many stream processes live. One round trip to Valkey."""
-    names = (POLL_QUEUE, DEFAULT_QUEUE)
+def _ask_valkey(
+    now: datetime,
+) -> tuple[tuple[tuple[str, int | None], ...], int | None, tuple[LiveProcess, ...] | None]:
+    """Returns how many tasks wait, how many stream processes live, and all live processes. One round trip."""
     try:
         with valkey.client().pipeline(transaction=False) as together:
-            for name in names:
-                together.llen(name)
+            queues.ask_in(together)
             PROCESSES.count_in(together, now=now.timestamp())
-            *depths, processes = together.execute()
+            processes.ask_in(together)
+            *depths, streams, moment, fields = together.execute(raise_on_error=False)
     except redis.RedisError:
-        return tuple((name, None) for name in names), None
-    return tuple((name, int(depth)) for name, depth in zip(names, depths, strict=True)), int(processes)
+        return tuple((name, None) for name in queues.QUEUES), None, None
+    counted = streams if isinstance(streams, int) else 0
+    return tuple(queues.answered(depths).items()), counted, processes.answered(moment, fields)

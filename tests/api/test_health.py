@@ -13,16 +13,22 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collectors.models import Watermark
-from lib import clock, valkey
+from lib import clock, processes, valkey
 from marketmon import health
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probes look through connections of their own
 
 
-def beat_was_seen(seconds_ago: float) -> None:
-    Watermark.objects.update_or_create(
-        name="beat", defaults={"reached_at": clock.now() - timedelta(seconds=seconds_ago)}
-    )
+@pytest.fixture(autouse=True)
+def _live_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    valkey.client().delete(processes.KEY)
+    monkeypatch.setattr(processes, "_mine", "worker:here:1")
+    processes.say()
+
+
+def beat_was_seen(seconds_ago: float, *, pulse_seconds_ago: float = 0) -> None:
+    for name, seconds in (("beat", seconds_ago), ("pulse", pulse_seconds_ago)):
+        Watermark.objects.update_or_create(name=name, defaults={"reached_at": clock.now() - timedelta(seconds=seconds)})
 
 
 @pytest.fixture
@@ -140,7 +146,7 @@ def test_ready_when_all_parts_are(client: Client, seconds_ago: float) -> None:
 
     response = client.get("/ready")
 
-    parts = dict.fromkeys(("database", "redis", "broker", "beat"), "ready")
+    parts = dict.fromkeys(("database", "redis", "broker", "beat", "pulse", "worker", "clock"), "ready")
     assert response.json() == {"ready": True, "services": parts}
     assert response.status_code == 200
 
@@ -158,6 +164,40 @@ def test_not_ready_when_beat_is_silent(client: Client) -> None:
 
 def test_not_ready_when_beat_never_ran(client: Client) -> None:
     assert client.get("/ready").json()["services"]["beat"] == "not ready"
+
+
+@pytest.mark.parametrize("ahead_seconds", [30, 3600])
+def test_not_ready_when_beat_was_seen_in_the_future(client: Client, ahead_seconds: float) -> None:
+    beat_was_seen(-ahead_seconds)
+
+    assert client.get("/ready").json()["services"]["beat"] == "not ready"
+
+
+def test_not_ready_when_the_pulse_is_silent(client: Client) -> None:
+    beat_was_seen(0, pulse_seconds_ago=31)
+
+    assert client.get("/ready").json()["services"]["pulse"] == "not ready"
+
+
+def test_not_ready_without_a_worker(client: Client) -> None:
+    beat_was_seen(0)
+    processes.leave()
+
+    response = client.get("/ready")
+
+    assert response.status_code == 503
+    assert [name for name, word in response.json()["services"].items() if word != "ready"] == ["worker"]
+
+
+def test_not_ready_while_a_clock_is_wrong(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    beat_was_seen(0)
+    monkeypatch.setattr(clock, "state", lambda: clock.ClockState(7.0, True, False, False))
+    processes.say()
+    monkeypatch.undo()
+
+    response = client.get("/ready")
+
+    assert [name for name, word in response.json()["services"].items() if word != "ready"] == ["clock"]
 
 
 def test_not_ready_without_valkey(client: Client, no_valkey: None) -> None:

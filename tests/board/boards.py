@@ -13,7 +13,7 @@ from django.test import Client
 
 from board import fragments, live
 from incidents.signs import activity
-from lib import valkey
+from lib import clock, processes, valkey
 
 
 @pytest.fixture
@@ -29,6 +29,15 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "_memory", activity._Memory())
     monkeypatch.setattr(fragments, "_memory", {})
     live.forget()
+
+
+def hear(monkeypatch: pytest.MonkeyPatch, name: str = "worker:here:1", state: clock.ClockState | None = None) -> None:
+    """A process says that it lives, and how its clock is."""
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_mine", name)
+        if state is not None:
+            patch.setattr(clock, "state", lambda: state)
+        processes.say()
 
 
 def look_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from collectors.models import Gap, Pipeline, Run, Stream, Switch, Transition, Wa
 from collectors.streaming.ownership import PROCESSES
 from exchanges.models import Exchange, Market
 from incidents.signs import health
-from lib import clock, valkey
+from lib import clock, processes, queues, valkey
 from tests.api.conftest import Fill, make_exchange, now, operator, world
-from tests.board.boards import Browser, forget, forgetful, look_again
+from tests.board.boards import Browser, forget, forgetful, hear, look_again
 
 __all__ = ["forgetful", "now", "operator", "world"]
 
@@ -27,7 +27,7 @@ QUERIES = 11  # ten of the signs, one of the events
 
 
 @pytest.fixture
-def well(world: Fill, now: datetime, forgetful: None) -> datetime:
+def well(world: Fill, now: datetime, forgetful: None, monkeypatch: pytest.MonkeyPatch) -> datetime:
     """Two exchanges that deliver, with forty pipelines between them and no gap."""
     world(40)
     Gap.objects.all().delete()
@@ -37,6 +37,8 @@ def well(world: Fill, now: datetime, forgetful: None) -> datetime:
     for name in ("beat", "pulse"):
         Watermark.objects.create(name=name, reached_at=now)
     PROCESSES.say("a stream process", now=now.timestamp(), seconds=60)
+    valkey.client().delete(processes.KEY)
+    hear(monkeypatch)
     return now
 
 
@@ -277,6 +279,54 @@ def test_a_process_that_is_dead_is_in_the_sentence_at_the_top(
     html = fragments.render_anew(board)["verdict"].html
     assert (words or "sources deliver") in html
     assert ("What to do" in html) is bool(words)
+
+
+def said(now: datetime) -> str:
+    return fragments.render_anew(tiles.read(now))["verdict"].html
+
+
+def test_a_missing_worker_is_one_cause_at_the_top(well: datetime) -> None:
+    valkey.client().delete(processes.KEY)
+
+    html = said(well)
+
+    assert "No worker runs: nobody takes the polls of 2 exchanges" in html
+    assert "0 processes" in fragments.render_anew(tiles.read(well))["health"].html
+
+
+def test_a_clock_that_differs_is_named_at_the_top(well: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    hear(monkeypatch, "stream:elsewhere:7", clock.ClockState(-3600.0, True, False, False))
+
+    assert "stream on elsewhere, 3600 s behind" in said(well)
+
+
+def test_where_all_clocks_differ_alike_the_databases_host_is_named(
+    well: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("worker:here:1", "beat:here:2"):
+        hear(monkeypatch, name, clock.ClockState(3600.0, True, True, False))
+
+    assert "PostgreSQL&#x27;s clock differs from every process" in said(well)
+
+
+def test_a_leap_of_the_databases_clock_is_said(well: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    hear(monkeypatch, state=clock.ClockState(0.0, False, False, False, leapt_seconds=864_000.0))
+
+    assert "leapt ahead, by up to 240 h" in said(well)
+
+
+@pytest.mark.parametrize(("waiting", "is_said"), [(10, False), (11, True)])
+def test_a_queue_is_busy_by_what_is_in_it_whatever_its_priority(well: datetime, waiting: int, is_said: bool) -> None:
+    for number in range(waiting):
+        valkey.client().lpush(queues.KEYS["poll"][number % 4], b"a poll")
+    try:
+        board = tiles.read(well)
+    finally:
+        valkey.client().delete(*queues.KEYS["poll"])
+
+    assert board.health.queues[0] == ("poll", waiting)
+    assert board.health.is_queue_busy is is_said
+    assert ("Tasks wait in the queue" in fragments.render_anew(board)["verdict"].html) is is_said
 
 
 @pytest.mark.parametrize(("minutes", "is_said"), [(2, False), (14, False), (16, True)])

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from lib import process
 from marketmon import pulse
 
 
@@ -11,4 +12,5 @@ class Command(BaseCommand):
     help = "Once a second: opens gaps, notices silent workers, renders status and board. Any number may run."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        process.begin("pulse")
         pulse.run_forever()

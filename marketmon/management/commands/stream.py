@@ -4,11 +4,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from collectors.streaming import process
+from collectors.streaming.process import run_forever
+from lib import process
 
 
 class Command(BaseCommand):
     help = "Listens to exchanges whose transport is stream or auto. Any number may run: leases share the exchanges."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        process.run_forever()
+        process.begin("stream")
+        run_forever()

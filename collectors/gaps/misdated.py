@@ -109,6 +109,5 @@ def take_back_overtaken(now: datetime) -> None:
 def _mark(pipelines: Sequence[int], now: datetime) -> bool:
     """Gives rows in the future their origin; returns False while there may be more than one statement's worth."""
     with connection.cursor() as cursor:
-        values = {"pipelines": list(pipelines), "now": now, "limit": limit(now), "most": MOST_ROWS}
-        cursor.execute(MARK, values)
+        cursor.execute(MARK, {"pipelines": list(pipelines), "now": now, "limit": limit(now), "most": MOST_ROWS})
         return int(cursor.rowcount) < MOST_ROWS

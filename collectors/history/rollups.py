@@ -45,13 +45,15 @@ OF_EACH = f"""
 SELECT p.market_id AS pipeline_id, %(start)s AS minute_at, t.*
 FROM collectors_pipeline AS p CROSS JOIN LATERAL (
     SELECT {MADE_OF_TICKS} FROM collectors_tick
-    WHERE pipeline_id = p.market_id AND origin NOT IN (1, 3) AND received_at >= %(start)s AND received_at < %(end)s) AS t
+    WHERE pipeline_id = p.market_id AND origin NOT IN (1, 3)
+      AND received_at >= %(start)s AND received_at < %(end)s) AS t
 WHERE t.samples > 0
 UNION ALL {OF_CANDLES.format(only="")}
 """
 OF_ONE = f"""
 SELECT pipeline_id, date_trunc('minute', received_at) AS minute_at, {MADE_OF_TICKS} FROM collectors_tick
-WHERE pipeline_id = %(pipeline)s AND origin NOT IN (1, 3) AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
+WHERE pipeline_id = %(pipeline)s AND origin NOT IN (1, 3)
+  AND received_at >= %(start)s AND received_at < %(end)s GROUP BY 1, 2
 UNION ALL {OF_CANDLES.format(only="AND c.pipeline_id = %(pipeline)s")}
 """
 VALUES = ("samples", "open", "high", "low", "close", "bid", "ask", "base_volume", "volume", "live", "candle", "trade")

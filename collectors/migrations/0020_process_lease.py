@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collectors', '0017_time_of_knowing'),
+        ('collectors', '0019_answers'),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collectors', '0019_answers'),
+        ('collectors', '0020_parts'),
     ]
 
     operations = [

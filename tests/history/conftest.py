@@ -78,7 +78,8 @@ class Past:
 @pytest.fixture
 def past(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Past:
     """A pipeline that was collected for ten hours, of which nothing is stored yet; what was known when is known."""
-    start = (clock.now() - timedelta(hours=11)).replace(second=0, microsecond=0)
+    # A whole hour, so that bars of minutes begin where the tests' do.
+    start = (clock.now() - timedelta(hours=11)).replace(minute=0, second=0, microsecond=0)
     monkeypatch.setattr(knowing, "known_since", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     partitions.ensure_since(start, clock.now(), tables=(*partitions.QUOTES, *partitions.DEPTH))
     partitions.ensure(clock.now())

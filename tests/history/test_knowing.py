@@ -100,8 +100,8 @@ def _answer(span, chance: random.Random):
 
 def test_a_clock_that_runs_behind_leaves_no_hole_between_two_states(past, broken):
     past.live(0)
-    past.roll_up(30)
     past.live(5)
+    past.roll_up(30)
     past.fill([past.trade(0.5, 130.0)], at=20)
 
     [old], [new] = RollupRevision.objects.all(), Rollup.objects.filter(revision=1)

@@ -11,7 +11,7 @@ from board import links, pages, series
 from board.rules import comparison
 from board.rules.comparison import ComparedSource, Judged
 from collectors.models import Pipeline
-from collectors.status import rates
+from collectors.rules import rates
 from exchanges.models import Market
 from lib import clock
 

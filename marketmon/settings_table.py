@@ -240,6 +240,16 @@ COLLECTION = Section(
             "values that stand still for longer, while the same pair moves on two other exchanges, are marked frozen",
             least=10, most=86_400, unit="seconds",
         ),
+        Setting(
+            "RATE_CONFLICT_SHARE", NUMBER, 0.2,
+            "two sources of a pair that differ by a larger share of the lower price make no rate: one of them is wrong",
+            least=0.01, most=10,
+        ),
+        Setting(
+            "RATE_JUMP_SHARE", NUMBER, 0.2,
+            "a price that moves by a larger share in one answer, alone of all exchanges, is in no rate until confirmed",
+            least=0.01, most=10,
+        ),
     ),
 )  # fmt: skip
 

@@ -153,11 +153,19 @@ class Pipeline(models.Model):
     gap_open = models.BooleanField(default=False)
     resumed_at = models.DateTimeField(null=True, blank=True)  # no silence before this was a gap
     frozen = models.BooleanField(default=False, db_default=False)  # fresh stamps, old values, while the pair moves
+    # a jump that nothing confirms yet: the answers since, and the price before it
+    unconfirmed_count = models.SmallIntegerField(default=0, db_default=0)
+    trusted_price = models.FloatField(null=True, blank=True)
 
     objects = PipelineQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"pipeline {self.market_id}"
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Says whether its price has jumped, and neither another exchange nor a further answer agrees yet."""
+        return self.unconfirmed_count > 0
 
 
 class Tick(models.Model):

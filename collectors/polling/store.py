@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from collectors.gaps import ledger, misdated
 from collectors.lease import Permit, UnknownRows
 from collectors.models import GapCause, RunTransport, reports
-from collectors.polling import copy_format
+from collectors.polling import copy_format, jumps
 from collectors.rules import age
 from collectors.rules.age import AnswerState
 from collectors.rules.quote_checks import QuoteRow
@@ -80,8 +81,9 @@ QUOTES = f"""
         quote_volume = COALESCE(s.quote_volume, p.quote_volume),  -- some streams tell none
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
                           THEN s.received_at ELSE least(p.changed_at, s.received_at) END,
+        {jumps.MARKED},
         {ledger.MARKED}
-    RETURNING {ledger.ENDED_SILENCE}
+    RETURNING {ledger.ENDED_SILENCE}, {jumps.RETURNED}
 ), history AS (
     INSERT INTO collectors_tick ({copy_format.COLUMNS}, origin)
     SELECT {copy_format.COLUMNS}, 0 FROM stage_quotes CROSS JOIN fenced
@@ -101,7 +103,7 @@ RUN = """
            %(transport)s, %(retry_at)s
     FROM fenced WHERE %(records_run)s
 )
-SELECT (SELECT count(*) FROM fenced), {stored}, {corrected}
+SELECT (SELECT count(*) FROM fenced), {stored}, {corrected}, {jumped}
 """
 FINISH_WITH_QUOTES = (
     FENCED
@@ -109,9 +111,10 @@ FINISH_WITH_QUOTES = (
     + RUN.format(
         stored="(SELECT count(*) FROM history)",
         corrected=ledger.MUST_CORRECT,
+        jumped=jumps.HAVE_JUMPED,
     )
 )
-FINISH_WITHOUT_QUOTES = FENCED + RUN.format(stored="0", corrected="false")
+FINISH_WITHOUT_QUOTES = FENCED + RUN.format(stored="0", corrected="false", jumped="false")
 # The first statement for the rare cycle that brings a row which is already there; as the rule it costs a sixth of the
 # speed.
 FINISH_WITH_KNOWN_QUOTES = FINISH_WITH_QUOTES.replace("RETURNING 1\n)", "ON CONFLICT DO NOTHING RETURNING 1\n)")
@@ -150,6 +153,7 @@ PARAMETERS = {
     "transport": "text",
     "keep_seconds": "float8",
     "records_run": "boolean",
+    "jump_share": "float8",
     "stored_before": "int",
 }
 PREPARE = f"PREPARE finish_with_quotes ({', '.join(PARAMETERS.values())}) AS " + FINISH_WITH_QUOTES % {
@@ -211,10 +215,12 @@ def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
             with connection.wrap_database_errors:  # Django does so for its own methods only
                 cursor.copy_expert(COPY, copy_format.pack(cycle.accepted))
         cursor.execute(statement, _parameters(permit, cycle))
-        was_ours, stored, must_correct = cursor.fetchone()
+        was_ours, stored, must_correct, have_jumped = cursor.fetchone()
         if must_correct:
             misdated.take_back_overtaken(cycle.finished_at)
             ledger.correct(cursor)
+        if have_jumped:
+            jumps.confirm(cursor, now=cycle.finished_at, share=settings.RATE_JUMP_SHARE)
     return int(stored) if was_ours else None
 
 
@@ -264,5 +270,6 @@ def _parameters(permit: Permit, cycle: Cycle) -> dict[str, Any]:
         "transport": cycle.transport,
         "keep_seconds": cycle.keep_seconds,
         "records_run": cycle.records_run,
+        "jump_share": settings.RATE_JUMP_SHARE,
         "stored_before": cycle.stored_before,
     }

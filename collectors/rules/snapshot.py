@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,19 +62,23 @@ class RowNames:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRows:
-    """The pipelines API's rows (source, symbol): newest stored second (Unix, None if never) and gaps of each."""
+    """The pipelines API's rows (source, symbol): newest stored second (Unix, None if never) and gaps of each. A second
+    is the exchange's own where its answers are old, and that of the last change where values are frozen. Of rows in
+    `halted` every market is halted."""
 
     taken_at: datetime
     names: RowNames
     stored_seconds: Sequence[int | None]
     gaps_24h: Sequence[int]
+    halted: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PairRows:
     """The pairs API's rows (pair): the newest stored second over the exchanges that are collected.
 
-    A pair is not `watched` if all its sources were stopped on purpose: it shows its true age and degrades nothing.
+    A pair is not `watched` if all its sources were stopped on purpose, or are halted: it shows its true age and
+    degrades nothing. Seconds and `halted` are as those of pipelines.
     """
 
     taken_at: datetime
@@ -82,13 +86,18 @@ class PairRows:
     names: RowNames
     stored_seconds: Sequence[int | None]
     watched: Sequence[bool]
+    halted: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePrice:
-    """The newest price of a pair on one exchange."""
+    """The newest price of a pair on one exchange. `fault` says why it is not believed: old, frozen, halted or
+    unconfirmed; empty for a sound one. `stored_at` is the exchange's own time of an old one, and that of the last
+    change of a frozen one."""
 
     exchange: str
     price: float
     volume: float | None
     stored_at: datetime
+    kind: str = "spot"
+    fault: str = ""

@@ -16,6 +16,8 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers as fields
 
+from collectors.rules.rates import REASONS
+
 KEY_HEADER = OpenApiParameter("X-API-Key", str, OpenApiParameter.HEADER, description="The API key.")
 KEY_QUERY = OpenApiParameter("api-key", str, description="The API key; the header wins when both are present.")
 
@@ -191,13 +193,29 @@ RATES = inline_serializer(
                         "exchange": fields.CharField(),
                         "price": fields.FloatField(),
                         "volume": fields.FloatField(allow_null=True),
+                        "timestamp": fields.DateTimeField(),
+                        "age_seconds": fields.IntegerField(),
+                        "kind": fields.ChoiceField(choices=["spot", "perpetual"]),
                     },
                     many=True,
                 ),
                 "freshness_seconds": fields.IntegerField(allow_null=True),
                 "stale": fields.BooleanField(required=False, help_text="Only when older than max_age."),
+                "conflict": fields.BooleanField(
+                    required=False, help_text="Only when sources differ so much that there is no price."
+                ),
                 "excluded": fields.ListField(
-                    child=fields.CharField(), required=False, help_text="Exchanges whose price is an outlier."
+                    child=fields.CharField(), required=False, help_text="Exchanges whose price is not used."
+                ),
+                "excluded_details": inline_serializer(
+                    "RateExcluded",
+                    {
+                        "exchange": fields.CharField(),
+                        "reason": fields.ChoiceField(choices=list(REASONS)),
+                        "age_seconds": fields.IntegerField(),
+                    },
+                    many=True,
+                    required=False,
                 ),
             },
             many=True,
@@ -211,8 +229,22 @@ RATES_EXAMPLE = {
             "vwap": 135250000.5,
             "timestamp": "2026-03-23T11:59:53Z",
             "sources": [
-                {"exchange": "luno", "price": 135250000.0, "volume": 3.1},
-                {"exchange": "quidax", "price": 135251550.5, "volume": 1.0},
+                {
+                    "exchange": "luno",
+                    "price": 135250000.0,
+                    "volume": 3.1,
+                    "timestamp": "2026-03-23T11:59:53Z",
+                    "age_seconds": 7,
+                    "kind": "spot",
+                },
+                {
+                    "exchange": "quidax",
+                    "price": 135251550.5,
+                    "volume": 1.0,
+                    "timestamp": "2026-03-23T11:59:51Z",
+                    "age_seconds": 9,
+                    "kind": "spot",
+                },
             ],
             "freshness_seconds": 7,
         }
@@ -308,7 +340,10 @@ rates = _described(
     parameters=[
         KEY_HEADER,
         _parameter("pairs", "Pairs with commas between them; all when omitted."),
-        OpenApiParameter("max_age", OpenApiTypes.INT, description="Older rates are marked stale (1-1800, 60)."),
+        OpenApiParameter(
+            "max_age", OpenApiTypes.INT, description="Older sources are left out while there are others (1-1800, 60)."
+        ),
+        OpenApiParameter("kind", str, enum=["spot", "perpetual", "all"], description="Which markets count (all)."),
     ],
 )
 pipelines = _described(

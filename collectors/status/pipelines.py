@@ -15,20 +15,27 @@ from django.db import connection
 from collectors.history import names
 from collectors.history.names import Groups
 from collectors.rules.snapshot import PairRows, PipelineRows, RowNames, WorkerView
+from collectors.status import ages
 from collectors.status import workers as status
+from exchanges.models import Market
 from lib import int4
 from lib.clock import FUTURE_SECONDS
 
+# The time that readers are told of a pipeline: when its row came, or when its values last changed where they are
+# frozen. What an old answer makes of it is known by source, and comes on top of it.
+SHOWN_AT = "CASE WHEN {table}frozen THEN {table}changed_at ELSE {table}received_at END"
+
 # A poll stores all its rows in one second, so 50,000 rows are few groups; their numbers come packed.
-STORED = """
-SELECT date_trunc('second', received_at), gaps_24h, string_agg(int4send(market_id), ''::bytea)
+SECOND = f"date_trunc('second', {SHOWN_AT.format(table='')})"
+STORED = f"""
+SELECT {SECOND}, gaps_24h, string_agg(int4send(market_id), ''::bytea)
 FROM collectors_pipeline GROUP BY 1, 2
 """
 # The same of one source, and what tells whether its list of markets is still the one we know.
-STORED_OF_SOURCE = """
+STORED_OF_SOURCE = f"""
 WITH market AS MATERIALIZED (SELECT id, xmin::text || '.' || cmin::text AS version
                              FROM exchanges_market WHERE source = %(source)s)
-SELECT date_trunc('second', received_at), gaps_24h, string_agg(int4send(market_id), ''::bytea),
+SELECT {SECOND}, gaps_24h, string_agg(int4send(market_id), ''::bytea),
        (SELECT md5(string_agg(version, ',')) FROM market)
        || (SELECT md5(string_agg(xmin::text || '.' || cmin::text, ',')) FROM exchanges_exchange)
 FROM collectors_pipeline WHERE market_id = ANY(ARRAY(SELECT id FROM market)) GROUP BY 1, 2
@@ -36,13 +43,18 @@ FROM collectors_pipeline WHERE market_id = ANY(ARRAY(SELECT id FROM market)) GRO
 NEVER = -1
 
 # Sorted by code points, as Python sorts: the database's own order would make cursors skip rows.
-PAGE = """
-SELECT m.source COLLATE "C", m.base COLLATE "C",
-       extract(epoch FROM date_trunc('second', max(p.received_at) FILTER (WHERE p.received_at <= %(future)s)))::bigint,
-       COALESCE(max(p.gaps_24h), 0)
-FROM exchanges_market AS m JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
-LEFT JOIN collectors_pipeline AS p ON p.market_id = m.id
-WHERE m.is_collected {filters}
+PAGE = f"""
+SELECT source, base, extract(epoch FROM date_trunc('second', COALESCE(max(at) FILTER (WHERE NOT is_halted), max(at)))
+                            )::bigint, COALESCE(max(gaps_24h), 0), bool_and(is_halted)
+FROM (
+    SELECT m.source COLLATE "C" AS source, m.base COLLATE "C" AS base, m.halted_at IS NOT NULL AS is_halted, p.gaps_24h,
+           CASE WHEN p.received_at <= %(future)s THEN least({SHOWN_AT.format(table="p.")}, old.made_at) END AS at
+    FROM exchanges_market AS m JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
+    LEFT JOIN collectors_pipeline AS p ON p.market_id = m.id
+    LEFT JOIN unnest(%(old_exchanges)s::text[], %(old_kinds)s::text[], %(old_times)s::timestamptz[])
+         AS old (exchange, kind, made_at) ON old.exchange = m.exchange_id AND old.kind = m.kind
+    WHERE m.is_collected {{filters}}
+) AS shown
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
 FILTERS = {
@@ -54,14 +66,16 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class NewestRows:
-    """The newest second (Unix; NEVER) of each market, and the gaps of those that have any."""
+    """The second (Unix; NEVER) that readers are told of each market, the gaps of those that have any, and the markets
+    that are halted."""
 
     seconds: dict[int, int]
     gaps: dict[int, int]
+    halted: frozenset[int] = frozenset()
 
 
 def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
-    """Returns everything, for both documents. Four queries. Raises CollectorAbsent."""
+    """Returns everything, for both documents. Six queries. Raises CollectorAbsent."""
     workers = status.read(now).workers
     with status.reading():
         known, stored = names.current(), load(now)
@@ -69,7 +83,7 @@ def read_all(now: datetime) -> tuple[PipelineRows, PairRows]:
 
 
 def read_pipelines(now: datetime) -> PipelineRows:
-    """Returns all rows of the pipelines API. Two queries. Raises CollectorAbsent."""
+    """Returns all rows of the pipelines API. Four queries. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
         known, stored = names.current(), load(now)
@@ -77,7 +91,7 @@ def read_pipelines(now: datetime) -> PipelineRows:
 
 
 def read_source(source: str, now: datetime) -> PipelineRows:
-    """Returns the rows of one listed source. One query while its list of markets stays. Raises CollectorAbsent."""
+    """Returns the rows of one listed source. Three queries while its list of markets stays. Raises CollectorAbsent."""
     status.require_collection()
     with status.reading():
         stored, fingerprint = _load_source(source, now)
@@ -86,21 +100,32 @@ def read_source(source: str, now: datetime) -> PipelineRows:
 
 
 def read_pairs(now: datetime) -> PairRows:
-    """Returns all rows of the pairs API. Three queries. Raises CollectorAbsent."""
+    """Returns all rows of the pairs API. Six queries. Raises CollectorAbsent."""
     return read_all(now)[1]
 
 
 def load(now: datetime) -> NewestRows:
     with connection.cursor() as cursor:
         cursor.execute(STORED)
-        return _unpacked(cursor.fetchall(), now)
+        found = cursor.fetchall()
+    return _corrected(_unpacked(found, now))
+
+
+def _corrected(stored: NewestRows) -> NewestRows:
+    """Returns the rows at the exchange's own time where its answers are old, with the halted markets."""
+    for market, answer in ages.by_market(ages.read()).items():
+        if market in stored.seconds:
+            stored.seconds[market] = min(stored.seconds[market], int(answer.made_at.timestamp()))
+    halted = Market.objects.collected().filter(halted_at__isnull=False).values_list("id", flat=True)
+    return NewestRows(stored.seconds, stored.gaps, frozenset(halted))
 
 
 def _load_source(source: str, now: datetime) -> tuple[NewestRows, str | None]:
     with connection.cursor() as cursor:
         cursor.execute(STORED_OF_SOURCE, {"source": source})
         groups = cursor.fetchall()
-    return _unpacked((group[:3] for group in groups), now), groups[0][3] if groups else None
+    stored = _corrected(_unpacked((group[:3] for group in groups), now))
+    return stored, groups[0][3] if groups else None
 
 
 def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]], now: datetime) -> NewestRows:
@@ -116,31 +141,51 @@ def _unpacked(groups: Iterable[tuple[datetime | None, int, memoryview]], now: da
 
 
 def _pipelines(groups: Groups, stored: NewestRows, now: datetime) -> PipelineRows:
-    seconds = _newest(groups, stored.seconds)
+    seconds = _newest(groups, stored)
     gaps = [stored.gaps.get(market, 0) for market in groups.firsts]
     for row, markets in groups.several:
         gaps[row] = max(stored.gaps.get(market, 0) for market in markets)
-    return PipelineRows(now, groups.names, _unix(seconds), gaps)
+    return PipelineRows(now, groups.names, _unix(seconds), gaps, _halted_rows(groups, stored.halted))
 
 
 def _pairs(known: names.NameIndex, stored: NewestRows, workers: tuple[WorkerView, ...], now: datetime) -> PairRows:
     groups, exchanges = known.pairs, known.exchanges
     wanted = {worker.exchange for worker in workers if worker.is_collected}
-    seconds = _newest(groups, stored.seconds)
+    seconds = _newest(groups, stored)
     watched = [exchanges[market] in wanted for market in groups.firsts]
     for row, markets in groups.several:
         collected = [market for market in markets if exchanges[market] in wanted]
         watched[row] = bool(collected)
         if collected:
-            seconds[row] = max(stored.seconds.get(market, NEVER) for market in collected)
-    return PairRows(now, workers, groups.names, _unix(seconds), watched)
+            seconds[row] = _second(collected, stored)
+    halted = _halted_rows(groups, stored.halted)
+    for row in halted:
+        watched[row] = False
+    return PairRows(now, workers, groups.names, _unix(seconds), watched, halted)
 
 
-def _newest(groups: Groups, seconds: dict[int, int]) -> list[int]:
-    newest = [seconds.get(market, NEVER) for market in groups.firsts]
+def _newest(groups: Groups, stored: NewestRows) -> list[int]:
+    newest = [stored.seconds.get(market, NEVER) for market in groups.firsts]
     for row, markets in groups.several:
-        newest[row] = max(seconds.get(market, NEVER) for market in markets)
+        newest[row] = _second(markets, stored)
     return newest
+
+
+def _second(markets: Sequence[int], stored: NewestRows) -> int:
+    """Returns the newest second of a row's markets; a halted one speaks only where all are."""
+    if stored.halted:
+        markets = [market for market in markets if market not in stored.halted] or markets
+    return max(stored.seconds.get(market, NEVER) for market in markets)
+
+
+def _halted_rows(groups: Groups, halted: frozenset[int]) -> frozenset[int]:
+    """Returns the rows of which every market is halted."""
+    if not halted:
+        return frozenset()
+    several = dict(groups.several)
+    return frozenset(
+        row for row, market in enumerate(groups.firsts) if market in halted and halted.issuperset(several.get(row, ()))
+    )
 
 
 def _unix(seconds: Iterable[int]) -> list[int | None]:
@@ -166,7 +211,7 @@ def read_page(
     after: tuple[str, str] | None = None,
     limit: int,
 ) -> PipelinePage:
-    """Returns at most `limit` rows of these sources and symbols after a row. One query. Raises CollectorAbsent."""
+    """Returns at most `limit` rows of these sources and symbols after a row. Two queries. Raises CollectorAbsent."""
     status.require_collection()
     given = {"sources": sources, "symbols": symbols, "after": after}
     filters = " ".join(FILTERS[name] for name, value in given.items() if value is not None)
@@ -178,18 +223,28 @@ def read_page(
         "symbol": symbol,
     }
     with status.reading(), connection.cursor() as cursor:
+        future = now + timedelta(seconds=FUTURE_SECONDS)
         cursor.execute(
-            PAGE.format(filters=filters),
-            {**parameters, "limit": limit + 1, "future": now + timedelta(seconds=FUTURE_SECONDS)},
+            PAGE.format(filters=filters), {**parameters, **_old_sources(), "limit": limit + 1, "future": future}
         )
         found = cursor.fetchall()
     return PipelinePage(_of(found[:limit], now), has_more=len(found) > limit)
 
 
-def _of(found: Sequence[tuple[str, str, int | None, int]], now: datetime) -> PipelineRows:
+def _old_sources() -> dict[str, Any]:
+    old = list(ages.read().items())
+    return {
+        "old_exchanges": [exchange for (exchange, _), _ in old],
+        "old_kinds": [kind for (_, kind), _ in old],
+        "old_times": [answer.made_at for _, answer in old],
+    }
+
+
+def _of(found: Sequence[tuple[str, str, int | None, int, bool]], now: datetime) -> PipelineRows:
     return PipelineRows(
         taken_at=now,
-        names=RowNames(tuple((source, symbol) for source, symbol, _, _ in found)),
-        stored_seconds=[second for _, _, second, _ in found],
-        gaps_24h=[gaps for _, _, _, gaps in found],
+        names=RowNames(tuple((source, symbol) for source, symbol, *_ in found)),
+        stored_seconds=[second for _, _, second, _, _ in found],
+        gaps_24h=[gaps for _, _, _, gaps, _ in found],
+        halted=frozenset(row for row, (*_, is_halted) in enumerate(found) if is_halted),
     )

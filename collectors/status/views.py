@@ -6,6 +6,7 @@ JSON is answered as bytes, past DRF; only people's browsers and the schema see t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from access.gate import CallTerms, Visit
 from access.models import Endpoint
 from access.refusals import CallRefused, Dialect
 from collectors.history import names as listing
+from collectors.rules.rates import OLDER, Rate
 from collectors.status import openapi, published, rates
 from collectors.status import pipelines as pipelines_status
 from collectors.status import sources as sources_list
@@ -43,6 +45,7 @@ PIPELINES_PARAMETERS = frozenset({"api-key", "api_key", "source", "symbol", "lim
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 PAIRS_MAX = 200
 MAX_AGE_DEFAULT, MAX_AGE_LIMIT = 60, 1800
+ALL_KINDS = "all"
 
 log = structlog.get_logger(__name__)
 
@@ -198,6 +201,7 @@ class PairsStatus(MeteredView):
 class WantedRates:
     markets_of_pairs: dict[str, tuple[int, ...]]
     max_age_seconds: int
+    kind: str
 
 
 @openapi.rates
@@ -214,17 +218,29 @@ class LiveRates(MeteredView):
         max_age = request.GET.get("max_age") or str(MAX_AGE_DEFAULT)
         if not WHOLE_NUMBER.match(max_age) or not 1 <= int(max_age) <= MAX_AGE_LIMIT:
             raise refusals.bad_request("invalid_max_age", f"max_age is a whole number from 1 to {MAX_AGE_LIMIT}.")
-        return WantedRates(_markets_of(texts), int(max_age))
+        kind = request.GET.get("kind") or ALL_KINDS
+        if kind not in (*rates.KINDS.values(), ALL_KINDS):
+            raise refusals.bad_request(
+                "invalid_kind", f"kind is one of {', '.join(rates.KINDS.values())}, {ALL_KINDS}."
+            )
+        return WantedRates(_markets_of(texts), int(max_age), "" if kind == ALL_KINDS else kind)
 
     def answer(self, call: AdmittedCall, wanted: WantedRates) -> ApiAnswer:
         require_collection()
         asked = dict(list(wanted.markets_of_pairs.items())[: call.caller.max_rows])
-        found = rates.read(asked, call.now)
+        found = rates.read(asked, call.now, max_age_seconds=wanted.max_age_seconds, kind=wanted.kind)
         if not any(rate.sources for rate in found):
-            raise refusals.unavailable("No source of these pairs is younger than 30 minutes.")
+            raise refusals.unavailable(_why_none(found))
         capped = {"X-Rows-Capped": "true"} if len(asked) < len(wanted.markets_of_pairs) else {}
         body = orjson.dumps(rates.render(found, call.now, max_age_seconds=wanted.max_age_seconds))
         return _packed(body, call, capped)
+
+
+def _why_none(found: Sequence[Rate]) -> str:
+    reasons = {each.reason for rate in found for each in rate.excluded}
+    if reasons <= {OLDER}:
+        return "No source of these pairs is younger than 30 minutes."
+    return f"No source of these pairs can be used: they are {', '.join(sorted(reasons - {OLDER}))}."
 
 
 def _markets_of(texts: list[str]) -> dict[str, tuple[int, ...]]:

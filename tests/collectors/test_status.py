@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 
 import pytest
 from django.db import DatabaseError, InterfaceError, connection
@@ -17,7 +16,7 @@ READERS: dict[str, Callable[[datetime], object]] = {
     "pipelines": pipelines.read_pipelines,
     "one source": lambda now: pipelines.read_source("kraken", now),
     "a page": lambda now: pipelines.read_page(now, limit=1),
-    "rates": partial(rates.read, {"BTCUSD": (1,)}),
+    "rates": lambda now: rates.read({"BTCUSD": (1,)}, now, max_age_seconds=60),
     "sources": lambda now: sources.read(),
 }
 

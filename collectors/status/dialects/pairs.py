@@ -55,14 +55,18 @@ def entries(pairs: PairRows) -> Iterator[bytes]:
     """Yields one JSON object for each pair, in order."""
     now = json_rows.whole_second(pairs.taken_at)
     tails = json_rows.Tails[int | None](lambda second: _tail(second, now))
-    return map(bytes.__add__, json_rows.heads(pairs.names, FIELDS), map(tails.__getitem__, pairs.stored_seconds))
+    ends = list(map(tails.__getitem__, pairs.stored_seconds))
+    for row in pairs.halted:
+        ends[row] = _tail(pairs.stored_seconds[row], now, is_halted=True)
+    return map(bytes.__add__, json_rows.heads(pairs.names, FIELDS), ends)
 
 
-def _tail(second: int | None, now: int) -> bytes:
-    if second is None or json_rows.age_seconds(second, now) is None:
+def _tail(second: int | None, now: int, *, is_halted: bool = False) -> bytes:
+    age = None if second is None else json_rows.age_seconds(second, now)
+    if second is None or age is None:
         return b',"last_update":null,"freshness_seconds":null,"status":"unavailable"}'
-    age = json_rows.age_seconds(second, now)
-    return f',"last_update":"{json_rows.stamp(second)}","freshness_seconds":{age},"status":"{status(age)}"}}'.encode()
+    word = status(max(age, STALE_FROM_SECONDS) if is_halted else age)  # halted is no word of this API
+    return f',"last_update":"{json_rows.stamp(second)}","freshness_seconds":{age},"status":"{word}"}}'.encode()
 
 
 def render(pairs: PairRows) -> bytes:

@@ -43,19 +43,23 @@ def entries(pipelines: PipelineRows) -> Iterator[bytes]:
     """Yields one JSON object for each row, in order."""
     now = json_rows.whole_second(pipelines.taken_at)
     tails = json_rows.Tails[tuple[int | None, int]](lambda key: _tail(key[0], key[1], now))
-    ends = map(tails.__getitem__, zip(pipelines.stored_seconds, pipelines.gaps_24h, strict=True))
+    keys = list(zip(pipelines.stored_seconds, pipelines.gaps_24h, strict=True))
+    ends = list(map(tails.__getitem__, keys))
+    for row in pipelines.halted:
+        ends[row] = _tail(*keys[row], now, is_halted=True)
     return map(bytes.__add__, json_rows.heads(pipelines.names, FIELDS), ends)
 
 
-def _tail(second: int | None, gaps: int, now: int) -> bytes:
+def _tail(second: int | None, gaps: int, now: int, *, is_halted: bool = False) -> bytes:
     if second is None:
         return b',"last_ingested":null,"delay_seconds":null,"status":"down","gaps_last_24h":0}'
     delay = json_rows.age_seconds(second, now)
     if delay is None:
         return f',"last_ingested":null,"delay_seconds":null,"status":"down","gaps_last_24h":{gaps}}}'.encode()
+    word = status(max(delay, DEGRADED_FROM_SECONDS) if is_halted else delay)  # halted is no word of this API
     return (
         f',"last_ingested":"{json_rows.stamp(second)}","delay_seconds":{delay},'
-        f'"status":"{status(delay)}","gaps_last_24h":{gaps}}}'
+        f'"status":"{word}","gaps_last_24h":{gaps}}}'
     ).encode()
 
 

@@ -20,7 +20,7 @@ from collectors.status import urls
 from exchanges import api as exchanges
 from incidents import link_page
 from incidents.api import urls as incidents
-from marketmon import health
+from marketmon import docs_pages, health
 from marketmon.schema import SchemaView
 from metrics import urls as metrics
 from operations.api import urls as operators
@@ -122,6 +122,7 @@ urlpatterns = [
     # What all of it looks like, and people's pages.
     route("api/schema", SchemaView.as_view(), "schema"),
     route("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
+    *docs_pages.urlpatterns,
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", logins.login),

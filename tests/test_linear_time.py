@@ -156,6 +156,11 @@ WORST: dict[str, list[Text]] = {
         Text("", "in "),
     ],
     "feeds.waits._UNTIL": [Text("", "until "), Text("until ", "1"), Text("until", " ")],
+    "marketmon.backup.archive.NAME": [Text("marketmon-", "1"), Text("", "marketmon-")],
+    "marketmon.docs_pages._LINK": [Text('href="', "a"), Text("", 'href="a'), Text('href="a#', "b"), Text("", "href=")],
+    "marketmon.docs_pages._TITLE": [Text("", "# "), Text("", "#\n"), Text("# ", "a")],
+    "web.internal.PATHS": [Text("/", "health"), Text("", "/live")],
+    r"lib.environment: '(/[A-Za-z0-9._~-]+)+'": [Text("", "/a"), Text("/", "a"), Text("", "/a", " ")],
     "lib.environment.PLAIN": [Text("", "a"), Text("", "a", " ")],
     r"lib.environment: 'https?://[^\\s/]\\S*'": [
         Text("https://", "a"),

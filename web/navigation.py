@@ -88,6 +88,7 @@ def _system(*, with_public_status: bool) -> list[Item]:
         _list("Plans", "sell", "access_tier"),
         _list("Users", "group", "auth_user", permission="auth.view_user"),
         *([public_status] if with_public_status else []),
+        _item("Documentation", "menu_book", "docs-pages"),
     ]
 
 

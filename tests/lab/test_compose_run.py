@@ -202,7 +202,7 @@ def test_an_exchange_is_added_by_program_and_collected(site: Composition) -> Non
     assert site.inside(walk) == (200, 401, "running", True)
 
 
-def test_document_5s_routes_want_the_token_outside_and_none_inside(site: Composition) -> None:
+def test_the_webhooks_routes_want_the_token_outside_and_none_inside(site: Composition) -> None:
     def walk() -> Any:
         visitor = Visitor(site)
         token = {"Authorization": f"Bearer {DOT_ENV['METRICS_WEBHOOK_TOKEN']}"}

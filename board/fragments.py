@@ -20,7 +20,7 @@ from board.tiles import Board, Tile
 HASH_BYTES = 6  # 8 characters; a browser compares it with its own last one of the same name only
 HASH_CHARACTERS = 8
 TILE = "tile:"
-ABOVE = ("verdict", "moments", "health")
+ABOVE = ("verdict", "incidents", "moments", "health")
 BELOW = ("gaps", "timeline")
 
 
@@ -59,6 +59,7 @@ def render_anew(board: Board) -> dict[str, Fragment]:
 def _values(board: Board) -> dict[str, Any]:
     return {
         "verdict": board.verdict,
+        "incidents": board.incidents,
         "moments": dict(board.newest),
         "health": board.health,
         **{f"{TILE}{tile.exchange}": tile for tile in board.tiles},

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 
-from board import exchange_page, gaps_page, heat_views, pair_page, pipeline_page, search
+from board import exchange_page, gaps_page, heat_views, incident_page, pair_page, pipeline_page, search
 from board.pages import page, part
 from operations import permissions
 
@@ -30,6 +30,12 @@ urlpatterns = [
     _part("heat/?", heat_views.of_exchanges, "board-heat", permission="collectors.view_coverage"),
     _part(f"heat/{EXCHANGE}/?", heat_views.of_pipelines, "board-exchange-heat", permission="collectors.view_pipeline"),
     _page(f"exchanges/{EXCHANGE}/?", exchange_page.show, "board-exchange", permission=permissions.SEE_EXCHANGE),
+    _page(
+        "incidents/(?P<number>[0-9]{1,18})/?",
+        incident_page.show,
+        "board-incident",
+        permission="incidents.view_incident",
+    ),
     _page("gaps/?", gaps_page.show, "board-gaps", permission="collectors.view_gap"),
     _part("gaps/progress/?", gaps_page.show_progress, "board-gaps-progress", permission="collectors.view_gap"),
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),

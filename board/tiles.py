@@ -8,6 +8,8 @@ from datetime import datetime
 
 from django.db import connection
 
+from board import open_incidents
+from board.open_incidents import OpenIncidents
 from collectors.history.names import NameIndex
 from exchanges.models import Transport
 from incidents.rules import verdict
@@ -88,11 +90,12 @@ class Board:
     health: SystemHealth
     tiles: tuple[Tile, ...]
     gaps: Gaps
+    incidents: OpenIncidents
     events: tuple[Event, ...]
 
 
 def read(now: datetime) -> Board:
-    """Reads the whole board, with ten queries whatever there is, and what a changed market list costs once. Raises
+    """Reads the whole board, with as many queries whatever there is, and what a changed market list costs once. Raises
     DatabaseError, InterfaceError."""
     return compose(reading.read(now))
 
@@ -112,6 +115,7 @@ def compose(signs: AllSigns) -> Board:
         health=signs.health,
         tiles=tuple(sorted((_tile(source, signs, open_gaps) for source in signs.sources), key=_urgency)),
         gaps=_shown(signs.gaps, signs.notes),
+        incidents=open_incidents.read(signs.taken_at),
         events=_events(signs.taken_at),
     )
 

@@ -65,6 +65,11 @@ def _depth() -> list[Item]:
 
 def _operation() -> list[Item]:
     return [
+        _list("Incidents", "emergency", "incidents_incident"),
+        _list("Maintenance", "construction", "incidents_maintenance"),
+        _list("Channels", "notifications", "incidents_alertchannel"),
+        _list("Routes", "alt_route", "incidents_alertroute"),
+        _list("Messages", "outbox", "incidents_delivery"),
         _list("Exchange blacklist", "block", "exchanges_blacklistentry"),
         _list("Market blacklist", "remove_shopping_cart", "exchanges_marketblacklistentry"),
         _list("Audit log", "gavel", "exchanges_auditentry"),

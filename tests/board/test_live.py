@@ -23,7 +23,7 @@ from tests.board.boards import Browser, forget, forgetful, hear, look_again
 __all__ = ["forgetful", "now", "operator", "world"]
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-QUERIES = 11  # ten of the signs, one of the events
+QUERIES = 12  # ten of the signs, one of the events
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_browser_is_sent_everything_once_and_then_nothing(operator: Client, we
 
     assert first is not None
     assert first["names"] == list(browser.parts)
-    assert list(browser.parts)[:5] == ["verdict", "moments", "health", "tile:binance", "tile:kraken"]
+    assert list(browser.parts)[:6] == ["verdict", "incidents", "moments", "health", "tile:binance", "tile:kraken"]
     assert "All 2 sources deliver" in browser.shows("verdict")
     assert second is None
 
@@ -94,7 +94,7 @@ def test_a_failing_exchange_moves_to_the_front_and_the_others_are_not_sent_again
 
     assert answer is not None
     assert answer["changed"].keys() - {"health"} == {"verdict", "tile:kraken"}  # the database's speed is in it
-    assert answer["names"][3:5] == ["tile:kraken", "tile:binance"]
+    assert answer["names"][4:6] == ["tile:kraken", "tile:binance"]
     assert "1 of 2 sources degraded" in browser.shows("verdict")
     assert "rate-limited since" in browser.shows("tile:kraken")
     assert f'datetime="{clock.seconds_z(well + timedelta(seconds=1))}"' in browser.shows("tile:kraken")

@@ -1,167 +1,114 @@
-"""Recent troubles, in words for everybody: made of status changes and of long gaps, without anybody's errors."""
+"""The incidents of the public page: those of the incidents' own table, in words for everybody, without errors.
+
+What an incident explains is told with it. Operators' public messages are told as they were written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import connection
+from django.db.models import Q
 
-from collectors.models import GapCause, WorkerStatus
+from incidents.models import Incident, IncidentEntry
+from incidents.rules.words import IncidentKind, Level
 
 DAYS = 14
 MOST_SHOWN = 50
-LONG_GAP = timedelta(minutes=5)
+MOST_READ = 500
 LEAST = timedelta(minutes=1)  # shorter ones are over before anybody has read of them
-LATE = timedelta(minutes=10)  # what ended so long before a reading may be written, or judged, after it
-PAST_IS_GOOD = timedelta(minutes=5)
-APART = timedelta(minutes=5)  # less than this between two troubles is one trouble
 
-# Cause by cause, the one that explains more first.
-WORDS = {
-    GapCause.OUR_OUTAGE: "Our own collection was interrupted.",
-    GapCause.RATE_LIMITED: "The exchange asked us to slow down.",
-    GapCause.EXCHANGE_OUTAGE: "The exchange did not answer, or answered without data.",
-    "": "No current data could be collected.",
-}
-CAUSES = list(WORDS)
-
-# Markets that fell silent in the same minutes are one trouble. Gaps that are still open come through their own index.
-LONG_GAPS = """
-SELECT m.exchange_id, g.cause, min(g.started_at), nullif(max(coalesce(g.ended_at, 'infinity')), 'infinity')
-FROM (SELECT * FROM collectors_gap WHERE ended_at >= %(since)s
-      UNION ALL SELECT * FROM collectors_gap WHERE ended_at IS NULL) AS g
-JOIN exchanges_market AS m ON m.id = g.pipeline_id
-JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
-WHERE g.cause = ANY(%(causes)s) AND coalesce(g.ended_at, %(now)s) - g.started_at >= %(long)s
-GROUP BY m.exchange_id, g.cause, date_bin(%(apart)s, g.started_at, '2000-01-01 00:00:00+00'),
-         date_bin(%(apart)s, g.ended_at, '2000-01-01 00:00:00+00')
-"""
+OURS = "Our own collection was interrupted."
+SLOWED = "The exchange asked us to slow down."
+AWAY = "The exchange did not answer, or answered without data."
+PARTLY = "Part of the markets has no current data."
+NOTHING = "No current data could be collected."
+WORDS: Mapping[str, str] = {"throttled": SLOWED, "held_back": SLOWED, "unreachable": AWAY, "bad_reply": AWAY}
+# Of the system's incidents those by which data is missed; a channel that fails is nobody's concern but ours.
+OF_DATA = ("worker", "beat", "valkey", "database", "polls", "internal", "disk", "clock")
 
 
-# The last change before `since` of each exchange is read too: it may have begun what lasts.
-ERRORS = """
-SELECT exchange_id, happened_at, next_at FROM (
-    SELECT exchange_id, to_status, happened_at,
-           lead(happened_at) OVER (PARTITION BY exchange_id ORDER BY happened_at, id) AS next_at
-    FROM (
-        SELECT t.* FROM collectors_transition AS t
-        JOIN exchanges_exchange AS e ON e.id = t.exchange_id AND e.removed_at IS NULL
-        WHERE t.happened_at >= %(since)s
-        UNION ALL
-        SELECT last.* FROM exchanges_exchange AS e
-        JOIN collectors_worker AS w ON w.exchange_id = e.id
-        CROSS JOIN LATERAL (
-            SELECT * FROM collectors_transition WHERE exchange_id = e.id AND happened_at < %(since)s
-            ORDER BY happened_at DESC, id DESC LIMIT 1) AS last
-        WHERE e.removed_at IS NULL
-    ) AS changes
-) AS spans WHERE to_status = %(error)s AND (next_at IS NULL OR next_at >= %(since)s)
-"""
+@dataclass(frozen=True, slots=True)
+class PublicMessage:
+    """What an operator has written for everybody."""
+
+    at: datetime
+    state: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class PublicIncident:
-    """A trouble of one exchange, or of several when it was ours. `ended_at` is None while it lasts."""
+    """A trouble of one exchange, or of several that have one cause. `ended_at` is None while it lasts."""
 
+    id: int
     exchanges: tuple[str, ...]
-    cause: str
+    words: str
+    state: str
     started_at: datetime
     ended_at: datetime | None
-
-    @property
-    def words(self) -> str:
-        return WORDS[self.cause]
+    messages: tuple[PublicMessage, ...] = ()
 
     def lasted(self, now: datetime) -> timedelta:
         return (self.ended_at or now) - self.started_at
 
 
 def read(now: datetime) -> Sequence[PublicIncident]:
-    """Returns the incidents, newest first. Two queries; those of all the days are asked every few minutes."""
-    past = _past(now)
-    newest = _found(past.read_at - LATE, now)
-    return tell([*past.found, *newest], now)[:MOST_SHOWN]
+    """Returns the incidents, newest first. Two queries."""
+    told = Q(ended_at__isnull=True) | Q(ended_at__gte=now - timedelta(days=DAYS))
+    graver = Incident.objects.filter(told, is_drill=False).exclude(severity=Level.INFO)
+    rows = list(graver.order_by("-opened_at", "-pk")[:MOST_READ])
+    messages = _messages([row.pk for row in rows])
+    children: defaultdict[int, list[Incident]] = defaultdict(list)
+    for row in rows:
+        if row.parent_id is not None:
+            children[row.parent_id].append(row)
+    roots = [row for row in rows if row.parent_id is None]
+    found = [_public(row, _below(row, children), messages.get(row.pk, ())) for row in roots]
+    shown = [each for each in found if each is not None and (each.messages or each.lasted(now) >= LEAST)]
+    return sorted(shown, key=lambda each: (each.ended_at is None, each.started_at), reverse=True)[:MOST_SHOWN]
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The incidents that had ended when they were read."""
-
-    read_at: datetime
-    found: Sequence[PublicIncident]
+def _below(row: Incident, children: Mapping[int, Sequence[Incident]]) -> list[Incident]:
+    """Returns all that an incident explains."""
+    mine = list(children.get(row.pk, ()))
+    return mine + [each for child in mine for each in _below(child, children)]
 
 
-_held: Past | None = None
-
-
-def _past(now: datetime) -> Past:
-    global _held
-    held = _held
-    if held is None or not timedelta() <= now - held.read_at < PAST_IS_GOOD:
-        ended = [each for each in _found(now - timedelta(days=DAYS), now) if each.ended_at is not None]
-        _held = held = Past(now, ended)
-    return held
-
-
-def forget() -> None:
-    """Makes the next reading read anew what is held."""
-    global _held
-    _held = None
-
-
-def _found(since: datetime, now: datetime) -> Sequence[PublicIncident]:
-    return [*_of_transitions(since), *_of_gaps(since, now)]
-
-
-def tell(found: Iterable[PublicIncident], now: datetime) -> Sequence[PublicIncident]:
-    """Returns one trouble for what overlaps or nearly does, by exchange; then one for all that our outage hit."""
-    whole = [each for each in _joined(found, by_exchange=True) if each.lasted(now) >= LEAST]
-    ours = [each for each in whole if each.cause == GapCause.OUR_OUTAGE]
-    others = [each for each in whole if each.cause != GapCause.OUR_OUTAGE]
-    return sorted([*others, *_joined(ours, by_exchange=False)], key=_newest_first, reverse=True)
-
-
-def _newest_first(incident: PublicIncident) -> tuple[bool, datetime]:
-    return incident.ended_at is None, incident.started_at
-
-
-def _joined(found: Iterable[PublicIncident], *, by_exchange: bool) -> Sequence[PublicIncident]:
-    joined: list[PublicIncident] = []
-    for incident in sorted(found, key=lambda each: (each.exchanges if by_exchange else (), each.started_at)):
-        last = joined[-1] if joined else None
-        if last is not None and (not by_exchange or last.exchanges == incident.exchanges) and _touch(last, incident):
-            joined[-1] = _one(last, incident)
-        else:
-            joined.append(incident)
-    return joined
-
-
-def _touch(first: PublicIncident, second: PublicIncident) -> bool:
-    return first.ended_at is None or second.started_at - first.ended_at < APART
-
-
-def _one(first: PublicIncident, second: PublicIncident) -> PublicIncident:
-    ends = (first.ended_at, second.ended_at)
-    return replace(
-        first,
-        exchanges=tuple(sorted({*first.exchanges, *second.exchanges})),
-        cause=min(first.cause, second.cause, key=CAUSES.index),
-        ended_at=None if None in ends else max(end for end in ends if end is not None),
+def _public(row: Incident, below: Sequence[Incident], messages: tuple[PublicMessage, ...]) -> PublicIncident | None:
+    exchanges = {name for each in (row, *below) for name in each.exchanges}
+    concerns_data = row.kind != IncidentKind.SYSTEM or row.cause in OF_DATA or bool(below)
+    if not concerns_data and not messages:
+        return None
+    ends = [each.ended_at for each in (row, *below)]
+    return PublicIncident(
+        id=row.pk,
+        exchanges=tuple(sorted(exchanges)),
+        words=words_of(row),
+        state=row.state,
+        started_at=min([row.since, *(each.since for each in below)]),
+        ended_at=row.ended_at if None in ends else max(end for end in ends if end is not None),
+        messages=messages,
     )
 
 
-def _of_transitions(since: datetime) -> Sequence[PublicIncident]:
-    """Returns spans from a change to `error` to the exchange's next change; those that had not ended by `since`."""
-    with connection.cursor() as cursor:
-        cursor.execute(ERRORS, {"since": since, "error": WorkerStatus.ERROR})
-        return [PublicIncident((exchange,), "", *span) for exchange, *span in cursor.fetchall()]
+def words_of(row: Incident) -> str:
+    """Returns what everybody may know of a cause."""
+    if row.opened_by:
+        return row.title
+    if row.kind == IncidentKind.MARKETS:
+        return PARTLY
+    if row.kind in (IncidentKind.SYSTEM, IncidentKind.LINE) or row.cause == "failed":
+        return OURS
+    return WORDS.get(row.cause, NOTHING)
 
 
-def _of_gaps(since: datetime, now: datetime) -> Sequence[PublicIncident]:
-    with connection.cursor() as cursor:
-        spans: dict[str, Any] = {"since": since, "now": now, "long": LONG_GAP, "apart": APART}
-        cursor.execute(LONG_GAPS, {**spans, "causes": CAUSES[:-1]})
-        return [PublicIncident((exchange,), cause, *span) for exchange, cause, *span in cursor.fetchall()]
+def _messages(incidents: Sequence[int]) -> dict[int, tuple[PublicMessage, ...]]:
+    """Returns the public messages of each incident, newest first."""
+    found: defaultdict[int, list[PublicMessage]] = defaultdict(list)
+    public = IncidentEntry.objects.filter(incident_id__in=incidents, is_public=True).order_by("-happened_at", "-pk")
+    for entry in public:
+        found[entry.incident_id].append(PublicMessage(entry.happened_at, entry.state, entry.text))
+    return {number: tuple(messages) for number, messages in found.items()}

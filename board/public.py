@@ -19,6 +19,8 @@ from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
 from exchanges.models import Exchange
+from incidents import maintenance
+from incidents.maintenance import PlannedTime
 from lib import clock
 from lib.published import SharedRendering
 
@@ -57,6 +59,7 @@ class PublicReport:
     days: Sequence[date]
     exchanges: tuple[ExchangeState, ...]
     incidents: Sequence[PublicIncident]
+    maintenance: Sequence[PlannedTime] = ()
 
     def find(self, exchange_id: str) -> ExchangeState | None:
         return next((each for each in self.exchanges if each.id == exchange_id), None)
@@ -93,7 +96,7 @@ def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
 
 
 def read(now: datetime) -> PublicReport:
-    """Reads the report: nine queries at first, then six, for any exchanges. Raises CollectorAbsent, DatabaseError."""
+    """Reads the report: eight queries at first, then fewer, for all. Raises CollectorAbsent, DatabaseError."""
     workers = status.read(now).workers
     known = {each.id: each for each in Exchange.objects.known()}
     silent = _silent()
@@ -111,7 +114,8 @@ def read(now: datetime) -> PublicReport:
         if worker.exchange in known
     ]
     exchanges.sort(key=lambda each: (ORDER.index(each.state), each.id))
-    return PublicReport(now, days, tuple(exchanges), incidents.read(now))
+    work = [each for each in maintenance.coming(now) if each.is_public]
+    return PublicReport(now, days, tuple(exchanges), incidents.read(now), work)
 
 
 def _exchange(
@@ -142,4 +146,3 @@ def forget() -> None:
     """Makes the next reader get it anew."""
     COPY.forget()
     uptime.forget()
-    incidents.forget()

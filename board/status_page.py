@@ -26,6 +26,7 @@ from board.public import ExchangeState, PublicReport
 from board.uptime import Count
 from collectors.status.published import compressed
 from collectors.status.workers import CollectorAbsent
+from incidents.maintenance import PlannedTime
 from lib import clock
 from lib.encoding import accepts_gzip
 from lib.problems import problem
@@ -134,6 +135,7 @@ def render_page(report: PublicReport) -> bytes:
         "levels": LEVEL_WORDS,
         "day_count": uptime.DAYS,
         "incident_days": incidents.DAYS,
+        "maintenance": [_work_context(work, report) for work in report.maintenance],
     }
     return render_to_string("board/status.html", context).encode()
 
@@ -166,10 +168,28 @@ def bars(counts: Sequence[Count], days: Sequence[date]) -> SafeString:
     return mark_safe("".join(cells))  # noqa: S308
 
 
+def _work_context(work: PlannedTime, report: PublicReport) -> dict[str, Any]:
+    return {
+        "reason": work.reason,
+        "exchanges": exchange_names(work.exchanges, report) or "All exchanges",
+        "from": _minute(work.starts_at),
+        "to": _minute(work.ends_at),
+        "from_iso": clock.seconds_z(work.starts_at),
+        "to_iso": clock.seconds_z(work.ends_at),
+        "is_running": work.starts_at <= report.taken_at,
+    }
+
+
 def _incident_context(incident: PublicIncident, report: PublicReport) -> dict[str, Any]:
     return {
-        "exchanges": _names(incident.exchanges, report),
+        "id": incident.id,
+        "exchanges": exchange_names(incident.exchanges, report) or "The system",
         "words": incident.words,
+        "state": incident.state,
+        "messages": [
+            {"at": _minute(each.at), "at_iso": clock.seconds_z(each.at), "state": each.state, "text": each.text}
+            for each in incident.messages
+        ],
         "is_over": incident.ended_at is not None,
         "since": _minute(incident.started_at),
         "until": _minute(incident.ended_at) if incident.ended_at else "",
@@ -179,7 +199,7 @@ def _incident_context(incident: PublicIncident, report: PublicReport) -> dict[st
     }
 
 
-def _names(exchange_ids: Sequence[str], report: PublicReport) -> str:
+def exchange_names(exchange_ids: Sequence[str], report: PublicReport) -> str:
     names = {each.id: each.name for each in report.exchanges}
     if len(names) > 1 and names.keys() <= set(exchange_ids):
         return "All exchanges"
@@ -213,6 +233,15 @@ def render_data(report: PublicReport) -> bytes:
             "as_of": clock.seconds_z(report.taken_at),
             "exchanges": [_exchange_data(each, report.days) for each in report.exchanges],
             "incidents": list(_incident_data(report.incidents)),
+            "maintenance": [
+                {
+                    "reason": work.reason,
+                    "exchanges": work.exchanges,
+                    "starts_at": clock.seconds_z(work.starts_at),
+                    "ends_at": clock.seconds_z(work.ends_at),
+                }
+                for work in report.maintenance
+            ],
         }
     )
 
@@ -236,10 +265,15 @@ def _exchange_data(exchange: ExchangeState, days: Sequence[date]) -> dict[str, A
 def _incident_data(found: Sequence[PublicIncident]) -> Iterator[dict[str, Any]]:
     for incident in found:
         yield {
+            "id": incident.id,
             "exchanges": incident.exchanges,
             "message": incident.words,
+            "state": incident.state,
             "started_at": clock.seconds_z(incident.started_at),
             "ended_at": clock.seconds_z(incident.ended_at) if incident.ended_at else None,
+            "updates": [
+                {"at": clock.seconds_z(each.at), "state": each.state, "text": each.text} for each in incident.messages
+            ],
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
-from board import badges, page_urls, status_page, views
+from board import badges, page_urls, status_feed, status_page, views
 from board.drills import views as drill_views
 
 # The page puts the words in: `VERB` and `EXCHANGE` stand for them until then.
@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern] = [
     *drill_views.urlpatterns,
     *page_urls.urlpatterns,
     re_path(r"^status/?$", status_page.page, name="public-status"),
+    re_path(r"^status\.rss/?$", status_feed.feed, name="public-status-feed"),
     re_path(r"^status\.json/?$", status_page.data, name="public-status-data"),
     re_path(r"^badge/exchange/(?P<exchange_id>[^/]{1,64})\.svg$", badges.exchange, name="badge-exchange"),
     re_path(r"^badge/pair/(?P<name>[^/]{1,120})\.svg$", badges.pair, name="badge-pair"),

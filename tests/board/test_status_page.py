@@ -12,11 +12,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from board import incidents, public, status_page, uptime
-from board.incidents import PublicIncident
 from board.uptime import Count
 from collectors.history import partitions
-from collectors.models import Coverage, Gap, Pipeline, Transition, Worker
+from collectors.models import Coverage, Pipeline, Transition, Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from incidents.models import Incident, IncidentEntry, Maintenance
 from lib import clock
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -172,116 +172,99 @@ def test_a_removed_exchange_is_not_shown(client, add, now):
 # --- incidents --------------------------------------------------------------------------------------------------------
 
 
-def incident(exchange: str, start: float, end: float | None, cause: str = "") -> PublicIncident:
-    """From and to so many minutes after noon."""
-    return PublicIncident((exchange,), cause, NOW + start * MINUTE, None if end is None else NOW + end * MINUTE)
+def incident(key: str = "exchange:kraken", *, since: datetime, **facts: object) -> Incident:
+    kind, _, name = key.partition(":")
+    usual = {
+        "cause": "unreachable", "severity": "critical", "title": f"{name} is unreachable", "detail": "secret 10.1.2.3",
+        "exchanges": [name] if kind == "exchange" else [], "opened_at": since, "openings": [since],
+    }  # fmt: skip
+    return Incident.objects.create(key=key, kind=kind, since=since, **{**usual, **facts})
 
 
-@pytest.mark.parametrize(
-    ("found", "told"),
-    [
-        ([("a", 0, 0.9)], []),
-        ([("a", 0, 1)], [(("a",), "", 0, 1)]),
-        ([("a", 0, 3), ("a", 7.9, 9)], [(("a",), "", 0, 9)]),
-        ([("a", 0, 3), ("a", 8, 9)], [(("a",), "", 8, 9), (("a",), "", 0, 3)]),
-        ([("a", 0, 3), ("b", 0, 3)], [(("a",), "", 0, 3), (("b",), "", 0, 3)]),
-        ([("a", 1, None), ("a", 0, 9, "rate limited")], [(("a",), "rate limited", 0, None)]),
-        (
-            [("a", 0, 9, "our outage"), ("b", 1, 9, "our outage"), ("b", 0, 9, "exchange outage")],
-            [(("a", "b"), "our outage", 0, 9)],
-        ),
-    ],
-    ids=["too short", "a minute", "nearly one", "two", "of two exchanges", "still lasting, with a cause", "ours"],
-)
-def test_troubles_are_told_once(found, told):
-    spoken = incidents.tell([incident(*each) for each in found], NOW + HOUR)
-
-    assert [
-        (each.exchanges, each.cause, (each.started_at - NOW) / MINUTE, each.ended_at and (each.ended_at - NOW) / MINUTE)
-        for each in spoken
-    ] == told
-
-
-def test_an_incident_is_made_of_transitions_and_the_gaps_of_all_markets(client, add, now):
+def test_an_incident_is_told_in_words_for_everybody(client, add, now):
     add("kraken", markets=3)
-    for before, after, ago in (("running", "error", 60), ("error", "running", 20)):
-        Transition.objects.create(
-            exchange_id="kraken", happened_at=now - ago * MINUTE, from_status=before, to_status=after,
-            reason="ConnectError 10.1.2.3",
-        )  # fmt: skip
-    for pipeline in Pipeline.objects.all():
-        Gap.objects.create(
-            pipeline=pipeline, started_at=now - 61 * MINUTE, ended_at=now - 20 * MINUTE, missed_count=5,
-            cause="exchange outage", evidence="secret evidence", detected_at=now,
-        )  # fmt: skip
+    row = incident(since=now - 61 * MINUTE, ended_at=now - 20 * MINUTE, state="resolved")
 
     (told,) = client.get("/status.json").json()["incidents"]
 
     assert told == {
+        "id": row.pk,
         "exchanges": ["kraken"],
         "message": "The exchange did not answer, or answered without data.",
+        "state": "resolved",
         "started_at": clock.seconds_z(now - 61 * MINUTE),
         "ended_at": clock.seconds_z(now - 20 * MINUTE),
+        "updates": [],
     }
 
 
-def test_an_outage_of_ours_is_one_incident_of_all_exchanges(client, add, now):
+def test_a_hung_worker_is_one_incident_of_all_exchanges(client, add, now):
+    root = incident("system:worker", since=now - HOUR, cause="worker")
     for name in ("kraken", "binance"):
         add(name, markets=1)
-    for pipeline in Pipeline.objects.all():
-        Gap.objects.create(
-            pipeline=pipeline, started_at=now - HOUR, ended_at=now - 50 * MINUTE, missed_count=5, cause="our outage",
-            detected_at=now,
-        )  # fmt: skip
+        incident(f"exchange:{name}", since=now - HOUR, cause="silent", parent=root)
 
     text = client.get("/status").content.decode()
 
     assert len(client.get("/status.json").json()["incidents"]) == 1
     assert re.search(
-        r"<h3>All exchanges <span[^>]*>resolved</span></h3>\s*<p>Our own collection was interrupted.", text
+        r"<h3>All exchanges <span[^>]*>investigating</span></h3>\s*<p>Our own collection was interrupted.", text
     )
 
 
-def test_what_happens_after_the_first_reading_is_told_at_once(add, now):
-    """What was over is read every few minutes only; one that began before and ends now is still one."""
+def test_drills_short_ones_and_what_concerns_no_data_are_not_told(add, now):
     add("kraken")
-    Transition.objects.create(
-        exchange_id="kraken", happened_at=now - 40 * MINUTE, from_status="running", to_status="error"
-    )
-    (before,) = incidents.read(now)
-    Transition.objects.create(exchange_id="kraken", happened_at=now, from_status="error", to_status="running")
-
-    (after,) = incidents.read(now + MINUTE)
-
-    assert (before.started_at, before.ended_at) == (now - 40 * MINUTE, None)
-    assert (after.started_at, after.ended_at) == (now - 40 * MINUTE, now)
-
-
-def test_an_error_that_began_before_the_days_shown_is_still_told(add, now):
-    add("kraken")
-    Transition.objects.create(
-        exchange_id="kraken", happened_at=now - 20 * DAY, from_status="running", to_status="error"
-    )
-
-    assert [each.started_at for each in incidents.read(now)] == [now - 20 * DAY]
-
-
-def test_quiet_markets_and_short_gaps_are_no_incident(add, now):
-    add("kraken", markets=2)
-    for pipeline, cause, minutes in zip(Pipeline.objects.all(), ("market quiet", "our outage"), (60, 4.9), strict=True):
-        Gap.objects.create(
-            pipeline=pipeline, started_at=now - minutes * MINUTE, missed_count=5, cause=cause, detected_at=now
-        )
+    incident(since=now - HOUR, is_drill=True)
+    incident("exchange:luno", since=now - HOUR, ended_at=now - HOUR + 59 * timedelta(seconds=1))
+    incident("system:channel", since=now - HOUR, cause="channel", severity="warning")
+    incident("transport:kraken", since=now - HOUR, severity="info")
 
     assert incidents.read(now) == []
 
 
-def test_a_running_incident_comes_first_and_has_no_end(client, add, now):
-    worker = add("kraken")
-    fail(worker)
-    Transition.objects.create(
-        exchange_id="kraken", happened_at=now - 12 * MINUTE, from_status="running", to_status="error"
+def test_operators_messages_are_told_with_their_state(client, add, now):
+    add("kraken")
+    row = incident(since=now - HOUR, state="identified")
+    IncidentEntry.objects.create(incident=row, happened_at=now, kind="note", text="for us alone")
+    IncidentEntry.objects.create(
+        incident=row, happened_at=now, kind="note", text="We <b>know</b> why.", is_public=True, state="identified"
     )
+
+    (told,) = client.get("/status.json").json()["incidents"]
+    assert [(each["state"], each["text"]) for each in told["updates"]] == [("identified", "We <b>know</b> why.")]
+    text = client.get("/status").content.decode()
+    assert "We &lt;b&gt;know&lt;/b&gt; why." in text
+    assert "for us alone" not in text
+    feed = client.get("/status.rss")
+    assert feed["Content-Type"].startswith("application/rss+xml")
+    assert "know" in feed.content.decode()
+
+
+def test_planned_work_is_announced(client, add, now):
+    add("kraken")
+    for reason, is_public in (("new disks", True), ("a secret", False)):
+        Maintenance.objects.create(
+            reason=reason, exchanges=["kraken"], starts_at=now + DAY, ends_at=now + DAY + HOUR,
+            expires_at=now + DAY + HOUR, is_public=is_public,
+        )  # fmt: skip
+
+    (work,) = client.get("/status.json").json()["maintenance"]
+    assert work == {
+        "reason": "new disks",
+        "exchanges": ["kraken"],
+        "starts_at": clock.seconds_z(now + DAY),
+        "ends_at": clock.seconds_z(now + DAY + HOUR),
+    }
+    for path in ("/status", "/status.rss"):
+        text = client.get(path).content.decode()
+        assert "new disks" in text
+        assert "a secret" not in text
+
+
+def test_a_running_incident_comes_first_and_has_no_end(client, add, now):
+    add("kraken")
+    incident("exchange:luno", since=now - 5 * MINUTE, ended_at=now - 2 * MINUTE)
+    incident(since=now - 12 * MINUTE)
 
     text = client.get("/status").content.decode()
 
@@ -309,7 +292,7 @@ def test_the_page_needs_no_login_no_cookie_and_no_script(client, add):
     assert re.findall(r"<h[1-6]", text)[0] == "<h1"
 
 
-@pytest.mark.parametrize("path", ["/status", "/status.json", "/badge/exchange/kraken.svg"])
+@pytest.mark.parametrize("path", ["/status", "/status.json", "/status.rss", "/badge/exchange/kraken.svg"])
 @pytest.mark.parametrize("cookie", ["x", "0" * 32, ""], ids=["none of ours", "an old one", "empty"])
 def test_what_anybody_may_keep_sets_no_cookie(client, add, path, cookie):
     """A stale session's cookie was answered with its deletion, in an answer that caches hand on."""
@@ -335,7 +318,8 @@ def test_nothing_of_the_operators_is_told(client, add, now):
         reason="10.1.2.3 said no",
     )
 
-    for path in ("/status", "/status.json", "/badge/exchange/kraken.svg"):
+    incident(since=now - HOUR)
+    for path in ("/status", "/status.json", "/status.rss", "/badge/exchange/kraken.svg"):
         text = client.get(path).content.decode()
         for secret in ("10.1.2.3", "10.9.9.9", "inside.example", "418", "said no"):
             assert secret not in text
@@ -398,7 +382,7 @@ def test_the_number_of_queries_is_fixed(client, add):
     for number in range(9):
         add(f"other{number}", markets=3, silent=1)
 
-    assert queries_of(client, "/status") == few == 9
+    assert queries_of(client, "/status") == few == 7
 
 
 def test_what_is_over_is_not_read_each_time(client, add, monkeypatch):

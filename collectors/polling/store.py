@@ -77,8 +77,8 @@ QUOTES = f"""
                       OR p.received_at > %(finished_at)s + {IN_FUTURE}) THEN UPDATE SET
         received_at = s.received_at, exchange_at = s.exchange_at,
         last = s.last, bid = s.bid, ask = s.ask, high = s.high, low = s.low,
-        base_volume = s.base_volume,
-        quote_volume = COALESCE(s.quote_volume, p.quote_volume),  -- some streams tell none
+        base_volume = COALESCE(s.base_volume, p.base_volume),  -- some streams tell none
+        quote_volume = COALESCE(s.quote_volume, p.quote_volume),
         changed_at = CASE WHEN (p.last, p.bid, p.ask) IS DISTINCT FROM (s.last, s.bid, s.ask)
                           THEN s.received_at ELSE least(p.changed_at, s.received_at) END,
         {jumps.MARKED},

@@ -15,6 +15,7 @@ DISAGREEING_MARKETS = 0.2  # of those compared: single markets move while a poll
 LEAST_SHARE_DELIVERED = 0.5  # of what a poll brings: a stream of less is not the exchange
 LOST_SHARE = 0.5  # of the markets for which a poll brings a field
 COMPARED_FIELDS = ("bid", "ask", "high", "low", "base_volume", "quote_volume")
+PRICES = ("bid", "ask")
 TALKING_SHARE = 0.5  # of the silence limit
 DIAL_WINDOW_SECONDS = 300.0
 BACKOFF_SECONDS = 1.0  # the first pause, which doubles: shorter ones are taken for an attack
@@ -89,6 +90,12 @@ def lost_fields(pushed: Mapping[str, Quote], polled: Sequence[Quote]) -> str:
     """Says which fields polls bring and the stream does not, for most markets; empty where none. They stay empty: a row
     of two moments would be no row of the exchange's."""
     return ", ".join(name for name in COMPARED_FIELDS if _is_lost(name, pushed, polled))
+
+
+def indispensable(lost: str) -> str:
+    """Returns those of the lost fields without which a stream is not believed: prices that polls would bring. Volumes
+    of a day are told by polls beside it."""
+    return ", ".join(name for name in lost.split(", ") if name in PRICES)
 
 
 def _is_lost(name: str, pushed: Mapping[str, Quote], polled: Sequence[Quote]) -> bool:

@@ -33,8 +33,10 @@ log = structlog.get_logger(__name__)
 MOST_REJECTED = 100
 RUN_SECONDS = 5.0  # one run for all batches of this time: a run for each would be a row a second and exchange
 NOTE_VOLUMES = """
-UPDATE collectors_pipeline AS p SET quote_volume = told.volume
-FROM unnest(%s::int[], %s::float8[]) AS told (pipeline_id, volume) WHERE p.market_id = told.pipeline_id
+UPDATE collectors_pipeline AS p SET quote_volume = coalesce(told.quote_volume, p.quote_volume),
+       base_volume = coalesce(told.base_volume, p.base_volume)
+FROM unnest(%s::int[], %s::float8[], %s::float8[]) AS told (pipeline_id, quote_volume, base_volume)
+WHERE p.market_id = told.pipeline_id
 """
 
 
@@ -219,20 +221,28 @@ def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmea
         exchange, feed.capabilities, priority=rate_limits.Priority.SHADOW, generation=generation
     )
     poll = feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
-    told = {unmeasured[quote.symbol]: quote.quote_volume for quote in poll.quotes if quote.symbol in unmeasured}
-    volumes = {pk: volume for pk, volume in told.items() if volume is not None and 0 <= volume < math.inf}
-    if volumes:
+    volumes = {
+        unmeasured[quote.symbol]: (_believed(quote.quote_volume), _believed(quote.base_volume))
+        for quote in poll.quotes
+        if quote.symbol in unmeasured
+    }
+    if any(told != (None, None) for told in volumes.values()):
         _note_volumes(wish.exchange_id, generation, volumes)
     return poll
 
 
-def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, float]) -> None:
+def _believed(volume: float | None) -> float | None:
+    return volume if volume is not None and 0 <= volume < math.inf else None
+
+
+def _note_volumes(exchange_id: str, generation: int, volumes: Mapping[int, tuple[float | None, float | None]]) -> None:
     """Stores volumes by pipeline. Locks the worker's row first, as every run does: pipelines' rows have no order."""
     with transaction.atomic():
         worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id, generation=generation)
         if worker.first() is not None:
             with connection.cursor() as cursor:
-                cursor.execute(NOTE_VOLUMES, [list(volumes), list(volumes.values())])
+                of_quote, of_base = zip(*volumes.values(), strict=True)
+                cursor.execute(NOTE_VOLUMES, [list(volumes), list(of_quote), list(of_base)])
 
 
 def newest(pipelines: Mapping[str, int], since: datetime) -> list[Quote]:

@@ -109,7 +109,7 @@ def unmeasured(pushed: Mapping[str, Quote], pipelines: Mapping[str, int]) -> dic
     return {
         symbol: pipelines[symbol]
         for symbol, quote in pushed.items()
-        if quote.quote_volume is None and symbol in pipelines
+        if (quote.quote_volume is None or quote.base_volume is None) and symbol in pipelines
     }
 
 

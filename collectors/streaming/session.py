@@ -30,7 +30,15 @@ from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
 from exchanges.models import Transport
 from feeds.base import FeedError, Quote, Throttled
-from feeds.streams import QuoteStream, can_stream, forget_learned, open_stream, unstreamed_of
+from feeds.streams import (
+    QuoteStream,
+    can_stream,
+    forget_learned,
+    is_lacking,
+    note_lacking,
+    open_stream,
+    unstreamed_of,
+)
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -112,10 +120,13 @@ class StreamSession:
             log.info("stream_failed", exchange=self.wish.exchange_id, reason=str(self._last_error), failures=failures)
             await self._timeline.explain(self.wish, str(self._last_error))
             await asyncio.sleep(max(jittered, self._pause_seconds))
-            while not can_stream(self.wish.exchange_id) and not self._has_other_markets():
+            while not can_stream(self.wish.exchange_id) and not self._may_try_others():
                 await asyncio.sleep(TICK_SECONDS)
 
-    def _has_other_markets(self) -> bool:
+    def _may_try_others(self) -> bool:
+        """Says whether there are other markets, which may be pushed; what a stream lacks it lacks for all."""
+        if is_lacking(self.wish.exchange_id):
+            return False
         return self._markets is None or self.wish.markets_version != self._markets.version
 
     # --- connecting ---------------------------------------------------------------------------------------------------
@@ -303,6 +314,7 @@ class StreamSession:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
                 shadows.judge(self._latest, poll, frozenset[str]().union(*self._dialled.groups))
                 self._lost_fields = streams.lost_fields(self._latest, poll.quotes)
+                self._refuse_lossy()
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
                     self._tenure.quotes.setdefault(quote.symbol, quote)
@@ -310,6 +322,13 @@ class StreamSession:
             pipelines = self._markets.pipelines
             unmeasured = shadows.unmeasured(self._latest, pipelines)
             shadow.ask(now, self.wish, self._to_compare(pipelines), self._tenure.held.generation, unmeasured)
+
+    def _refuse_lossy(self) -> None:
+        """Raises Contradicted where polls bring prices that the stream does not, and polls are wanted, too."""
+        lost = streams.indispensable(self._lost_fields)
+        if lost and self.wish.transport == Transport.AUTO:
+            note_lacking(self.wish.exchange_id, lost)
+            raise Contradicted(f"its stream does not bring {lost}, which polls do; so it is polled")
 
     def _to_compare(self, symbols: Iterable[str]) -> list[str]:
         """Returns what a comparison poll asks for: where only a stream may collect, what the exchange does not push."""

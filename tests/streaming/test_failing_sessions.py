@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from collectors.models import Stream, Worker
 from collectors.rules import streams
 from collectors.streaming import blocking_calls, ownership
 from collectors.streaming.blocking_calls import Markets
+from collectors.streaming.handshake import Contradicted
 from collectors.streaming.process import Process
 from collectors.streaming.session import StreamSession
 from collectors.streaming.threads import Threads, Watch
@@ -166,3 +168,17 @@ def test_an_exchange_that_pushes_none_of_its_markets_is_asked_once_and_polled(
     assert len(connects) <= 2
     assert "mexc watchTickers does not support spot markets" in Stream.objects.get().reason
     assert "mexc" in ownership.wishes()  # whoever listens is the one who polls
+
+
+@pytest.mark.parametrize(("transport", "is_refused"), [("auto", True), ("stream", False)])
+def test_a_stream_without_prices_that_polls_bring_is_not_believed(transport: str, is_refused: bool) -> None:
+    listener = StreamSession(add("mexc", transport), holder=US, threads=None, watch=Watch(60), is_ours=lambda: True)  # type: ignore[arg-type]
+    listener._lost_fields = "bid, ask, high"
+
+    with pytest.raises(Contradicted, match="does not bring bid, ask") if is_refused else contextlib.nullcontext():
+        listener._refuse_lossy()
+
+    assert can_stream("mexc") is not is_refused
+    assert listener._may_try_others() is not is_refused
+    forget_learned("mexc")  # as a restart does
+    assert can_stream("mexc")

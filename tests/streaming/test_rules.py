@@ -219,6 +219,13 @@ def test_what_a_poll_brings_and_the_stream_does_not_is_named(without_bid: int, s
     assert streams.lost_fields(pushed, polled) == said
 
 
+@pytest.mark.parametrize(
+    ("lost", "refused"), [("bid, high, quote_volume", "bid"), ("bid, ask", "bid, ask"), ("high, low", ""), ("", "")]
+)
+def test_only_prices_are_indispensable(lost: str, refused: str):
+    assert streams.indispensable(lost) == refused
+
+
 def test_what_neither_brings_is_not_lost():
     polled = [whole("A/USD", quote_volume=None)]
 

@@ -13,6 +13,7 @@ from board import gap_rows, pages
 from board.gap_rows import GapRow
 from collectors.admin.run_columns import OUTCOME_LABELS, problem_of, spent
 from collectors.gaps import parts
+from collectors.history import currencies
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
 from collectors.polling import transports
 from collectors.rules import worker_status
@@ -71,7 +72,15 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
         "transport": TRANSPORTS[used.word].format(seconds=exchange.poll_interval_seconds),
         "transport_why": used.why,
         "unknown_rows": worker.unknown_rows,
+        "not_compared": _not_compared(exchange),
     }
+
+
+def _not_compared(exchange: Exchange) -> str:
+    """Names the currencies whose markets nobody can rank by size, where the largest are asked for."""
+    if "top" not in exchange.market_filter and not any(each and "top" in each for each in exchange.depth.values()):
+        return ""
+    return ", ".join(currencies.not_compared(exchange.pk))
 
 
 def _parts(exchange_id: str) -> list[dict[str, Any]]:

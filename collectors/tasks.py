@@ -13,6 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from collectors import backfill, retention
 from collectors.gaps import learning
+from collectors.history import currencies
 from collectors.market_data import collect
 from collectors.polling import poll, schedule
 from lib import clock, database_clock, queues
@@ -56,8 +57,9 @@ def plan_backfill(**_: Any) -> None:
 
 @shared_task(name="collectors.tasks.learn_habits")
 def learn_cadence(**_: Any) -> None:
-    """Learns cadences, finds frozen values. Twice is harmless: only differences are written."""
+    """Learns cadences and currencies, finds frozen values. Twice is harmless: only differences are written."""
     now = clock.now()
+    currencies.learn(now)
     learning.learn(now)
     learning.find_frozen(now)
 

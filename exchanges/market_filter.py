@@ -14,11 +14,13 @@ KEYS = ("quotes", "symbols", "top")
 
 
 class Candidate(NamedTuple):
-    """A listed market. `volume` is the newest known in its quote, None before its first poll."""
+    """A listed market. `volume` is the newest known, of all markets in one currency, None before its first poll. One
+    that no price converts is not comparable: it comes after all that are."""
 
     symbol: str
     quote: str
     volume: float | None
+    is_comparable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,17 @@ class MarketFilter:
         if self.top is None:
             return frozenset(market.symbol for market in allowed)
         measured = [market for market in allowed if market.volume is not None]
-        largest = sorted(measured, key=lambda market: (-(market.volume or 0.0), market.symbol))[: self.top]
+        largest = sorted(measured, key=_by_size)[: self.top]
         return frozenset(market.symbol for market in [*largest, *(m for m in allowed if m.volume is None)])
 
     def _allows(self, market: Candidate) -> bool:
         if self.quotes and market.quote not in self.quotes:
             return False
         return not self.symbols or market.symbol in self.symbols
+
+
+def _by_size(market: Candidate) -> tuple[bool, float, str]:
+    return not market.is_comparable, -(market.volume or 0.0), market.symbol
 
 
 def parse(wanted: Mapping[str, Any]) -> MarketFilter:

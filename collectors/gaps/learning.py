@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from collectors.history import currencies
 from collectors.models import GapCause
 from collectors.rules import cadence, frozen
 from collectors.rules.gaps import GAP_INTERVALS
@@ -136,12 +137,15 @@ def find_frozen(now: datetime) -> int:
         cursor.execute(THAW, [changed_before])
         cursor.execute(STILL, {"now": now, "changed_before": changed_before})
         rows = cursor.fetchall()
-    return _write(FREEZE, [(row[0], row[3]) for row in rows if _is_frozen(row, now)])
+    pegs = currencies.pegged_pairs(now) if rows else frozenset()
+    return _write(FREEZE, [(row[0], row[3]) for row in rows if _is_frozen(row, pegs, now)])
 
 
-def _is_frozen(row: Sequence[Any], now: datetime) -> bool:
+def _is_frozen(row: Sequence[Any], pegs: frozenset[tuple[str, str]], now: datetime) -> bool:
     _, base, quote, changed_at, usual_seconds, moves = row
-    still = frozen.Stillness(base, quote, (now - changed_at).total_seconds(), usual_seconds, tuple(moves or ()))
+    is_pegged = (base.upper(), quote.upper()) in pegs
+    rests = (now - changed_at).total_seconds()
+    still = frozen.Stillness(rests, usual_seconds, tuple(moves or ()), is_pegged)
     return frozen.is_frozen(still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=frozen.LEAST_MOVE_SHARE)
 
 

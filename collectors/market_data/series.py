@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import F
-from django.db.models.functions import Coalesce
-
+from collectors.history import currencies
 from collectors.models.market_data import DepthSeries
 from exchanges import depth_settings
 from exchanges.depth_settings import FUNDING, WantedData
 from exchanges.models import Exchange, Market
 
 PERPETUALS = ("swap", "future")
-# What a market trades in a day, in its quote currency; worth what it costs now where only amounts are told.
-TRADED = Coalesce(F("pipeline__quote_volume"), F("pipeline__base_volume") * F("pipeline__last"))
 EARLY_SHARE = 0.2  # of the time between two rounds: beat is never on time to the millisecond
 PATIENCE_SHARE = 0.5  # of an interval: a stream's row may come that much late
 LONGEST_PAUSE = timedelta(minutes=10)
@@ -91,8 +87,7 @@ def _markets(exchange: Exchange, wanted: WantedData) -> set[int | None]:
     named = set(collected.filter(symbol__in=wanted.markets).values_list("id", flat=True)) if wanted.markets else set()
     if not wanted.top:
         return set(named)
-    measured = collected.alias(traded=TRADED).filter(traded__gt=0).order_by("-traded", "symbol")
-    largest = measured.values_list("id", flat=True)[: wanted.top]
+    largest = currencies.by_size(collected).values_list("id", flat=True)[: wanted.top]
     if not largest and collected.filter(pipeline__received_at__isnull=False).exists():
         return {*named, None}
     return {*named, *largest}

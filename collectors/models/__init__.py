@@ -12,6 +12,8 @@ from django.db import models
 
 from collectors.models import history as history_models  # noqa: F401 - Django finds models here
 from collectors.models import market_data as depth_models  # noqa: F401 - and here
+from collectors.models.currencies import CalmPair as CalmPair
+from collectors.models.currencies import CurrencyValue as CurrencyValue
 from collectors.models.parts import PartOutage as PartOutage
 from collectors.models.reports import RunReport
 from collectors.rules import gap_causes, gaps

@@ -13,6 +13,8 @@ import redis
 from django.db import connection, transaction
 
 from collectors.gaps import ledger
+from collectors.history import currencies
+from collectors.history.currencies import TRADED
 from collectors.lease import Permit, UnknownRows
 from collectors.models import Worker
 from collectors.polling import market_names
@@ -22,7 +24,7 @@ from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market, MarketState
 from exchanges.sources import source_label
 from feeds.base import BadReply, Capabilities, Listing
-from lib import valkey
+from lib import clock, valkey
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a broken answer, not a mass delisting
 ACCEPTED_AT = 3  # times in a row that the same short list has come: it is the truth
@@ -233,13 +235,15 @@ def _misfits(exchange: Exchange) -> tuple[list[int], list[int]]:
     """Returns the markets that the filter now lets through and did not, and those that it no longer does."""
     wanted = market_filter.parse(exchange.market_filter)
     listed = Market.objects.filter(exchange=exchange, active=True, blacklisted=False).values_list(
-        "id", "symbol", "quote", "excluded", "pipeline__quote_volume", "pipeline__received_at"
+        "id", "symbol", "quote", "excluded", TRADED, "pipeline__received_at"
     )
     rows = list(listed)
+    values = currencies.values(clock.now()) if wanted.top is not None else {}
     selected = wanted.selected(
-        Candidate(symbol, quote, None if received_at is None else volume or 0.0)
+        Candidate(symbol, quote, None if received_at is None else (volume or 0.0) * values.get(quote, 1.0),
+                  quote in values)
         for _, symbol, quote, _, volume, received_at in rows
-    )
+    )  # fmt: skip
     included = [pk for pk, symbol, _, excluded, _, _ in rows if excluded and symbol in selected]
     return included, [pk for pk, symbol, _, excluded, _, _ in rows if not excluded and symbol not in selected]
 

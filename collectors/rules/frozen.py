@@ -9,17 +9,6 @@ from statistics import median
 LEAST_SOURCES = 2  # one other that moves may be the one that is wrong
 LEAST_MOVE_SHARE = 0.001  # of a price: less is the difference between two exchanges, not a move of the pair
 USUAL_CHANGES = 10  # a market that rests long between changes is given ten such rests
-PEGS = {
-    "dollar": {
-        "USD", "USDT", "USDC", "DAI", "TUSD", "FDUSD", "BUSD", "PYUSD", "USDE", "USDS", "USDP", "GUSD", "USDD",
-        "FRAX", "LUSD", "RLUSD", "USD1", "USDG", "USDB", "SUSD", "CRVUSD", "GHO", "USD0", "XUSD", "USDQ", "USDR",
-    },
-    "euro": {"EUR", "EURC", "EURT", "EURS", "EURI", "EURQ", "EURR", "AEUR", "EURCV"},
-    "bitcoin": {"BTC", "WBTC", "CBBTC", "TBTC", "BTCB", "FBTC", "LBTC", "SOLVBTC"},
-    "ether": {"ETH", "WETH", "STETH", "WSTETH", "CBETH", "RETH", "WBETH", "BETH"},
-}  # fmt: skip
-ANCHORS = {asset: anchor for anchor, assets in PEGS.items() for asset in assets}
-MONEY = {"dollar", "euro"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +16,18 @@ class Stillness:
     """A pipeline whose rows come and do not change, and the moves of the others of its pair.
 
     `usual_seconds` is how long its value usually rests, None when that is not known; `moves` are shares of the price,
-    one for each other exchange, since this one's last change.
+    one for each other exchange, since this one's last change. Of a pair that is `pegged` nothing else is expected.
     """
 
-    base: str
-    quote: str
     unchanged_seconds: float
     usual_seconds: float | None
     moves: Sequence[float]
-
-
-def is_pegged(base: str, quote: str) -> bool:
-    """Says whether the pair's price is meant to stand still."""
-    one, other = ANCHORS.get(base.upper()), ANCHORS.get(quote.upper())
-    return one is not None and other is not None and (one == other or {one, other} <= MONEY)
+    pegged: bool = False
 
 
 def is_frozen(still: Stillness, *, after_seconds: float, least_move: float) -> bool:
     """Says whether it rests far longer than usual, while most others have moved by at least `least_move`."""
-    if is_pegged(still.base, still.quote) or len(still.moves) < LEAST_SOURCES:
+    if still.pegged or len(still.moves) < LEAST_SOURCES:
         return False
     patience = max(after_seconds, USUAL_CHANGES * (still.usual_seconds or 0.0))
     return still.unchanged_seconds > patience and median(still.moves) >= least_move

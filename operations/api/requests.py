@@ -11,6 +11,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
 from access.addresses import caller_address
+from collectors.history import currencies
 from exchanges import catalogue, connectivity, secrets
 from exchanges.models import ID_FAULT, Exchange, is_exchange_id
 from lib import clock
@@ -98,6 +99,7 @@ def settings_of(exchange_id: str) -> dict[str, Any]:
         "budget_units": exchange.budget_units,
         "budget_seconds": exchange.budget_seconds,
         "market_filter": exchange.market_filter,
+        "not_compared": currencies.not_compared(exchange.id),
         "depth": exchange.depth,
         "base_url": exchange.base_url,
         "proxy": hide_login(exchange.proxy),

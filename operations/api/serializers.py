@@ -93,6 +93,10 @@ class SettingsAnswer(serializers.Serializer[Any]):
     budget_units = serializers.FloatField(allow_null=True)
     budget_seconds = serializers.FloatField()
     market_filter = serializers.DictField()
+    not_compared = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Currencies that no collected price converts: their markets come last among the largest.",
+    )
     depth = serializers.DictField()
     base_url = serializers.CharField()
     proxy = serializers.CharField(help_text="Without its password.")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from collectors.gaps import causes, learning, sweep
-from collectors.models import Gap, Pipeline
+from collectors.models import CalmPair, Gap, Pipeline
 from exchanges.models import Market
 from tests.gaps.conftest import INTERVAL, Field
 
@@ -92,6 +92,9 @@ def three_venues(field_):
     """BTC/USD and a peg on three exchanges; kraken's values stand still, the others' move. The last moment."""
     for exchange_id in ("kraken", "luno", "coinbase"):
         field_.add(exchange_id, 2, pairs=[("BTC", "USD"), ("USDC", "USDT")])
+    CalmPair.objects.create(
+        base="USDC", quote="USDT", calm_since=field_.begun, range_share=0.0004, price=1.0, learned_at=field_.begun
+    )
     start = field_.begun + timedelta(hours=1)
     moment = start
     for slot in range(90):

@@ -2,7 +2,9 @@
 
 from lib import process
 from marketmon.wsgi import application as wsgi
+from web import silent_connections
 from web.internal import PublicGateway
 
 process.begin("web")
+silent_connections.watch()
 application = PublicGateway(wsgi)

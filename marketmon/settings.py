@@ -133,6 +133,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["web.request_bodies.NoUploads"]
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
+# The server's own side: what a host that has vanished still holds is free after seconds, not after the system's hours.
+KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
 DATABASES = {"default": {**value["DATABASE_URL"]}}
 if value["DATABASE_PASSWORD"]:
     DATABASES["default"]["PASSWORD"] = value["DATABASE_PASSWORD"]
@@ -143,7 +145,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     keepalives_interval=3,
     keepalives_count=3,
     tcp_user_timeout=15_000,  # ms until what was sent and never acknowledged is an error, not a wait
-    options="-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
+    options=f"-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 {KEEPALIVES}",
 )
 DATABASE_FOLDER = value["DATABASE_FOLDER"]
 BACKUP_FOLDER = value["BACKUP_FOLDER"] or str(home.home_dir() / "backups")

@@ -23,13 +23,21 @@ DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
 
 
+READ_ONLY = "25006"  # PostgreSQL's code: a replica before its promotion, or a server that was told to be one
+
+
+def is_database_away(error: BaseException | None) -> bool:
+    """Says whether the database does not answer, or stores nothing: in both cases it will again, and not at once."""
+    return isinstance(error, DATABASE_AWAY) or getattr(error and error.__cause__, "pgcode", None) == READ_ONLY
+
+
 class UploadRefused(SuspiciousOperation):
     """The refusal of an uploaded file: no page and no route takes one."""
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Returns DRF's error response. None (an unexpected error) goes on to `server_error`, which logs the traceback."""
-    if isinstance(error, DATABASE_AWAY):
+    if is_database_away(error):
         error = ServiceUnavailable(DATABASE_AWAY_MESSAGE)
     response = exception_handler(error, dict(context))
     if response is None:
@@ -87,7 +95,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Returns a 500, also for what a middleware raised; with the database away the answer is 503, never another 5xx."""
-    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+    if is_database_away(sys.exc_info()[1]):
         return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else page(503)
     if _is_api(request):
         return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")

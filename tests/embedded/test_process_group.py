@@ -130,3 +130,33 @@ def test_a_signal_that_arrives_twice_at_once_is_one_wish(nursery: ProcessGroup) 
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
     assert nursery.stop_requests == 1
+
+
+def living(name: str, file: Path) -> Spec:
+    """A child that touches the file ten times a second."""
+    code = f"import pathlib, time\nwhile True: pathlib.Path({str(file)!r}).touch(); time.sleep(0.1)"
+    return python(name, code, sign_of_life=file)
+
+
+def test_a_child_that_is_stopped_is_replaced(
+    nursery: ProcessGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedded.child.NO_SIGN_SECONDS", 0.5)
+    child = nursery.start(living("pulse", tmp_path / "alive"))
+    assert nursery.turn_until(lambda: (tmp_path / "alive").exists(), seconds=PATIENCE_SECONDS)
+    assert not nursery.turn_until(lambda: child.starts > 1, seconds=1)
+
+    os.kill(child.pid or 0, signal.SIGSTOP)
+
+    assert nursery.turn_until(lambda: child.starts == 2 and child.pid is not None, seconds=PATIENCE_SECONDS)
+    assert [line["child"] for line in journal(tmp_path, "child_hung")][:1] == ["pulse"]
+
+
+def test_a_child_that_has_not_begun_to_give_signs_is_waited_for(
+    nursery: ProcessGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedded.child.NO_SIGN_SECONDS", 0.1)
+    (tmp_path / "alive").touch()  # its predecessor's
+    child = nursery.start(python("web", SLEEPER, sign_of_life=tmp_path / "alive"))
+
+    assert not nursery.turn_until(lambda: child.starts > 1, seconds=0.6)

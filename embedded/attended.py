@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ PATIENCE_SECONDS = 60.0
 def running(command: list[str], place: site.Site, stop: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server until the block ends, then stops it by `stop`; it dies with this process, however that ends."""
     with (place.folder / f"{Path(command[0]).name}.log").open("wb") as log:
+        os.fchmod(log.fileno(), 0o600)
         server = process.spawn(
             command, environ=postgres.ENVIRON, account=place.account, death_signal=signal.SIGINT, output=log
         )

@@ -31,6 +31,8 @@ def _login(home: Path, *, show_password: bool) -> dict[str, str]:
     user = secret.get("ADMIN_USERNAME", "admin")
     if show_password:
         return {"Login": user, "Password": f"{secret.get('ADMIN_PASSWORD', '')}   (kept in {path})"}
+    if not secret.get("ADMIN_PASSWORD"):
+        return {"Login": "as somebody of the database that was restored"}
     return {"Login": f"{user}, with the password in {path}"}
 
 

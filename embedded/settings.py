@@ -11,7 +11,7 @@ from pathlib import Path
 from embedded import variables
 from embedded.child import Spec
 from embedded.lock import RefusedError
-from lib import environment
+from lib import environment, starting
 from lib import home as home_files
 from lib.environment import FILE_SUFFIX
 
@@ -26,6 +26,8 @@ SERVERS = ("DATABASE_URL", "REDIS_URL")
 # Processes of `up` cannot tell whose servers they are given.
 ON_WITH_OUR_SERVERS = {"ALLOW_PRIVATE_ALERT_URLS", "ALLOW_PRIVATE_EXCHANGE_URLS", "METRICS_WEBHOOK_OPEN"}
 THREADS_COMPLAINT = "Configuration allows spawning up to"
+TOO_LATE = "task_revoked"  # a poll that the worker came too late for: the next is on its way
+TABLES_FILE = "tables"  # in the home while its tables are up to date with the running release
 PROBE_COMPLAINTS = ("probe_failed", "Service Unavailable: /ready")  # we ask until it is, and show what dies
 ALIVE_FOLDER = "alive"
 WATCHED = frozenset({"web", "worker", "beat", "pulse", "stream", "notify"})
@@ -112,8 +114,9 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "notify": [sys.executable, "manage.py", "notify"],
     }
     grace_seconds = {"worker": 10.0}
+    complaints = {"web": (THREADS_COMPLAINT, *PROBE_COMPLAINTS), "worker": (TOO_LATE,)}
     # `prepare` has just run Django's checks; Celery's worker would run them again, before the first poll.
-    more = {"worker": {"CELERY_SKIP_CHECKS": "1"}}
+    more = {"worker": {"CELERY_SKIP_CHECKS": "1"}, "web": {starting.AWAITED: str(settings.home / TABLES_FILE)}}
     return {
         name: Spec(
             name=name,
@@ -122,7 +125,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
             cwd=home_files.PROJECT_DIR,
             stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
             restarts=name != "prepare",
-            expected_complaints=(THREADS_COMPLAINT, *PROBE_COMPLAINTS) if name == "web" else (),
+            expected_complaints=complaints.get(name, ()),
             sign_of_life=settings.home / ALIVE_FOLDER / name if name in WATCHED else None,
         )
         for name, command in commands.items()

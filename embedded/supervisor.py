@@ -14,7 +14,14 @@ from embedded.child import Child, Spec
 from embedded.lock import UNCLEAN_STOP_PATIENCE_SECONDS, HomeLock, require_free_port
 from embedded.output import Terminal, notice
 from embedded.process_group import ProcessGroup
-from embedded.settings import ALIVE_FOLDER, PROGRESS_MARK, Settings, application_specs, childrens_environment
+from embedded.settings import (
+    ALIVE_FOLDER,
+    PROGRESS_MARK,
+    TABLES_FILE,
+    Settings,
+    application_specs,
+    childrens_environment,
+)
 from lib import home as home_files
 
 SERVER_PATIENCE_SECONDS = 60.0
@@ -107,9 +114,12 @@ class Supervisor:
         specs = application_specs(self._settings, environ)
         if self._settings.sandbox_port:
             nursery.start(specs["sandbox"])
-        # The web process spends its first seconds importing, for which it needs no tables.
+        # The web process spends its first seconds importing, for which it needs no tables; then it waits for them.
+        tables = self._settings.home / TABLES_FILE
+        tables.unlink(missing_ok=True)
         nursery.start(specs["web"])
         self._prepare(nursery, specs["prepare"])
+        tables.touch()
         if first_run:
             (self._settings.home / PREPARED_FILE).touch()
         for name in ("worker", "beat", "pulse", "stream", "notify"):

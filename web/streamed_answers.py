@@ -1,7 +1,8 @@
 """Sends answers whose parts are made while they leave. One that fails on the way is seen to be broken.
 
 After the status line only the connection can say that something failed: without a reset, an answer that ends early
-looks whole. A reader who sleeps holds no thread: parts are made in threads of their own and sent by the event loop.
+looks whole. A reader who sleeps holds no thread, and little memory: parts are made in threads of their own, one after
+another, as the reader takes them, and sent by the event loop.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import asyncio
 import contextlib
 import ctypes
 import ipaddress
+import math
 import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
 import structlog
 
-READER_SECONDS = 60.0  # a reader who takes no part for so long is gone
+READER_SECONDS = 60.0  # a reader who takes nothing for so long is gone
+AHEAD_BYTES = 1024 * 1024  # what may be under way to a reader
+LOOK_SECONDS = 0.01
+# Where Linux's struct tcp_info, since 4.1, says how many bytes the other side has acknowledged.
+ACKED, ACKED_AT, TCP_INFO_BYTES = struct.Struct("=Q"), 120, 192
 RESET_AT_CLOSE, NO_RESET = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # whether to linger, and for no time
 UNSPECIFIED_ADDRESS = bytes(16)  # of the family AF_UNSPEC: to connect there is to break off
 DESCRIPTORS = "/dev/fd"
@@ -29,7 +36,7 @@ log: Any = structlog.get_logger("marketmon.request")
 
 
 class ReaderSleeps(Exception):
-    """Nobody has taken a part for READER_SECONDS."""
+    """Nobody has taken anything for READER_SECONDS."""
 
 
 async def send(
@@ -41,7 +48,7 @@ async def send(
     connection = None if is_measured else await loop.run_in_executor(threads, hold, scope.client)
     is_whole = False
     try:
-        await _send_all(iter(parts), transport, threads)
+        await _send_all(iter(parts), transport, threads, Flow(connection))
         is_whole = True
     except Exception as error:  # noqa: BLE001 - whatever it was, the caller must not take this answer for whole
         log.warning("answer_broken_off", path=scope.path, client=scope.client, error=_words(error))
@@ -53,23 +60,45 @@ async def send(
             await protocol.client_disconnect()
 
 
-async def _send_all(parts: Iterator[bytes], transport: Any, threads: Executor) -> None:
+async def _send_all(parts: Iterator[bytes], transport: Any, threads: Executor, flow: Flow) -> None:
     loop = asyncio.get_running_loop()
     while (part := await loop.run_in_executor(threads, _next, parts)) is not None:
         if part:
-            await _send_one(transport, part)
+            await transport.send_bytes(part)
+            await flow.wait_until_taken(len(part))
+
+
+class Flow:
+    """How far the caller has read. granian takes whatever it is given into memory at once, a day of ticks as well; the
+    kernel knows how much of it the other side has got."""
+
+    def __init__(self, connection: socket.socket | None) -> None:
+        self._connection = connection
+        self._before = self._taken()
+        self._given = 0
+
+    async def wait_until_taken(self, count: int) -> None:
+        """Waits until all but AHEAD_BYTES have arrived. Raises ReaderSleeps when none arrive for READER_SECONDS."""
+        self._given += count
+        taken, progress_at = self._taken(), time.monotonic()
+        while self._given - (taken - self._before) > AHEAD_BYTES:
+            if time.monotonic() - progress_at > READER_SECONDS:
+                raise ReaderSleeps(f"nothing was read for {READER_SECONDS:.0f} s")
+            await asyncio.sleep(LOOK_SECONDS)
+            newest = self._taken()
+            if newest > taken:
+                taken, progress_at = newest, time.monotonic()
+
+    def _taken(self) -> float:
+        """Returns the bytes that have arrived so far; without end where the system does not tell."""
+        if self._connection is None or not hasattr(socket, "TCP_INFO"):
+            return math.inf
+        told = self._connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        return float(ACKED.unpack_from(told, ACKED_AT)[0]) if len(told) >= ACKED_AT + ACKED.size else math.inf
 
 
 def _next(iterator: Iterator[bytes]) -> bytes | None:
     return next(iterator, None)
-
-
-async def _send_one(transport: Any, part: bytes) -> None:
-    try:
-        async with asyncio.timeout(READER_SECONDS):
-            await transport.send_bytes(part)
-    except TimeoutError:
-        raise ReaderSleeps(f"nothing was read for {READER_SECONDS:.0f} s") from None
 
 
 def _words(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -58,7 +59,8 @@ class Command(BaseCommand):
             if drill:
                 self._drill(backup)
                 return
-            settings.SECRET_KEY = settings.SECRET_KEY or keys.get("SECRET_KEY", "")
+            if not sealing.keys_in_effect().get("SECRET_KEY"):  # a new home has none yet, and Django wants one
+                settings.SECRET_KEY = keys.get("SECRET_KEY") or secrets.token_urlsafe(64)
             with made_new(into) if into else nullcontext():
                 restoring.restore(backup, manifest, now=clock.now())
                 restoring.begin_anew()

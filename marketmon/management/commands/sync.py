@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -13,6 +14,8 @@ from collectors.polling import schedule
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange
 from lib import clock, home
 from operations import commands
+
+NAMED = 4  # beyond that nobody reads on
 
 # By exchange id: the display name. What `make run` collects; the sandbox plays a few more.
 SIMULATED = {
@@ -43,6 +46,11 @@ SIMULATED_DEPTH: dict[str, dict[str, Any]] = {
 }
 
 
+def in_words(names: Sequence[str]) -> str:
+    """Returns a few names, and how many there are of more."""
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} entries are new or changed"
+
+
 class Command(BaseCommand):
     help = (
         "Brings beat's schedule and the day partitions up to date; "
@@ -60,7 +68,7 @@ class Command(BaseCommand):
                 commands.create(
                     exchange_id, by="first run", now=now, base_url=SANDBOX_PLACEHOLDER, name=name, depth=depth
                 )
-        for name in schedule.sync(now=now):
-            self.stdout.write(f"schedule: {name}")
+        if changed := schedule.sync(now=now):
+            self.stdout.write(f"schedule: {in_words(changed)}")
         if is_first and (path := ensure_demo_keys(home.home_dir(), now=now)):
             self.stdout.write(f"API keys to try out, one for each plan: {path}")

@@ -28,6 +28,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from collectors.polling import schedule
 from lib import clock
 from lib.admin_pages import PageAdmin
+from marketmon.sign_in import admin as sign_in  # noqa: F401  (its pages are registered with these)
 from web.admin import InfinitePaginator, ago
 
 for model in (

@@ -11,6 +11,7 @@ from lib import home
 from lib.server_addresses import with_password
 from lib.valkey import broker_url
 from marketmon import __version__, logs, settings_table
+from marketmon.sign_in import configuration as sign_in
 from web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -54,6 +55,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "auditlog",
+    *sign_in.apps(value),
     "marketmon",
     "access",
     "exchanges",
@@ -78,6 +80,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    *(["marketmon.sign_in.second_factor.RequireSecondFactor"] if value["SECOND_FACTOR"] == "REQUIRED" else []),
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "web.middleware.Audit",
 ]
@@ -131,6 +135,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["web.request_bodies.NoUploads"]
+
+# --- sign-in (marketmon/sign_in) --------------------------------------------------------------------------------------
+globals().update(sign_in.settings(value))
+# What must count for all processes: codes of a second factor that were used, and guesses at them.
+CACHES = {"default": {"BACKEND": "web.caches.SharedCache", "LOCATION": "sign-in"}}
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 # The server's own side: what a host that has vanished still holds is free after seconds, not after the system's hours.
@@ -339,7 +348,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- admin ------------------------------------------------------------------------------------------------------
-UNFOLD = navigation.unfold(static_url=STATIC_URL, with_public_status=PUBLIC_STATUS)
+UNFOLD = navigation.unfold(
+    static_url=STATIC_URL, with_public_status=PUBLIC_STATUS, with_second_factor=value["SECOND_FACTOR"] != "OFF"
+)
 
 # --- logs: one JSON object a line, on stderr -----------------------------------------------------------------------
 LOG_LEVEL = value["LOG_LEVEL"]

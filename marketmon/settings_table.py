@@ -33,6 +33,7 @@ from lib.environment import (
     Setting,
 )  # fmt: skip
 from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS
+from marketmon.sign_in import configuration as sign_in
 
 DECADE_DAYS = 3650
 LOCAL_POSTGRES = {
@@ -468,10 +469,15 @@ INCIDENTS = Section(
     ),
 )  # fmt: skip
 
-SECTIONS = (WHERE_AND_WHO, SERVERS, COLLECTION, STREAMS, RETENTION, BACKUPS, KEYS_AND_LIMITS, METRICS, INCIDENTS)
+SIGN_IN = Section("Sign-in", sign_in.SETTINGS)
+
+SECTIONS = (
+    WHERE_AND_WHO, SIGN_IN, SERVERS, COLLECTION, STREAMS, RETENTION, BACKUPS, KEYS_AND_LIMITS, METRICS, INCIDENTS,
+)  # fmt: skip
 TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
 
 COMBINATIONS = (
+    *sign_in.COMBINATIONS,
     Combination(
         ("PORT", "INTERNAL_PORT"),
         lambda port, internal: port != internal,

@@ -22,6 +22,7 @@ from incidents import link_page
 from incidents.api import urls as incidents
 from marketmon import docs_pages, health
 from marketmon.schema import SchemaView
+from marketmon.sign_in import urls as sign_in
 from metrics import urls as metrics
 from operations.api import urls as operators
 from web import errors, logins
@@ -126,6 +127,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}marketmon/favicon.svg", permanent=True)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", logins.login),
+    *sign_in.urlpatterns,
     path("admin/", admin_urls()),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -9,10 +9,16 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 
 Item = dict[str, Any]
-LIBRARIES_WORDS = {"periodic tasks": "schedule", "log entries": "changed fields"}  # their lists, in our words
+LIBRARIES_WORDS = {  # their lists, in our words
+    "periodic tasks": "schedule",
+    "log entries": "changed fields",
+    "user sessions": "sessions",
+    "authenticators": "second factors",
+    "social accounts": "linked accounts",
+}
 
 
-def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
+def unfold(*, static_url: str, with_public_status: bool, with_second_factor: bool) -> dict[str, Any]:
     return {
         "SITE_TITLE": "marketmon",
         "SITE_HEADER": "marketmon",
@@ -23,17 +29,17 @@ def unfold(*, static_url: str, with_public_status: bool) -> dict[str, Any]:
         "SHOW_HISTORY": True,
         "SHOW_VIEW_ON_SITE": False,
         "DASHBOARD_CALLBACK": "board.views.fill",
-        "SIDEBAR": {"show_search": True, "navigation": _sections(with_public_status=with_public_status)},
+        "SIDEBAR": {"show_search": True, "navigation": _sections(with_public_status, with_second_factor)},
     }
 
 
-def _sections(*, with_public_status: bool) -> list[Item]:
+def _sections(with_public_status: bool, with_second_factor: bool) -> list[Item]:
     return [
         {"title": "Collection", "items": _collection()},
         {"title": "Order books and trades", "separator": True, "collapsible": True, "items": _depth()},
         {"title": "Operation", "separator": True, "items": _operation()},
         {"title": "Metrics", "separator": True, "items": _metrics()},
-        {"title": "System", "separator": True, "items": _system(with_public_status=with_public_status)},
+        {"title": "System", "separator": True, "items": _system(with_public_status, with_second_factor)},
     ]
 
 
@@ -84,7 +90,7 @@ def _metrics() -> list[Item]:
     ]
 
 
-def _system(*, with_public_status: bool) -> list[Item]:
+def _system(with_public_status: bool, with_second_factor: bool) -> list[Item]:
     public_status = {"title": "Public status", "icon": "public", "link": reverse_lazy("public-status")}
     return [
         _list("Schedule", "schedule", "django_celery_beat_periodictask"),
@@ -92,6 +98,8 @@ def _system(*, with_public_status: bool) -> list[Item]:
         _list("API keys", "key", "access_apikey", permission="access.view_apikey"),
         _list("Plans", "sell", "access_tier"),
         _list("Users", "group", "auth_user", permission="auth.view_user"),
+        _list("Sessions", "devices", "usersessions_usersession", permission="usersessions.view_usersession"),
+        *([_item("Second factor", "phonelink_lock", "mfa_index")] if with_second_factor else []),
         *([public_status] if with_public_status else []),
         _item("Documentation", "menu_book", "docs-pages"),
     ]

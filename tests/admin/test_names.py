@@ -14,7 +14,9 @@ from web import navigation
 
 ENTRIES = [
     item
-    for section in navigation.unfold(static_url="/static/", with_public_status=False)["SIDEBAR"]["navigation"]
+    for section in navigation.unfold(static_url="/static/", with_public_status=False, with_second_factor=False)[
+        "SIDEBAR"
+    ]["navigation"]
     for item in section["items"]
 ]
 

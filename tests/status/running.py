@@ -54,7 +54,7 @@ class Web:
 
 
 @contextlib.contextmanager
-def web(*, processes: int = 1) -> Iterator[Web]:
+def web(*, processes: int = 1, database: str = "") -> Iterator[Web]:
     port = _free_port()
     command = [
         sys.executable, "-m", "granian", "--interface", "rsgi", "--host", "127.0.0.1", "--port", str(port),
@@ -62,7 +62,7 @@ def web(*, processes: int = 1) -> Iterator[Web]:
         "--respawn-interval", "0.1", "--no-ws", "marketmon.rsgi:application",
     ]  # fmt: skip
     server = process.spawn(
-        command, environ={**os.environ, **_environment()}, cwd=PROJECT, output=subprocess.DEVNULL
+        command, environ={**os.environ, **_environment(database)}, cwd=PROJECT, output=subprocess.DEVNULL
     )  # dies with the tests, however they end
     try:
         running = Web(port, server)
@@ -78,9 +78,9 @@ def web(*, processes: int = 1) -> Iterator[Web]:
             server.wait(10)
 
 
-def _environment() -> dict[str, str]:
+def _environment(name: str) -> dict[str, str]:
     parts = urlsplit(os.environ["DATABASE_URL"])
-    database = urlunsplit(parts._replace(path=f"/{settings.DATABASES['default']['NAME']}"))
+    database = urlunsplit(parts._replace(path=f"/{name or settings.DATABASES['default']['NAME']}"))
     return {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "DJANGO_SETTINGS_MODULE": "marketmon.settings"}
 
 

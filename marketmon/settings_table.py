@@ -102,8 +102,8 @@ WHERE_AND_WHO = Section(
             "BASE_PATH", BASE_PATH, "",
             "the path under which a proxy shows us, where it is not its root: [under a path](running.md#under-a-path)",
             words=(
-                "accounts", "admin", "api", "badge", "board", "favicon.ico", "grids", "health", "live", "mcp",
-                "metrics", "ready", "regime", "static", "status", "status.json", "v1",
+                "accounts", "admin", "api", "badge", "board", "docs", "favicon.ico", "grids", "health", "incidents",
+                "live", "mcp", "metrics", "ready", "regime", "static", "status", "status.json", "v1",
             ),
         ),
         Setting(

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.lab.compose import Composition, composition
 from tests.lab.conftest import Program
-from tests.lab.test_proxies import FromAddress
+from tests.lab.visitors import FromAddress, certificate
 
 pytestmark = [
     pytest.mark.smoke,
@@ -86,24 +81,6 @@ def site(debian: Program) -> Iterator[Composition]:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def certificate(folder: Path) -> None:
-    key, name = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")]),
-    )
-    names = [x509.DNSName("your.host"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 class Visitor(requests.Session):

@@ -163,6 +163,7 @@ def _answer(request: HttpRequest, key: str, make: Callable[[datetime], Badge]) -
     response = HttpResponse(content, status=200 if badge.is_known else 404, content_type="image/svg+xml")
     response.headers["Cache-Control"] = f"public, max-age={MAX_AGE_SECONDS}"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Access-Control-Allow-Origin"] = "*"  # for pages that read or draw it, not only show it
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'none'; sandbox"
     if not badge.is_known:
         return response

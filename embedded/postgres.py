@@ -15,6 +15,7 @@ from embedded.site import Site
 
 MAJOR = "18"
 NAME = "marketmon"  # of the database and of its owner
+PORT = "5432"  # a part of the socket's name
 ORPHAN_PATIENCE_SECONDS = 20.0
 LAPTOP: Mapping[str, str] = {
     "shared_buffers": "256MB",
@@ -52,7 +53,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgres://{NAME}@/{NAME}?host={self.site.sockets}"
+        return f"postgres://{NAME}@/{NAME}?host={self.site.sockets}&port={PORT}"  # else PGPORT would be asked
 
     def prepare(self) -> bool:
         """Makes the cluster and its database, complete or not at all; returns True when they are new."""
@@ -76,7 +77,7 @@ class Postgres:
     def command(self) -> list[str]:
         settings = {
             "listen_addresses": "",
-            "port": "5432",
+            "port": PORT,
             "unix_socket_directories": str(self.site.sockets),
             "unix_socket_permissions": "0700",
             "timezone": "UTC",

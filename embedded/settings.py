@@ -80,7 +80,7 @@ def read_settings(environ: Mapping[str, str], *, with_sandbox: bool) -> Settings
 def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_run: bool) -> dict[str, str]:
     """Returns the environment without the generated secrets: every process reads them from the home."""
     environ = {
-        **settings.environ,
+        **_without_libpqs(settings.environ, has_our_database="DATABASE_URL" in urls),
         **urls,
         "MARKETMON_HOME": str(settings.home),
         "PORT": str(settings.port),
@@ -94,6 +94,11 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
         environ |= {"SANDBOX_PORT": str(settings.sandbox_port)}
         environ.setdefault("SANDBOX_URL", settings.sandbox_url)
     return environ
+
+
+def _without_libpqs(environ: Mapping[str, str], *, has_our_database: bool) -> dict[str, str]:
+    """Returns the environment without PGPORT, PGSERVICE and the like, which name somebody's other database."""
+    return {name: value for name, value in environ.items() if not (has_our_database and name.startswith("PG"))}
 
 
 def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[str, Spec]:

@@ -23,6 +23,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from collectors import process_lease
 from collectors.models import Watermark
+from collectors.polling import schedule
 from lib import clock, liveness, queues
 from lib.queues import POLL_QUEUE
 
@@ -204,5 +205,7 @@ class LeaderScheduler(DatabaseScheduler):
         now: datetime = clock.now()
         try:
             Watermark.objects.update_or_create(name=BEAT_CURSOR, defaults={"reached_at": now})
+            if schedule.keep_syncing():
+                log.warning("schedule_was_switched_off", hint="disable exchanges, not beat's rows")
         except (DatabaseError, InterfaceError):
             log.warning("beat_heartbeat_not_stored")

@@ -37,6 +37,7 @@ JOBS = {
     "job:forget": ("metrics.tasks.forget", 3600.0),
 }
 
+SYNC_JOB = "job:sync"
 DEPTH_OFF_SECONDS = 60.0
 
 SET_EXPECTED = """
@@ -58,6 +59,17 @@ def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[st
         changed += _sync_jobs(now)
         changed += _delete_strays()
     return changed
+
+
+def keep_syncing() -> bool:
+    """Switches the job on that switches on whatever should be; says whether somebody had switched it off, as one does
+    who disables all rows."""
+    row = PeriodicTask.objects.filter(name=SYNC_JOB, enabled=False).first()
+    if row is None:
+        return False
+    row.enabled = True
+    row.save()
+    return True
 
 
 def interval_seconds(interval: IntervalSchedule) -> float:

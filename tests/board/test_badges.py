@@ -87,6 +87,13 @@ def test_a_pair_is_as_fresh_as_its_newest_source(now, kraken):
     assert badges.of_pair("BTC-USD", now).value == "fresh · 5 s ago"
 
 
+def test_a_badge_may_be_read_by_any_page(client, kraken):
+    response = client.get("/badge/exchange/kraken.svg", headers={"Origin": "https://else.example"})
+
+    assert response["Access-Control-Allow-Origin"] == "*"
+    assert "Origin" not in response.get("Vary", "")
+
+
 def test_what_is_not_collected_is_unknown(now, kraken):
     market = list_market("kraken", "BTC", "USD", now)
     Market.objects.filter(pk=market.pk).update(blacklisted=True)

@@ -57,6 +57,20 @@ def test_two_beats_send_each_poll_once(make_beat):
     assert 5 <= polls(sent) <= 7
 
 
+def test_a_schedule_that_was_switched_off_comes_back(make_beat):
+    """Who disables all rows in the admin disables what would heal them, too: nothing was sent ever after."""
+    sent: list[str] = []
+    PeriodicTask.objects.update(enabled=False)
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        run_for(75, make_beat(sent), traveller=traveller)
+        assert "job:sync" in sent
+        assert polls(sent) == 0
+
+    schedule.sync(now=clock.now())  # what that task does
+
+    assert not PeriodicTask.objects.filter(name__startswith="poll:", enabled=False).exists()
+
+
 def test_a_standby_takes_over_when_the_leader_is_gone(make_beat):
     sent: list[str] = []
     first, second = make_beat(sent), make_beat(sent)

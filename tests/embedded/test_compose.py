@@ -109,7 +109,7 @@ def test_the_image_serves_as_up_serves_but_to_the_network() -> None:
 
 def test_no_password_has_a_default() -> None:
     text = (PROJECT_DIR / "docker-compose.yml").read_text()
-    variables = re.findall(r"\$\{(\w*(?:KEY|PASSWORD))([^}]*)\}", text)
+    variables = re.findall(r"\$\{(\w*(?:KEY|PASSWORD)\b)([^}]*)\}", text)
     assert {name for name, _ in variables} == {
         *("SECRET_KEY", "ADMIN_API_KEY", "ADMIN_PASSWORD", "POSTGRES_PASSWORD", "VALKEY_PASSWORD")
     }
@@ -117,7 +117,7 @@ def test_no_password_has_a_default() -> None:
 
 
 def test_storage_is_where_the_images_expect_it() -> None:
-    assert SERVICES["postgres"]["image"] == "postgres:18"
+    assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:18}"
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
     assert "noeviction" in SERVICES["valkey"]["command"][2]

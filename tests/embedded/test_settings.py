@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedded.lock import RefusedError
+from embedded.postgres import Postgres
 from embedded.screen import running
 from embedded.settings import application_specs, childrens_environment, read_settings
 from embedded.site import Site
@@ -30,6 +31,19 @@ def test_the_sandbox_can_be_left_out(tmp_path: Path, word: str) -> None:
 def test_what_the_last_run_wrote_is_not_taken_for_a_server_of_the_callers(tmp_path: Path) -> None:
     write_runtime(tmp_path, URLS)
     assert read_settings({"MARKETMON_HOME": str(tmp_path)}, with_sandbox=True).servers == {}
+
+
+def test_another_database_of_the_callers_shell_is_not_asked(tmp_path: Path) -> None:
+    """PGPORT=6000 make run ended with a socket that nobody had made."""
+    callers = {"MARKETMON_HOME": str(tmp_path), "PGPORT": "6000", "PGSERVICE": "work", "PATH": "/bin"}
+    settings = read_settings(callers, with_sandbox=False)
+
+    ours = childrens_environment(settings, URLS, first_run=False)
+    theirs = childrens_environment(settings, {}, first_run=False)
+
+    assert {"PGPORT", "PGSERVICE"}.isdisjoint(ours)
+    assert (theirs["PGPORT"], ours["PATH"]) == ("6000", "/bin")
+    assert Postgres(Site(tmp_path, tmp_path, None, None, None), tmp_path, {}).url.endswith("&port=5432")
 
 
 def test_servers_of_the_caller_or_the_operator_are_used(tmp_path: Path) -> None:

@@ -24,9 +24,7 @@ __all__ = [
     "depth_of",
     "forget_learned",
     "has_stream",
-    "is_lacking",
     "market_cache_key",
-    "note_lacking",
     "open_stream",
     "unstreamed_of",
 ]
@@ -119,18 +117,8 @@ def has_stream(exchange_id: str) -> bool:
 
 
 def can_stream(exchange_id: str) -> bool:
-    """Says whether the exchange pushes its tickers: where this process has tried, the wanted ones, with all prices."""
-    learned = learned_of(exchange_id)
-    return has_stream(exchange_id) and not learned.streams_nothing and not learned.lacks
-
-
-def note_lacking(exchange_id: str, what: str) -> None:
-    """Notes that its stream lacks what its answers bring: it is no stream for us, until this is forgotten."""
-    learned_of(exchange_id).lacks = what
-
-
-def is_lacking(exchange_id: str) -> bool:
-    return bool(learned_of(exchange_id).lacks)
+    """Says whether the exchange pushes its tickers: where this process has tried, those that are wanted of it."""
+    return has_stream(exchange_id) and not learned_of(exchange_id).streams_nothing
 
 
 def open_stream(spec: FeedSpec, *, ping_seconds: float | None = None, gate: ConnectGate | None = None) -> QuoteStream:

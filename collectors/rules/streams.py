@@ -82,7 +82,8 @@ def shortcomings(unstreamed: str, lost: str) -> str:
     """Says what a stream that delivers does not bring: kinds that are polled, fields that stay empty; empty where it
     brings all."""
     kinds = f"polled, as the exchange does not push them: {unstreamed}" if unstreamed else ""
-    fields = f"its stream does not bring {lost}, which polls do" if lost else ""
+    beside = ": their rows are stored beside its own" if indispensable(lost) else ""
+    fields = f"its stream does not bring {lost}, which polls do{beside}" if lost else ""
     return "; ".join(filter(None, [kinds, fields]))
 
 
@@ -93,8 +94,8 @@ def lost_fields(pushed: Mapping[str, Quote], polled: Sequence[Quote]) -> str:
 
 
 def indispensable(lost: str) -> str:
-    """Returns those of the lost fields without which a stream is not believed: prices that polls would bring. Volumes
-    of a day are told by polls beside it."""
+    """Returns those of the lost fields for which polls' rows are stored beside the stream's: prices. Volumes of a day
+    are told by any poll beside it."""
     return ", ".join(name for name in lost.split(", ") if name in PRICES)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -30,15 +30,7 @@ from collectors.streaming.threads import Threads, Watch
 from collectors.streaming.timeline import Timeline
 from exchanges.models import Transport
 from feeds.base import FeedError, Quote, Throttled
-from feeds.streams import (
-    QuoteStream,
-    can_stream,
-    forget_learned,
-    is_lacking,
-    note_lacking,
-    open_stream,
-    unstreamed_of,
-)
+from feeds.streams import QuoteStream, can_stream, forget_learned, open_stream, unstreamed_of
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -120,13 +112,10 @@ class StreamSession:
             log.info("stream_failed", exchange=self.wish.exchange_id, reason=str(self._last_error), failures=failures)
             await self._timeline.explain(self.wish, str(self._last_error))
             await asyncio.sleep(max(jittered, self._pause_seconds))
-            while not can_stream(self.wish.exchange_id) and not self._may_try_others():
+            while not can_stream(self.wish.exchange_id) and not self._has_other_markets():
                 await asyncio.sleep(TICK_SECONDS)
 
-    def _may_try_others(self) -> bool:
-        """Says whether there are other markets, which may be pushed; what a stream lacks it lacks for all."""
-        if is_lacking(self.wish.exchange_id):
-            return False
+    def _has_other_markets(self) -> bool:
         return self._markets is None or self.wish.markets_version != self._markets.version
 
     # --- connecting ---------------------------------------------------------------------------------------------------
@@ -314,7 +303,7 @@ class StreamSession:
             if streams.is_talking(self._heard, now, limit_seconds=settings.STREAM_SILENCE_SECONDS):
                 shadows.judge(self._latest, poll, frozenset[str]().union(*self._dialled.groups))
                 self._lost_fields = streams.lost_fields(self._latest, poll.quotes)
-                self._refuse_lossy()
+                self._complete(poll.quotes)
             for quote in shadows.quiet_ones(self._latest, poll, interval_seconds=self.wish.interval_seconds):
                 if quote.symbol in self._markets.pipelines:
                     self._tenure.quotes.setdefault(quote.symbol, quote)
@@ -323,12 +312,15 @@ class StreamSession:
             unmeasured = shadows.unmeasured(self._latest, pipelines)
             shadow.ask(now, self.wish, self._to_compare(pipelines), self._tenure.held.generation, unmeasured)
 
-    def _refuse_lossy(self) -> None:
-        """Raises Contradicted where polls bring prices that the stream does not, and polls are wanted, too."""
-        lost = streams.indispensable(self._lost_fields)
-        if lost and self.wish.transport == Transport.AUTO:
-            note_lacking(self.wish.exchange_id, lost)
-            raise Contradicted(f"its stream does not bring {lost}, which polls do; so it is polled")
+    def _complete(self, polled: Sequence[Quote]) -> None:
+        """Stores the whole rows of a poll beside the stream's, which lacks prices that they have."""
+        assert self._markets is not None
+        if self._lacks_prices:
+            self._tenure.whole = [quote for quote in polled if quote.symbol in self._markets.pipelines]
+
+    @property
+    def _lacks_prices(self) -> bool:
+        return bool(streams.indispensable(self._lost_fields))
 
     def _to_compare(self, symbols: Iterable[str]) -> list[str]:
         """Returns what a comparison poll asks for: where only a stream may collect, what the exchange does not push."""
@@ -340,7 +332,9 @@ class StreamSession:
     def _has_quiet(self) -> bool:
         assert self._markets is not None
         at, interval = clock.now().timestamp(), self.wish.interval_seconds
-        return any(shadows.is_quiet(self._latest.get(symbol), at, interval) for symbol in self._markets.pipelines)
+        return self._lacks_prices or any(
+            shadows.is_quiet(self._latest.get(symbol), at, interval) for symbol in self._markets.pipelines
+        )
 
     def _must_not_ask(self) -> bool:
         moments = self.wish.retry_at, self._tenure.retry_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -36,6 +36,7 @@ class StreamLease:
         self._do = do
         self.permit: Permit | None = None
         self.quotes: dict[str, Quote] = {}  # at most one of each market, the newest
+        self.whole: list[Quote] = []  # of a poll, stored beside those of a stream that lacks prices
         self.sound_at = time.monotonic()  # when something was stored, or the database was away
         self._taken_at = self.sound_at
 
@@ -67,6 +68,7 @@ class StreamLease:
                 raise StreamFault("polls never gave the exchange free")
             await asyncio.sleep(TICK_SECONDS)
         self.quotes.clear()
+        self.whole.clear()
         self._taken_at = time.monotonic()
 
     async def _has_taken(self) -> bool:
@@ -78,20 +80,30 @@ class StreamLease:
 
         A database that is away costs time; what is newest meanwhile is stored when it is back.
         """
+        whole, self.whole = self.whole, []
         quotes, self.quotes = self.quotes, {}
         try:
-            written = await self._do(blocking_calls.write, self.held, list(quotes.values()), pipelines, batch)
+            if whole:
+                await self._write(whole, pipelines, batch)
+            stored, is_asked_for = await self._write(list(quotes.values()), pipelines, batch)
         except (DatabaseError, InterfaceError) as error:
             log.warning("batch_not_stored", exchange=self._exchange_id, error=str(error).strip())
             self.quotes = quotes | self.quotes
             self._note_sound(len(quotes))  # the stream did its part
             return False
+        self._note_sound(stored)
+        return is_asked_for
+
+    async def _write(
+        self, quotes: Sequence[Quote], pipelines: Mapping[str, int], batch: blocking_calls.Batch
+    ) -> tuple[int, bool]:
+        """Writes; returns how many rows, and whether somebody waits for the lease. Raises LeaseLost."""
+        written = await self._do(blocking_calls.write, self.held, quotes, pipelines, batch)
         if written is None:
             await self.give_back()  # an operator's verb leaves it to us, and waits for it
             raise LeaseLost("another collector, or an operator, has the exchange now")
         self.permit, stored, is_asked_for = written
-        self._note_sound(stored)
-        return is_asked_for
+        return stored, is_asked_for
 
     def _note_sound(self, count: int) -> None:
         if count:

@@ -23,7 +23,6 @@ class Learned:
     sizes: dict[str, int] = field(default_factory=dict)
     unstreamed: dict[str, str] = field(default_factory=dict)
     streams_nothing: bool = False  # of what is wanted of it
-    lacks: str = ""  # what its stream does not bring though its answers do, and nobody goes without
 
 
 _learned: dict[str, Learned] = {}

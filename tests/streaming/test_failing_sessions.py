@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +13,6 @@ from collectors.models import Stream, Worker
 from collectors.rules import streams
 from collectors.streaming import blocking_calls, ownership
 from collectors.streaming.blocking_calls import Markets
-from collectors.streaming.handshake import Contradicted
 from collectors.streaming.process import Process
 from collectors.streaming.session import StreamSession
 from collectors.streaming.threads import Threads, Watch
@@ -25,6 +23,7 @@ from feeds.ccxt.stream import CcxtStream
 from feeds.streams import can_stream, forget_learned
 from lib import clock
 from operations import commands
+from tests.world import quote
 
 pytestmark = pytest.mark.django_db(transaction=True)
 US = "here:1"
@@ -170,15 +169,14 @@ def test_an_exchange_that_pushes_none_of_its_markets_is_asked_once_and_polled(
     assert "mexc" in ownership.wishes()  # whoever listens is the one who polls
 
 
-@pytest.mark.parametrize(("transport", "is_refused"), [("auto", True), ("stream", False)])
-def test_a_stream_without_prices_that_polls_bring_is_not_believed(transport: str, is_refused: bool) -> None:
-    listener = StreamSession(add("mexc", transport), holder=US, threads=None, watch=Watch(60), is_ours=lambda: True)  # type: ignore[arg-type]
-    listener._lost_fields = "bid, ask, high"
+@pytest.mark.parametrize(("lost", "whole"), [("bid, ask, high", ["A/USD"]), ("high, quote_volume", [])])
+def test_where_a_stream_lacks_prices_the_rows_of_polls_are_stored_beside_it(lost: str, whole: list[str]) -> None:
+    listener = StreamSession(add("mexc"), holder=US, threads=None, watch=Watch(60), is_ours=lambda: True)  # type: ignore[arg-type]
+    listener._markets = Markets(1, {"A/USD": 1}, None)
+    listener._lost_fields = lost
 
-    with pytest.raises(Contradicted, match="does not bring bid, ask") if is_refused else contextlib.nullcontext():
-        listener._refuse_lossy()
+    listener._complete([quote("A/USD"), quote("NOT/OURS")])
 
-    assert can_stream("mexc") is not is_refused
-    assert listener._may_try_others() is not is_refused
-    forget_learned("mexc")  # as a restart does
-    assert can_stream("mexc")
+    assert [each.symbol for each in listener._tenure.whole] == whole
+    listener._latest = {"A/USD": quote("A/USD", received_at=clock.now().timestamp())}
+    assert listener._has_quiet() is bool(whole)  # so that each interval has its poll

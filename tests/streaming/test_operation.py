@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from collectors import backfill, lease
 from collectors.gaps import invariants
-from collectors.models import Gap, Run, Tick, Worker
+from collectors.models import Gap, Run, Stream, Tick, Worker
 from collectors.polling import poll, store
 from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import Exchange
@@ -37,6 +37,24 @@ def test_what_is_stored_is_what_the_exchange_said(site: Site):
         symbol, second = tick.pipeline.market.symbol, int(tick.received_at.timestamp())
         said = {site.sandbox.price("binance", symbol, moment) for moment in (second - 1, second)}
         assert tick.last in said
+
+
+def test_a_stream_without_bid_and_ask_is_completed_by_whole_rows_of_polls(site: Site):
+    site.add("hyperliquid")
+    site.wait_for_streams("hyperliquid")
+    began = clock.now()
+    mine = Tick.objects.filter(pipeline__market__exchange_id="hyperliquid", received_at__gt=began)
+
+    site.wait_until(lambda: mine.filter(bid__isnull=False).exists(), seconds=8, what="a poll beside the stream")
+
+    whole = mine.filter(bid__isnull=False).select_related("pipeline__market").first()
+    second = int(whole.received_at.timestamp())
+    assert whole.bid < whole.last < whole.ask
+    assert whole.last in {site.sandbox.price("hyperliquid", whole.pipeline.market.symbol, second - n) for n in (0, 1)}
+    assert mine.filter(bid__isnull=True).exists()
+    said = Stream.objects.get(exchange_id="hyperliquid")
+    assert said.is_delivering
+    assert "does not bring bid, ask" in said.reason
 
 
 def test_runs_say_their_transport_and_those_of_one_connection_share_an_id(site: Site):

@@ -19,6 +19,7 @@ from incidents.signs.telling import NOTIFIER_CURSOR
 WATCH_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 BEAT_SECONDS = 60.0
+STARTING_SECONDS = 30.0  # the pulse may have begun together with this process
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +29,15 @@ class Duties:
 
     def __init__(self) -> None:
         self._done: dict[str, float] = {}
+        self._began: float | None = None
 
     def look(self, now: datetime, clock_seconds: float) -> heartbeat.HeartbeatState | None:
         """Carries out what is due; returns what the outward heartbeat has to say, None while it is not due."""
+        self._began = clock_seconds if self._began is None else self._began
         if self._is_due("watch", WATCH_SECONDS, clock_seconds):
             note_alive(now)
-            watch_pulse(now)
+            if clock_seconds - self._began >= STARTING_SECONDS:
+                watch_pulse(now)
         if self._is_due("prune", PRUNE_SECONDS, clock_seconds):
             retention.prune(now)
         if settings.HEARTBEAT_URL and self._is_due("beat", BEAT_SECONDS, clock_seconds):

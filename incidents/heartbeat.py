@@ -20,7 +20,10 @@ SELECT (SELECT reached_at FROM collectors_cursor WHERE name = 'pulse'),
        (SELECT max(stored_at) FROM collectors_worker),
        (SELECT min(poll_interval_seconds) FROM exchanges_exchange WHERE is_collected),
        (SELECT count(*) FROM incidents_delivery
-        WHERE state IN ('queued', 'claimed') AND due_at < %(overdue)s AND next_try_at < %(now)s)
+        WHERE state IN ('queued', 'claimed') AND due_at < %(overdue)s AND next_try_at < %(now)s),
+       (SELECT title FROM incidents_incident
+        WHERE ended_at IS NULL AND quiet_since IS NULL AND parent_id IS NULL AND NOT is_drill
+          AND severity = 'critical' AND kind IN ('system', 'line') ORDER BY id LIMIT 1)
 """
 
 
@@ -35,9 +38,18 @@ def read(now: datetime) -> HeartbeatState:
     """Returns the state at a moment, after the caller has proven that the database takes a write."""
     with connection.cursor() as cursor:
         cursor.execute(FACTS, {"now": now, "overdue": now - OVERDUE_AFTER})
-        swept_at, stored_at, interval, overdue = cursor.fetchone()
+        swept_at, stored_at, interval, overdue, broken = cursor.fetchone()
     return HeartbeatState(
-        tuple(reasons(now, swept_at=swept_at, stored_at=stored_at, interval_seconds=interval, overdue=int(overdue)))
+        tuple(
+            reasons(
+                now,
+                swept_at=swept_at,
+                stored_at=stored_at,
+                interval_seconds=interval,
+                overdue=int(overdue),
+                broken=broken or "",
+            )
+        )
     )
 
 
@@ -48,6 +60,7 @@ def reasons(
     stored_at: datetime | None,
     interval_seconds: float | None,
     overdue: int,
+    broken: str = "",
 ) -> list[str]:
     """Returns why the heartbeat must not say that all is well."""
     found = []
@@ -57,6 +70,8 @@ def reasons(
         limit = timedelta(seconds=max(LEAST_SECONDS, INTERVALS * interval_seconds))
         if stored_at is None or now - stored_at > limit:
             found.append(f"no row was stored within {limit.total_seconds():.0f} s")
+    if broken:
+        found.append(broken)
     if overdue:
         found.append(f"{overdue} messages could not be delivered")
     return found

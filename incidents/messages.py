@@ -118,7 +118,8 @@ def _outlook(incident: Incident, now: datetime) -> Iterator[str]:
     if incident.advice:
         yield f"What to do: {incident.advice}"
     if incident.reopened:
-        yield f"It has come back {incident.reopened} time{'s' if incident.reopened > 1 else ''}."
+        times = f"{incident.reopened} time{'s' if incident.reopened > 1 else ''}"
+        yield f"It has come back {times}, the last time at {_moment(incident.openings[-1])}."
     if incident.acknowledged_by:
         yield f"{incident.acknowledged_by} is on it until {_moment(incident.acknowledged_until)}."
 

@@ -36,7 +36,7 @@ FROM recent AS g
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
 JOIN lasting AS i ON i.exchange = m.exchange_id
      AND (g.ended_at IS NULL OR g.ended_at >= i.since) AND g.started_at BETWEEN i.since - %(slack)s AND i.until
-WHERE g.cause <> ALL(%(quiet)s)
+WHERE g.cause <> ALL(%(quiet)s) AND (g.cause <> 'market quiet' OR i.kind = 'markets')
       AND NOT EXISTS (SELECT FROM incidents_incidentgap AS known WHERE known.gap_id = g.id)
 ORDER BY g.id, array_position(%(order)s::text[], i.kind::text), i.id
 ON CONFLICT (gap_id) DO NOTHING
@@ -61,7 +61,7 @@ FROM unnest(%(ids)s::bigint[]) AS wanted (id) LEFT JOIN counted AS c ON c.root =
 WHERE i.id = wanted.id
 """
 NEAREST = [IncidentKind.MARKETS, IncidentKind.EXCHANGE, IncidentKind.LINE, IncidentKind.SYSTEM]
-QUIET = ("market quiet", "never came", "delisted")
+QUIET = ("never came", "delisted", "halted")
 DUE = """
 SELECT id FROM incidents_incident
 WHERE (ended_at IS NULL AND (counted_at IS NULL OR counted_at <= %(lasting)s))

@@ -25,12 +25,16 @@ from incidents.signs.reading import AllSigns
 from lib import clock, database_clock, liveness
 from operations import commands
 
+STARTING_SECONDS = 30.0  # a worker needs about ten until its first sign of life
+
 log = structlog.get_logger(__name__)
+_began: float | None = None  # where nobody runs forever, nobody starts
 
 
 def run_forever() -> None:
     """Beats until SIGTERM or SIGINT. A database that is away costs beats, not the process."""
-    stopping = threading.Event()
+    global _began
+    stopping, _began = threading.Event(), time.monotonic()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         stopping.set()
@@ -89,11 +93,16 @@ def read_signs(now: datetime) -> AllSigns | None:
 def find_incidents(signs: AllSigns, now: datetime) -> None:
     """Opens, follows and ends incidents; who is told is written with them. Should it fail, the board still shows."""
     try:
-        ledger.apply(findings.find(findable.of(signs), now), now)
+        ledger.apply(findings.find(findable.of(signs, is_starting=_is_starting()), now), now)
     except (DatabaseError, InterfaceError) as error:
         log.warning("incidents_not_followed", error=str(error).strip())
     except Exception:
         log.exception("incidents_not_followed")
+
+
+def _is_starting() -> bool:
+    """Says whether this process has only just begun: the others may have begun with it."""
+    return _began is not None and time.monotonic() - _began < STARTING_SECONDS
 
 
 def look_at_drills(now: datetime) -> None:

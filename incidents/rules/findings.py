@@ -38,6 +38,8 @@ OF_SYSTEM = {
     "rollups": ("database", "valkey", "beat", "worker", "disk"),
 }
 # Causes that cannot be judged while Valkey does not answer.
+# What shows by silence, as long as all processes have only just begun.
+SILENT_AT_START = ("worker", "queue", STREAMS, "beat", "notifier", "rollups", POLLS, "stream", SILENT, MISSING)
 UNASKED_WITHOUT_VALKEY = ("worker", "queue", STREAMS)
 
 
@@ -76,7 +78,10 @@ class PairSigns:
 
 @dataclass(frozen=True, slots=True)
 class FindableSigns:
-    """The signs of one moment. `is_off`: nothing is collected on purpose, so nothing can be told of exchanges."""
+    """The signs of one moment. `is_off`: nothing is collected on purpose, so nothing can be told of exchanges.
+
+    `is_starting`: whoever looks has only just begun, perhaps with all other processes; their absence means nothing yet.
+    """
 
     exchanges: Sequence[ExchangeSigns] = ()
     alarms: Sequence[Alarm] = ()
@@ -84,6 +89,7 @@ class FindableSigns:
     pairs: Sequence[PairSigns] = ()
     is_off: bool = False
     is_valkey_away: bool = False
+    is_starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,15 @@ def find(signs: FindableSigns, now: datetime) -> Found:
     single = [trouble for each in signs.exchanges for trouble in _of_exchange(each, signs, now)]
     markets = list(_of_gaps(signs, {trouble.key for trouble in single}, now))
     pairs = [_of_pair(pair) for pair in signs.pairs]
-    return Found((*reversed(known.values()), *single, *markets, *pairs), _unknown(signs))
+    found = Found((*reversed(known.values()), *single, *markets, *pairs), _unknown(signs))
+    return _without_silence(found) if signs.is_starting else found
+
+
+def _without_silence(found: Found) -> Found:
+    """Takes out what may only be our own start: it neither begins nor ends yet."""
+    kept = tuple(each for each in found.troubles if each.cause not in SILENT_AT_START)
+    left_out = {each.key for each in found.troubles} - {each.key for each in kept}
+    return Found(kept, found.unknown | left_out)
 
 
 def system_key(cause: str) -> str:

@@ -26,7 +26,7 @@ GROUP BY 1, 2 HAVING bool_or(p.gap_open)
 """
 
 
-def of(signs: AllSigns) -> FindableSigns:
+def of(signs: AllSigns, *, is_starting: bool = False) -> FindableSigns:
     """Returns the signs as the rules want them. One query, and another one while pairs are watched."""
     return FindableSigns(
         exchanges=[_of_source(source) for source in signs.sources],
@@ -38,6 +38,7 @@ def of(signs: AllSigns) -> FindableSigns:
         ],
         pairs=list(_pairs(watched_pairs())),
         is_off=bool(signs.absence),
+        is_starting=is_starting,
         is_valkey_away=any(depth is None for _, depth in signs.health.queues),
     )
 

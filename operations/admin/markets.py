@@ -18,7 +18,7 @@ from operations import permissions
 from operations.admin.acting import carry_out, carry_out_all
 from operations.admin.buttons import LIFT_MARKET, Words, dialog
 from operations.admin.dialogs import ConfirmForm, WhyForm, details
-from web.admin import MachineAdmin, back_to_page, since
+from web.admin import MachineAdmin, back_to_page, since, word_filter
 
 CHANGELIST = "admin:exchanges_market_changelist"
 MOST_AT_ONCE = 200  # each is a transaction of its own
@@ -31,12 +31,17 @@ STATE_LABELS = {
     "halted": "warning",
 }  # fmt: skip
 
+# Fixed words: the admin would look for those that occur, in all markets there are.
+STATES = word_filter(
+    "state", MarketState.choices, parameter="state", narrow=lambda markets, word: markets.filter(state=word)
+)
+
 
 @admin.register(Market)
 class MarketAdmin(MachineAdmin):
     list_display = ("symbol", "exchange", "kind", "source", "venue_id", "state", "listed")
     list_select_related = ("exchange",)
-    list_filter = (("exchange", RelatedDropdownFilter), "state", "blacklisted", "excluded")
+    list_filter = (("exchange", RelatedDropdownFilter), STATES, "blacklisted", "excluded")
     list_disable_select_all = True
     list_per_page = 50  # each row brings its buttons along, 10 KB of them
     search_fields = ("symbol__startswith",)

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError
@@ -20,10 +20,11 @@ from django.utils.html import escape
 
 from board import public
 from board.status_page import public_only
-from collectors.history import names
+from collectors.history import names, quality
 from collectors.models import Pipeline
 from collectors.status.dialects import pairs
 from collectors.status.workers import CollectorAbsent
+from exchanges import symbols
 from exchanges.models import Market
 from lib import clock
 from web.admin import ago
@@ -129,6 +130,28 @@ def of_pair(pair: str, now: datetime) -> Badge:
     return Badge(name, _with_age(state, newest_at, now), COLOURS[state])
 
 
+QUALITY_DAYS = 30
+
+
+def of_quality(exchange_id: str, symbol: str, now: datetime) -> Badge:
+    """Returns a badge with the share of a market's minutes that are there, of 30 days; symbols in any spelling."""
+    unknown = Badge(symbol, "unknown", GREY, is_known=False)
+    try:
+        market = symbols.find(exchange_id, symbol)
+    except symbols.AmbiguousSymbol:
+        return unknown
+    if market is None:
+        return unknown
+    days = quality.calendar(market.id, first=now.date() - timedelta(days=QUALITY_DAYS - 1), last=now.date(), now=now)
+    expected, stored = sum(day[1] for day in days), sum(day[2] for day in days)
+    label = f"{market.symbol} on {exchange_id}"
+    if not expected:
+        return Badge(label, "no data yet", GREY)
+    share = stored / expected
+    colour = GREEN if share >= 0.999 else AMBER if share >= 0.99 else RED
+    return Badge(label, f"{int(share * 10_000) / 100:g} % of {QUALITY_DAYS} days", colour)
+
+
 def _newest(wanted: Q) -> dict[str, Any]:
     return Pipeline.objects.live().filter(wanted).aggregate(count=Count("pk"), newest_at=Max("received_at"))
 
@@ -148,6 +171,11 @@ def exchange(request: HttpRequest, exchange_id: str) -> HttpResponseBase:
 @public_only
 def pair(request: HttpRequest, name: str) -> HttpResponseBase:
     return _answer(request, f"pair {name}", lambda now: of_pair(name, now))
+
+
+@public_only
+def market_quality(request: HttpRequest, exchange_id: str, name: str) -> HttpResponseBase:
+    return _answer(request, f"quality {exchange_id} {name}", lambda now: of_quality(exchange_id, name, now))
 
 
 _held: OrderedDict[str, tuple[float, Badge]] = OrderedDict()

@@ -20,5 +20,10 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^status\.rss/?$", status_feed.feed, name="public-status-feed"),
     re_path(r"^status\.json/?$", status_page.data, name="public-status-data"),
     re_path(r"^badge/exchange/(?P<exchange_id>[^/]{1,64})\.svg$", badges.exchange, name="badge-exchange"),
+    re_path(
+        r"^badge/quality/(?P<exchange_id>[^/]{1,64})/(?P<name>[^/]{1,120})\.svg$",
+        badges.market_quality,
+        name="badge-quality",
+    ),
     re_path(r"^badge/pair/(?P<name>[^/]{1,120})\.svg$", badges.pair, name="badge-pair"),
 ]

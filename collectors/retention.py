@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, models, transaction
 
 from collectors.gaps import ledger, sweep
-from collectors.history import partitions, rollups
+from collectors.history import partitions, quality, rollups
 from collectors.market_data import filling
 from collectors.models import Watermark
 from collectors.polling import market_list
@@ -87,6 +87,10 @@ DELETE FROM {table} AS kept USING (
     LIMIT %(batch)s
 ) AS expired WHERE kept.exchange_id = expired.id AND kept.{time} = expired.{time}
 """
+# The key begins with the day.
+BY_DAY = """
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {time} < %(before)s::date LIMIT %(batch)s))
+"""
 
 
 def by_batches(statement: str) -> Callable[[Kept, datetime], int]:
@@ -123,6 +127,7 @@ KEPT = (
     Kept("collectors_rollup", "minute_at", "ROLLUP_RETENTION_DAYS", by_days),
     Kept("collectors_rolluprevision", "minute_at", "ROLLUP_RETENTION_DAYS", by_days),
     Kept("collectors_minutecandle", "opened_at", "ROLLUP_RETENTION_DAYS", by_days),
+    Kept("collectors_pipelineday", "day", timedelta(days=quality.KEPT_DAYS), by_batches(BY_DAY)),
     Kept("collectors_orderbook", "received_at", "ORDERBOOK_RETENTION_DAYS", by_days),
     Kept("collectors_trade", "traded_at", "TRADE_RETENTION_DAYS", by_days),
     Kept("collectors_funding", "received_at", "FUNDING_RETENTION_DAYS", by_days),
@@ -202,4 +207,4 @@ def run_where_believed(now: datetime) -> None:
 
 
 # What collection depends on comes first.
-PARTS = (partitions.ensure, rollups.run, market_list.follow_volumes, settle_gaps, run_where_believed)
+PARTS = (partitions.ensure, rollups.run, quality.run, market_list.follow_volumes, settle_gaps, run_where_believed)

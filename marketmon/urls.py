@@ -15,7 +15,18 @@ from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
 from board import urls as board
-from collectors.api import candles, exports, gaps, market_data, pipelines, runs, transitions, workers, workers_status
+from collectors.api import (
+    candles,
+    exports,
+    gaps,
+    market_data,
+    pipelines,
+    quality,
+    runs,
+    transitions,
+    workers,
+    workers_status,
+)
 from collectors.status import urls
 from exchanges import api as exchanges
 from incidents import link_page
@@ -104,6 +115,8 @@ urlpatterns = [
         "pipeline-history",
     ),
     route("api/v1/candles", candles.CandleViews.as_view(http_method_names=READ_ONLY), "candles"),
+    route("api/v1/quality", quality.QualityViews.as_view(http_method_names=READ_ONLY), "quality"),
+    route("api/v1/quality/calendar", quality.QualityCalendar.as_view(http_method_names=READ_ONLY), "quality-calendar"),
     *listing("runs", runs.RunViews, "run"),
     *listing("gaps", gaps.GapViews, "gap"),
     route("api/v1/gaps/export", exports.ExportViews.as_view({"get": "gaps"}, name="Gaps as CSV"), "gaps-export"),

@@ -42,6 +42,12 @@ def refusing_unknown() -> Iterator[None]:
         raise AsOfUnknownRefusal(error) from error
 
 
+def require_known(as_of: datetime | None) -> None:
+    """Answers 409 where nobody wrote down what was known at that moment."""
+    with refusing_unknown():
+        knowing.require(as_of)
+
+
 def headers(as_of: datetime | None, now: datetime) -> dict[str, str]:
     """Returns the header that says whether the answer may still change, because rows are just being stored."""
     if as_of is None:

@@ -20,10 +20,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from collectors.api import as_of
+from collectors.api import as_of, quality
 from collectors.history import candle_formats, candles
 from collectors.history.candles import SOURCES, CandleQuery, TooLong
+from collectors.history.quality import of_span
 from collectors.rules import intervals
+from collectors.rules.quality import Quality
 from exchanges import symbols
 from exchanges.models import Exchange
 from exchanges.symbols import SpelledMarket
@@ -85,7 +87,8 @@ class CandleQuerySerializer(StrictQuery):
         end = serializers.DateTimeField(required=False, help_text="Bars that open before. Default: now.")
         words = "Bars of this source only; else of the first that has all of a bar."
         source = serializers.ChoiceField(choices=SOURCES, required=False, help_text=words)
-        return {**super().get_fields(), "from": start, "to": end, "as_of": as_of.field(), "source": source}
+        return {**super().get_fields(), "from": start, "to": end, "as_of": as_of.field(), "source": source,
+                "min_quality": quality.LeastQualityField()}  # fmt: skip
 
     def validate_interval(self, text: str) -> intervals.Interval:
         try:
@@ -146,6 +149,7 @@ class CandlesSerializer(serializers.Serializer[Any]):
     tz = serializers.CharField()
     as_of = serializers.DateTimeField(allow_null=True)
     candles = BarSerializer(many=True, help_text="Oldest first; bars without any row are left out.")
+    quality = quality.QualitySerializer(help_text="Of the whole span, whatever the page holds.")
     next_cursor = serializers.CharField(allow_null=True)
 
 
@@ -168,9 +172,11 @@ class CandleViews(APIView):
         query = _from_cursor(_query(wanted, market, now), wanted.get("cursor"))
         if form in ("arrow", "parquet") and not candle_formats.has_arrow():
             raise NoArrow
+        as_of.require_known(query.as_of)
+        found = of_span(query.pipeline_id, start=query.start, end=query.end, now=now, as_of=query.as_of)
+        packet = quality.require(found, wanted.get("min_quality"))
         try:
-            with as_of.refusing_unknown():
-                return _answer(form, query, market)
+            return _answer(form, query, market, packet)
         except TooLong as error:
             raise ServiceUnavailable(str(error)) from error
 
@@ -195,25 +201,21 @@ def _query(wanted: Mapping[str, Any], market: SpelledMarket, now: datetime) -> C
     )
 
 
-def _answer(form: str, query: CandleQuery, market: SpelledMarket) -> HttpResponseBase:
-    headers = {"Cache-Control": "no-store", **as_of.headers(query.as_of, query.now)}
+def _answer(form: str, query: CandleQuery, market: SpelledMarket, packet: Quality) -> HttpResponseBase:
+    headers = {"Cache-Control": "no-store", **as_of.headers(query.as_of, query.now), **quality.headers(packet)}
     if form in ("json", "csv"):
         bars = candles.read(query)
         following = _cursor(query, bars.rows[-1][0]) if bars.is_cut else None
         if form == "csv":
             return _file(form, candle_formats.as_csv(bars), market, query, headers, following)
-        return Response(_body(query, market, candle_formats.as_json(bars), following), headers=headers)
+        body = {"candles": candle_formats.as_json(bars), "quality": packet.body(), "next_cursor": following}
+        return Response({**_heading(query, market), **body}, headers=headers)
     table, is_cut = candle_formats.arrow_table(query)
     following = _cursor(query, table["opened_at"][-1].as_py()) if is_cut else None
     described = {name: value for name, value in _heading(query, market).items() if value is not None}
+    described["quality"] = headers[quality.HEADER]
     make = candle_formats.as_arrow if form == "arrow" else candle_formats.as_parquet
     return _file(form, make(table, described), market, query, headers, following)
-
-
-def _body(
-    query: CandleQuery, market: SpelledMarket, bars: list[dict[str, Any]], following: str | None
-) -> dict[str, Any]:
-    return {**_heading(query, market), "candles": bars, "next_cursor": following}
 
 
 def _heading(query: CandleQuery, market: SpelledMarket) -> dict[str, str | None]:

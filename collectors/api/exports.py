@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -13,9 +15,11 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from access.admin_key import AdminKeyAuthentication, MayManage, StaffSession
-from collectors.api import as_of
-from collectors.history import exports, knowing
+from collectors.api import as_of, quality
+from collectors.history import exports
+from collectors.history.quality import of_exchange, of_span
 from collectors.models import GapCause, GapState
+from collectors.rules.quality import Quality
 from exchanges.symbols import resolved_ids
 from lib import clock
 from web.errors import ServiceUnavailable
@@ -36,11 +40,15 @@ class ExportQuerySerializer(StrictQuery):
         start = serializers.DateTimeField(help_text="Inclusive.")
         end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
         kind, fields = self.context.get("kind"), {**super().get_fields(), "as_of": as_of.field()}
+        if kind is None or kind.has_quality:
+            fields["min_quality"] = quality.LeastQualityField()
         count = serializers.BooleanField(
             default=False, help_text="Adds a last line, `# rows: 1500000`: a download without it is not whole."
         )
         filters = {
-            name: field for name, field in fields.items() if kind is None or FILTER_OF.get(name, name) in kind.filters
+            name: field
+            for name, field in fields.items()
+            if kind is None or FILTER_OF.get(name, name) in (*kind.filters, "min_quality")
         }
         return {"from": start, "to": end, "with_count": count, **filters}
 
@@ -101,12 +109,23 @@ class ExportViews(ViewSet):
         query.is_valid(raise_exception=True)
         wanted = dict(query.validated_data)
         start, end, with_count = wanted.pop("from"), wanted.pop("to"), wanted.pop("with_count")
-        with as_of.refusing_unknown():
-            knowing.require(wanted.get("as_of"))
+        as_of.require_known(wanted.get("as_of"))
+        packet = _quality(wanted, start, end, now) if kind.has_quality else None
+        if packet is not None:
+            quality.require(packet, wanted.pop("min_quality", None))
         try:
             chunks = exports.stream(kind, {"start": start, "end": end, "now": now, **wanted}, with_count=with_count)
         except exports.TooMany as error:
             raise ServiceUnavailable(f"{error}; try again in a minute.") from error
         disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'
         headers = {**NO_STORE, "Content-Disposition": disposition, **as_of.headers(wanted.get("as_of"), now)}
+        headers |= quality.headers(packet) if packet is not None else {}
         return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _quality(wanted: Mapping[str, Any], start: datetime, end: datetime, now: datetime) -> Quality:
+    """Returns the quality of the one market that is exported, or what was counted live of the whole exchange."""
+    numbers = [wanted["pipeline"]] if "pipeline" in wanted else wanted.get("markets", ())
+    if len(numbers) == 1:
+        return of_span(numbers[0], start=start, end=end, now=now, as_of=wanted.get("as_of"))
+    return of_exchange(wanted.get("exchange", ""), start=start, end=end)

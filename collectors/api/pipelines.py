@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -16,10 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from collectors.api import as_of
+from collectors.api import as_of, quality
 from collectors.history import reading as history
+from collectors.history.quality import of_span
 from collectors.models import Origin, Pipeline
 from collectors.rules import cadence
+from collectors.rules.quality import Quality
 from exchanges.symbols import SymbolFilter
 from lib import clock
 from web.filters import MomentFilter, YesNoFilter
@@ -111,7 +114,8 @@ class HistoryQuerySerializer(StrictQuery):
         # `from` is no name for a class attribute.
         start = serializers.DateTimeField(required=False, help_text="Default: an hour before `to`.")
         end = serializers.DateTimeField(required=False, help_text="Exclusive. Default: now.")
-        return {"from": start, "to": end, "as_of": as_of.field(), **super().get_fields()}
+        return {"from": start, "to": end, "as_of": as_of.field(), "min_quality": quality.LeastQualityField(),
+                **super().get_fields()}  # fmt: skip
 
     def validate(self, query: dict[str, Any]) -> dict[str, Any]:
         as_of.require_past(query.get("as_of"), self.context["now"])
@@ -132,6 +136,7 @@ class HistorySerializer(serializers.Serializer[Any]):
     columns = serializers.ListField(child=serializers.CharField())
     as_of = serializers.DateTimeField(allow_null=True, help_text="As asked for.")
     rows = serializers.ListField(child=serializers.ListField(), help_text="Oldest first, values as in `columns`.")
+    quality = quality.QualitySerializer(help_text="Of the whole span.")
     is_cut = serializers.BooleanField(help_text="True when `limit` left rows out: continue with a later `from`.")
     identity_unproven_before = serializers.DateTimeField(
         allow_null=True, help_text="Rows from before this may be another market's; null where all are proven."
@@ -164,6 +169,8 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
         query.is_valid(raise_exception=True)
         wanted = query.validated_data
         pipeline, known = self.get_object(), wanted.get("as_of")
+        as_of.require_known(known)
+        packet = _quality(pipeline.pk, wanted, now)
         with as_of.refusing_unknown():
             found = history.read(
                 pipeline.pk,
@@ -176,4 +183,9 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
             )
         body = {"pipeline": pipeline.pk, "grain": found.grain, "columns": found.columns, "as_of": known}
         body |= {"rows": found.rows, "is_cut": found.is_cut, "identity_unproven_before": pipeline.market.identity_since}
-        return Response(body, headers=as_of.headers(known, now))
+        return Response({**body, "quality": packet.body()}, headers=as_of.headers(known, now))
+
+
+def _quality(pipeline_id: int, wanted: Mapping[str, Any], now: datetime) -> Quality:
+    found = of_span(pipeline_id, start=wanted["from"], end=wanted["to"], now=now, as_of=wanted.get("as_of"))
+    return quality.require(found, wanted.get("min_quality"))

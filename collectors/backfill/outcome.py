@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from collectors.backfill import refused_history
 from collectors.backfill.answers import AnswerRows, GapSpan
 from collectors.gaps import ledger
-from collectors.history import partitions, rollups
+from collectors.history import partitions, quality, rollups
 from collectors.models import Gap, Worker
 from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import Exchange
@@ -63,6 +63,7 @@ def save(turn: RequestSlot, span: GapSpan, found: AnswerRows, now: datetime) -> 
         )
         if stored or found.candles:
             rollups.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached), now=now)
+            quality.again(span.pipeline_id, start=_moment(span.start), end=_moment(found.reached), now=now)
     return stored
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from collectors.gaps.ledger import GAP_CURSOR
+from collectors.history import quality
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.history.rollups import OLDEST_ROW
 from collectors.rules.gap_causes import UNCOUNTED_SQL
@@ -112,6 +113,17 @@ LEFT JOIN collectors_rolluprevision AS before ON before.pipeline_id = c.pipeline
 JOIN exchanges_market AS m ON m.id = c.pipeline_id
 WHERE before.replaced_at IS DISTINCT FROM c.known_at OR before.known_at > before.replaced_at
 """
+# Some pipelines of each day: what was known of it when it was over is known of it for good.
+SEALED = f"""
+SELECT m.exchange_id, m.symbol, k.day::timestamp AT TIME ZONE 'UTC', 'as of its end, it is no longer what it was'
+FROM collectors_pipelineday AS k
+JOIN exchanges_market AS m ON m.id = k.pipeline_id
+WHERE k.pipeline_id = ANY(%(chosen)s) AND k.day >= (%(since)s - interval '2 days')::date AND k.fingerprint <> ({
+    quality.FINGERPRINT.format(
+        pipeline="k.pipeline_id", day="(k.day::timestamp AT TIME ZONE 'UTC')", as_of="k.sealed_at"
+    )
+})
+"""
 
 PROMISES = {
     "no two gaps of a pipeline overlap": OVERLAPS,
@@ -122,6 +134,7 @@ PROMISES = {
     "one collector at a time stores for an exchange": AT_ONCE,
     "each finished minute's rollup counts all its rows": ROLLED,
     "each changed minute's old state is kept": REVISED,
+    "yesterday as of its end is unchanged": SEALED,
 }
 PIPELINES = "SELECT market_id FROM collectors_pipeline ORDER BY market_id"
 EXCHANGES = "SELECT exchange_id FROM collectors_worker ORDER BY exchange_id"

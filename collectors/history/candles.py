@@ -64,6 +64,12 @@ SELECT {OPENED.format(at="minute_at")} AS opened_at,
        {_whole("max(known_at)", "known_at")} AS known_at
 FROM ({{minutes}}) AS m GROUP BY 1
 """
+# Bars of one minute are the minutes themselves.
+OF_EACH_MINUTE = """
+SELECT minute_at AS opened_at, open, high, low, close, NULL::float8 AS volume, 1::bigint AS samples, live, candle,
+       trade, 0 AS no_trades, revision, known_at
+FROM ({minutes}) AS m
+"""
 # The newest minutes are not rolled up yet: what they are so far is made of their ticks.
 TAIL = f"""
 UNION ALL
@@ -77,7 +83,7 @@ SELECT {OPENED.format(at="received_at")} AS opened_at,
        {_last("last", "received_at")} AS close, NULL::float8 AS volume, count(*) AS samples,
        count(*) FILTER (WHERE origin = 0) AS live, 0 AS candle, count(*) FILTER (WHERE origin = 2) AS trade,
        0 AS no_trades, 0 AS revision, {_whole(f"max({knowing.TICK_KNOWN_AT})", knowing.TICK_KNOWN_AT)} AS known_at
-FROM collectors_tick WHERE {IN_PERIOD.format(at="received_at")} AND origin <> 1 {{known}} GROUP BY 1
+FROM collectors_tick WHERE {IN_PERIOD.format(at="received_at")} AND origin NOT IN (1, 3) {{known}} GROUP BY 1
 """
 # Where nobody traded there is no price, and the candle says nothing but that.
 OF_CANDLES = f"""
@@ -248,7 +254,8 @@ def statement(query: CandleQuery, columns: str) -> str:
     for name in query.sources:
         body = bars[name].format(known=known[name])
         if name == TICKS and query.interval.is_of_minutes:
-            body = OF_MINUTES.format(minutes=_minutes(query))
+            of_minutes = OF_EACH_MINUTE if query.interval.stride == rollups.MINUTE else OF_MINUTES
+            body = of_minutes.format(minutes=_minutes(query))
         parts.append(OF_SOURCE.format(rank=SOURCES.index(name), bars=body))
     return BARS.format(sources=" UNION ALL ".join(parts), known=received, columns=columns)
 

@@ -85,6 +85,11 @@ class Kind:
     filters: tuple[str, ...] = ("exchange", "markets", "pipeline", "as_of")
     needs_one_of: tuple[str, ...] = ()
 
+    @property
+    def has_quality(self) -> bool:
+        """Says whether its rows are data, of which a span may be whole or not."""
+        return "as_of" in self.filters
+
 
 KINDS: Mapping[str, Kind] = {
     "gaps": Kind(FROM_GAPS, timedelta(days=31), ("exchange", "markets", "pipeline", "cause", "state")),

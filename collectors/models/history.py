@@ -67,3 +67,29 @@ class MinuteCandle(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pipeline_id} {self.opened_at:%Y-%m-%d %H:%M}"
+
+
+class PipelineDay(models.Model):
+    """What one day (UTC) of one pipeline came to, in minutes: written when it is over, and when rows came later.
+
+    `fingerprint` is of all that was known of it at `sealed_at`; some pipelines of each day have one.
+    """
+
+    pk = models.CompositePrimaryKey("day", "pipeline_id")
+    pipeline = models.ForeignKey(
+        "collectors.Pipeline", models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    day = models.DateField()
+    expected = models.SmallIntegerField()
+    stored = models.SmallIntegerField()
+    filled = models.SmallIntegerField()
+    longest_gap_seconds = models.FloatField()
+    worst_cause = models.CharField(max_length=16, blank=True)
+    sealed_at = models.DateTimeField(null=True)
+    fingerprint = models.CharField(max_length=32, null=True)
+
+    class Meta:
+        app_label = "collectors"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.day}"

@@ -88,6 +88,13 @@ BREAKS: dict[str, Break] = {
         pipeline,
         after(start, 60),
     ),
+    "yesterday as of its end is unchanged": lambda pipeline, start: run(
+        "INSERT INTO collectors_pipelineday (pipeline_id, day, expected, stored, filled, longest_gap_seconds,"
+        " worst_cause, sealed_at, fingerprint) VALUES (%s, %s, 1, 1, 0, 0, '', %s, 'of other minutes')",
+        pipeline,
+        start.date(),
+        after(start, 300),
+    ),
 }
 
 
@@ -108,7 +115,7 @@ def test_the_command_fails_and_names_the_place(history, capsys):
     pipeline, start = history
     BREAKS["no live row lies inside a gap"](pipeline, start)
 
-    with pytest.raises(CommandError, match=r"1 of 8 promises are broken; nothing was changed"):
+    with pytest.raises(CommandError, match=r"1 of 9 promises are broken; nothing was changed"):
         call_command("verify", "--hours", "3")
 
     moment = f"{after(start, 80):%Y-%m-%d %H:%M:%S}.000"

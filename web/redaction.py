@@ -80,7 +80,7 @@ def clean_text(text: str, *, limit: int = VALUE_CHARACTERS, keep_lines: bool = F
 
 
 def hide_secrets(text: str) -> str:
-    for secret in (settings.ADMIN_API_KEY, settings.SECRET_KEY):
+    for secret in (settings.ADMIN_API_KEY, settings.SECRET_KEY, settings.METRICS_WEBHOOK_TOKEN):
         if len(secret) >= 8:
             text = text.replace(secret, HIDDEN)
     text = _REFUSED_ROW.sub(rf"\1{HIDDEN}", text)

@@ -12,7 +12,9 @@ from django.conf import settings
 from web.gateway import Gateway
 
 if not settings.configured:
-    settings.configure(DATA_UPLOAD_MAX_MEMORY_SIZE=1024 * 1024, SECRET_KEY="x", ADMIN_API_KEY="")
+    settings.configure(
+        DATA_UPLOAD_MAX_MEMORY_SIZE=1024 * 1024, SECRET_KEY="x", ADMIN_API_KEY="", METRICS_WEBHOOK_TOKEN=""
+    )
 
 
 class Stream:

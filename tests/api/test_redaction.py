@@ -160,3 +160,10 @@ def test_a_broken_format_string_loses_no_line() -> None:
 
     assert RedactSecrets().filter(record)
     assert "rows" in record.msg
+
+
+@pytest.mark.parametrize("name", ["ADMIN_API_KEY", "SECRET_KEY", "METRICS_WEBHOOK_TOKEN"])
+def test_a_secret_of_ours_is_hidden_whatever_stands_before_it(settings: object, name: str) -> None:
+    setattr(settings, name, CANARY)
+
+    assert CANARY not in clean_text(f"somebody wrote {CANARY} into a sentence")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 TIMEOUT_SECONDS = 1.0  # readers and polls go on without it; a second is long for a machine beside ours
+LIMITS_IN_ADDRESS = frozenset(
+    {"socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "retry_on_timeout"}
+)
 AWAY_SECONDS = 1.0  # how long a Valkey that failed is left alone
 
 _making = threading.Lock()
@@ -35,10 +41,37 @@ def _client() -> redis.Redis:
 
 
 def broker_url(redis_url: str) -> str:
-    """Returns kombu's spelling of a Redis URL: sockets are `redis+socket://` there, the database has another name."""
+    """Returns kombu's spelling of a Redis URL: sockets are `redis+socket://` there, the database has another name.
+
+    What its query says of TLS and time limits is in `broker_tls` and `broker_limits`: kombu reads other words.
+    """
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
-    return redis_url
+    place, _, query = redis_url.partition("?")
+    database = dict(parse_qsl(query)).get("db")
+    return place if database is None else urlsplit(place)._replace(path=f"/{database}").geturl()
+
+
+def broker_tls(redis_url: str) -> dict[str, Any] | None:
+    """Returns what Celery needs to be told of TLS: by itself it would look neither at the certificate nor at its name.
+
+    None for an address without TLS.
+    """
+    if not redis_url.startswith("rediss://"):
+        return None
+    return {"ssl_cert_reqs": "required", "ssl_check_hostname": True} | {
+        name: value for name, value in _in_address(redis_url).items() if name.startswith("ssl_")
+    }
+
+
+def broker_limits(redis_url: str) -> dict[str, Any]:
+    """Returns the limits that the address sets for connections, as options of Celery's transport."""
+    return {name: value for name, value in _in_address(redis_url).items() if name in LIMITS_IN_ADDRESS}
+
+
+def _in_address(redis_url: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse_url(redis_url)  # type: ignore[no-untyped-call]
+    return found
 
 
 class Availability:

@@ -145,6 +145,14 @@ def share_memory_with_children(**_: Any) -> None:
     gc.freeze()
 
 
+@signals.worker_init.connect
+@signals.beat_init.connect
+def refuse_wrong_servers(**_: Any) -> None:
+    from marketmon import servers  # once Django is set up
+
+    servers.require()
+
+
 @signals.setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
     """Keeps the logging that settings.LOGGING set up: Celery leaves it alone when somebody listens here."""

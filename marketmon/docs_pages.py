@@ -15,6 +15,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, re_path, reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
 
 from lib.home import PROJECT_DIR
 
@@ -69,6 +70,7 @@ def _linked(found: re.Match[str]) -> str:
     return f'title="{target}, in the repository"'
 
 
+@require_safe
 @cache_control(max_age=300)
 def show(request: HttpRequest, name: str = "") -> HttpResponse:
     """Answers with one page, or with the first where none is named."""
@@ -80,6 +82,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
     return render(request, "docs.html", {"page": page, "menu": menu})
 
 
+@require_safe
 @cache_control(max_age=300)
 def image(request: HttpRequest, name: str) -> HttpResponseBase:
     """Answers with a picture of the pages."""

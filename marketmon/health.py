@@ -1,10 +1,17 @@
-"""Probes: /health, /live and /ready. Each part has 2 seconds to answer, whatever state it is in."""
+"""Probes: /health, /live and /ready. Each part has 2 seconds to answer, whatever state it is in.
+
+A part is asked for what it is used for, not whether it can be reached: the database stores, the broker hands over a
+message, the schedule is being sent. What was found is handed out for a second, so that those who wait share one answer.
+"""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import orjson
 import structlog
@@ -20,14 +27,20 @@ from rest_framework.views import APIView
 
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import Watermark
+from collectors.polling import schedule
+from collectors.polling.schedule import BEAT_CURSOR, BEAT_SILENCE, SENT_CURSOR, SENT_SILENCE
 from lib import clock, processes, valkey
 from lib.disk import database_disk
+from lib.published import SharedRendering
 from marketmon.celery import app
 
 PART_SECONDS = 2.0
-BEAT_SILENCE = timedelta(seconds=60)  # beat moves its cursor every few seconds
+HELD_SECONDS = 1.0
 PULSE_SILENCE = timedelta(seconds=30)  # it sweeps every second, and notes it every five
 PROBE_KEY = "marketmon:probe"
+BROKER_KEY = "marketmon:probe:broker"
+BROKER_SECONDS = 5
+MESSAGE_SECONDS = 60
 NO_STORE = {"Cache-Control": "no-store"}
 WELL = inline_serializer(
     "Health", {"status": serializers.ChoiceField(["ok", "error"]), "timestamp": serializers.DateTimeField()}
@@ -67,7 +80,7 @@ class HealthView(Probe):
 
     @extend_schema(operation_id="health", tags=["probes"], auth=[], responses={200: WELL, 500: WELL})
     def get(self, request: Request) -> HttpResponseBase:
-        usable = all(ask({"database": check_database, "redis": check_valkey}).values())
+        usable = all(USABLE.get().values())
         return _answer(_word("ok" if usable else "error"), 200 if usable else 500)
 
 
@@ -84,7 +97,7 @@ class Ready(Probe):
 
     @extend_schema(operation_id="ready", tags=["probes"], auth=[], responses={200: READY, 503: READY})
     def get(self, request: Request) -> HttpResponseBase:
-        parts = ask(ready_parts())
+        parts = USEFUL.get()
         services = {name: "ready" if is_ready else "not ready" for name, is_ready in parts.items()}
         is_ready = all(parts.values())
         body = {"ready": is_ready, "services": services, **_warned()}
@@ -95,6 +108,18 @@ def _warned() -> dict[str, list[str]]:
     """Returns what will stop the collecting unless somebody acts, but has not done so yet."""
     disk = database_disk()
     return {"warnings": ["The database's disk is nearly full."]} if disk and disk.is_low else {}
+
+
+def ask_usable() -> dict[str, bool]:
+    return ask({"database": check_database, "redis": check_valkey})
+
+
+def ask_useful() -> dict[str, bool]:
+    return ask(ready_parts())
+
+
+USABLE = SharedRendering(ask_usable, good_for_seconds=HELD_SECONDS)
+USEFUL = SharedRendering(ask_useful, good_for_seconds=HELD_SECONDS)
 
 
 def ask(checks: Mapping[str, Check]) -> dict[str, bool]:
@@ -134,12 +159,30 @@ def check_valkey() -> None:
 
 
 def check_broker() -> None:
+    """Sends a message and takes it, unless some process has done so a moment ago."""
+    if valkey.client().get(BROKER_KEY):
+        return
+    name = f"{PROBE_KEY}:{uuid.uuid4().hex}"
     with app.connection_for_write() as broker:
-        broker.default_channel.client.ping()  # type: ignore[attr-defined]
+        channel: Any = broker.default_channel
+        channel.basic_publish(channel.prepare_message("probe"), exchange="", routing_key=name)
+        channel.client.expire(name, MESSAGE_SECONDS)  # should we not come to take it
+        if channel.basic_get(name, no_ack=True) is None:
+            raise LookupError("a message that was sent cannot be taken")
+    valkey.client().set(BROKER_KEY, 1, ex=BROKER_SECONDS)
 
 
 def check_beat() -> None:
-    _check_mark("beat", BEAT_SILENCE)
+    """Asks whether beat lives, sends, and has the rows that all others hang on."""
+    _check_mark(BEAT_CURSOR, BEAT_SILENCE)
+    with suppress(Watermark.DoesNotExist):  # nothing was due yet
+        _check_mark(SENT_CURSOR, SENT_SILENCE)
+    try:
+        missing = schedule.jobs_not_sent()
+    finally:
+        connection.close()
+    if missing:
+        raise LookupError(f"switched off or missing in the schedule: {', '.join(missing)}")
 
 
 def check_pulse() -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import connection
 
 from lib import process, starting
+from marketmon import servers
 from marketmon.wsgi import application as wsgi
 from web import silent_connections
 from web.internal import PublicGateway
@@ -24,6 +25,7 @@ class WebProcess(PublicGateway):
 
 def _begin() -> None:
     starting.wait()
+    servers.require()
     process.begin("web")
     silent_connections.watch()
     connection.close()

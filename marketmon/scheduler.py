@@ -24,6 +24,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from collectors import process_lease
 from collectors.models import Watermark
 from collectors.polling import schedule
+from collectors.polling.schedule import BEAT_CURSOR, SENT_CURSOR
 from lib import clock, liveness, queues
 from lib.queues import POLL_QUEUE
 
@@ -34,7 +35,6 @@ LEASE_SECONDS = 8.0  # renewed every second; another leads after it
 MUTE_SECONDS = 10.0  # a leader that reaches no Valkey for so long lets another try
 HEARTBEAT_SECONDS = 5.0
 CLOCK_JUMP = timedelta(seconds=60)
-BEAT_CURSOR = "beat"
 
 
 class Leadership:
@@ -90,6 +90,7 @@ class LeaderScheduler(DatabaseScheduler):
         self._heartbeat_at = float("-inf")
         self._muted_at: float | None = None
         self._backlog = 0
+        self._has_sent = False
         self._clock_offset = clock.unix() - time.monotonic()
         super().__init__(*args, **kwargs)
 
@@ -148,7 +149,9 @@ class LeaderScheduler(DatabaseScheduler):
         if entry.name.startswith("poll:") and queues.is_full(self._backlog, polls):
             log.warning("poll_not_sent", reason="the queue is not being emptied", name=entry.name, queued=self._backlog)
             return None
-        return super().apply_async(entry, *args, **kwargs)
+        sent = super().apply_async(entry, *args, **kwargs)
+        self._has_sent = True
+        return sent
 
     def close(self) -> None:
         super().close()
@@ -201,11 +204,16 @@ class LeaderScheduler(DatabaseScheduler):
             self._muted_at = self._muted_at or self._checked_at
 
     def _beat(self) -> None:
+        """Says that the schedule is followed, and that something of it was sent; mends the row that all hang on."""
         self._heartbeat_at = self._checked_at
         now: datetime = clock.now()
+        names = (BEAT_CURSOR, SENT_CURSOR) if self._has_sent else (BEAT_CURSOR,)
         try:
-            Watermark.objects.update_or_create(name=BEAT_CURSOR, defaults={"reached_at": now})
-            if schedule.keep_syncing():
+            for name in names:
+                Watermark.objects.update_or_create(name=name, defaults={"reached_at": now})
+            if schedule.keep_syncing(now=now):
                 log.warning("schedule_was_switched_off", hint="disable exchanges, not beat's rows")
         except (DatabaseError, InterfaceError):
             log.warning("beat_heartbeat_not_stored")
+        else:
+            self._has_sent = False

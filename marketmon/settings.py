@@ -7,15 +7,17 @@ from pathlib import Path
 
 import orjson
 
-from lib import home
+from lib import home, server_addresses
+from lib.database import limits
 from lib.server_addresses import with_password
-from lib.valkey import broker_url
+from lib.valkey import broker_limits, broker_tls, broker_url
 from marketmon import __version__, logs, settings_table
 from marketmon.sign_in import configuration as sign_in
 from web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 home.load_environment()
+server_addresses.forget_libpq_names()
 value = settings_table.read()  # raises for all that are wrong at once, so that no process runs with one
 
 VERSION = __version__
@@ -154,8 +156,9 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     keepalives_interval=3,
     keepalives_count=3,
     tcp_user_timeout=15_000,  # ms until what was sent and never acknowledged is an error, not a wait
-    options=f"-c statement_timeout=10000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 {KEEPALIVES}",
+    options=f"{limits.OPTIONS} {KEEPALIVES}",
 )
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler would give its next part to another session
 DATABASE_FOLDER = value["DATABASE_FOLDER"]
 BACKUP_FOLDER = value["BACKUP_FOLDER"] or str(home.home_dir() / "backups")
 BACKUP_PASSPHRASE = value["BACKUP_PASSPHRASE"]
@@ -178,6 +181,7 @@ if value["REDIS_PASSWORD"]:
 
 # --- Celery (the reason for each value: docs/settings.md) --------------------------------------------------------------
 CELERY_BROKER_URL = broker_url(REDIS_URL)
+CELERY_BROKER_USE_SSL = broker_tls(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -208,6 +212,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 90,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
+    **broker_limits(REDIS_URL),
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.5}
 CELERY_BEAT_SCHEDULER = "marketmon.scheduler:LeaderScheduler"

@@ -32,12 +32,12 @@ from lib.environment import (
     Combination,
     Setting,
 )  # fmt: skip
-from lib.server_addresses import POSTGRES_ADDRESS, VALKEY_ADDRESS
+from lib.server_addresses import POSTGRES_ADDRESS, POSTGRES_ENGINE, VALKEY_ADDRESS
 from marketmon.sign_in import configuration as sign_in
 
 DECADE_DAYS = 3650
 LOCAL_POSTGRES = {
-    "ENGINE": "django.db.backends.postgresql", "HOST": "localhost", "NAME": "marketmon", "USER": "marketmon",
+    "ENGINE": POSTGRES_ENGINE, "HOST": "localhost", "NAME": "marketmon", "USER": "marketmon",
 }  # fmt: skip
 
 

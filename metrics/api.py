@@ -266,7 +266,7 @@ class Exposition(DocumentView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
-        body, content_type = exposition.render(request.headers.get("Accept", ""), now=clock.now())
+        body, content_type = exposition.render(request.headers.get("Accept", ""))
         return HttpResponse(body, content_type=content_type, headers=NO_STORE)
 
 

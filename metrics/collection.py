@@ -1,6 +1,6 @@
 """POST /metrics/collect: one run at a time, one run per id, one transaction for all that it found.
 
-A run holds a session's advisory lock of PostgreSQL: when its process dies, the lock goes with the connection.
+A run holds an advisory lock of PostgreSQL's in a transaction: when its process dies, the lock goes with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 import redis
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 
 from collectors import retention
 from collectors.retention import Kept
@@ -28,7 +28,11 @@ from metrics.sources import CollectedData, Failure, MetricsSource
 log = structlog.get_logger(__name__)
 
 LOCK = (5, 20_260_106)  # classid and objid: any two numbers, the same in every process
-LOOK_SECONDS = 0.05
+LOCK_NOT_AVAILABLE = "55P03"
+PATIENCE = """
+SELECT set_config('lock_timeout', %(wait)s, true), set_config('statement_timeout', '0', true),
+       set_config('idle_in_transaction_session_timeout', %(held)s, true)
+"""
 WAIT_SECONDS = 30.0  # of a second call for a collection that runs: half of its usual budget
 EXCHANGE_SECONDS = 10.0  # of the budget: one that hangs must leave the others their time
 DASHBOARD_KEY = "marketmon:metrics:newest"
@@ -138,16 +142,27 @@ def show(collection: Collection) -> bool:
 
 @contextmanager
 def turn(wait_seconds: float) -> Iterator[None]:
-    """Holds the lock that lets one run through at a time. Raises CollectionBusy."""
-    give_up_at = time.monotonic() + wait_seconds
-    while not _try_lock():
-        if time.monotonic() >= give_up_at:
-            raise CollectionBusy(f"another collection is running; it did not end within {wait_seconds:.0f} s")
-        time.sleep(LOOK_SECONDS)
+    """Holds the lock that lets one run through at a time. Raises CollectionBusy.
+
+    Its transaction is on a connection of its own that does nothing else, and ends with it, however this process ends.
+    A lock of the session would stay with a pooler's connection, and so for ever.
+    """
+    holder = connections.create_connection("default")
     try:
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            cursor.execute(PATIENCE, {"wait": f"{wait_seconds}s", "held": f"{settings.METRICS_BUDGET_SECONDS + 60}s"})
+            try:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", LOCK)
+            except OperationalError as error:
+                if getattr(error.__cause__, "pgcode", "") != LOCK_NOT_AVAILABLE:
+                    raise
+                raise CollectionBusy(
+                    f"another collection is running; it did not end within {wait_seconds:.0f} s"
+                ) from error
         yield
     finally:
-        _unlock()
+        holder.close()
 
 
 def _ask(name: str, source: MetricsSource, found: CollectedData, *, now: datetime, budget: TimeBudget) -> list[Failure]:
@@ -179,21 +194,6 @@ def _add_points(collection: Collection, now: datetime) -> int:
         }
         cursor.execute(ADD_POINTS, values)
         return int(cursor.rowcount)
-
-
-def _try_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK)
-        return bool(cursor.fetchone()[0])
-
-
-def _unlock() -> None:
-    """Releases the lock. A connection that cannot say so is closed, which unlocks as well."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
-    except DATABASE_AWAY:
-        connection.close()
 
 
 def forget(now: datetime) -> int:

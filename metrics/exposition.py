@@ -7,8 +7,9 @@ infinitely old, so that silence is never taken for health.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import redis
@@ -30,14 +31,17 @@ from collectors.status import backups
 from collectors.status import workers as status
 from collectors.status.backups import BackupTimes
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
-from lib import processes, queues
+from lib import clock, processes, queues
 from lib.clock import FUTURE_SECONDS
 from lib.disk import database_disk
+from lib.published import SharedRendering
 from metrics import grids
 from metrics.models import Collection, Grid, Series
 
 log = structlog.get_logger(__name__)
 
+HELD_SECONDS = 1.0  # scrapes are many seconds apart
+MOST_FORMATS = 8  # Prometheus asks for one of three
 RECENT = timedelta(minutes=5)
 NEVER = math.inf
 DATABASE_AWAY = (DatabaseError, InterfaceError)
@@ -71,12 +75,31 @@ WHERE r.started_at > %(since)s GROUP BY 1, 2
 """
 
 
-def render(accept: str, *, now: datetime) -> tuple[bytes, str]:
-    """Returns the exposition in the format that the scraper accepts, and its content type."""
+_held: dict[str, SharedRendering[bytes]] = {}  # by content type
+
+
+def render(accept: str) -> tuple[bytes, str]:
+    """Returns the exposition in the format that the scraper accepts, and its content type.
+
+    Those who ask within a second of each other get the same one: it costs as much as some hundred other answers.
+    """
     encode, content_type = choose_encoder(accept)
+    if content_type not in _held:
+        if len(_held) >= MOST_FORMATS:
+            _held.clear()
+        _held[content_type] = SharedRendering(partial(_encoded, encode), good_for_seconds=HELD_SECONDS)
+    return _held[content_type].get(), content_type
+
+
+def forget() -> None:
+    """Forgets what is held: the next answer is rendered anew."""
+    _held.clear()
+
+
+def _encoded(encode: Callable[[CollectorRegistry], bytes]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(ExpositionFacts(now))
-    return encode(registry), content_type
+    registry.register(ExpositionFacts(clock.now()))
+    return encode(registry)
 
 
 class ExpositionFacts(Collector):

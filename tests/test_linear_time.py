@@ -223,6 +223,8 @@ WORST: dict[str, list[Text]] = {
         Text("", "["),
     ],
     "web.drf: '[0-9]{1,4}'": [Text("", "1", "x")],
+    "web.admission.NAMED_PATHS": [Text("/api/v1/", "a"), Text("/api/v1/gaps", "/"), Text("/metrics", "/")],
+    "web.gateway.METRICS_PATH": [Text("/metrics", "/"), Text("", "/grids")],
     "web.middleware.API_PATH": [Text("/api", "/"), Text("", "/api")],
     "web.middleware.BROKEN_BYTE": [Text("", "%"), Text("", "%8")],
     "web.middleware.CONTROL": [Text("", "a"), Text("", "\x00")],

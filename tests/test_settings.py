@@ -250,7 +250,7 @@ ENCODED = "p%40s%2Fs%3Aw%23o%3Fr%25d%2B%20%26%3D%C3%A4%27%22%5B%5D"
 def test_an_encoded_password_is_any_password() -> None:
     database = read("DATABASE_URL", f"postgres://me:{ENCODED}@db.example:5433/market%20mon?sslmode=require")
     assert database == {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "lib.database",
         "NAME": "market mon",
         "USER": "me",
         "PASSWORD": HARD_PASSWORD,

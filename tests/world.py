@@ -6,17 +6,19 @@ Rows of exchanges are made as they are after onboarding; quotes go through the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from collectors import lease
-from collectors.models import Pipeline, Worker
+from collectors.gaps.sweep import SWEPT_CURSOR
+from collectors.models import Pipeline, Watermark, Worker
 from collectors.polling import poll as polling
-from collectors.polling import store
+from collectors.polling import schedule, store
 from collectors.rules.quote_checks import QuoteRow
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
 from feeds.base import Quote
-from lib import clock
+from lib import clock, processes
 from operations import commands
 
 INTERVAL_SECONDS = 10
@@ -57,6 +59,18 @@ def add_market(
     market = Market.objects.create(exchange=exchange, base=base, quote=quote, **{**usual, **fields})
     Pipeline.objects.create(market=market, **{"expected_seconds": INTERVAL_SECONDS, **(pipeline or {})})
     return market
+
+
+def beat_was_seen(seconds_ago: float = 0, *, pulse_seconds_ago: float = 0) -> None:
+    """Beat leads, as of then, and has its schedule; the pulse was seen, too."""
+    for name, seconds in ((schedule.BEAT_CURSOR, seconds_ago), (SWEPT_CURSOR, pulse_seconds_ago)):
+        Watermark.objects.update_or_create(name=name, defaults={"reached_at": clock.now() - timedelta(seconds=seconds)})
+    schedule.sync(now=clock.now())
+
+
+def a_worker_lives() -> None:
+    with patch.object(processes, "_mine", "worker:here:1"):
+        processes.say()
 
 
 # --- quotes through the write path -------------------------------------------------------------------------------

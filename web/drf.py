@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from django.core import signing
 from django.core.exceptions import ValidationError
+from django.db import OperationalError, connections, transaction
 from django.db.models import Field, ForeignKey, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template import loader
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # DRF's settings name this module, so its views cannot be imp
 
 BODY_BYTES = 64 * 1024  # our longest documented body is under 1 KB
 BODY_DEPTH = 32
+LIST_SECONDS = 3
+QUERY_CANCELED = "57014"
 # A string without an end goes to the end of the text: nothing in it is looked at twice.
 _BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
@@ -37,6 +40,14 @@ class PayloadTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = f"The request body may have {BODY_BYTES // 1024} KB."
     default_code = "too_large"
+
+
+class TooLongToRead(exceptions.APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = (
+        f"This list could not be read within {LIST_SECONDS} s. Bound it by time, exchange or pipeline, or try again."
+    )
+    default_code = "too_long"
 
 
 class GuardedJSONParser(BaseParser):
@@ -135,7 +146,7 @@ class CursorPages(BasePagination):
         column, key = _column(ordering), queryset.model._meta.pk.attname
         ordered = _after(queryset, _decode(request, ordering), ordering)
         direction = "-" if ordering.startswith("-") else ""
-        rows = list(ordered.order_by(*dict.fromkeys([f"{direction}{column}", f"{direction}pk"]))[: limit + 1])
+        rows = _bounded(ordered.order_by(*dict.fromkeys([f"{direction}{column}", f"{direction}pk"]))[: limit + 1])
         if len(rows) > limit:
             last = rows[limit - 1]
             cursor = Cursor(ordering, _text(_value(last, column)), _text(getattr(last, key)))
@@ -171,6 +182,19 @@ class CursorPages(BasePagination):
         if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 1 <= int(text) <= self.max_limit:
             raise exceptions.ValidationError({"limit": [f"A whole number from 1 to {self.max_limit}."]})
         return int(text)
+
+
+def _bounded(queryset: QuerySet[Any]) -> list[Any]:
+    """Reads the rows, within seconds: filters that match next to nothing would look through all of the history."""
+    try:
+        with transaction.atomic(using=queryset.db, savepoint=False):
+            with connections[queryset.db].cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = '{LIST_SECONDS}s'")
+            return list(queryset)
+    except OperationalError as error:
+        if getattr(error.__cause__, "pgcode", "") != QUERY_CANCELED:
+            raise
+        raise TooLongToRead from error
 
 
 def _parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:

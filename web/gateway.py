@@ -2,18 +2,21 @@
 
 In WSGI's environment `X_Forwarded_For` and `X-Forwarded-For` are one name, so that a caller could send what only our
 proxy may say; here names are still what was sent. And a body is there, or refused by its length, before a thread is
-taken: a slow caller keeps none waiting.
+taken: a slow caller keeps none waiting. Which threads a request may take, and how long it waits for one, is settled by
+`web.admission`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -22,16 +25,16 @@ from django.conf import settings
 from lib import clock, liveness
 from lib.problems import problem_body
 from web import streamed_answers
+from web.admission import ROOMS, Room, room_of
 
+T = TypeVar("T")
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-THREADS = 8  # they wait for the database, so more than there are cores
-PROBE_THREADS = 2  # health checks do not wait behind anybody's costly request
 PART_THREADS = 4  # they make the parts of streamed answers
-PROBES = frozenset({"/live", "/live/", "/ready", "/ready/", "/health", "/health/"})
 LIFE_SECONDS = 1.0
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
+METRICS_PATH = re.compile(r"/(metrics|regime|grids)(/|$)")
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
 
 log: Any = structlog.get_logger("marketmon.request")
@@ -43,6 +46,7 @@ class GatewayRefusal:
 
     status: int
     message: str
+    retry_after_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,39 @@ class StreamedAnswer:
 BAD_NAME = GatewayRefusal(400, "Names of headers have hyphens, not underscores.")
 CUT_SHORT = GatewayRefusal(400, "The request body ended before its announced length.")
 TOO_SLOW = GatewayRefusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
-TOO_MANY = GatewayRefusal(503, "Too many requests are still being sent. Try again in some seconds.")
+TOO_MANY = GatewayRefusal(503, "Too many requests are still being sent. Try again in some seconds.", 2)
+BUSY = GatewayRefusal(503, "Too many such requests are being answered. Try again in some seconds.", 2)
+
+
+class TurnMissed(Exception):
+    """The end of waiting for a thread: too many others wait, or have not ended in time."""
+
+
+class Waiting:
+    """The threads of one room, and who waits for them."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._pool = ThreadPoolExecutor(room.threads, thread_name_prefix=room.name)
+        self._inside = 0
+
+    async def run(self, answer: Callable[[], T]) -> T:
+        """Answers in a thread of the room. Raises TurnMissed."""
+        if self._inside >= self._room.threads + self._room.most_waiting:
+            raise TurnMissed
+        self._inside += 1
+        try:
+            running = self._pool.submit(answer)
+            done = asyncio.wrap_future(running)
+            await asyncio.wait({done}, timeout=self._room.wait_seconds)
+            if running.cancel():  # only what has not begun can be
+                raise TurnMissed
+            return await done
+        finally:
+            self._inside -= 1
+
+    def shut(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Gateway:
@@ -70,13 +106,13 @@ class Gateway:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._note_life()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
-        self._probe_threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._rooms = {room: Waiting(room) for room in ROOMS}
         self._part_threads = ThreadPoolExecutor(PART_THREADS, thread_name_prefix="part")
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        for pool in (self._threads, self._probe_threads, self._part_threads):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for waiting in self._rooms.values():
+            waiting.shut()
+        self._part_threads.shutdown(wait=False, cancel_futures=True)
 
     def _note_life(self) -> None:
         """Gives a sign of life with every second in which the loop goes round."""
@@ -86,17 +122,21 @@ class Gateway:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         path = own_path(scope.path)
         if any("_" in name for name in scope.headers.keys()):  # noqa: SIM118 - no dict; `items` leaves names out
-            return refuse(protocol, scope, BAD_NAME)
+            refuse(protocol, scope, BAD_NAME)
+            return
         environ = self._environ(scope)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             refusal = await self._take_body(environ, protocol)
             if refusal is not None:
-                return refuse(protocol, scope, refusal)
-        pool = self._probe_threads if path in PROBES else self._threads
-        streamed = await self._loop.run_in_executor(pool, self._answer, environ, protocol)
+                refuse(protocol, scope, refusal)
+                return
+        try:
+            streamed = await self._rooms[room_of(path)].run(functools.partial(self._answer, environ, protocol))
+        except TurnMissed:
+            refuse(protocol, scope, BUSY)
+            return
         if streamed is not None:
             await self._stream(streamed, protocol, scope)
-        return None
 
     def _environ(self, scope: Any) -> Environ:
         return environ_of(scope)
@@ -171,11 +211,18 @@ def _close(response: Any) -> None:
 
 def refuse(protocol: Any, scope: Any, refusal: GatewayRefusal) -> None:
     log.info("request", method=scope.method, path=scope.path, status=refusal.status, refused=refusal.message)
-    body = orjson.dumps(problem_body(refusal.status, refusal.message, now=clock.now()))
+    body = orjson.dumps(_in_words(refusal, scope.path))
     headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("connection", "close")]
-    if refusal is TOO_MANY:
-        headers.append(("retry-after", "2"))
+    if refusal.retry_after_seconds:
+        headers.append(("retry-after", str(refusal.retry_after_seconds)))
     protocol.response_bytes(refusal.status, headers, body)
+
+
+def _in_words(refusal: GatewayRefusal, path: str) -> dict[str, Any]:
+    """Returns the body in the words of the API that the path belongs to."""
+    if METRICS_PATH.match(path):
+        return {"status": "error", "timestamp": clock.milliseconds_z(clock.now()), "error": refusal.message}
+    return problem_body(refusal.status, refusal.message, now=clock.now())
 
 
 # --- the environment of WSGI ----------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from lib import clock
 from web.filters import MomentFilter, YesNoFilter
 from web.queries import StrictQuery
 
+IN_MINUTES = (Origin.LIVE, Origin.CANDLE, Origin.TRADE)  # what was stamped in the future is in no minute
 EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -44,7 +45,10 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
         allow_null=True,
         help_text="Rows stored before this may be another market's; null where all are proven.",
     )
-    origins = serializers.SerializerMethodField(help_text="Rows of the last hour by where they come from.")
+    origins = serializers.SerializerMethodField(
+        help_text="Rows of the newest hour of finished minutes, which ends about 90 seconds ago, by where they come "
+        "from (of candles, the minutes that nothing else covers); null while no minute of the last hour is rolled up."
+    )
 
     class Meta:
         model = Pipeline
@@ -82,11 +86,13 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
         )
 
     @extend_schema_field(
-        inline_serializer("origins", {origin.name.lower(): serializers.IntegerField() for origin in Origin})
+        inline_serializer(
+            "origins", {origin.name.lower(): serializers.IntegerField() for origin in IN_MINUTES}, allow_null=True
+        )
     )
-    def get_origins(self, pipeline: Pipeline) -> dict[str, int]:
-        counts = getattr(pipeline, "origins", None) or {}
-        return {origin.name.lower(): counts.get(str(origin.value), 0) for origin in Origin}
+    def get_origins(self, pipeline: Pipeline) -> dict[str, int] | None:
+        counts: dict[str, int] | None = getattr(pipeline, "origins", None)
+        return counts
 
 
 class PipelineFilters(django_filters.FilterSet):
@@ -153,8 +159,9 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     filterset_class = PipelineFilters
     orderings = ("id", "-id", "gaps_24h", "-gaps_24h")
 
-    def get_queryset(self) -> QuerySet[Pipeline]:
-        return history.with_origins(super().get_queryset(), since=clock.now() - timedelta(hours=1))
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = super().filter_queryset(queryset)
+        return chosen if self.action == "history" else history.with_origins(chosen, now=clock.now())
 
     @extend_schema(parameters=[HistoryQuerySerializer], responses=HistorySerializer, filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from collectors.history import knowing
 from collectors.rules.gaps import MISSED_BY_NOW
@@ -154,8 +154,8 @@ class _Carrier:
 
     def run(self) -> None:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SET statement_timeout = %s", [int(STATEMENT_SECONDS * 1000)])
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = %s", [int(STATEMENT_SECONDS * 1000)])
                 select = cursor.mogrify(self._select, self._values).decode()
                 with connection.wrap_database_errors:  # Django does so for its own methods only
                     cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT csv, HEADER)", self)

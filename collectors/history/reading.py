@@ -8,10 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import JSONField, QuerySet
+from django.db.models import JSONField, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
-from collectors.history import knowing
+from collectors.history import knowing, rollups
 from collectors.models import Pipeline
 
 RAW_COLUMNS = (
@@ -51,6 +51,7 @@ WHERE pipeline_id = %(pipeline)s AND received_at >= %(start)s AND received_at < 
 ORDER BY received_at LIMIT %(limit)s
 """
 OF_PIPELINE = "pipeline_id = %(pipeline)s AND minute_at >= %(start)s AND minute_at < %(end)s"
+ORIGINS_SPAN = timedelta(hours=1)
 RAW_SPAN = timedelta(hours=6)  # longer spans are wanted as a curve, not as every tick
 
 
@@ -103,15 +104,21 @@ def _minutes(as_of: datetime | None) -> str:
     return f"SELECT {', '.join(MINUTE_COLUMNS)} FROM ({source}) AS minute ORDER BY minute_at LIMIT %(limit)s"
 
 
-# In the list's own query, for the rows of the page only: a few hundred index entries for each.
+# In the list's own query, for the rows of the page only: sixty minutes each, however many rows came in one.
 ORIGINS = """
-(SELECT jsonb_object_agg(origin, rows) FROM (
-    SELECT t.origin, count(*) AS rows FROM collectors_tick AS t
-    WHERE t.pipeline_id = collectors_pipeline.market_id AND t.received_at >= %s GROUP BY t.origin
-) AS by_origin)
+(SELECT jsonb_build_object('live', coalesce(sum(live), 0), 'candle', coalesce(sum(candle), 0),
+                           'trade', coalesce(sum(trade), 0))
+ FROM collectors_rollup WHERE pipeline_id = collectors_pipeline.market_id AND minute_at >= %s AND minute_at < %s)
 """
 
 
-def with_origins(pipelines: QuerySet[Pipeline], *, since: datetime) -> QuerySet[Pipeline]:
-    """Adds `origins`: how many rows of each origin a pipeline has since then; null when it has none."""
-    return pipelines.annotate(origins=RawSQL(ORIGINS, [since], output_field=JSONField()))  # noqa: S611 - constant
+def with_origins(pipelines: QuerySet[Pipeline], *, now: datetime) -> QuerySet[Pipeline]:
+    """Adds `origins`: how many rows of each origin a pipeline has in the newest hour of minutes that are rolled up.
+
+    It is null while nothing of the last hour is.
+    """
+    until = rollups.reached()
+    if until is None or now - until > ORIGINS_SPAN:
+        return pipelines.annotate(origins=Value(None, output_field=JSONField()))
+    counted = RawSQL(ORIGINS, [until - ORIGINS_SPAN, until], output_field=JSONField())  # noqa: S611 - constant
+    return pipelines.annotate(origins=counted)

@@ -292,6 +292,7 @@ class Gap(models.Model):
                 fields=["pipeline"], condition=models.Q(state__in=["open", "filling"]), name="gap_to_fill"
             ),
             models.Index(fields=["id"], condition=models.Q(is_judged=False), name="gap_to_judge"),
+            models.Index(fields=["-missed_count", "-id"], name="gap_longest_first"),  # the API's list of the longest
         ]
 
     def __str__(self) -> str:
@@ -328,6 +329,9 @@ class Run(RunReport):
         indexes = [
             models.Index(fields=["exchange", "-started_at"], name="run_by_exchange"),  # an exchange's page
             models.Index(fields=["-started_at", "-id"], name="run_newest_first"),  # lists and pruning
+            models.Index(  # lists of one outcome: nearly all runs are stored ones
+                fields=["-started_at", "-id"], condition=~models.Q(outcome=Outcome.STORED), name="run_not_stored"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -26,9 +26,13 @@ OF_EXCHANGES = OWNED[:3]
 POLL_TASK = "collectors.tasks.collect_exchange"
 MARKETS_TASK = "collectors.tasks.refresh_markets"
 DEPTH_TASK = "collectors.tasks.collect_depth"
+BEAT_CURSOR, SENT_CURSOR = "beat", "beat:sent"  # watermarks: when beat led last, and when it last sent a task
+BEAT_SILENCE = timedelta(seconds=60)  # it moves its mark every few seconds
+SENT_SILENCE = timedelta(seconds=150)  # one job at least is sent each minute
+SYNC_JOB = "job:sync"
 JOBS = {
     "job:upkeep": ("collectors.tasks.keep_up", 60.0),
-    "job:sync": ("collectors.tasks.sync_schedule", 60.0),
+    SYNC_JOB: ("collectors.tasks.sync_schedule", 60.0),
     "job:backfill": ("collectors.tasks.plan_backfill", 30.0),
     "job:habits": ("collectors.tasks.learn_habits", 60.0),
     "job:markets": ("exchanges.tasks.judge_markets", 60.0),
@@ -37,7 +41,6 @@ JOBS = {
     "job:forget": ("metrics.tasks.forget", 3600.0),
 }
 
-SYNC_JOB = "job:sync"
 DEPTH_OFF_SECONDS = 60.0
 
 SET_EXPECTED = """
@@ -61,15 +64,22 @@ def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[st
     return changed
 
 
-def keep_syncing() -> bool:
-    """Switches the job on that switches on whatever should be; says whether somebody had switched it off, as one does
-    who disables all rows."""
-    row = PeriodicTask.objects.filter(name=SYNC_JOB, enabled=False).first()
-    if row is None:
-        return False
-    row.enabled = True
-    row.save()
-    return True
+def switched_off_jobs() -> list[str]:
+    """Returns the names of the rows that the system needs and that somebody has switched off."""
+    return sorted(PeriodicTask.objects.filter(enabled=False, name__in=JOBS).values_list("name", flat=True))
+
+
+def jobs_not_sent() -> list[str]:
+    """Returns the names of the rows that the system needs and that are switched off, or missing."""
+    names = PeriodicTask.objects.filter(enabled=True, name__in=JOBS).values_list("name", flat=True)
+    return sorted(set(JOBS) - set(names))
+
+
+def keep_syncing(*, now: datetime) -> bool:
+    """Puts the one row right that brings all others back; says whether somebody had switched it off or deleted it, as
+    one does who disables all rows."""
+    task, seconds = JOBS[SYNC_JOB]
+    return bool(_put(SYNC_JOB, task, seconds=seconds, enabled=True, kwargs={}, now=now))
 
 
 def interval_seconds(interval: IntervalSchedule) -> float:

@@ -202,15 +202,19 @@ def finish(permit: Permit, cycle: Cycle) -> int | None:
     the permit was out of date."""
     if not cycle.accepted:
         return _finish(permit, cycle, FINISH_WITHOUT_QUOTES)
-    _ensure_stage()
+    stage = STAGE if _is_pooled() else ""  # the next transaction may be in a session that has neither stage nor plan
+    if not stage:
+        _ensure_stage()
     try:
-        return _finish(permit, cycle, EXECUTE)
+        return _finish(permit, cycle, FINISH_WITH_QUOTES if stage else EXECUTE, stage=stage)
     except IntegrityError:  # a moment that this pipeline has in its history: the wall clock was set back
-        return _finish(permit, cycle, FINISH_WITH_KNOWN_QUOTES)
+        return _finish(permit, cycle, FINISH_WITH_KNOWN_QUOTES, stage=stage)
 
 
-def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
+def _finish(permit: Permit, cycle: Cycle, statement: str, *, stage: str = "") -> int | None:
     with transaction.atomic(), connection.cursor() as cursor:
+        if stage:
+            cursor.execute(stage)
         if cycle.accepted:
             with connection.wrap_database_errors:  # Django does so for its own methods only
                 cursor.copy_expert(COPY, copy_format.pack(cycle.accepted))
@@ -222,6 +226,12 @@ def _finish(permit: Permit, cycle: Cycle, statement: str) -> int | None:
         if have_jumped:
             jumps.confirm(cursor, now=cycle.finished_at, share=settings.RATE_JUMP_SHARE)
     return int(stored) if was_ours else None
+
+
+def _is_pooled() -> bool:
+    """Says whether a pooler stands between us and the server, as far as this thread's connection knows."""
+    connection.ensure_connection()
+    return bool(getattr(connection, "is_pooled", False))
 
 
 def _ensure_stage() -> None:

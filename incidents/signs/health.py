@@ -14,6 +14,8 @@ from collectors.gaps.misdated import TAKEN_BACK_CURSOR
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
+from collectors.polling import schedule
+from collectors.polling.schedule import BEAT_CURSOR, BEAT_SILENCE, SENT_CURSOR, SENT_SILENCE
 from collectors.status import backups
 from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
@@ -23,12 +25,11 @@ from lib import clock, processes, queues, valkey
 from lib.disk import DiskSpace, database_disk
 from lib.processes import LiveProcess
 
-BEAT_LATE_SECONDS, BEAT_DEAD_SECONDS = 10, 60  # /ready gives beat up after as much
+BEAT_LATE_SECONDS = 10
 PULSE_DEAD_SECONDS = 30  # it sweeps every second
 PULSE_STEP_SECONDS = 5  # a moment that changes with every picture would be sent with every picture
 ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
 SLOW_MS = 500
-BEAT_CURSOR = "beat"
 PROOF_OLD_SECONDS = 3 * 86_400  # one is made and proven each night
 TAKEN_BACK_SECONDS = 3600  # so long it is said that stamps lay in the future
 NAMED_PROCESSES = 3
@@ -65,28 +66,33 @@ class SystemHealth:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The moments at which beat and pulse were last seen, and how far rollups have come."""
+    """The moments at which beat and pulse were last seen, how far rollups have come, and what is not sent."""
 
     beat_at: datetime | None
     pulse_at: datetime | None
     rolled_up_to: datetime | None
     backups: BackupTimes
     taken_back_at: datetime | None = None
+    sent_at: datetime | None = None
+    switched_off: tuple[str, ...] = ()  # rows of the schedule that the system needs
 
 
 def ask_processes() -> tuple[Seen, float]:
     """Returns when the processes were last seen, and how many milliseconds the database took to say so."""
     asked_at = time.perf_counter()
-    wanted = (BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, TAKEN_BACK_CURSOR, *backups.CURSORS)
-    marks = dict(Watermark.objects.filter(name__in=wanted).values_list("name", "reached_at"))
+    names = (BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, TAKEN_BACK_CURSOR, SENT_CURSOR, *backups.CURSORS)
+    marks = dict(Watermark.objects.filter(name__in=names).values_list("name", "reached_at"))
+    round_trip_ms = (time.perf_counter() - asked_at) * 1000
     seen = Seen(
         marks.get(BEAT_CURSOR),
         marks.get(SWEPT_CURSOR),
         marks.get(ROLLED_UP),
         backups.of_marks(marks),
         marks.get(TAKEN_BACK_CURSOR),
+        marks.get(SENT_CURSOR),
+        tuple(schedule.switched_off_jobs()),
     )
-    return seen, (time.perf_counter() - asked_at) * 1000
+    return seen, round_trip_ms
 
 
 def newest(workers: Sequence[Worker], seen: Seen) -> dict[str, int]:
@@ -114,7 +120,7 @@ def assess(
         queues=depths,
         beat="never" if seen.beat_at is None else "seen",
         is_beat_late=beat_lag > BEAT_LATE_SECONDS,
-        is_beat_dead=beat_lag > BEAT_DEAD_SECONDS,
+        is_beat_dead=beat_lag > BEAT_SILENCE.total_seconds(),
         pulse="never" if seen.pulse_at is None else "seen",
         is_pulse_dead=pulse_lag > PULSE_DEAD_SECONDS,
         stream_processes=streams,
@@ -135,20 +141,28 @@ def _clock_in_words(process: LiveProcess) -> str:
     return f"{process.kind} on {process.host}, {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
 
 
+def schedule_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
+    """Returns alarms on a scheduler that does not run, or that runs and sends nothing, or not all."""
+    found = []
+    if health.is_beat_dead:
+        dead = "The scheduler does not run: no poll is sent"
+        found.append(Alarm(dead, "read the log of beat, or start one", seen.beat_at, cause="beat"))
+    elif seen.sent_at is not None and now - seen.sent_at > SENT_SILENCE:
+        idle = "The scheduler runs and sends nothing"
+        found.append(Alarm(idle, "read the log of beat; see Periodic tasks", seen.sent_at, cause="beat"))
+    if seen.switched_off:
+        off = f"Switched off in the schedule: {', '.join(seen.switched_off)}"
+        advice = "nothing: beat switches it on again within a minute; to rest an exchange, switch off the exchange"
+        found.append(Alarm(off, advice, tone=Tone.WARNING, cause="schedule"))
+    return found
+
+
 def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
     """Returns alarms on what stops the collecting, or the noticing, and that no source can show yet."""
     found = []
     if health.is_pulse_dead:
         found.append(pulse_alarm(seen))
-    if health.is_beat_dead:
-        found.append(
-            Alarm(
-                "The scheduler does not run: no poll is sent",
-                "read the log of beat, or start one",
-                seen.beat_at,
-                cause="beat",
-            )
-        )
+    found += schedule_alarms(health, seen, now)
     if any(depth is None for _, depth in health.queues):
         found.append(
             Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL", cause="valkey")

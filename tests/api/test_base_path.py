@@ -12,11 +12,11 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.urls import get_resolver
 
-from collectors.models import Watermark
 from lib import clock, environment
 from marketmon.settings_table import TABLE
 from tests.api.conftest import make_exchange
 from tests.status.running import Web, web
+from tests.world import beat_was_seen
 
 BASE = "/tools/mm"
 LINK = re.compile(r"""(?:href|src|action|hx-get|hx-post|data-live|data-act|data-src)=["'](/[^"'#?]*)""")
@@ -104,7 +104,7 @@ def test_pages_are_the_same_where_the_proxy_takes_the_path_away(person: requests
     ],
 )
 def test_a_path_is_ours_with_it_and_without(site: Web, transactional_db: None, path: str, status: int) -> None:
-    Watermark.objects.update_or_create(name="beat", defaults={"reached_at": clock.now()})
+    beat_was_seen()
     answer = requests.get(f"{site.url}{path}", allow_redirects=False)
 
     assert answer.status_code == status

@@ -4,17 +4,23 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from queue import Empty
 
 import pytest
 import redis
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import PeriodicTask
+from kombu.transport.redis import Channel
 
 from collectors.models import Watermark
+from collectors.polling import schedule
 from lib import clock, processes, valkey
 from marketmon import health
+from tests.world import beat_was_seen
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probes look through connections of their own
 
@@ -24,11 +30,6 @@ def _live_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     valkey.client().delete(processes.KEY)
     monkeypatch.setattr(processes, "_mine", "worker:here:1")
     processes.say()
-
-
-def beat_was_seen(seconds_ago: float, *, pulse_seconds_ago: float = 0) -> None:
-    for name, seconds in (("beat", seconds_ago), ("pulse", pulse_seconds_ago)):
-        Watermark.objects.update_or_create(name=name, defaults={"reached_at": clock.now() - timedelta(seconds=seconds)})
 
 
 @pytest.fixture
@@ -160,6 +161,56 @@ def test_not_ready_when_beat_is_silent(client: Client) -> None:
     assert response.json()["ready"] is False
     assert response.json()["services"]["beat"] == "not ready"
     assert response.json()["services"]["database"] == "ready"
+
+
+@pytest.mark.parametrize("wrong", [{"name": "job:sync"}, {}], ids=["one row", "all rows"])
+def test_not_ready_when_the_schedule_is_switched_off(client: Client, wrong: dict[str, str]) -> None:
+    beat_was_seen(0)
+    PeriodicTask.objects.filter(**wrong).update(enabled=False)
+
+    assert client.get("/ready").json()["services"]["beat"] == "not ready"
+
+
+@pytest.mark.parametrize(("seconds_ago", "word"), [(140, "ready"), (151, "not ready")])
+def test_not_ready_when_beat_sends_nothing(client: Client, seconds_ago: float, word: str) -> None:
+    beat_was_seen(0)
+    sent_at = clock.now() - timedelta(seconds=seconds_ago)
+    Watermark.objects.update_or_create(name=schedule.SENT_CURSOR, defaults={"reached_at": sent_at})
+
+    assert client.get("/ready").json()["services"]["beat"] == word
+
+
+def test_the_broker_is_asked_by_a_message_and_not_by_everybody(client: Client) -> None:
+    valkey.client().delete(health.BROKER_KEY)
+    pushed = lambda: int(valkey.client().info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])  # noqa: E731
+
+    before = pushed()
+    words = [client.get("/ready").json()["services"]["broker"] for _ in range(3)]
+
+    assert words == ["ready"] * 3
+    assert pushed() - before == 1
+    assert [key for key in valkey.client().keys(f"{health.PROBE_KEY}:*") if key != health.BROKER_KEY.encode()] == []
+
+
+def test_a_broker_that_takes_and_gives_nothing_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers PING may still be of no use: a cluster, one without memory, one whose queue is lost."""
+    valkey.client().delete(health.BROKER_KEY)
+    monkeypatch.setattr(Channel, "_get", lambda *_: (_ for _ in ()).throw(Empty))
+
+    assert client.get("/ready").json()["services"]["broker"] == "not ready"
+
+
+def test_those_who_ask_together_share_one_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(health.USABLE, "good_for_seconds", 60.0)
+    monkeypatch.setattr(health, "check_database", lambda: asked.append(1))
+    health.USABLE.forget()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: Client().get("/health").status_code, range(24)))
+
+    health.USABLE.forget()
+    assert (found, len(asked)) == ([200] * 24, 1)
 
 
 def test_not_ready_when_beat_never_ran(client: Client) -> None:

@@ -12,10 +12,9 @@ import pytest
 import yaml
 from django.test import Client
 
-from collectors.models import Watermark
-from lib import clock
 from tests.sandbox_client import PROJECT
 from tests.status.running import web
+from tests.world import a_worker_lives, beat_was_seen
 
 INSIDE = {"Host": "web:8000"}
 TOKEN = "let-me-in"
@@ -37,7 +36,8 @@ def test_probes_look_at_no_host(public: Client, path: str, kind: str) -> None:
 
 
 def test_whether_all_is_ready_does_not_depend_on_the_host(public: Client) -> None:
-    Watermark.objects.update_or_create(name="beat", defaults={"reached_at": clock.now()})
+    beat_was_seen()
+    a_worker_lives()
 
     assert public.get("/ready", headers=INSIDE).status_code == 200
 
@@ -66,9 +66,10 @@ def test_all_else_wants_tls_and_a_name(public: Client, path: str) -> None:
 def test_the_health_checks_pass_with_tls_a_public_name_and_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"USE_TLS": "1", "ALLOWED_HOSTS": "your.host", "http_proxy": "http://127.0.0.1:9"}.items():
         monkeypatch.setenv(name, value)
-    Watermark.objects.update_or_create(name="beat", defaults={"reached_at": clock.now()})
 
     with web() as running:
+        beat_was_seen()
+        a_worker_lives()
         done = [_probe(words, running.port) for words in (_of_compose(), _of_the_image())]
     gone = [_probe(words, running.port) for words in (_of_compose(), _of_the_image())]
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from collectors.models import Watermark
 from embedded.settings import web_command
-from lib import clock
 from lib.home import PROJECT_DIR
 from tests.api.test_gateway import ask, exchange
 from tests.sandbox_client import free_port
 from tests.status.running import web
+from tests.world import beat_was_seen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "let-me-in"
@@ -49,7 +48,7 @@ def get(port: int, path: str, *headers: str, host: str = "web:8001") -> tuple[in
 )
 def test_what_is_for_the_inside_needs_no_token_there(ports: tuple[int, int], path: str) -> None:
     public, inside = ports
-    Watermark.objects.update_or_create(name="beat", defaults={"reached_at": clock.now()})
+    beat_was_seen()
 
     assert get(inside, path)[0] == 200
     assert get(public, path)[0] == (200 if path in ("/live", "/health") else 401)

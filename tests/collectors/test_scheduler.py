@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import redis
 import time_machine
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.schedulers import DatabaseScheduler
 
 from collectors.models import ProcessLease, Watermark
 from collectors.polling import schedule
@@ -165,3 +166,36 @@ def test_the_leader_leaves_a_heartbeat(make_beat):
     beat.tick()
 
     assert Watermark.objects.get(name="beat").reached_at > clock.now() - timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("lost", ["switched off", "deleted"])
+def test_a_schedule_that_was_lost_comes_back(make_beat, lost):
+    """As by the admin's action on all rows: nothing is sent then, the job that would mend the rows included."""
+    sent: list[str] = []
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        beat = make_beat(sent)
+        if lost == "deleted":
+            PeriodicTask.objects.all().delete()
+        else:
+            PeriodicTask.objects.update(enabled=False)
+        PeriodicTasks.update_changed()
+        run_for(8, beat, traveller=traveller)
+
+    assert "job:sync" in sent
+    assert schedule.jobs_not_sent() == sorted(set(schedule.JOBS) - {"job:sync"})
+    schedule.sync(now=clock.now())
+    assert schedule.jobs_not_sent() == []
+    assert PeriodicTask.objects.get(name="poll:kraken").enabled
+
+
+def test_beat_says_that_it_sends_only_when_it_does(make_beat, monkeypatch):
+    sent_at = Watermark.objects.filter(name=schedule.SENT_CURSOR).values_list("reached_at", flat=True)
+    beat = make_beat([])
+    beat.tick()
+    assert list(sent_at) == []
+
+    monkeypatch.setattr(DatabaseScheduler, "apply_async", lambda *_, **__: None)
+    beat.apply_async(next(iter(beat.schedule.values())))
+    beat._checked_at = beat._heartbeat_at = float("-inf")
+    beat.tick()
+    assert len(sent_at.all()) == 1

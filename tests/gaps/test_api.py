@@ -16,8 +16,8 @@ from django.test.utils import CaptureQueriesContext
 
 from board import gap_rows
 from collectors.gaps import sweep
-from collectors.history import exports
-from collectors.models import Gap, Pipeline, Tick
+from collectors.history import exports, rollups
+from collectors.models import Gap, Pipeline, Tick, Watermark
 from collectors.polling import store
 from exchanges.models import Market
 from lib import clock
@@ -37,20 +37,49 @@ def told(field_):
     return start
 
 
+def roll_up(told):
+    Watermark.objects.create(name=rollups.CURSOR, reached_at=told.replace(second=0, microsecond=0))
+    rollups.run(told + timedelta(minutes=4))
+
+
 def test_a_pipeline_tells_its_cadence_its_origins_and_whether_it_is_frozen(client, field_, told):
     first, second = field_.pipelines["kraken"]
-    Tick.objects.create(pipeline_id=first, received_at=told + timedelta(seconds=60), origin=1, last=1.0)
+    Tick.objects.create(pipeline_id=first, received_at=told + timedelta(seconds=60), origin=2, last=1.0)
     Pipeline.objects.filter(pk=first).update(frozen=True, expected_seconds=30)
+    roll_up(told)
 
     rows = {row["id"]: row for row in client.get("/api/v1/pipelines").json()["results"]}
 
-    assert rows[first]["origins"] == {"live": 5, "candle": 1, "trade": 0, "misdated": 0}
+    assert rows[first]["origins"] == {"live": 5, "candle": 0, "trade": 1}
     assert (rows[first]["frozen"], rows[second]["frozen"]) == (True, False)
     assert "nine of ten" in rows[first]["cadence_reason"]
     assert rows[second]["cadence_reason"] == "every poll (10 s)"
     found = client.get("/api/v1/pipelines?frozen=true").json()["results"]
     assert [row["id"] for row in found] == [first]
     assert client.get(f"/api/v1/pipelines/{first}").json() == rows[first]
+
+
+def test_origins_are_unknown_while_no_minute_of_the_hour_is_rolled_up(client, field_, told):
+    [row, _] = client.get("/api/v1/pipelines").json()["results"]
+
+    assert row["origins"] is None
+
+
+def test_origins_count_what_is_in_their_hour(client, field_, told):
+    """Not those before it, nor what is stored but not rolled up yet."""
+    first, _ = field_.pipelines["kraken"]
+    roll_up(told)
+    until = Watermark.objects.get(name=rollups.CURSOR).reached_at
+    since = until - timedelta(hours=1)
+    for minutes in (-1, 0, 8):
+        at = since + timedelta(minutes=minutes)
+        Tick.objects.create(pipeline_id=first, received_at=at, origin=2, last=1.0)
+        rollups.again(first, start=at, end=at, now=clock.now())
+    Tick.objects.create(pipeline_id=first, received_at=until, origin=0, last=1.0)
+
+    row = client.get(f"/api/v1/pipelines/{first}").json()
+
+    assert row["origins"] == {"live": 5, "candle": 0, "trade": 2}
 
 
 def test_a_page_of_pipelines_costs_the_same_queries_for_any_number(client, field_, told):

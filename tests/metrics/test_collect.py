@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 
 from collectors.models import Worker
@@ -225,15 +225,26 @@ def another_collection() -> Iterator[None]:
 
 
 def test_the_lock_of_a_process_that_died_goes_with_its_connection(place: Place, api: Client) -> None:
-    def die() -> None:
-        assert collection._try_lock()
-        connection.close()  # as the kernel does it for a killed process
+    dying = connections.create_connection("default")
+    dying.set_autocommit(False)
+    with dying.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", collection.LOCK)
+        assert cursor.fetchone() == (True,)
+    with pytest.raises(collection.CollectionBusy), collection.turn(0.1):
+        raise AssertionError("two at once")
 
-    dying = threading.Thread(target=die)
-    dying.start()
-    dying.join()
+    dying.close()  # as the kernel does it for a killed process
 
     assert collect(api).status_code == 200
+
+
+def test_the_lock_stays_with_nobody_s_session(place: Place, api: Client) -> None:
+    """A pooler would hand the session on, and the lock with it."""
+    assert [collect(api, {"collection_id": name}).status_code for name in "abc"] == [200] * 3
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", collection.LOCK[1:])
+        assert cursor.fetchone() == (0,)
 
 
 def test_a_run_that_died_after_its_commit_is_answered_from_its_row(place: Place, api: Client) -> None:

@@ -296,3 +296,22 @@ def fill(place: Place, client: Client) -> None:
     }
     client.post("/grids/create", grid, "application/json")
     Verdict.objects.exclude(source="test").delete()
+
+
+def test_scrapers_that_come_together_share_one_exposition(client: Client, db: None, monkeypatch: Any) -> None:
+    read: list[int] = []
+    facts = exposition.ExpositionFacts.from_database
+    monkeypatch.setattr(exposition, "HELD_SECONDS", 1.0)
+    monkeypatch.setattr(
+        exposition.ExpositionFacts,
+        "from_database",
+        lambda self: read.append(1) or facts(self),  # type: ignore[func-returns-value]
+    )
+    exposition.forget()
+
+    bodies = {client.get("/metrics").content for _ in range(5)}
+    other = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+
+    exposition.forget()
+    assert (len(bodies), len(read)) == (1, 2)
+    assert other.content.endswith(b"# EOF\n")

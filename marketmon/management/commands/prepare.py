@@ -12,7 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from embedded.settings import PROGRESS_MARK
 from lib import home
-from marketmon import retired_settings, settings_table
+from lib.server_addresses import names_without_effect
+from marketmon import retired_settings, servers, settings_table
 from metrics.checks import check_webhook_token
 
 
@@ -22,6 +23,11 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **__: Any) -> None:
         refuse_wrong_settings()
+        refuse_wrong_servers()
+        for ignored in names_without_effect:
+            self._progress(f"{ignored} in the environment has no effect: DATABASE_URL says what a connection needs")
+        if servers.settle_limits():
+            self._progress("the pooler passes no limits on: they are settings of the role now")
         for retired, text in retired_settings.still_set():
             self._progress(retired_settings.in_words(retired, text))
         if not settings.METRICS_WEBHOOK_OPEN:
@@ -48,6 +54,12 @@ def refuse_wrong_settings() -> None:
     wrong = [message for message in run_checks() if message.is_serious()]
     if wrong:
         raise CommandError(" ".join(f"{message.msg} {message.hint or ''}".strip() for message in wrong))
+
+
+def refuse_wrong_servers() -> None:
+    """Raises CommandError for a server of a version or kind with which nothing would ever be stored."""
+    if refusals := [*servers.refusal_of_postgres(looks_at_limits=False), *servers.refusal_of_valkey()]:
+        raise CommandError(" ".join(refusals))
 
 
 def create_first_administrator() -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from lib import process
-from marketmon import pulse
+from marketmon import pulse, servers
 
 
 class Command(BaseCommand):
@@ -13,4 +13,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         process.begin("pulse")
+        servers.require()
         pulse.run_forever()

@@ -76,6 +76,9 @@ def _take_step(turn: RequestSlot, clock: Callable[[], datetime], wanted: GapSele
         except FeedError as error:
             changes = outcome.pause(turn, span, error, now)
             return 0
+        if found is None:
+            outcome.release(span)
+            return 0
         return outcome.save(turn, span, found, clock())
     finally:
         end_turn(exchange_id, **changes)

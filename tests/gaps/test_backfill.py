@@ -10,12 +10,13 @@ import pytest
 from django.core.management import call_command
 
 from collectors import backfill
-from collectors.backfill import answers, asking, choice, outcome, refused_history, turns
+from collectors.backfill import answers, asking, candle_stamps, choice, outcome, refused_history, turns
 from collectors.history import partitions
 from collectors.models import Backfill, Gap, Pipeline, Rollup, Tick, Worker
 from collectors.polling import poll as ingest
 from collectors.rate_limits.idle_window import RequestSlot
 from exchanges.models import SANDBOX_PLACEHOLDER, Exchange, Market
+from feeds.deadlines import DeadlineFeed
 from lib import clock
 from operations import commands
 
@@ -24,6 +25,7 @@ from operations import commands
 def collected(transactional_db, sandbox):
     """Binance on the sandbox, polled a moment ago; gives a function that polls again."""
     partitions.ensure(clock.now())
+    candle_stamps.forget()
     commands.create("binance", by="test", now=clock.now(), base_url=SANDBOX_PLACEHOLDER)
 
     def poll() -> None:
@@ -84,6 +86,42 @@ def test_a_gap_is_filled_with_what_the_exchange_had(collected, sandbox):
     after = Pipeline.objects.get(pk=gap.pipeline_id)
     assert (after.received_at, after.last, after.changed_at) == (live.received_at, live.last, live.changed_at)
     assert Rollup.objects.filter(pipeline_id=gap.pipeline_id).count() >= 11
+
+
+@pytest.mark.parametrize("late", [0.0, 60.0], ids=["as they should be", "at their end"])
+def test_how_candles_are_stamped_is_learned_from_our_own_rows(collected, sandbox, monkeypatch, late):
+    """An exchange that gives each candle the time of its end, and is asked by such times."""
+    gap = make_gap(minutes=6, ago_minutes=10)
+    remember_minutes_before(gap, sandbox, count=14)
+    as_it_is = DeadlineFeed.fetch_candles
+
+    def stamped(self, symbol, *, since, **more):
+        return tuple(
+            each._replace(opened_at=each.opened_at + late)
+            for each in as_it_is(self, symbol, since=since - late, **more)
+        )
+
+    monkeypatch.setattr(DeadlineFeed, "fetch_candles", stamped)
+    began = time.time()
+
+    assert fill() >= 5
+
+    assert candle_stamps.known_shift("binance") == late
+    for row in filled(gap):
+        assert row.last == sandbox.price("binance", "BTC/USDT", int(row.received_at.timestamp()))
+    assert len(history_requests(sandbox, began)) == 2  # one of them to learn
+
+
+def remember_minutes_before(gap: Gap, sandbox, *, count: int) -> None:
+    """Our rows of whole minutes, every twenty seconds, in the sandbox's own prices."""
+    end = gap.started_at.replace(second=0, microsecond=0)
+    moments = [end - timedelta(seconds=second) for second in range(1, 60 * count, 20)]
+    partitions.ensure_since(moments[-1], clock.now(), tables=("collectors_tick",))
+    Tick.objects.bulk_create(
+        Tick(pipeline_id=gap.pipeline_id, received_at=moment,
+             last=sandbox.price("binance", "BTC/USDT", int(moment.timestamp())))
+        for moment in moments
+    )  # fmt: skip
 
 
 def test_a_gap_without_a_whole_minute_is_filled_with_trades(collected, sandbox):

@@ -9,7 +9,7 @@ import pytest
 from collectors.backfill import answers
 from collectors.backfill.answers import GapSpan
 from collectors.gaps import ledger
-from collectors.rules import cadence, frozen, gap_causes, gaps
+from collectors.rules import cadence, candle_stamps, frozen, gap_causes, gaps
 from feeds.base import Candle, Trade
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -381,6 +381,27 @@ def still(**fields: object) -> frozen.Stillness:
 )
 def test_a_price_is_frozen_when_its_pair_moves_elsewhere(what, is_frozen):
     assert frozen.is_frozen(what, after_seconds=600, least_move=0.001) == is_frozen
+
+
+# --- candles: when they begin ---------------------------------------------------------------------------------------
+
+OURS = {60.0 * minute: 100.0 + (minute * 7) % 5 for minute in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("closes", "shift"),
+    [
+        (OURS, 0.0),
+        ({at + 60: close for at, close in OURS.items()}, 60.0),
+        ({at: close * 1.0003 for at, close in OURS.items()}, 0.0),
+        (dict.fromkeys(OURS, 100.0), None),
+        (dict(list(OURS.items())[:10]), None),
+        ({}, None),
+    ],
+    ids=["their beginning", "their end", "a spread is no shift", "it stood still", "too few", "none"],
+)
+def test_what_candles_are_stamped_with_is_told_by_our_own_rows(closes, shift):
+    assert candle_stamps.shift_seconds(closes, OURS) == shift
 
 
 # --- backfill: at the edges of an answer ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, Max, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -23,7 +23,7 @@ from board.status_page import public_only
 from collectors.history import names, quality
 from collectors.models import Pipeline
 from collectors.status.dialects import pairs
-from collectors.status.workers import CollectorAbsent
+from collectors.status.workers import CollectorAbsent, old_answers
 from exchanges import symbols
 from exchanges.models import Market
 from lib import clock
@@ -153,7 +153,21 @@ def of_quality(exchange_id: str, symbol: str, now: datetime) -> Badge:
 
 
 def _newest(wanted: Q) -> dict[str, Any]:
-    return Pipeline.objects.live().filter(wanted).aggregate(count=Count("pk"), newest_at=Max("received_at"))
+    """Returns how many sources there are, and the newest time that readers are told of one that is traded."""
+    old = "market__exchange__worker__old_answers"
+    columns = ("market__kind", "market__halted_at", "received_at", "frozen", "changed_at", old)
+    found = list(Pipeline.objects.live().filter(wanted).values_list(*columns))
+    moments = [
+        _told_at(received_at, changed_at if frozen else None, kind, told)
+        for kind, halted_at, received_at, frozen, changed_at, told in found
+        if received_at is not None and halted_at is None
+    ]
+    return {"count": len(found), "newest_at": max(moments, default=None)}
+
+
+def _told_at(received_at: datetime, changed_at: datetime | None, kind: str, old: Any) -> datetime:
+    made_at = next((answer.made_at for answer in old_answers(old) if answer.kind == kind), None)
+    return min(moment for moment in (received_at, changed_at, made_at) if moment is not None)
 
 
 def _with_age(state: str, stored_at: datetime | None, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Case, Q, QuerySet, Value, When
@@ -12,6 +13,8 @@ from board.rules import comparison
 from board.rules.comparison import ComparedSource, Judged
 from collectors.models import Pipeline
 from collectors.rules import rates
+from collectors.rules.age import AnswerState
+from collectors.status import ages, disbelief
 from exchanges.models import Market
 from lib import clock
 
@@ -25,7 +28,8 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
         raise Http404
     now = clock.now()
     compared = [pipeline for pipeline in pipelines if pipeline.market.kind in comparison.COMPARED_KINDS]
-    sources = [_source(pipeline) for pipeline in compared]
+    answers = ages.states()
+    sources = [_source(pipeline, answers) for pipeline in compared]
     middle, judged = comparison.compare(sources, now=now, outlier_share=rates.OUTLIER_SHARE)
     first = pipelines[0].market
     context = {
@@ -33,7 +37,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
         "median": None if middle is None else comparison.digits(middle),
         "rows": [_row(*each) for each in zip(compared, sources, judged, strict=True)],
         "others": [_other(pipeline) for pipeline in pipelines if pipeline not in compared],
-        "verdict": _verdict(compared, judged),
+        "verdict": _verdict(compared, sources, judged),
         "outlier_percent": rates.OUTLIER_SHARE * 100,
         "spans": series.SPANS,
         "span": series.DEFAULT_SPAN,
@@ -87,7 +91,7 @@ def _ordered(pipelines: QuerySet[Pipeline]) -> QuerySet[Pipeline]:
     ]
 
 
-def _source(pipeline: Pipeline) -> ComparedSource:
+def _source(pipeline: Pipeline, answers: Mapping[ages.Source, AnswerState]) -> ComparedSource:
     market = pipeline.market
     return ComparedSource(
         kind=market.kind,
@@ -97,6 +101,7 @@ def _source(pipeline: Pipeline) -> ComparedSource:
         received_at=pipeline.received_at,
         expected_seconds=pipeline.expected_seconds,
         is_collected=market.exchange.is_collected and market.is_collected,
+        fault=disbelief.word(pipeline, answers.get((market.exchange_id, market.kind))),
     )
 
 
@@ -113,8 +118,8 @@ def _row(pipeline: Pipeline, source: ComparedSource, judged: Judged) -> dict[str
         "bid": comparison.digits(pipeline.bid),
         "ask": comparison.digits(pipeline.ask),
         "received_at": pipeline.received_at,
-        "is_frozen": pipeline.frozen,
-        "is_fresh": judged.is_fresh,
+        "fault": source.fault,
+        "is_fresh": judged.is_fresh and not source.fault,
         "is_outlier": judged.is_outlier,
         "spread_percent": None if judged.spread_share is None else judged.spread_share * 100,
         "distance_percent": None if judged.distance is None else judged.distance * 100,
@@ -134,8 +139,8 @@ def _other(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _verdict(pipelines: list[Pipeline], judged: list[Judged]) -> dict[str, str]:
-    fresh = sum(each.is_fresh for each in judged)
+def _verdict(pipelines: list[Pipeline], sources: list[ComparedSource], judged: list[Judged]) -> dict[str, str]:
+    fresh = sum(each.is_fresh and not source.fault for each, source in zip(judged, sources, strict=True))
     apart = [str(pipeline.market) for pipeline, each in zip(pipelines, judged, strict=True) if each.is_outlier]
     said = f"{fresh} of {len(judged)} source{'' if len(judged) == 1 else 's'} fresh"
     if apart:

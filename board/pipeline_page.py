@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,9 +15,11 @@ from board.gap_rows import GapRow
 from board.pair_page import span_of
 from board.rules import comparison
 from collectors.models import Gap, Pipeline
-from collectors.rules import cadence
+from collectors.rules import cadence, rates
+from collectors.rules.age import AnswerState
 from collectors.rules.gap_causes import HALTED, LABELS
 from collectors.rules.gaps import is_gap
+from collectors.status import ages, disbelief
 from exchanges.models import Market, MarketState
 from lib import clock
 
@@ -98,10 +100,18 @@ def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, A
     if is_gap(pipeline.received_at, now, pipeline.expected_seconds):
         why = "no row for more than two expected intervals; the pulse, which would write that down, has not done so"
         return {"tone": "danger", "said": "silent", "since": pipeline.received_at, "why": why}
-    if pipeline.frozen:
-        why = f"rows come, but their values have not changed, while {market.base}/{market.quote} moves elsewhere"
-        return {"tone": "warning", "said": "frozen", "since": pipeline.changed_at, "why": why}
+    answers = ages.states().get((market.exchange_id, market.kind))
+    if word := disbelief.word(pipeline, answers):
+        since = _since(word, pipeline, answers)
+        return {"tone": "warning", "said": word, "since": since, "why": disbelief.reason(pipeline, answers)}
     return {"tone": "success", "said": "fresh", "why": ""}
+
+
+def _since(word: str, pipeline: Pipeline, answers: AnswerState | None) -> datetime | None:
+    if word == rates.FROZEN:
+        return pipeline.changed_at
+    is_old = word == rates.OLD and answers is not None
+    return datetime.fromtimestamp(answers.shown_at, UTC) if is_old and answers is not None else pipeline.received_at
 
 
 def _why_not_collected(pipeline: Pipeline) -> str:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from django.db import connection
 
@@ -31,10 +32,11 @@ SILENT_SHARE = 0.1  # of an exchange's markets: more is no longer usual quiet
 OPERATIONAL, DEGRADED, DOWN, PAUSED = "operational", "degraded", "down", "paused"
 ORDER = (DOWN, DEGRADED, OPERATIONAL, PAUSED)  # what concerns readers comes first
 
-SILENT = """
-SELECT m.exchange_id, count(*) FROM collectors_pipeline AS p
-JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected AND m.halted_at IS NULL
-WHERE p.gap_open AND p.received_at IS NOT NULL GROUP BY 1
+MARKET_COUNTS = """
+SELECT m.exchange_id, count(*) FILTER (WHERE m.halted_at IS NULL AND p.gap_open AND p.received_at IS NOT NULL),
+       count(*) FILTER (WHERE m.halted_at IS NULL AND p.frozen), count(m.halted_at)
+FROM collectors_pipeline AS p JOIN exchanges_market AS m ON m.id = p.market_id AND m.is_collected
+WHERE p.gap_open OR p.frozen OR m.halted_at IS NOT NULL GROUP BY 1
 """
 
 
@@ -65,7 +67,15 @@ class PublicReport:
         return next((each for each in self.exchanges if each.id == exchange_id), None)
 
 
-def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: datetime) -> tuple[str, str]:
+class MarketCounts(NamedTuple):
+    """The markets of an exchange that do not come, whose values stand still, and that it does not trade."""
+
+    silent: int = 0
+    frozen: int = 0
+    halted: int = 0
+
+
+def state_of(worker: WorkerView, *, interval_seconds: float, counts: MarketCounts, now: datetime) -> tuple[str, str]:
     """Returns the state in one word and in a few. `running` alone says nothing of the data."""
     if not worker.is_collected:
         return PAUSED, "Not collected at present"
@@ -75,9 +85,18 @@ def state_of(worker: WorkerView, *, interval_seconds: float, silent: int, now: d
         return DEGRADED, "Starting: no data yet"
     if (now - worker.stored_at).total_seconds() > worker_status.silence_limit_seconds(interval_seconds):
         return DEGRADED, "Data is delayed"
-    if worker.missing_markets or silent > SILENT_SHARE * max(1, worker.symbols_tracked):
+    if worker.old:
+        return DEGRADED, "Data is old: the exchange repeats what it said before"
+    if counts.frozen > SILENT_SHARE * max(1, worker.symbols_tracked):
+        return DEGRADED, "Data does not change: prices stand still"
+    if worker.missing_markets or counts.silent > SILENT_SHARE * max(1, worker.symbols_tracked):
         return DEGRADED, "Part of the data is missing"
+    if counts.halted and not worker.symbols_tracked:
+        return DEGRADED, "Halted by the exchange"
     return (OPERATIONAL, "Operational") if worker.status == "running" else (DEGRADED, "Starting")
+
+
+NOTHING_WRONG = MarketCounts()
 
 
 def overall(exchanges: Sequence[ExchangeState]) -> tuple[str, str]:
@@ -99,14 +118,14 @@ def read(now: datetime) -> PublicReport:
     """Reads the report: eight queries at first, then fewer, for all. Raises CollectorAbsent, DatabaseError."""
     workers = status.read(now).workers
     known = {each.id: each for each in Exchange.objects.known()}
-    silent = _silent()
+    market_counts = _market_counts()
     counts = uptime.read(now)
     days = uptime.days_until(now.astimezone(UTC).date())
     exchanges = [
         _exchange(
             known[worker.exchange],
             worker,
-            silent=silent.get(worker.exchange, 0),
+            counts=market_counts.get(worker.exchange, NOTHING_WRONG),
             days=tuple(counts.get((worker.exchange, day), uptime.NOTHING) for day in days),
             now=now,
         )
@@ -119,17 +138,17 @@ def read(now: datetime) -> PublicReport:
 
 
 def _exchange(
-    exchange: Exchange, worker: WorkerView, *, silent: int, days: tuple[Count, ...], now: datetime
+    exchange: Exchange, worker: WorkerView, *, counts: MarketCounts, days: tuple[Count, ...], now: datetime
 ) -> ExchangeState:
-    state, words = state_of(worker, interval_seconds=exchange.poll_interval_seconds, silent=silent, now=now)
+    state, words = state_of(worker, interval_seconds=exchange.poll_interval_seconds, counts=counts, now=now)
     name = unicodedata.normalize("NFKC", exchange.name or exchange.id)  # ccxt's "USDⓈ-M" is a box in many fonts
-    return ExchangeState(exchange.id, name, exchange.is_simulated, state, words, worker.stored_at, days)
+    return ExchangeState(exchange.id, name, exchange.is_simulated, state, words, worker.data_at, days)
 
 
-def _silent() -> Mapping[str, int]:
+def _market_counts() -> Mapping[str, MarketCounts]:
     with connection.cursor() as cursor:
-        cursor.execute(SILENT)
-        return dict(cursor.fetchall())
+        cursor.execute(MARKET_COUNTS)
+        return {exchange: MarketCounts(*counts) for exchange, *counts in cursor.fetchall()}
 
 
 # --- the copy that everybody gets ---------------------------------------------------------------------------------

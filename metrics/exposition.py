@@ -26,11 +26,13 @@ from access.models import Tier, UsageDay
 from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import RunTransport, Watermark, Worker, WorkerStatus
 from collectors.rules import worker_status
+from collectors.rules.age import of_json
 from collectors.rules.snapshot import WorkerView
 from collectors.status import backups
 from collectors.status import workers as status
 from collectors.status.backups import BackupTimes
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS, DOWN_AFTER_SECONDS
+from collectors.status.pipelines import JOIN_OLD, SHOWN_AT, old_sources
 from lib import clock, processes, queues
 from lib.clock import FUTURE_SECONDS
 from lib.disk import database_disk
@@ -46,26 +48,31 @@ RECENT = timedelta(minutes=5)
 NEVER = math.inf
 DATABASE_AWAY = (DatabaseError, InterfaceError)
 
+# By the time that readers are told, as the pipelines API counts delays; one in the future counts as never.
 PIPELINES = f"""
-SELECT m.exchange_id,
-       count(*) FILTER (WHERE p.received_at > %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
-                          AND p.received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'),
-       count(*) FILTER (WHERE p.received_at <= %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
-                          AND p.received_at >= %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
-       count(*) FILTER (WHERE p.received_at IS NULL
-                           OR p.received_at > %(now)s + interval '{FUTURE_SECONDS} seconds'
-                           OR p.received_at < %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
-       max(extract(epoch FROM %(now)s - CASE WHEN p.received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'
-                                             THEN p.received_at ELSE '-infinity' END)),
-       count(*) FILTER (WHERE p.gap_open AND p.received_at IS NOT NULL AND m.halted_at IS NULL),
-       sum(p.gaps_24h),
-       count(*) FILTER (WHERE m.halted_at IS NOT NULL),
-       count(*) FILTER (WHERE p.received_at IS NULL)
-FROM collectors_pipeline AS p
-JOIN exchanges_market AS m ON m.id = p.market_id
-JOIN exchanges_exchange AS e ON e.id = m.exchange_id
-WHERE m.is_collected AND e.is_collected
-GROUP BY m.exchange_id
+SELECT exchange_id,
+       count(*) FILTER (WHERE at > %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'),
+       count(*) FILTER (WHERE at <= %(now)s - interval '{DEGRADED_FROM_SECONDS} seconds'
+                          AND at >= %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
+       count(*) FILTER (WHERE at IS NULL OR at < %(now)s - interval '{DOWN_AFTER_SECONDS} seconds'),
+       max(extract(epoch FROM %(now)s - coalesce(at, '-infinity'))),
+       count(*) FILTER (WHERE gap_open AND received_at IS NOT NULL AND halted_at IS NULL),
+       sum(gaps_24h),
+       count(*) FILTER (WHERE halted_at IS NOT NULL),
+       count(*) FILTER (WHERE received_at IS NULL),
+       count(*) FILTER (WHERE frozen),
+       count(*) FILTER (WHERE unconfirmed_count > 0)
+FROM (
+    SELECT m.exchange_id, m.halted_at, p.received_at, p.gap_open, p.gaps_24h, p.frozen, p.unconfirmed_count,
+           CASE WHEN p.received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'
+                THEN least({SHOWN_AT.format(table="p.")}, old.made_at) END AS at
+    FROM collectors_pipeline AS p
+    JOIN exchanges_market AS m ON m.id = p.market_id
+    JOIN exchanges_exchange AS e ON e.id = m.exchange_id
+    {JOIN_OLD}
+    WHERE m.is_collected AND e.is_collected
+) AS shown
+GROUP BY exchange_id
 """
 RUNS = f"""
 SELECT r.exchange_id, r.outcome, count(*), sum(r.rows_stored),
@@ -132,6 +139,7 @@ class ExpositionFacts(Collector):
             *worker_families(views, self.now),
             breaker_family(workers, self.now),
             *part_families(workers),
+            *answer_families(workers),
             *pipeline_families(self.now),
             *run_families(views, self.now),
             *process_families(self.now),
@@ -202,7 +210,10 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
     gaps = gauge("gaps_24h", "Gaps that touch the last 24 hours.", "exchange")
     halted = gauge("markets_halted", "Markets that the exchange lists and does not trade.", "exchange")
     never = gauge("markets_never_came", "Markets that the exchange lists and of which no row ever came.", "exchange")
-    for exchange, healthy, degraded, down, furthest, silent, day, stopped, dead in _rows(PIPELINES, now=now):
+    frozen = gauge("pipelines_frozen", "Pipelines whose rows come and whose values stand still.", "exchange")
+    unconfirmed = gauge("pipelines_unconfirmed", "Pipelines whose price has jumped alone.", "exchange")
+    found = _rows(PIPELINES, now=now, **old_sources())
+    for exchange, healthy, degraded, down, furthest, silent, day, stopped, dead, still, jumped in found:
         for word, count in (("healthy", healthy), ("degraded", degraded), ("down", down)):
             counts.add_metric([exchange, word], count)
         delay.add_metric([exchange], max(0.0, float(furthest)))
@@ -210,7 +221,24 @@ def pipeline_families(now: datetime) -> Iterator[Metric]:
         gaps.add_metric([exchange], day)
         halted.add_metric([exchange], stopped)
         never.add_metric([exchange], dead)
-    yield from (counts, delay, open_gaps, gaps, halted, never)
+        frozen.add_metric([exchange], still)
+        unconfirmed.add_metric([exchange], jumped)
+    yield from (counts, delay, open_gaps, gaps, halted, never, frozen, unconfirmed)
+
+
+def answer_families(workers: Iterable[Worker]) -> Iterator[Metric]:
+    """Yields what exchanges say of the age of their answers; where they say nothing, there is no series of it."""
+    old = gauge("answers_old", "1 while answers are old by the exchange's own time.", "exchange", "kind")
+    lag = gauge("answer_age_seconds", "Age of the newest answer when it came, by the exchange.", "exchange", "kind")
+    skew = gauge("exchange_clock_behind_seconds", "How far the server's clock is behind ours.", "exchange", "kind")
+    for worker in workers:
+        for kind, state in sorted(of_json(worker.answers).items()):
+            old.add_metric([worker.exchange_id, kind], float(state.is_old))
+            if state.lag_seconds is not None:
+                lag.add_metric([worker.exchange_id, kind], state.lag_seconds)
+            if state.skew_seconds is not None:
+                skew.add_metric([worker.exchange_id, kind], state.skew_seconds)
+    yield from (old, lag, skew)
 
 
 def run_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:

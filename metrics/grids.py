@@ -154,6 +154,10 @@ def price_error(pipeline: Pipeline | None, now: datetime) -> str:
     """Says why the stored price cannot be relied on; empty when it can."""
     if pipeline is None or pipeline.received_at is None or pipeline.last is None:
         return "there is no price of this market"
+    if pipeline.frozen:
+        return f"the price stands still since {pipeline.changed_at:%Y-%m-%d %H:%M:%S} UTC while others move"
+    if pipeline.is_unconfirmed:
+        return "the price has jumped, and nothing else agrees yet"
     age = (now - pipeline.received_at).total_seconds()
     limit = max(settings.METRICS_FRESH_SECONDS, 3 * pipeline.expected_seconds)
     return f"the newest price is {age:.0f} s old" if age > limit else ""

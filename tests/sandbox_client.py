@@ -43,8 +43,12 @@ class Sandbox:
             f"{self.url}/_sandbox/markets", json={"exchange": exchange, **moves}, timeout=5
         ).raise_for_status()
 
+    def set_clock(self, exchange: str, **order: Any) -> None:
+        """`clock` is price, stamp or both; `offset_seconds` a number, `frozen` true or false."""
+        requests.post(f"{self.url}/_sandbox/clocks", json={"exchange": exchange, **order}, timeout=5).raise_for_status()
+
     def reset(self) -> None:
-        """Every market is as it was at the start."""
+        """Every market and clock is as it was at the start."""
         requests.post(f"{self.url}/_sandbox/reset", json={}, timeout=5).raise_for_status()
 
     def limit(self, exchange: str, requests_: int, *, seconds: float, ban_seconds: float = 0.0) -> None:

@@ -25,6 +25,7 @@ class ComparedSource:
     received_at: datetime | None
     expected_seconds: float
     is_collected: bool = True
+    fault: str = ""  # why its price is in no rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def _why_not(source: ComparedSource, now: datetime) -> str:
         return f"a market of kind {source.kind} has a price of its own"
     if source.price is None or source.price <= 0:
         return "no price stored"
+    if source.fault:
+        return source.fault
     return "" if is_fresh(source, now) else "silent: older than two expected intervals"
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -22,7 +22,10 @@ from collectors.history import reading as history
 from collectors.history.quality import of_span
 from collectors.models import Origin, Pipeline
 from collectors.rules import cadence
+from collectors.rules.age import AnswerState, of_json
 from collectors.rules.quality import Quality
+from collectors.status import disbelief
+from exchanges.models import MarketState
 from exchanges.symbols import SymbolFilter
 from lib import clock
 from web.filters import MomentFilter, YesNoFilter
@@ -38,6 +41,15 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
     symbol = serializers.CharField(source="market.symbol")
     source = serializers.CharField(source="market.source")  # type: ignore[assignment]
     active = serializers.BooleanField(source="market.active")
+    state = serializers.ChoiceField(source="market.state", choices=MarketState.choices)
+    is_old = serializers.SerializerMethodField(help_text="The exchange's answers are old by its own time.")
+    is_frozen = serializers.BooleanField(source="frozen", help_text="Rows come, and their values stand still.")
+    frozen = serializers.BooleanField(help_text="The old name of `is_frozen`.")
+    is_unconfirmed = serializers.BooleanField(help_text="Its price has jumped, and nothing else agrees yet.")
+    exchange_age_seconds = serializers.SerializerMethodField(
+        help_text="Age of the newest answer of its kind by the exchange's own time; null where it tells none."
+    )
+    reason = serializers.SerializerMethodField(help_text="Why its price is in no rate; empty for a sound one.")
     cadence_reason = serializers.SerializerMethodField(help_text="Why it is expected so often.")
     identity_unproven_before = serializers.DateTimeField(
         source="market.identity_since",
@@ -58,6 +70,7 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
             "symbol",
             "source",
             "active",
+            "state",
             "received_at",
             "exchange_at",
             "changed_at",
@@ -73,10 +86,36 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
             "gaps_24h",
             "gap_open",
             "frozen",
+            "is_frozen",
+            "is_old",
+            "is_unconfirmed",
+            "exchange_age_seconds",
+            "reason",
             "identity_unproven_before",
             "origins",
         ]
         read_only_fields = fields
+
+    def get_is_old(self, pipeline: Pipeline) -> bool:
+        state = self._answers(pipeline)
+        return state is not None and state.is_old
+
+    def get_exchange_age_seconds(self, pipeline: Pipeline) -> float | None:
+        state = self._answers(pipeline)
+        if state is None or state.lag_seconds is None:
+            return None
+        now: datetime = self.context["now"]
+        return round(max(0.0, now.timestamp() - state.shown_at), 1)
+
+    def get_reason(self, pipeline: Pipeline) -> str:
+        return disbelief.reason(pipeline, self._answers(pipeline))
+
+    def _answers(self, pipeline: Pipeline) -> AnswerState | None:
+        known: dict[str, dict[str, AnswerState]] = self.context["answers"]
+        exchange = pipeline.market.exchange_id
+        if exchange not in known:  # once for each exchange of a page
+            known[exchange] = of_json(getattr(pipeline, "answers", None))
+        return known[exchange].get(pipeline.market.kind)
 
     def get_cadence_reason(self, pipeline: Pipeline) -> str:
         return cadence.reason(
@@ -104,12 +143,17 @@ class PipelineFilters(django_filters.FilterSet):
     active = YesNoFilter(field_name="market__active")
     gap_open = YesNoFilter()
     frozen = YesNoFilter()
+    state = django_filters.ChoiceFilter(field_name="market__state", choices=MarketState.choices)
+    unconfirmed = YesNoFilter(field_name="unconfirmed_count", method="filter_unconfirmed")
     received_before = MomentFilter(field_name="received_at", lookup_expr="lt")
     received_after = MomentFilter(field_name="received_at", lookup_expr="gte")
 
     class Meta:
         model = Pipeline
         fields: ClassVar[list[str]] = []
+
+    def filter_unconfirmed(self, queryset: QuerySet[Pipeline], name: str, value: bool) -> QuerySet[Pipeline]:
+        return queryset.filter(unconfirmed_count__gt=0) if value else queryset.filter(unconfirmed_count=0)
 
 
 class HistoryQuerySerializer(StrictQuery):
@@ -158,6 +202,12 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     permission_classes = [AllowAny]
     filterset_class = PipelineFilters
     orderings = ("id", "-id", "gaps_24h", "-gaps_24h")
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "answers": {}, "now": clock.now()}
+
+    def get_queryset(self) -> QuerySet[Pipeline]:
+        return super().get_queryset().annotate(answers=F("market__exchange__worker__answers"))
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = super().filter_queryset(queryset)

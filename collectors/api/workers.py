@@ -16,7 +16,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from collectors.models import PartOutage, Worker, WorkerStatus
 from collectors.polling import transports
-from collectors.rules import worker_status
+from collectors.rules import age, worker_status
 from collectors.rules.snapshot import WorkerView
 from collectors.status import workers as status
 from lib import clock
@@ -61,10 +61,41 @@ class StaffPartSerializer(PartSerializer):
     reason = serializers.CharField()
 
 
+class AnswerSerializer(serializers.Serializer[Any]):
+    """What the newest answer of one kind of markets says of its age."""
+
+    kind = serializers.CharField()
+    is_old = serializers.BooleanField()
+    age_seconds = serializers.FloatField(allow_null=True, help_text="When it came; null where the exchange tells none.")
+    usual_seconds = serializers.FloatField(allow_null=True, help_text="Median of a day; null until it is known.")
+    clock_skew_seconds = serializers.FloatField(
+        allow_null=True, help_text="By how much the server's clock is behind ours; null where it is not known."
+    )
+    reason = serializers.CharField(help_text="Why it is old; empty when it is not.")
+
+
+def answers_of(worker: Worker) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "is_old": state.is_old,
+            "age_seconds": state.lag_seconds,
+            "usual_seconds": state.usual_seconds,
+            "clock_skew_seconds": state.skew_seconds,
+            "reason": state.reason,
+        }
+        for kind, state in sorted(age.of_json(worker.answers).items())
+    ]
+
+
 class WorkerSerializer(serializers.ModelSerializer[Worker]):
     exchange = serializers.CharField(source="exchange_id")
     status = serializers.SerializerMethodField()
-    last_update = serializers.DateTimeField(source="stored_at", allow_null=True)
+    last_update = serializers.SerializerMethodField(
+        help_text="When a row was last stored; where all its answers are old, the exchange's own time of them."
+    )
+    is_old = serializers.SerializerMethodField(help_text="Answers of some kind of its markets are old.")
+    answers = serializers.SerializerMethodField(help_text="How old its answers are by the exchange's own time.")
     transport = serializers.SerializerMethodField(help_text="What its quotes come by now: stream, poll or none.")
     transport_since = serializers.SerializerMethodField(help_text="Known where a stream was tried.")
     missing_parts = serializers.SerializerMethodField(help_text="What its polls go without though they bring the rest.")
@@ -92,12 +123,24 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
             "transport_since",
             "missing_parts",
             "unknown_rows",
+            "is_old",
+            "answers",
         ]
         read_only_fields = fields
 
     @extend_schema_field(PartSerializer(many=True))
     def get_missing_parts(self, worker: Worker) -> list[dict[str, Any]]:
         return parts_of(worker, PartSerializer)
+
+    def get_last_update(self, worker: Worker) -> datetime | None:
+        return view_of(worker, clock.now()).data_at
+
+    def get_is_old(self, worker: Worker) -> bool:
+        return bool(worker.old_answers)
+
+    @extend_schema_field(AnswerSerializer(many=True))
+    def get_answers(self, worker: Worker) -> list[dict[str, Any]]:
+        return answers_of(worker)
 
     def get_status(self, worker: Worker) -> str:
         return view_of(worker, clock.now()).status

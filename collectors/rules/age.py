@@ -93,7 +93,10 @@ STORED: Final = tuple(AnswerState.__dataclass_fields__)
 
 def read_states(text: str | None) -> dict[str, AnswerState]:
     """Returns the states by kind of market, as `written` wrote them."""
-    stored = json.loads(text) if text else {}
+    return of_json(json.loads(text) if text else {})
+
+
+def of_json(stored: Any) -> dict[str, AnswerState]:
     states = {kind: AnswerState.from_json(each) for kind, each in stored.items()} if isinstance(stored, dict) else {}
     return {kind: state for kind, state in states.items() if state is not None}
 

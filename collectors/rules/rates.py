@@ -47,6 +47,12 @@ class Rate:
     is_conflict: bool = False
 
 
+def fault_of(*, is_halted: bool, is_old: bool, is_frozen: bool, is_unconfirmed: bool) -> str:
+    """Returns why a price is not believed; empty for a sound one."""
+    faults = {HALTED: is_halted, OLD: is_old, FROZEN: is_frozen, UNCONFIRMED: is_unconfirmed}
+    return next((word for word, is_so in faults.items() if is_so), "")
+
+
 def rate_of(pair: str, prices: Iterable[SourcePrice], now: datetime, *, policy: RatePolicy) -> Rate:
     """Returns the rate at `now`, of sound sources only."""
     known = sorted(prices, key=lambda price: price.exchange)

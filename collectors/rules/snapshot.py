@@ -8,6 +8,18 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
+class OldAnswer:
+    """The newest answer of one kind of an exchange's markets, where it is old: the exchange's own time of it, how old
+    it was when it came, since when its answers are so, and why it is called old."""
+
+    kind: str
+    made_at: datetime
+    lag_seconds: float
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """The stored facts of one worker; the rules in `worker_status` turn them into a status."""
 
@@ -23,11 +35,14 @@ class WorkerFacts:
     last_error: str
     missing_markets: int = 0
     left_out_markets: int = 0
+    old: tuple[OldAnswer, ...] = ()
+    is_all_old: bool = False  # there is no kind of market whose answers are not
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as readers see it; `reason` says in words why it has that status."""
+    """A worker as readers see it; `reason` says in words why it has that status. `data_at` is when a row was last
+    stored, or the exchange's own time of it where all its answers are old."""
 
     exchange: str
     status: str
@@ -39,6 +54,8 @@ class WorkerView:
     is_collected: bool = True
     missing_markets: int = 0  # of parts that the newest poll went without
     left_out_markets: int = 0  # of parts that cannot be asked for
+    data_at: datetime | None = None
+    old: tuple[OldAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,17 +38,21 @@ def worker_status(facts: WorkerFacts, now: datetime) -> tuple[str, str]:
 
 def view(facts: WorkerFacts, now: datetime) -> WorkerView:
     status, reason = worker_status(facts, now)
+    stored_at = _believable(facts.stored_at, now)
+    made_at = max(answer.made_at for answer in facts.old) if facts.old and facts.is_all_old else None
     return WorkerView(
         exchange=facts.exchange,
         status=status,
         reason=reason,
-        stored_at=_believable(facts.stored_at, now),
+        stored_at=stored_at,
         heartbeat_at=_believable(facts.heartbeat_at, now),
         error_count=facts.error_count,
         symbols_tracked=facts.symbols_tracked,
         is_collected=facts.is_collected,
         missing_markets=facts.missing_markets if facts.is_collected else 0,
         left_out_markets=facts.left_out_markets if facts.is_collected else 0,
+        data_at=min(stored_at, made_at) if stored_at and made_at else stored_at,
+        old=facts.old if facts.is_collected else (),
     )
 
 

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from collectors.models import Worker
+from collectors.rules.age import AnswerState, of_json
+from collectors.rules.snapshot import OldAnswer
+from collectors.status.workers import old_answers
 from exchanges.models import Market
 
 Source = tuple[str, str]  # exchange and kind of market
 
 
-@dataclass(frozen=True, slots=True)
-class OldAnswer:
-    """The newest answer of one kind of an exchange's markets, where it is old: the exchange's own time of it, how old
-    it was when it came, since when its answers are so, and why it is called old."""
-
-    made_at: datetime
-    lag_seconds: float
-    since: datetime
-    reason: str
-
-
 def read() -> dict[Source, OldAnswer]:
     """Returns the old answers; none, as a rule. One small query."""
-    rows = Worker.objects.exclude(old_answers={}).values_list("exchange_id", "old_answers")
-    return {(exchange, kind): answer for exchange, old in rows for kind, answer in of_worker(old).items()}
+    return of(Worker.objects.exclude(old_answers={}).only("exchange_id", "old_answers"))
 
 
-def of_worker(old_answers: Any) -> dict[str, OldAnswer]:
-    """Returns the old answers of one worker's row, by kind of market."""
-    found = old_answers.items() if isinstance(old_answers, Mapping) else ()
-    return {
-        kind: OldAnswer(
-            _moment(told["made_at"]), float(told["lag_seconds"]), _moment(told["old_since"]), str(told["reason"])
-        )
-        for kind, told in found
-    }
+def of(workers: Iterable[Worker]) -> dict[Source, OldAnswer]:
+    """Returns the old answers of workers that have been read."""
+    return {(worker.pk, answer.kind): answer for worker in workers for answer in old_answers(worker.old_answers)}
+
+
+def states() -> dict[Source, AnswerState]:
+    """Returns what is known of the answers of each source. One query over all workers."""
+    rows = Worker.objects.exclude(answers={}).values_list("exchange_id", "answers")
+    return {(exchange, kind): state for exchange, told in rows for kind, state in of_json(told).items()}
 
 
 def by_market(old: Mapping[Source, OldAnswer]) -> dict[int, OldAnswer]:
@@ -48,7 +36,3 @@ def by_market(old: Mapping[Source, OldAnswer]) -> dict[int, OldAnswer]:
     exchanges = {exchange for exchange, _ in old}
     markets = Market.objects.collected().filter(exchange_id__in=exchanges).values_list("id", "exchange_id", "kind")
     return {pk: old[exchange, kind] for pk, exchange, kind in markets if (exchange, kind) in old}
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -24,6 +24,9 @@ from lib.clock import FUTURE_SECONDS
 # The time that readers are told of a pipeline: when its row came, or when its values last changed where they are
 # frozen. What an old answer makes of it is known by source, and comes on top of it.
 SHOWN_AT = "CASE WHEN {table}frozen THEN {table}changed_at ELSE {table}received_at END"
+# With `old_sources` and a market `m`: the exchange's own time of an old answer.
+JOIN_OLD = """LEFT JOIN unnest(%(old_exchanges)s::text[], %(old_kinds)s::text[], %(old_times)s::timestamptz[])
+         AS old (exchange, kind, made_at) ON old.exchange = m.exchange_id AND old.kind = m.kind"""
 
 # A poll stores all its rows in one second, so 50,000 rows are few groups; their numbers come packed.
 SECOND = f"date_trunc('second', {SHOWN_AT.format(table='')})"
@@ -51,8 +54,7 @@ FROM (
            CASE WHEN p.received_at <= %(future)s THEN least({SHOWN_AT.format(table="p.")}, old.made_at) END AS at
     FROM exchanges_market AS m JOIN exchanges_exchange AS e ON e.id = m.exchange_id AND e.removed_at IS NULL
     LEFT JOIN collectors_pipeline AS p ON p.market_id = m.id
-    LEFT JOIN unnest(%(old_exchanges)s::text[], %(old_kinds)s::text[], %(old_times)s::timestamptz[])
-         AS old (exchange, kind, made_at) ON old.exchange = m.exchange_id AND old.kind = m.kind
+    {JOIN_OLD}
     WHERE m.is_collected {{filters}}
 ) AS shown
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
@@ -225,13 +227,14 @@ def read_page(
     with status.reading(), connection.cursor() as cursor:
         future = now + timedelta(seconds=FUTURE_SECONDS)
         cursor.execute(
-            PAGE.format(filters=filters), {**parameters, **_old_sources(), "limit": limit + 1, "future": future}
+            PAGE.format(filters=filters), {**parameters, **old_sources(), "limit": limit + 1, "future": future}
         )
         found = cursor.fetchall()
     return PipelinePage(_of(found[:limit], now), has_more=len(found) > limit)
 
 
-def _old_sources() -> dict[str, Any]:
+def old_sources() -> dict[str, Any]:
+    """Returns what JOIN_OLD asks for. One query."""
     old = list(ages.read().items())
     return {
         "old_exchanges": [exchange for (exchange, _), _ in old],

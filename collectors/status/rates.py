@@ -11,9 +11,8 @@ from django.conf import settings
 from collectors.models import Pipeline
 from collectors.rules import rates
 from collectors.rules.rates import Rate, RatePolicy
-from collectors.rules.snapshot import SourcePrice
+from collectors.rules.snapshot import OldAnswer, SourcePrice
 from collectors.status import ages, workers
-from collectors.status.ages import OldAnswer
 from lib.clock import FUTURE_SECONDS, seconds_z
 
 # Other kinds have a price of their own: an option, a chance, a contract of some later day.
@@ -55,13 +54,9 @@ def _price(old: Mapping[ages.Source, OldAnswer], row: Sequence[Any]) -> tuple[in
     if price is None:
         return market, None
     answer = old.get((exchange, kind))
-    faults = {
-        rates.HALTED: halted_at is not None,
-        rates.OLD: answer is not None,
-        rates.FROZEN: is_frozen,
-        rates.UNCONFIRMED: unconfirmed > 0,
-    }
-    fault = next((word for word, is_so in faults.items() if is_so), "")
+    fault = rates.fault_of(
+        is_halted=halted_at is not None, is_old=answer is not None, is_frozen=is_frozen, is_unconfirmed=unconfirmed > 0
+    )
     told = [received_at, *([answer.made_at] if answer else []), *([changed_at] if is_frozen and changed_at else [])]
     return market, SourcePrice(exchange, price, volume, min(told), KINDS[kind], fault)
 

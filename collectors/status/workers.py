@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
@@ -12,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from collectors.models import Worker
 from collectors.rules import worker_status
 from collectors.rules.breaker import CERTAIN_AT_ONCE
-from collectors.rules.snapshot import Snapshot, WorkerFacts
+from collectors.rules.snapshot import OldAnswer, Snapshot, WorkerFacts
 
 
 class CollectorAbsent(Exception):
@@ -42,6 +43,13 @@ def read(now: datetime) -> Snapshot:
     return Snapshot(taken_at=now, workers=tuple(worker_status.view(facts(worker), now) for worker in workers))
 
 
+def old_answers(stored: Any) -> Iterator[OldAnswer]:
+    """Yields the old answers of one worker's row, by kind of market."""
+    for kind, told in stored.items() if isinstance(stored, Mapping) else ():
+        made_at, since = (datetime.fromtimestamp(told[name], UTC) for name in ("made_at", "old_since"))
+        yield OldAnswer(kind, made_at, float(told["lag_seconds"]), since, str(told["reason"]))
+
+
 def facts(worker: Worker) -> WorkerFacts:
     """Returns the rules' view of a worker row."""
     exchange = worker.exchange
@@ -58,4 +66,6 @@ def facts(worker: Worker) -> WorkerFacts:
         last_error=worker.last_error,
         missing_markets=worker.missing_markets,
         left_out_markets=worker.left_out_markets,
+        old=tuple(old_answers(worker.old_answers)),
+        is_all_old=set(worker.answers) == set(worker.old_answers),
     )

@@ -51,7 +51,7 @@ WORDS = {
     "unsupported": "not supporting what is requested",
 }
 
-SILENT, MISSING = "silent", "missing"  # the causes that are no run's outcome
+SILENT, MISSING, OLD_DATA, FROZEN = "silent", "missing", "old", "frozen"  # the causes that are no run's outcome
 
 # What can be done, for somebody who was woken by it; `board/links` leads to the page that is meant.
 ADVICE = {
@@ -73,6 +73,11 @@ ADVICE = {
 OF_DEAD = ("No worker takes its polls: check that a worker and the scheduler run, then restart it.", Look.RUNS)
 OF_LATE = ("Check whether its runs store no row, or do not happen at all.", Look.RUNS)
 OF_PART = ("It is asked for by every poll. The exchange's page says which markets that costs.", Look.RUNS)
+OF_OLD = (
+    "Its prices are in no rate until they are new: ask the exchange, or poll it through another address.",
+    Look.RUNS,
+)
+OF_FROZEN = ("Their prices are in no rate until they move: compare them with the exchange's own pages.", Look.RUNS)
 OF_MISSING = ("See which markets are silent, and since when.", Look.GAPS)
 
 
@@ -110,6 +115,9 @@ class Signs:
     fresh: int = 0
     silent_since: datetime | None = None
     missing_parts: tuple[PartSigns, ...] = ()
+    old_because: str = ""
+    old_since: datetime | None = None
+    frozen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,18 @@ class Condition:
 
 def condition(signs: Signs, now: datetime) -> Condition:
     """Returns the worst that is true of the source."""
-    for rule in (_off, _failing, _told_to_wait, _waiting_to_start, _dead, _late, _without_a_part, _partly_silent):
+    for rule in (
+        _off,
+        _failing,
+        _told_to_wait,
+        _waiting_to_start,
+        _dead,
+        _late,
+        _old,
+        _frozen,
+        _without_a_part,
+        _partly_silent,
+    ):
         found = rule(signs, now)
         if found is not None:
             return replace(found, is_old=found.since is not None and now - found.since > OLD)
@@ -194,6 +213,25 @@ def _late(signs: Signs, now: datetime) -> Condition | None:
     said = "no row has been stored since"
     found = Condition(signs.exchange, SourceState.DEGRADED, SILENT, signs.stored_at, said, SILENT)
     return _advised(found, OF_LATE)
+
+
+def _old(signs: Signs, now: datetime) -> Condition | None:
+    if not signs.old_because:
+        return None
+    found = Condition(
+        signs.exchange, SourceState.DEGRADED, "answering old data", signs.old_since, signs.old_because, OLD_DATA
+    )
+    return _advised(found, OF_OLD)
+
+
+def _frozen(signs: Signs, now: datetime) -> Condition | None:
+    """Returns the condition of a source of which more than a tenth of the values stand still."""
+    if signs.frozen <= (1 - LEAST_FRESH_SHARE) * signs.markets:
+        return None
+    why = f"frozen in {signs.frozen} of {signs.markets} markets"
+    said = "rows come in time, and their values do not change while other exchanges' do"
+    found = Condition(signs.exchange, SourceState.DEGRADED, why, None, said, FROZEN)
+    return _advised(found, OF_FROZEN)
 
 
 def _without_a_part(signs: Signs, now: datetime) -> Condition | None:

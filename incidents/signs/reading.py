@@ -20,6 +20,7 @@ from collectors.polling import transports
 from collectors.polling.transports import InUse
 from collectors.rules import worker_status
 from collectors.rules.gap_causes import HALTED, LABELS, NEVER_CAME, UNCOUNTED
+from collectors.status import ages
 from collectors.status import workers as status
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
 from exchanges.models import BlacklistEntry, Market, Transport
@@ -40,9 +41,11 @@ LISTED_NEVER_CAME = "listed and never came"
 # come packed, see `lib.int4`. What an exchange lists and never quotes is not missed.
 FRESH = f"""
 SELECT string_agg(int4send(market_id), ''::bytea) FILTER (
-           WHERE received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'
+           WHERE NOT frozen
+             AND received_at > %(now)s - greatest({DEGRADED_FROM_SECONDS}, 2 * expected_seconds) * interval '1 second'
              AND received_at <= %(now)s + interval '{FUTURE_SECONDS} seconds'),
-       string_agg(int4send(market_id), ''::bytea) FILTER (WHERE received_at IS NULL)
+       string_agg(int4send(market_id), ''::bytea) FILTER (WHERE received_at IS NULL),
+       string_agg(int4send(market_id), ''::bytea) FILTER (WHERE frozen)
 FROM collectors_pipeline
 """
 FAILING_SINCE = """
@@ -141,12 +144,13 @@ def read(now: datetime) -> AllSigns:
     known, last_hour = names.current(), activity.read(now)
     standing, gaps = _apart(_gaps(now))
     halted = _halted()
-    fresh, never = _fresh(now)
+    fresh, never, frozen = _fresh(now)
+    fresh -= ages.by_market(ages.of(workers)).keys()
     markets = _markets_by_exchange(known)
     silent_since = {row.exchange: row.lasting_since for row in reversed(gaps) if row.lasting_since}
     unmissed = never.union(*halted.values())
     missing_parts = _missing_parts(workers)
-    facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries(), missing_parts)
+    facts = _Facts(now, fresh, unmissed, markets, _failing_since(), silent_since, _entries(), missing_parts, frozen)
     sources = tuple(_source(worker, facts) for worker in workers)
     seen, round_trip_ms = health.ask_processes()
     proof = health.assess(
@@ -195,6 +199,7 @@ class _Facts:
     silent_since: Mapping[str, datetime]
     entries: Mapping[str, BlacklistEntry]
     missing_parts: Mapping[str, tuple[PartSigns, ...]]
+    frozen: frozenset[int]
 
 
 def _workers() -> Sequence[Worker]:
@@ -202,12 +207,12 @@ def _workers() -> Sequence[Worker]:
     return list(known.select_related("exchange", "exchange__stream").order_by("exchange_id"))
 
 
-def _fresh(now: datetime) -> tuple[frozenset[int], frozenset[int]]:
-    """Returns the markets whose newest row is fresh, and those that never had one."""
+def _fresh(now: datetime) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
+    """Returns the markets whose newest row is fresh, those that never had one, and those whose values stand still."""
     with connection.cursor() as cursor:
         cursor.execute(FRESH, {"now": now})
-        fresh, never = cursor.fetchone()
-    return frozenset(int4.unpack(fresh)), frozenset(int4.unpack(never))
+        fresh, never, frozen = cursor.fetchone()
+    return frozenset(int4.unpack(fresh)), frozenset(int4.unpack(never)), frozenset(int4.unpack(frozen))
 
 
 def _failing_since() -> dict[str, datetime]:
@@ -295,11 +300,11 @@ def _markets_by_exchange(known: NameIndex) -> dict[str, frozenset[int]]:
 def _source(worker: Worker, facts: _Facts) -> SourceReading:
     exchange = worker.exchange
     markets = facts.markets.get(exchange.id, frozenset()) - facts.unmissed
-    signs = _signs(worker, facts, len(markets), len(markets & facts.fresh))
+    signs = _signs(worker, facts, markets)
     return SourceReading(worker, signs, verdict.condition(signs, facts.now), transports.in_use(exchange, facts.now))
 
 
-def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
+def _signs(worker: Worker, facts: _Facts, markets: frozenset[int]) -> Signs:
     exchange = worker.exchange
     view = worker_status.view(status.facts(worker), facts.now)
     entry = facts.entries.get(exchange.id)
@@ -318,8 +323,11 @@ def _signs(worker: Worker, facts: _Facts, markets: int, fresh: int) -> Signs:
         stored_at=worker.stored_at,
         resumed_at=worker.resumed_at,
         failing_since=facts.failing_since.get(exchange.id),
-        markets=markets,
-        fresh=fresh,
+        markets=len(markets),
+        fresh=len(markets & facts.fresh),
+        frozen=len(markets & facts.frozen),
+        old_because="; ".join(f"{answer.kind}: {answer.reason}" for answer in view.old)[:ERROR_CHARACTERS],
+        old_since=min((answer.since for answer in view.old), default=None),
         silent_since=facts.silent_since.get(exchange.id),
         missing_parts=facts.missing_parts.get(exchange.id, ()),
     )

@@ -28,7 +28,7 @@ def _entry(worker: WorkerView) -> dict[str, Any]:
     return {
         "exchange": worker.exchange,
         "status": worker.status,
-        "last_update": seconds_z(worker.stored_at) if worker.stored_at else None,
+        "last_update": seconds_z(worker.data_at) if worker.data_at else None,
         "error_count": worker.error_count,
         "symbols_tracked": worker.symbols_tracked,
     }

@@ -77,7 +77,7 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
 
 
 def _not_compared(exchange: Exchange) -> str:
-    """Names the currencies whose markets nobody can rank by size, where the largest are asked for."""
+    """Returns the names of currencies whose markets nobody can rank by size, where the largest are asked for."""
     if "top" not in exchange.market_filter and not any(each and "top" in each for each in exchange.depth.values()):
         return ""
     return ", ".join(currencies.not_compared(exchange.pk))

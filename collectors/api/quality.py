@@ -87,6 +87,7 @@ class QualitySerializer(serializers.Serializer[Any]):
     open_gap_ids = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
     worst_cause = serializers.CharField(allow_null=True)
     frozen = serializers.BooleanField(allow_null=True)
+    identity_unproven = serializers.BooleanField(help_text="Some of it may have been another market's.")
     as_of = serializers.DateTimeField(allow_null=True)
 
 

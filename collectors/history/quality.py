@@ -70,7 +70,8 @@ UNION ALL SELECT pipeline_id, minute_at, samples, open, high, low, close, bid, a
 FROM ({rollups.OF_ONE}) AS newest
 """
 PIPELINE = """
-(SELECT p.market_id, p.expected_seconds, p.frozen, m.listed_at FROM collectors_pipeline AS p
+(SELECT p.market_id, p.expected_seconds, p.frozen, m.listed_at,
+        coalesce(m.identity_since > %(from)s, false) AS is_unproven FROM collectors_pipeline AS p
  JOIN exchanges_market AS m ON m.id = p.market_id WHERE p.market_id = %(pipeline)s) AS p
 """
 
@@ -80,7 +81,7 @@ def _gaps(start: str, until: str) -> str:
 
 
 NOW = f"""
-SELECT m.*, g.*, p.frozen FROM {PIPELINE}
+SELECT m.*, g.*, p.frozen, p.is_unproven FROM {PIPELINE}
 CROSS JOIN LATERAL ({
     OF_MINUTES.format(
         until="%(until)s",
@@ -90,7 +91,7 @@ CROSS JOIN LATERAL ({
 CROSS JOIN LATERAL ({_gaps("%(from)s", "%(until)s")}) AS g
 """
 AS_OF = f"""
-SELECT m.*, p.listed_at FROM {PIPELINE}
+SELECT m.*, p.listed_at, p.is_unproven FROM {PIPELINE}
 CROSS JOIN LATERAL ({
     OF_MINUTES.format(
         until="%(until)s", minutes=knowing.MINUTES_AS_OF.format(where=IN_SPAN.format(start="%(from)s", end="%(to)s"))
@@ -124,7 +125,7 @@ def _next_minute(moment: datetime) -> datetime:
 
 
 def _now(row: Sequence[Any]) -> Quality:
-    stored, rows, filled, live, candle, trade, missing, _, worst_cause, is_pending, open_ids, frozen = row
+    stored, rows, filled, live, candle, trade, missing, _, worst_cause, is_pending, open_ids, frozen, unproven = row
     return Quality(
         expected=stored + int(missing),
         stored=stored,
@@ -135,11 +136,12 @@ def _now(row: Sequence[Any]) -> Quality:
         worst_cause=worst_cause,
         is_pending=is_pending,
         is_frozen=frozen,
+        is_identity_unproven=unproven,
     )
 
 
 def _as_of(row: Sequence[Any], first: datetime, until: datetime, as_of: datetime) -> Quality:
-    stored, rows, filled, live, candle, trade, listed_at = row
+    stored, rows, filled, live, candle, trade, listed_at, unproven = row
     began = max(first, _next_minute(listed_at))
     return Quality(
         expected=max(stored, int((until - began).total_seconds() // 60)),
@@ -151,6 +153,7 @@ def _as_of(row: Sequence[Any], first: datetime, until: datetime, as_of: datetime
         is_pending=None,
         is_frozen=None,
         as_of=as_of,
+        is_identity_unproven=unproven,
     )
 
 

@@ -32,6 +32,7 @@ class Quality:
     is_pending: bool | None = False
     is_frozen: bool | None = False
     as_of: datetime | None = None
+    is_identity_unproven: bool = False  # some of it may be another market's
 
     @property
     def completeness(self) -> float | None:
@@ -41,12 +42,12 @@ class Quality:
     @property
     def condition(self) -> str:
         """Returns `missing` without any row, `pending` while a missing minute may still be filled, `degraded` where one
-        will not be or values stand still, else `available`."""
+        will not be, values stand still, or rows may be another market's, else `available`."""
         if not self.has_rows:
             return MISSING
         if self.stored < self.expected:
             return PENDING if self.is_pending else DEGRADED
-        return DEGRADED if self.is_frozen else AVAILABLE
+        return DEGRADED if self.is_frozen or self.is_identity_unproven else AVAILABLE
 
     def meets(self, least: str | float) -> bool:
         """Says whether it is at least a condition (`available` or `degraded`) or a share of what was expected."""
@@ -69,6 +70,7 @@ class Quality:
             "open_gap_ids": None if self.open_gap_ids is None else list(self.open_gap_ids),
             "worst_cause": self.worst_cause,
             "frozen": self.is_frozen,
+            "identity_unproven": self.is_identity_unproven,
             "as_of": clock.microseconds_z(self.as_of) if self.as_of else None,
         }
 

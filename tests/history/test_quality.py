@@ -13,6 +13,7 @@ from collectors.history import quality, rollups
 from collectors.models import Gap, Pipeline, Rollup, Watermark
 from collectors.models.history import PipelineDay
 from collectors.rules.quality import Quality, parse_least
+from exchanges.models import Market
 from tests.gaps.test_api import ADMIN
 from tests.history.conftest import MINUTE, Past
 
@@ -27,6 +28,7 @@ GOOD = {"expected": 10, "stored": 10, "filled": 0, "origins": {}, "has_rows": Tr
         ({"stored": 9}, "degraded"),
         ({"stored": 9, "is_pending": True}, "pending"),
         ({"is_frozen": True}, "degraded"),
+        ({"is_identity_unproven": True}, "degraded"),
         ({"expected": 0, "stored": 0}, "available"),
         ({"stored": 0, "has_rows": False, "is_pending": True}, "missing"),
         ({"expected": 0, "stored": 0, "has_rows": False}, "missing"),
@@ -82,6 +84,18 @@ def test_a_gap_is_missing_until_it_is_filled(past):
         **before.body(), "condition": "degraded", "open_gap_ids": None, "worst_cause": None, "frozen": None,
         "as_of": f"{past.at(59):%Y-%m-%dT%H:%M:%S.%f}Z",
     }  # fmt: skip
+
+
+def test_what_may_be_another_markets_is_degraded(past):
+    for minute in (1, 2, 3, 4):
+        past.live(minute)
+    past.roll_up(6)
+    Market.objects.update(identity_since=past.at(3))
+
+    before, after = of(past, 1, 5), of(past, 3, 5)
+
+    assert (before.condition, before.body()["identity_unproven"]) == ("degraded", True)
+    assert (after.condition, after.body()["identity_unproven"]) == ("available", False)
 
 
 def test_what_the_exchange_halted_and_what_was_stopped_is_not_missing(past):

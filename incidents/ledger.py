@@ -76,7 +76,8 @@ def _as_open(row: Incident) -> OpenIncident:
         quiet_since=row.quiet_since,
         openings=tuple(row.openings),
         parent_id=row.parent_id,
-        parent_ended_at=row.parent.ended_at if row.parent is not None else None,
+        parent_key=row.parent.key if row.parent is not None else "",
+        parent_gone_since=(row.parent.ended_at or row.parent.quiet_since) if row.parent is not None else None,
         by_person=bool(row.opened_by) or row.is_drill,
         pause_ends_at=min(filter(None, (row.acknowledged_until, row.snoozed_until)), default=None),
         counted_at=row.counted_at,
@@ -209,7 +210,7 @@ def _leaves(change: Leaves, now: datetime) -> None:
     incident.parent = None
     incident.version += 1
     incident.save(update_fields=["parent", "version"])
-    note(incident, EntryKind.LEFT, "its cause is over, and it is not", now=now)
+    note(incident, EntryKind.LEFT, "what explained it is over, or explains it no longer", now=now)
     outbox.tell(incident, MessageEvent.OPENED, now=now, start=now)
 
 

@@ -26,7 +26,7 @@ GROWS_BY = 1.25  # fewer more markets are no news
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """What the rules must know of an incident that has not ended. `parent_ended_at`: its cause is over since then."""
+    """What the rules must know of an incident that has not ended. `parent_gone_since`: its cause shows no signs."""
 
     id: int
     key: str
@@ -40,7 +40,8 @@ class OpenIncident:
     quiet_since: datetime | None = None
     openings: tuple[datetime, ...] = ()
     parent_id: int | None = None
-    parent_ended_at: datetime | None = None
+    parent_key: str = ""
+    parent_gone_since: datetime | None = None
     by_person: bool = False
     pause_ends_at: datetime | None = None  # of an acknowledgement or a snooze
     counted_at: datetime | None = None
@@ -136,7 +137,7 @@ def _followed(
     cause = _cause_of(trouble, live)
     if cause and _may_join(held, there.get(cause), now):
         yield Joins(held, cause)
-    elif held.parent_ended_at is not None and now - held.parent_ended_at >= LEAVE_AFTER:
+    elif _must_leave(held, trouble, now):
         yield Leaves(held, trouble)
     graver = is_graver(trouble.severity, held.severity)
     if graver or _has_grown(held, trouble):
@@ -145,10 +146,19 @@ def _followed(
 
 def _may_join(held: OpenIncident, cause: OpenIncident | None, now: datetime) -> bool:
     """Says whether it joins a cause: one that opens within JOIN_WITHIN after it, or was open before it."""
-    if held.parent_id is not None and held.parent_ended_at is None:
+    if held.parent_id is not None and held.parent_gone_since is None:
         return False
     cause_opened_at = cause.opened_at if cause is not None else now
     return cause_opened_at - held.opened_at <= JOIN_WITHIN
+
+
+def _must_leave(held: OpenIncident, trouble: Trouble, now: datetime) -> bool:
+    """Says whether its cause explains it no longer: it is of another kind by now, or has outlived its cause."""
+    if held.parent_id is None:
+        return False
+    if held.parent_key not in trouble.explained_by:
+        return True
+    return held.parent_gone_since is not None and now - held.parent_gone_since >= LEAVE_AFTER
 
 
 def _has_grown(held: OpenIncident, trouble: Trouble) -> bool:

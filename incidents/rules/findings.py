@@ -299,7 +299,7 @@ def _words(condition: Condition) -> str:
 def _explained(each: ExchangeSigns) -> tuple[str, ...]:
     cause = each.condition.cause
     if cause in (SILENT, MISSING):
-        return _system_keys(OF_STREAMED if each.is_streamed else OF_POLLED)
+        return (*_system_keys(OF_STREAMED if each.is_streamed else OF_POLLED), line_key(each.address))
     if cause == "failed":
         return _system_keys(OF_FAILED)
     return (*_system_keys(("clock",)), line_key(each.address)) if cause in LINE_CAUSES else ()

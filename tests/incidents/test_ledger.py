@@ -79,6 +79,15 @@ def test_what_lasts_after_its_cause_is_over_is_told_then(story: Story, route: Al
     assert Incident.objects.get(key=KRAKEN).parent is None
 
 
+def test_another_fault_under_a_cause_that_is_watched_is_told_at_once(story: Story, route: AlertRoute) -> None:
+    story.see(trouble(WORKER), trouble(cause="silent", explained_by=[WORKER]))
+    story.due()
+    story.see(after=5)
+    story.see(trouble(cause="unreachable"), after=5)
+
+    assert story.due() == [f"opened {KRAKEN}"]
+
+
 def test_it_ends_when_its_signs_went_and_its_end_is_told_to_those_who_were_told(
     story: Story, route: AlertRoute
 ) -> None:

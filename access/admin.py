@@ -18,6 +18,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from access import key_cache, keys, meter
+from access.forms import ApiKeyForm
 from access.models import ApiKey, CreditEntry, Tier, UsageDay
 from lib import clock
 from lib.admin_pages import PageAdmin, find_row_id
@@ -54,6 +55,7 @@ class RotateForm(forms.Form):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(PageAdmin):
+    form = ApiKeyForm
     list_display = ("name", "key_prefix", "tier", "key_state", "month", "last_used", "expires_at")
     list_select_related = ("tier", "allowance")
     list_filter = ("tier",)

@@ -84,6 +84,7 @@ def childrens_environment(settings: Settings, urls: Mapping[str, str], *, first_
         **urls,
         "MARKETMON_HOME": str(settings.home),
         "PORT": str(settings.port),
+        "SANDBOX": "on" if settings.sandbox_port else "off",
         "PYTHONUNBUFFERED": "1",
     }
     environ |= {"FIRST_RUN": "1"} if first_run else {}

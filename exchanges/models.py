@@ -342,7 +342,8 @@ class ConnectivityCheck(models.Model):
 
 
 class AuditEntry(models.Model):
-    """An entry of the audit log: who used which verb, when, why, from where. It refers to names: nothing deletes it."""
+    """An entry of the audit log: who used which verb, when, why, from where. It refers to names; its age alone deletes
+    it (`collectors/retention.py`)."""
 
     happened_at = models.DateTimeField()
     who = models.CharField(max_length=150)

@@ -131,6 +131,7 @@ def _urls(found: Any) -> Iterator[tuple[str, Pattern]]:
 # --- the worst texts ------------------------------------------------------------------------------------------------
 
 WORST: dict[str, list[Text]] = {
+    "access.forms.BETWEEN": [Text("", " "), Text("", "a "), Text("", ",;")],
     "feeds.errors._OF_THE_REGION": [Text("", "your "), Text("", "restricted "), Text("", "not available i")],
     "feeds.recordings._ADDRESS": [Text("", "1."), Text("", "1.1.1."), Text("", "111")],
     "feeds.recordings._LONG_ADDRESS": [Text("", "a:"), Text("", "abcd:"), Text("", "abcd")],

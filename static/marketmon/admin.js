@@ -10,6 +10,12 @@
   const state = () => window.Alpine.$data(document.documentElement);
   const isSeen = (element) => element.isConnected && element.getClientRects().length > 0;
 
+  // Forms with "until the morning" are told whose: the time zone that this browser shows.
+  document.addEventListener("submit", (event) => {
+    const zone = event.target.querySelector("[data-viewers-zone]");
+    if (zone) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+  }, true);
+
   // --- the dialog ---
 
   function announce(dialog) {

@@ -193,7 +193,7 @@ def test_the_command_explains_what_is_wrong(db: None, arguments: tuple[str, ...]
 
 
 def test_the_admin_shows_a_new_key_once(staff: Client) -> None:
-    form = {"name": "desk", "tier": "pro", "scopes": "[]", "allowed_ips": "[]"}
+    form = {"name": "desk", "tier": "pro"}
     page = staff.post(reverse("admin:access_apikey_add"), form)
     text = TEXT.search(page.content.decode())
 
@@ -229,11 +229,20 @@ def test_the_admin_rotates_with_an_overlap(staff: Client, key_of: Callable[..., 
 
 def test_the_admin_edits_without_touching_the_secret(staff: Client, key_of: Callable[..., str]) -> None:
     text = key_of("pro")
-    form = {"name": "renamed", "tier": "business", "scopes": "[]", "allowed_ips": '["127.0.0.1"]'}
+    form = {
+        "name": "renamed",
+        "tier": "business",
+        "scopes": ["limits", "pairs"],
+        "allowed_ips": "127.0.0.1, ::1\n10.0.0.0/8",
+    }
 
     staff.post(reverse("admin:access_apikey_change", args=[row(text).pk]), form)
 
-    assert row(text).name == "renamed"
+    assert (row(text).name, sorted(row(text).scopes)) == ("renamed", ["limits", "pairs"])
+    assert row(text).allowed_ips == ["127.0.0.1", "::1", "10.0.0.0/8"]
+    page = staff.get(reverse("admin:access_apikey_change", args=[row(text).pk])).content.decode()
+    assert "127.0.0.1\n::1\n10.0.0.0/8" in page
+    assert page.count("checked") >= 2
     assert works(Client(), text)
 
 

@@ -11,10 +11,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from embedded.settings import PROGRESS_MARK
-from lib import home
+from lib import clock, home
 from lib.server_addresses import names_without_effect
 from marketmon import retired_settings, servers, settings_table
 from metrics.checks import check_webhook_token
+from operations import simulated
 
 
 class Command(BaseCommand):
@@ -39,6 +40,8 @@ class Command(BaseCommand):
         call_command("sync", stdout=sync_says)
         for line in sync_says.getvalue().splitlines():
             self._progress(line)
+        if line := follow_sandbox():
+            self._progress(line)
         if name := create_first_administrator():
             self._progress(f"administrator {name!r} created")
 
@@ -60,6 +63,16 @@ def refuse_wrong_servers() -> None:
     """Raises CommandError for a server of a version or kind with which nothing would ever be stored."""
     if refusals := [*servers.refusal_of_postgres(looks_at_limits=False), *servers.refusal_of_valkey()]:
         raise CommandError(" ".join(refusals))
+
+
+def follow_sandbox() -> str:
+    """Stops or brings back what is simulated, as SANDBOX says; returns it in words, empty when nothing changed."""
+    is_on = settings_table.read(os.environ)["SANDBOX"]
+    changed = simulated.follow(is_on=is_on, now=clock.now())
+    if not changed:
+        return ""
+    after = "enabled again" if is_on else "disabled until the sandbox is on again: real ones are collected beside them"
+    return f"{len(changed)} simulated exchanges are {after}"
 
 
 def create_first_administrator() -> str | None:

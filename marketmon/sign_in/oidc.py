@@ -35,6 +35,7 @@ class OwnServer(DefaultSocialAccountAdapter):
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Refuses who has no role, and gives who is here already the groups of today."""
+        _forget_unproven_addresses(sociallogin)
         roles = roles_of(_claims(sociallogin))
         if (settings.OIDC_ROLES or not sociallogin.is_existing) and not roles:
             log.warning("sign_in_without_role", account=str(sociallogin.account.uid)[:100])
@@ -66,6 +67,13 @@ def give_roles(user: User, roles: list[str]) -> None:
     spoken_of = set(settings.OIDC_ROLES.values())
     user.groups.remove(*Group.objects.filter(name__in=spoken_of - set(roles)))
     user.groups.add(*Group.objects.filter(name__in=roles))
+
+
+def _forget_unproven_addresses(sociallogin: SocialLogin) -> None:
+    """Forgets an address that the server does not call verified: it is no proof of anything, and may be another's."""
+    sociallogin.email_addresses = [each for each in sociallogin.email_addresses if each.verified]
+    if not sociallogin.is_existing and not sociallogin.email_addresses:
+        sociallogin.user.email = ""
 
 
 def _claims(sociallogin: SocialLogin) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class RequireSecondFactor:
         if self._is_open(request) or _is_proven(request):
             return self.get_response(request)
         if API_PATH.match(request.path_info):
-            return problem(403, "A second factor is required: set one up at /accounts/2fa/.")
+            return problem(403, f"A second factor is required: set one up at {reverse('mfa_index')}.")
         return HttpResponseRedirect(reverse("mfa_activate_totp"))
 
     def _is_open(self, request: HttpRequest) -> bool:

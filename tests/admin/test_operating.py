@@ -279,6 +279,22 @@ def test_a_proxys_password_is_never_shown_and_survives_another_change(
     assert b"hunter2hunter2" not in pages
 
 
+@pytest.mark.parametrize("login", ["me:canary0123456789", "canary0123456789"])
+@pytest.mark.parametrize("field", ["proxy", "base_url"])
+def test_a_form_that_is_refused_does_not_send_a_login_back(
+    operator: Client, world: Fill, settings: Any, field: str, login: str
+) -> None:
+    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
+    wrong = {field: f"http://{login}@127.0.0.1:3128", "poll_interval_seconds": "0"}
+
+    pages = [operator.post(f"{KRAKEN}change/", form_of(operator, **wrong)), operator.post(ADD, {**NEW, **wrong})]
+
+    for page in pages:
+        assert page.status_code == 200
+        assert "canary0123456789" not in page.content.decode()
+        assert "http://***@127.0.0.1:3128" in page.content.decode()
+
+
 def test_an_interval_under_the_rate_limit_is_refused_at_its_field(operator: Client, world: Fill) -> None:
     Exchange.objects.filter(pk="kraken").update(rate_limit_ms=5000, capabilities={"fetchTickers": True})
 

@@ -238,6 +238,23 @@ def test_a_name_is_taken_from_nobody(site: Web, server: OidcServer) -> None:
     assert "root" in other.see("/admin/").text
 
 
+@pytest.mark.parametrize(("is_verified", "found"), [(True, "erna"), (False, "another")])
+def test_who_is_here_already_is_found_by_a_verified_address(
+    site: Web, server: OidcServer, is_verified: bool, found: str
+) -> None:
+    words = (
+        "from django.contrib.auth.models import User; User.objects.get_or_create(username='erna', email='e@e.example')"
+    )
+    manage("shell", "-c", words)
+    server.person = {"sub": f"e-{found}", "preferred_username": "another", "groups": ["traders"]}
+    server.person |= {"email": "e@e.example", "email_verified": is_verified}
+    browser = Browser(site)
+
+    assert browser.sign_in_elsewhere().headers["Location"] == "/board/"
+
+    assert found in browser.see("/admin/").text
+
+
 def test_a_forged_answer_signs_nobody_in(site: Web) -> None:
     browser = Browser(site)
     browser.see("/accounts/oidc/oidc/login/")

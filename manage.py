@@ -4,6 +4,18 @@
 import os
 import sys
 
+STAMPING = frozenset({"apikey", "backfill", "drill", "exchange", "sync"})  # commands that write the time down
+
+
+def compare_clocks() -> None:
+    """Lets a command go by PostgreSQL's clock where this host's differs."""
+    import django
+
+    django.setup()
+    from lib import database_clock
+
+    database_clock.compare_when_due()
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
@@ -12,6 +24,8 @@ def main() -> None:
     from marketmon.settings_table import WrongSettings
 
     try:
+        if STAMPING.intersection(sys.argv[1:2]):
+            compare_clocks()
         execute_from_command_line(sys.argv)
     except WrongSettings as wrong:
         sys.exit(str(wrong))

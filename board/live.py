@@ -40,7 +40,7 @@ class Picture:
     etag: str
 
     def is_good(self, now: datetime) -> bool:
-        return 0 <= (now - self.taken_at).total_seconds() < SILENCE_SECONDS
+        return -clock.FUTURE_SECONDS < (now - self.taken_at).total_seconds() < SILENCE_SECONDS
 
 
 def picture_of(parts: Mapping[str, Fragment], taken_at: datetime) -> Picture:

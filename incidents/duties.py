@@ -9,12 +9,14 @@ from django.conf import settings
 from django.db import connection
 
 from collectors.gaps.sweep import NOTE_SWEEP
+from collectors.retention import may_delete
 from incidents import heartbeat, ledger, retention
 from incidents.rules.findings import Found, Trouble, system_key
 from incidents.rules.verdict import Alarm
 from incidents.rules.words import IncidentKind, Level
 from incidents.signs import health
 from incidents.signs.telling import NOTIFIER_CURSOR
+from lib import database_clock
 
 WATCH_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
@@ -39,7 +41,7 @@ class Duties:
             if clock_seconds - self._began >= STARTING_SECONDS:
                 watch_pulse(now)
         if self._is_due("prune", PRUNE_SECONDS, clock_seconds):
-            retention.prune(now)
+            prune()
         if settings.HEARTBEAT_URL and self._is_due("beat", BEAT_SECONDS, clock_seconds):
             return heartbeat.read(now)
         return None
@@ -49,6 +51,13 @@ class Duties:
             return False
         self._done[name] = clock_seconds
         return True
+
+
+def prune() -> None:
+    """Drops what is past its time, where the time is believed, by PostgreSQL's clock."""
+    now = database_clock.now()
+    if may_delete(now):
+        retention.prune(now)
 
 
 def note_alive(now: datetime) -> None:

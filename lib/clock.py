@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+import select
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -115,6 +116,11 @@ def ahead_seconds() -> float | None:
 def steady_seconds() -> float:
     """Returns the seconds of a clock that nobody can set."""
     return time.clock_gettime(_STEADY)
+
+
+def pause(seconds: float) -> None:
+    """Waits so long by no clock that could be wrong: the system counts down, whatever the time is said to be."""
+    select.select((), (), (), seconds)
 
 
 def seconds_since_comparison() -> float:

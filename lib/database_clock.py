@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from datetime import datetime
 
 import redis
@@ -90,6 +89,6 @@ def watch() -> None:
         while True:
             compare_when_due()
             connection.close()
-            time.sleep(LOOK_SECONDS)
+            clock.pause(LOOK_SECONDS)
 
     threading.Thread(target=run, name="clock", daemon=True).start()

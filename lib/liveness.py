@@ -20,7 +20,7 @@ import redis
 import structlog
 from django.conf import settings
 
-from lib import processes
+from lib import clock, processes
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ def _watch(says: bool) -> None:
     said_at = float("-inf")
     while True:
         slept_at = time.monotonic()
-        time.sleep(LOOK_SECONDS)
+        clock.pause(LOOK_SECONDS)
         if time.monotonic() - slept_at > FROZEN_SECONDS:
             _forgive()
         still_seconds = look()

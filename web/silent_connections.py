@@ -12,10 +12,11 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Container, Iterator
 
 import structlog
+
+from lib import clock
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ def watch() -> None:
 
     def run() -> None:
         while True:
-            time.sleep(LOOK_SECONDS)
+            clock.pause(LOOK_SECONDS)
             close_silent()
 
     threading.Thread(target=run, name="silent-connections", daemon=True).start()

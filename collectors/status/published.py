@@ -41,7 +41,7 @@ class Body:
 
     def is_good(self, now: datetime) -> bool:
         age = (now - self.taken_at).total_seconds()
-        if not 0 <= age < settings.STATUS_BODY_MAX_AGE_SECONDS:
+        if not -clock.FUTURE_SECONDS < age < settings.STATUS_BODY_MAX_AGE_SECONDS:
             return False
         return self.edge is None or now.timestamp() < self.edge + EDGE_GRACE_SECONDS
 

@@ -12,7 +12,8 @@ from django_celery_beat.schedulers import DatabaseScheduler
 
 from collectors.models import ProcessLease, Watermark
 from collectors.polling import schedule
-from lib import clock, valkey
+from exchanges.models import Exchange
+from lib import clock, queues, valkey
 from marketmon.celery import app
 from marketmon.scheduler import MUTE_SECONDS, LeaderScheduler
 
@@ -159,6 +160,29 @@ def test_a_queue_that_nobody_empties_is_not_filled(make_beat):
     poll = PeriodicTask.objects.get(name="poll:kraken")
 
     assert beat.apply_async(beat.schedule[poll.name]) is None
+
+
+def test_what_beat_really_sends_is_what_is_measured_and_braked(make_beat, world):
+    """Polls go by their exchange's priority, and so wait in lists of their own."""
+    Exchange.objects.update(priority=7)
+    schedule.sync(now=world.now)
+    PeriodicTask.objects.update(last_run_at=world.now - timedelta(hours=1))
+    beat = make_beat([])
+    del beat.apply_entry  # really
+    valkey.client().delete(*queues.TYPES)
+    try:
+        beat.tick()
+        while beat.tick() == 0:
+            pass
+        sent = queues.depths()
+        assert sent["poll"] >= 1
+        assert valkey.client().llen("poll") == 0
+
+        beat._checked_at = float("-inf")
+        beat.tick()
+        assert beat._backlog == queues.depths()["poll"]
+    finally:
+        valkey.client().delete(*queues.TYPES)
 
 
 def test_the_leader_leaves_a_heartbeat(make_beat):

@@ -7,6 +7,7 @@ An error about one part never loses what has come for another: a kind of market 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from feeds import errors
-from feeds.base import BadReply, Poll, Superseded, Unreachable, Unsupported
+from feeds.base import BadReply, FeedError, Poll, Superseded, Unreachable, Unsupported
 from feeds.loop import Call
 from feeds.request_gate import HeldBack
 from feeds.shared.field_maps import FieldMap, Request
@@ -42,6 +43,7 @@ class QuoteRoute:
     silent_kinds: set[str] = field(default_factory=set)  # asked for, never heard
     ways: dict[str, Way] = field(default_factory=dict)
     refusals: dict[str, Exception] = field(default_factory=dict)  # kinds that no way gives
+    rests: dict[str, tuple[float, Exception]] = field(default_factory=dict)  # parts, until a monotonic moment
     turn: int = 0
     known_ids: Container[Any] = NOTHING_KNOWN
     _ids_of: Mapping[str, Any] | None = None
@@ -51,6 +53,22 @@ class QuoteRoute:
         self.silent_kinds.clear()
         self.ways.clear()
         self.refusals.clear()
+
+    def note_told(self, part: str, error: Exception) -> None:
+        """Remembers until when a part is not to be asked for, where its answer said so."""
+        seconds = getattr(error, "retry_after_seconds", None)
+        if seconds:
+            self.rests[part] = time.monotonic() + seconds, error
+
+    def told(self, part: str) -> Exception | None:
+        """Returns the answer that asked us to leave this part alone until later than now, for what is left of it."""
+        until, error = self.rests.get(part, (0.0, None))
+        left = until - time.monotonic()
+        if error is None or left <= 0:
+            return None
+        again = copy.copy(error)
+        again.retry_after_seconds = left  # type: ignore[attr-defined]
+        return again
 
     def ids(self, markets: Mapping[str, Any], id_of: Callable[[Any], Any]) -> Mapping[str, Any]:
         """Returns the ids of the whole list in hand, by symbol; made once for each list."""
@@ -70,7 +88,7 @@ async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteR
     if route.field_map is not None:
         ids = route.ids(known, route.field_map.id_of)
         batch.known = route.known_ids
-        await _by_field_map(client, batch, route.field_map, {ids[symbol]: symbol for symbol in batch.wanted})
+        await _by_field_map(client, batch, route, {ids[symbol]: symbol for symbol in batch.wanted})
     elif client.has.get("fetchTickers"):
         await _in_bulk(client, batch, route)
     else:
@@ -81,10 +99,15 @@ async def fetch(client: Any, call: Call, symbols: Collection[str], route: QuoteR
 # --- by field map ---------------------------------------------------------------------------------------------------
 
 
-async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap, symbols: Mapping[str, str]) -> None:
+async def _by_field_map(client: Any, batch: QuoteBatch, route: QuoteRoute, symbols: Mapping[str, str]) -> None:
     """Asks each request for itself: one that fails costs its own markets."""
+    field_map = route.field_map
+    assert field_map is not None
     requests = [each for each in field_map.requests if any(map(each.covers, batch.wanted.values()))]
     for number, request in enumerate(requests):
+        if told := route.told(request.part):
+            batch.note_missing(request.part, told, _covered(batch, request))
+            continue
         share = _seconds_left(batch.call) / (len(requests) - number)
         try:
             async with asyncio.timeout(share if len(requests) > 1 else None):
@@ -93,9 +116,10 @@ async def _by_field_map(client: Any, batch: QuoteBatch, field_map: FieldMap, sym
         except Exception as error:
             if len(requests) == 1 or isinstance(error, Superseded):
                 raise
+            route.note_told(request.part, error)
             batch.note_missing(request.part, _in_words(error), _covered(batch, request))
     if batch.failures and not batch.quotes:
-        raise batch.failures[0]
+        raise min(batch.failures, key=_told_seconds)
 
 
 def _covered(batch: QuoteBatch, request: Request) -> list[str]:
@@ -111,7 +135,10 @@ async def _in_bulk(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
         await _ask_for_all(client, batch, route)
     missing = _missing_by_kind(batch, route)
     for kind, symbols in missing.items():
-        if error := await _ask_for_kind(client, batch, route, kind, symbols):
+        told = route.told(kind)
+        if error := told or await _ask_for_kind(client, batch, route, kind, symbols):
+            if told is None:
+                route.note_told(kind, error)
             batch.note_missing(kind, error, [symbol for symbol in symbols if symbol not in batch.quotes])
             if _ends_the_poll(error):
                 break
@@ -309,6 +336,11 @@ def _is_refusal(error: Exception) -> bool:
 def _raise_worst(batch: QuoteBatch) -> None:
     """Raises the error of a poll that brought nothing: the exchange's, if one is. Silence alone is a bad reply."""
     failures = [error for error in batch.failures if not isinstance(error, Silent)]
-    worst = next((error for error in failures if not isinstance(error, Unsupported)), failures[0] if failures else None)
-    if worst is not None:
-        raise worst
+    of_the_exchange = [error for error in failures if not isinstance(error, Unsupported)] or failures[:1]
+    if of_the_exchange:
+        raise min(of_the_exchange, key=_told_seconds)
+
+
+def _told_seconds(error: FeedError) -> float:
+    """Returns for how long a part is to be left alone: what may be asked sooner says when the poll may come again."""
+    return error.retry_after_seconds or 0.0

@@ -188,6 +188,20 @@ def test_one_surface_that_fails_costs_its_own_markets(answer: Answer, kind: str,
     assert parts(poll) == [("spot", kind, ("PURR/USDC",))]
 
 
+def test_a_surface_that_names_the_end_of_its_outage_is_left_alone_until_then(venue: Venue, warm: OpenFeed) -> None:
+    hyperliquid(venue, Answer(b"maintenance", status=503, headers={"Retry-After": "0.4"}))
+    feed = warm("hyperliquid")
+    asked = []
+    for wait in (0.0, 0.0, 0.5):
+        time.sleep(wait)
+        venue.requests.clear()
+        poll = feed.fetch_quotes(SYMBOLS, deadline_seconds=2)
+        assert parts(poll) == [("spot", "unreachable", ("PURR/USDC",))]
+        asked.append(len(venue.requests))
+
+    assert asked == [2, 1, 2]
+
+
 def test_surfaces_that_all_fail_are_the_first_ones_error(venue: Venue, warm: OpenFeed) -> None:
     venue.answers["/info"] = Answer(b"upstream error", status=502)
 

@@ -47,11 +47,9 @@ def _complete(path: str, operation: Operation) -> None:
 
 
 def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
-    yield 503
+    yield from (400, 503)  # 400: control characters are refused in every path and every query
     if operation.get("requestBody"):
-        yield from (400, 413, 415)
-    if "{" in path or any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
-        yield 400  # a path with control characters is refused, too
+        yield from (413, 415)
     if "{" in path and "200" in operation["responses"] and "state" in operation.get("tags", ()):
         yield 404
     if any("AdminKey" in way for way in operation.get("security", ())):

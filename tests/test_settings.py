@@ -190,6 +190,11 @@ def test_a_secret_can_be_in_a_file(name: str, tmp_path: Path) -> None:
     assert value == read(name, text)
 
 
+def test_the_page_names_every_secret_that_a_file_may_hold() -> None:
+    page = (PROJECT / "docs/settings.md").read_text().partition("## Where and who")[0]
+    assert {setting.name for setting in TABLE if setting.is_secret and setting.name not in page} == set()
+
+
 def test_a_secret_that_is_set_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongSettings, match="SECRET_KEY and SECRET_KEY_FILE are both set"):
         settings_table.read({"SECRET_KEY": "a", "SECRET_KEY_FILE": str(tmp_path / "secret")})

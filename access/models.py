@@ -18,6 +18,10 @@ class Endpoint(models.TextChoices):
     RATES = "rates"
     SOURCES = "sources"
     LIMITS = "limits"
+    HISTORY = "history"
+    CANDLES = "candles"
+    ARCHIVE = "archive"
+    STREAM = "stream"
 
 
 def validate_endpoints(value: object) -> None:

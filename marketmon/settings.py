@@ -292,6 +292,8 @@ API_KEY_PEPPERS = value["API_KEY_PEPPERS"]
 TRUSTED_PROXIES = value["TRUSTED_PROXIES"]
 STATUS_BODY_MAX_AGE_SECONDS = value["STATUS_BODY_MAX_AGE_SECONDS"]
 PUBLIC_STATUS = value["PUBLIC_STATUS"]
+PUBLIC_DATA = value["PUBLIC_DATA"]
+PUBLIC_DATA_PER_MINUTE = value["PUBLIC_DATA_PER_MINUTE"]
 
 # --- the second listener (web/internal.py) -------------------------------------------------------------------------------
 INTERNAL_PORT = value["INTERNAL_PORT"]

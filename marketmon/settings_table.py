@@ -387,6 +387,15 @@ KEYS_AND_LIMITS = Section(
             least=0, most=60, unit="seconds",
         ),
         Setting(
+            "PUBLIC_DATA", SWITCH, True,
+            "history, candles, trades, order books, funding, gaps and runs for everybody, within a limit per address; "
+            "off: only with an API key, or as staff",
+        ),
+        Setting(
+            "PUBLIC_DATA_PER_MINUTE", WHOLE, 120, "requests of one address for these without a key; 0: no limit",
+            least=0, most=1_000_000, unit="requests a minute",
+        ),
+        Setting(
             "PUBLIC_STATUS", SWITCH, True,
             "`/status`, `/status.json` and the badges for everybody, without login; off: they do not exist",
         ),

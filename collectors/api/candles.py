@@ -14,12 +14,13 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, serializers, status
-from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from access import data
+from access.models import Endpoint
 from collectors.api import as_of, quality
 from collectors.history import candle_formats, candles
 from collectors.history.candles import SOURCES, CandleQuery, TooLong
@@ -154,10 +155,10 @@ class CandlesSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema(tags=["data"])
-class CandleViews(APIView):
+class CandleViews(data.DataView, APIView):
     """Candles of any interval from a second to a month, from the best source that covers each bar."""
 
-    permission_classes = [AllowAny]
+    data_endpoint = Endpoint.CANDLES
     renderer_classes = [*APIView.renderer_classes, *map(_renderer, MEDIA_TYPES)]
 
     @extend_schema(parameters=[CandleQuerySerializer], responses=CandlesSerializer)
@@ -170,15 +171,20 @@ class CandleViews(APIView):
         wanted = asked.validated_data
         market = _market(wanted["exchange"], wanted["symbol"])
         query = _from_cursor(_query(wanted, market, now), wanted.get("cursor"))
+        query = replace(query, limit=data.capped(request, query.limit))
         if form in ("arrow", "parquet") and not candle_formats.has_arrow():
             raise NoArrow
         as_of.require_known(query.as_of)
         found = of_span(query.pipeline_id, start=query.start, end=query.end, now=now, as_of=query.as_of)
         packet = quality.require(found, wanted.get("min_quality"))
         try:
-            return _answer(form, query, market, packet)
+            rows, answer = _answer(form, query, market, packet)
+            data.charge(request, rows)
         except TooLong as error:
             raise ServiceUnavailable(str(error)) from error
+        if query.limit < wanted["limit"] and rows == query.limit:
+            answer.headers["X-Rows-Capped"] = "true"
+        return answer
 
 
 def _market(exchange_id: str, text: str) -> SpelledMarket:
@@ -201,21 +207,22 @@ def _query(wanted: Mapping[str, Any], market: SpelledMarket, now: datetime) -> C
     )
 
 
-def _answer(form: str, query: CandleQuery, market: SpelledMarket, packet: Quality) -> HttpResponseBase:
+def _answer(form: str, query: CandleQuery, market: SpelledMarket, packet: Quality) -> tuple[int, HttpResponseBase]:
+    """Returns how many bars there are, and the answer."""
     headers = {"Cache-Control": "no-store", **as_of.headers(query.as_of, query.now), **quality.headers(packet)}
     if form in ("json", "csv"):
         bars = candles.read(query)
         following = _cursor(query, bars.rows[-1][0]) if bars.is_cut else None
         if form == "csv":
-            return _file(form, candle_formats.as_csv(bars), market, query, headers, following)
+            return len(bars.rows), _file(form, candle_formats.as_csv(bars), market, query, headers, following)
         body = {"candles": candle_formats.as_json(bars), "quality": packet.body(), "next_cursor": following}
-        return Response({**_heading(query, market), **body}, headers=headers)
+        return len(bars.rows), Response({**_heading(query, market), **body}, headers=headers)
     table, is_cut = candle_formats.arrow_table(query)
     following = _cursor(query, table["opened_at"][-1].as_py()) if is_cut else None
     described = {name: value for name, value in _heading(query, market).items() if value is not None}
     described["quality"] = headers[quality.HEADER]
     make = candle_formats.as_arrow if form == "arrow" else candle_formats.as_parquet
-    return _file(form, make(table, described), market, query, headers, following)
+    return table.num_rows, _file(form, make(table, described), market, query, headers, following)
 
 
 def _heading(query: CandleQuery, market: SpelledMarket) -> dict[str, str | None]:

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
+from access import data, keys
 from access.admin_key import AdminKeyAuthentication, MayManage, StaffSession
+from access.authentication import HEADER
+from access.models import Endpoint
 from collectors.api import as_of, quality
 from collectors.history import exports
 from collectors.history.quality import of_exchange, of_span
@@ -68,7 +73,24 @@ class ExportQuerySerializer(StrictQuery):
 
 
 class MayExport(MayManage):
-    """Permission for the admin key, or staff who may read these rows in the admin: an export costs more than a page."""
+    """Permission for the admin key, staff who may read these rows in the admin, and keys of customers, who pay."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if isinstance(request.auth, CustomerKey):
+            return data.MayReadData().has_permission(request, view)
+        return super().has_permission(request, view)
+
+
+class CustomerKey:
+    """The mark of a request with a customer's key, which its plan judges."""
+
+
+class CustomerAuthentication(BaseAuthentication):
+    """Authentication by a customer's key, in the header X-API-Key; the plan decides what it opens."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, CustomerKey] | None:
+        is_customers = keys.parse(request.headers.get(HEADER, "")) is not None
+        return (AnonymousUser(), CustomerKey()) if is_customers else None
 
 
 @extend_schema(
@@ -76,15 +98,16 @@ class MayExport(MayManage):
     parameters=[ExportQuerySerializer],
     responses={(200, "text/csv"): OpenApiTypes.STR, 503: OpenApiResponse(description="Too many exports are running.")},
 )
-class ExportViews(ViewSet):
+class ExportViews(data.DataView, ViewSet):
     """Gaps, ticks and rollups as CSV, streamed. Cells that a spreadsheet would take for formulas are quoted.
 
     A download that fails on the way ends with a reset of its connection, which every client reports as an error. A
     reader who takes nothing for a minute is cut off in the same way.
     """
 
-    authentication_classes = [AdminKeyAuthentication, StaffSession]
+    authentication_classes = [CustomerAuthentication, AdminKeyAuthentication, StaffSession]
     permission_classes = [MayExport]
+    data_endpoint = Endpoint.HISTORY
 
     def permission_of(self, action: str | None) -> str:
         return {"ticks": "collectors.view_pipeline", "rollups": "collectors.view_pipeline"}.get(
@@ -113,6 +136,7 @@ class ExportViews(ViewSet):
         packet = _quality(wanted, start, end, now) if kind.has_quality else None
         if packet is not None:
             quality.require(packet, wanted.pop("min_quality", None))
+        _charge(request, kind, {"start": start, "end": end, "now": now, **wanted})
         try:
             chunks = exports.stream(kind, {"start": start, "end": end, "now": now, **wanted}, with_count=with_count)
         except exports.TooMany as error:
@@ -121,6 +145,19 @@ class ExportViews(ViewSet):
         headers = {**NO_STORE, "Content-Disposition": disposition, **as_of.headers(wanted.get("as_of"), now)}
         headers |= quality.headers(packet) if packet is not None else {}
         return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _charge(request: Request, kind: exports.Kind, values: Mapping[str, Any]) -> None:
+    """Takes the price of all rows of an export before its first one: a reader that goes away has cost as much."""
+    most = data.reader_of(request).max_rows
+    if most is None:
+        return
+    rows = exports.count(kind, values, most=most)
+    if rows > most:
+        raise serializers.ValidationError(
+            {"from": [f"More rows than the {most:,} that your plan gives; ask for less."]}
+        )
+    data.charge(request, rows)
 
 
 def _quality(wanted: Mapping[str, Any], start: datetime, end: datetime, now: datetime) -> Quality:

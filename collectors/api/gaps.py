@@ -7,9 +7,10 @@ from typing import ClassVar
 import django_filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from access.data import DataList
+from access.models import Endpoint
 from collectors.models import Gap, GapCause, GapState
 from exchanges.symbols import SymbolFilter
 from lib import clock
@@ -72,11 +73,11 @@ class GapFilters(django_filters.FilterSet):
 
 
 @extend_schema(tags=["state"])
-class GapViews(ReadOnlyModelViewSet[Gap]):
+class GapViews(DataList, ReadOnlyModelViewSet[Gap]):
     """Silences of pipelines, newest first."""
 
     queryset = Gap.objects.select_related("pipeline__market")
     serializer_class = GapSerializer
-    permission_classes = [AllowAny]
+    data_endpoint = Endpoint.HISTORY
     filterset_class = GapFilters
     orderings = ("-started_at", "started_at", "-missed_count")

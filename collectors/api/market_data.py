@@ -8,9 +8,10 @@ import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from access.data import DataList
+from access.models import Endpoint
 from collectors.models.market_data import FundingSnapshot, HoleState, OrderBookSnapshot, PublicTrade, TradeHole
 from collectors.rules import market_data
 from exchanges.models import Market
@@ -122,8 +123,8 @@ class TradeHoleSerializer(_OfMarket):
                   "filled_count", "state", "detected_at", "attempts", "next_try_at"]  # fmt: skip
 
 
-class _Lists(ReadOnlyModelViewSet[Any]):
-    permission_classes = [AllowAny]
+class _Lists(DataList, ReadOnlyModelViewSet[Any]):
+    data_endpoint = Endpoint.HISTORY
 
     def get_queryset(self) -> QuerySet[Any]:
         return super().get_queryset().select_related("pipeline__market")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from access import data
+from access.models import Endpoint
 from collectors.api import as_of, quality
 from collectors.history import reading as history
 from collectors.history.quality import of_span
@@ -194,7 +196,7 @@ class HistorySerializer(serializers.Serializer[Any]):
 
 
 @extend_schema(tags=["state"])
-class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
+class PipelineViews(data.DataView, ReadOnlyModelViewSet[Pipeline]):
     """The ingestion of each market: its newest stored quote and its gaps."""
 
     queryset = Pipeline.objects.select_related("market__exchange")
@@ -202,6 +204,10 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
     permission_classes = [AllowAny]
     filterset_class = PipelineFilters
     orderings = ("id", "-id", "gaps_24h", "-gaps_24h")
+    data_endpoint = Endpoint.HISTORY
+
+    def get_permissions(self) -> Sequence[Any]:
+        return [data.MayReadData()] if self.action == "history" else super().get_permissions()
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "answers": {}, "now": clock.now()}
@@ -233,13 +239,14 @@ class PipelineViews(ReadOnlyModelViewSet[Pipeline]):
                 pipeline.pk,
                 start=wanted["from"],
                 end=wanted["to"],
-                limit=wanted["limit"],
+                limit=data.capped(request, wanted["limit"]),
                 grain=wanted["grain"],
                 now=now,
                 as_of=known,
             )
         body = {"pipeline": pipeline.pk, "grain": found.grain, "columns": found.columns, "as_of": known}
         body |= {"rows": found.rows, "is_cut": found.is_cut, "identity_unproven_before": pipeline.market.identity_since}
+        data.charge(request, len(found.rows))
         return Response({**body, "quality": packet.body()}, headers=as_of.headers(known, now))
 
 

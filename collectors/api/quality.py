@@ -10,11 +10,12 @@ import orjson
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import exceptions, serializers, status
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from access import data
+from access.models import Endpoint
 from collectors.api import as_of
 from collectors.history import quality
 from collectors.models import Pipeline
@@ -121,10 +122,10 @@ class PipelineQualitySerializer(serializers.Serializer[Any]):
 
 
 @extend_schema(tags=["data"])
-class QualityViews(APIView):
+class QualityViews(data.DataView, APIView):
     """The quality of a pair's data, on each exchange that has it."""
 
-    permission_classes = [AllowAny]
+    data_endpoint = Endpoint.HISTORY
 
     @extend_schema(parameters=[SpanSerializer], responses=PipelineQualitySerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -140,6 +141,7 @@ class QualityViews(APIView):
              "quality": quality.of_span(each.pk, **span).body()}
             for each in pipelines[:MOST_PIPELINES]
         ]  # fmt: skip
+        data.charge(request, len(rows))
         return Response({"results": rows}, headers=as_of.headers(wanted.get("as_of"), now))
 
 
@@ -180,10 +182,10 @@ class CalendarSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema(tags=["data"])
-class QualityCalendar(APIView):
+class QualityCalendar(data.DataView, APIView):
     """The quality of one market's data day by day, for as long as 400 days."""
 
-    permission_classes = [AllowAny]
+    data_endpoint = Endpoint.HISTORY
 
     @extend_schema(parameters=[CalendarQuerySerializer], responses=CalendarSerializer)
     def get(self, request: Request) -> Response:
@@ -193,6 +195,7 @@ class QualityCalendar(APIView):
         market = symbols.resolved(wanted["exchange"], wanted["symbol"])
         days = quality.calendar(market.id, first=wanted["from"], last=wanted["to"], now=now)
         rows = [_day(row) for row in days if row[1] or row[2]]
+        data.charge(request, len(rows))
         return Response({"exchange": market.exchange_id, "symbol": market.symbol, "days": rows})
 
 

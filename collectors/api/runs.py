@@ -7,9 +7,10 @@ from typing import ClassVar
 import django_filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from access.data import DataList
+from access.models import Endpoint
 from collectors.models import Outcome, Run, RunTransport
 from web.drf import may_see
 from web.filters import MomentFilter
@@ -54,11 +55,11 @@ class RunFilters(django_filters.FilterSet):
 
 
 @extend_schema(tags=["state"])
-class RunViews(ReadOnlyModelViewSet[Run]):
+class RunViews(DataList, ReadOnlyModelViewSet[Run]):
     """Runs of collecting, newest first: what was asked, what came, and what was stored."""
 
     queryset = Run.objects.all()
-    permission_classes = [AllowAny]
+    data_endpoint = Endpoint.HISTORY
     filterset_class = RunFilters
     orderings = ("-started_at", "started_at")
 

@@ -121,6 +121,16 @@ def stream(kind: Kind, values: Mapping[str, Any], *, with_count: bool = False) -
     return _chunks(first, carrier)
 
 
+def count(kind: Kind, values: Mapping[str, Any], *, most: int) -> int:
+    """Returns how many rows an export would have; `most` + 1 where it would be more."""
+    statement = (
+        f"SELECT count(*) FROM (SELECT 1 FROM ({_statement(kind, values)}) AS exported LIMIT %(most)s) AS counted"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**values, "most": most + 1})
+        return int(cursor.fetchone()[0])
+
+
 def _statement(kind: Kind, values: Mapping[str, Any]) -> str:
     chosen = [name for name in kind.filters if values.get(name) is not None]
     if "{source}" not in kind.select:

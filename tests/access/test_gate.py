@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from access import keys
-from access.models import ApiKey, CreditEntry, Tier, UsageDay
+from access.models import ApiKey, CreditEntry, Endpoint, Tier, UsageDay
 from collectors.status import published
 from tests.status.conftest import NOW, Venue
 
@@ -306,7 +306,7 @@ def test_limits_are_free_and_sources_cost_25(client: Client, key_of: Callable[..
             "current_minute": 2,
             "current_hour": 2,
         },
-        "features": {"pairs": True, "pipelines": True, "rates": True, "sources": True, "limits": True},
+        "features": dict.fromkeys(Endpoint.values, True),
         "max_rows_per_request": 10_000,
     }
 

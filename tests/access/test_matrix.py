@@ -49,20 +49,24 @@ RIGHTS = (
     Right(r"api/v1/exchanges/(config|supported)", EVERYBODY),
     # The state of collection is open; what is done to it is not.
     Right(
-        r"api/v1/(exchanges|markets|workers|pipelines|runs|gaps|transitions|orderbooks|trades|funding)(/(1|nowhere))?",
+        r"api/v1/(exchanges|markets|workers|pipelines|transitions)(/(1|nowhere))?",
         EVERYBODY,
     ),
-    Right(r"api/v1/(pipelines/1/history|trades/holes)", EVERYBODY),
+    # What is stored is open, too; a key whose scopes do not name it may not.
+    Right(
+        r"api/v1/(runs|gaps|orderbooks|trades|funding)(/(1|nowhere))?|api/v1/(pipelines/1/history|trades/holes)",
+        EVERYBODY - {UNSCOPED_KEY},
+    ),
     Right(r"api/v1/exchanges/(refresh|(add|blacklist)/(nowhere)?|workers/?(/nowhere/)?restart)", NOBODY, MANAGERS),
     Right(r"api/v1/exchanges/nowhere/(ask-again|accept-list)", NOBODY, MANAGERS),
     Right(r"api/v1/exchanges/nowhere/(settings|checks)", MANAGERS | {VIEWER}, MANAGERS),
-    Right(r"api/v1/(gaps|ticks|rollups)/export", STAFF | {ADMIN_KEY}),
+    Right(r"api/v1/(gaps|ticks|rollups)/export", STAFF | {ADMIN_KEY, API_KEY}),
     Right(r"api/v1/(incidents|maintenance|channels|routes)(/1(/\w+)?)?", STAFF | {ADMIN_KEY}, MANAGERS),
     Right(r"incidents/acknowledge/TOKEN", EVERYBODY, EVERYBODY, ("get", "post")),  # whoever was sent the link
     Right(r"v1/(status(/pairs|/pipelines)?|rates/live|sources)", frozenset({API_KEY})),
     Right(r"v1/limits", frozenset({API_KEY, UNSCOPED_KEY})),
     Right(r"docs(/(img/no.png|apis))?", EVERYBODY),
-    Right(r"api/v1/(candles|quality(/calendar)?)", EVERYBODY),
+    Right(r"api/v1/(candles|quality(/calendar)?)", EVERYBODY - {UNSCOPED_KEY}),
     # Nobody here has the webhook's token, and without it these are closed.
     Right(r"metrics(/collect|/history)?|regime/(current|analyze)|grids/(status|create)", NOBODY),
     Right(r"board/act/restart/nowhere|board/drills/start|board/drills/1/stop", NOBODY, OPERATORS, ("post",)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.test import Client
 
 from access import key_cache, keys
@@ -100,3 +101,4 @@ def tiers(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("db")
         for values in import_module("access.migrations.0002_tiers").TIERS:
             Tier.objects.get_or_create(name=values["name"], defaults=values)
+        import_module("access.migrations.0005_data_endpoints").add_words(apps, None)

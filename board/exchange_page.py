@@ -16,7 +16,7 @@ from collectors.gaps import parts
 from collectors.history import currencies
 from collectors.models import Gap, Pipeline, Run, Switch, Transition, Worker
 from collectors.polling import transports
-from collectors.rules import worker_status
+from collectors.rules import age, worker_status
 from collectors.status import workers
 from exchanges.models import ConnectivityCheck, Exchange
 from lib import clock
@@ -60,8 +60,8 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
     used = transports.in_use(worker.exchange, now)
     return {
         "status": view.status,
-        "tone": TONES.get(view.status, "warning"),
-        "reason": view.reason,
+        "tone": "warning" if view.old and view.status == "running" else TONES.get(view.status, "warning"),
+        "reason": view.reason or "; ".join(f"{answer.kind}: {answer.reason}" for answer in view.old),
         "since": worker.status_since,
         "stored_at": worker.stored_at,
         "stored_count": worker.stored_count,
@@ -71,6 +71,8 @@ def _state(exchange: Exchange, now: datetime) -> dict[str, Any]:
         "retry_at": worker.retry_at if worker.retry_at and worker.retry_at > now else None,
         "transport": TRANSPORTS[used.word].format(seconds=exchange.poll_interval_seconds),
         "transport_why": used.why,
+        "answers": [(kind, age.in_words(state)) for kind, state in sorted(age.of_json(worker.answers).items())],
+        "is_old": bool(view.old),
         "unknown_rows": worker.unknown_rows,
         "not_compared": _not_compared(exchange),
     }

@@ -81,13 +81,14 @@ FRESH = f"received_at > %(now)s - {GAP_INTERVALS} * {{table}}.expected_seconds *
 # In no order, so that markets that rest by nature do not stand in the way of the others.
 STILL = f"""
 WITH still AS MATERIALIZED (
-    SELECT p.market_id, m.exchange_id, m.base, m.quote, p.changed_at
+    SELECT p.market_id, m.exchange_id, m.kind, m.base, m.quote, p.changed_at
     FROM collectors_pipeline AS p {LIVE}
     WHERE NOT p.frozen AND NOT p.gap_open AND p.changed_at < %(changed_before)s AND p.{FRESH.format(table="p")}
-      AND m.kind IN ('spot', 'swap')
+      AND m.kind IN ('spot', 'swap') AND m.halted_at IS NULL
     ORDER BY random() LIMIT {MOST_CANDIDATES}
 )
-SELECT s.market_id, s.base, s.quote, s.changed_at, usual.seconds, others.moves
+SELECT s.market_id, s.base, s.quote, s.changed_at, usual.seconds, others.moves, (s.exchange_id, s.kind) IN (
+           SELECT exchange, kind FROM unnest(%(exchanges)s::text[], %(kinds)s::text[]) AS w (exchange, kind))
 FROM still AS s
 CROSS JOIN LATERAL (
     SELECT array_agg(move) AS moves FROM (
@@ -98,7 +99,7 @@ CROSS JOIN LATERAL (
                             WHERE t.pipeline_id = m.id AND t.received_at <= s.changed_at AND t.last > 0
                             ORDER BY t.received_at DESC LIMIT 1) AS before
         WHERE m.base = s.base AND m.quote = s.quote AND m.exchange_id <> s.exchange_id AND m.active
-          AND m.kind IN ('spot', 'swap') AND p.last IS NOT NULL
+          AND m.halted_at IS NULL AND m.kind IN ('spot', 'swap') AND p.last IS NOT NULL
           AND p.changed_at > %(changed_before)s AND p.{FRESH.format(table="p")}
         LIMIT {MOST_PEERS}
     ) AS peers
@@ -112,7 +113,14 @@ CROSS JOIN LATERAL (
                 WHERE pipeline_id = s.market_id AND received_at <= s.changed_at AND origin = 0
                 ORDER BY received_at DESC LIMIT {TICKS_FOR_USUAL}) AS own) AS t
 ) AS usual
-WHERE cardinality(others.moves) >= {frozen.LEAST_SOURCES}
+WHERE cardinality(others.moves) >= 1
+"""
+# Sources of which not one market has changed, though rows come.
+WHOLE_SOURCES = f"""
+SELECT m.exchange_id, m.kind
+FROM collectors_pipeline AS p {LIVE}
+WHERE NOT p.gap_open AND p.{FRESH.format(table="p")} AND m.kind IN ('spot', 'swap') AND m.halted_at IS NULL
+GROUP BY 1, 2 HAVING count(*) >= {frozen.LEAST_MARKETS} AND max(p.changed_at) < %(changed_before)s
 """
 FREEZE = """
 WITH found AS (SELECT * FROM unnest(%s::int[], %s::timestamptz[]) AS f (market_id, changed_at)),
@@ -135,17 +143,20 @@ def find_frozen(now: datetime) -> int:
     changed_before = now - timedelta(seconds=settings.FROZEN_AFTER_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute(THAW, [changed_before])
-        cursor.execute(STILL, {"now": now, "changed_before": changed_before})
+        cursor.execute(WHOLE_SOURCES, {"now": now, "changed_before": changed_before})
+        sources = cursor.fetchall()
+        whole = {"exchanges": [exchange for exchange, _ in sources], "kinds": [kind for _, kind in sources]}
+        cursor.execute(STILL, {"now": now, "changed_before": changed_before, **whole})
         rows = cursor.fetchall()
     pegs = currencies.pegged_pairs(now) if rows else frozenset()
     return _write(FREEZE, [(row[0], row[3]) for row in rows if _is_frozen(row, pegs, now)])
 
 
 def _is_frozen(row: Sequence[Any], pegs: frozenset[tuple[str, str]], now: datetime) -> bool:
-    _, base, quote, changed_at, usual_seconds, moves = row
+    _, base, quote, changed_at, usual_seconds, moves, is_whole_source = row
     is_pegged = (base.upper(), quote.upper()) in pegs
     rests = (now - changed_at).total_seconds()
-    still = frozen.Stillness(rests, usual_seconds, tuple(moves or ()), is_pegged)
+    still = frozen.Stillness(rests, usual_seconds, tuple(moves or ()), is_pegged, is_whole_source)
     return frozen.is_frozen(still, after_seconds=settings.FROZEN_AFTER_SECONDS, least_move=frozen.LEAST_MOVE_SHARE)
 
 

@@ -151,6 +151,19 @@ def limit_seconds(usual_seconds: float | None) -> float:
     return max(OLD_FACTOR * usual, usual + OLD_MORE_SECONDS)
 
 
+def in_words(state: AnswerState) -> str:
+    """Returns the age of a source's newest answer, what is usual, and how wrong its server's clock is."""
+    if state.is_old:
+        return f"old: {state.reason}"
+    if state.lag_seconds is None:
+        said = "the exchange tells no time"
+    else:
+        usual = "not known yet" if state.usual_seconds is None else f"{state.usual_seconds:.1f} s"
+        said = f"{state.lag_seconds:.1f} s (usual: {usual})"
+    skew = state.skew_seconds or 0.0
+    return f"{said}; its clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} ours" if skew else said
+
+
 def is_behind(asked: float | None, pushed: float | None) -> bool:
     """Says whether an answer's newest stamp is far behind what was pushed before it: it must not overrule that."""
     return asked is not None and pushed is not None and pushed - asked > OLD_MORE_SECONDS / 2

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from feeds.base import FundingRate, OrderBook, RejectedRow, Trade, TradePage
 
+BOOK_MAY_REST_SECONDS = 86_400.0  # no order of a whole day: what is shown is no longer the market's
 FUTURE_SECONDS = 60.0  # a venue's clock may be ahead of ours by so much
 HIGHEST_RATE = 1.0  # a rate of 100 % an interval is a broken number
 LARGEST_NUMBER = 2**63 - 1
@@ -32,6 +33,8 @@ def fault_of(book: OrderBook, *, now: float) -> str:
         return f"crossed: bid {book.bids[0][0]!r} is not below ask {book.asks[0][0]!r}"
     if book.exchange_at is not None and book.exchange_at > now + FUTURE_SECONDS:
         return "stamped in the future"
+    if book.exchange_at is not None and book.exchange_at < now - BOOK_MAY_REST_SECONDS:
+        return f"{(now - book.exchange_at) / 86_400:.1f} days old by its own stamp"
     return ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ MOST_MARKETS = 300  # by volume of 24 hours; both venues have thousands, most of
 SHORTEST_LIFE_SECONDS = 2 * 3600
 PAGES = 3
 SYMBOL_CHARACTERS = 100
+BOOK_MAY_REST_SECONDS = 86_400.0  # of an outcome that is traded at all
+NO_LEVELS: Mapping[str, Any] = {"bids": (), "asks": ()}
 OLDEST_STAMP_SECONDS = 1_230_768_000.0  # 2009; Kalshi writes the year 1 for "never"
 KALSHI_TICKERS_A_CALL = 100
 POLYMARKET_TOKENS_A_CALL = 100
@@ -364,9 +367,19 @@ def _polymarket_rows(books: Any, trades: Any) -> Iterator[Row]:
     last = {row.get("token_id"): row.get("price") for row in trades if isinstance(row, dict)}
     for book in books:
         if isinstance(book, dict):
-            yield book.get("asset_id"), book | {"last": last.get(book.get("asset_id"))}
+            row = book | {"last": last.get(book.get("asset_id"))}
+            yield book.get("asset_id"), {**row, **NO_LEVELS} if _is_days_old(book) else row
         else:
             yield None, book
+
+
+def _is_days_old(book: Mapping[str, Any]) -> bool:
+    """Says whether a book is one that the exchange has forgotten: bid 0.01 and ask 0.99, from days ago."""
+    stamp = book.get("timestamp")
+    try:
+        return stamp is not None and 0 < float(stamp) < (time.time() - BOOK_MAY_REST_SECONDS) * 1000
+    except (TypeError, ValueError):
+        return False
 
 
 def _polymarket_values(row: Any) -> Values:

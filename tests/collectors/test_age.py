@@ -167,6 +167,15 @@ def test_a_state_is_read_as_it_was_written() -> None:
     assert age.read_states(age.written(states)) == states
 
 
+def test_an_age_is_told_in_words() -> None:
+    assert age.in_words(told([1.0] * 30)) == "1.0 s (usual: 1.0 s)"
+    assert age.in_words(told([1.0])) == "1.0 s (usual: not known yet)"
+    assert age.in_words(told([None])) == "the exchange tells no time"
+    assert age.in_words(told([HOUR])).startswith("old: the exchange's answer is 3600 s old")
+    behind = AnswerState(NOON, lag_seconds=1.0, usual_seconds=1.0, skew_seconds=-90.0)
+    assert age.in_words(behind) == "1.0 s (usual: 1.0 s); its clock is 90 s ahead of ours"
+
+
 @pytest.mark.parametrize("text", [None, "{}", "[]", '{"spot":3}', '{"spot":{"received_at":"x"}}',
                                   '{"spot":{"received_at":1,"slots":3}}'])  # fmt: skip
 def test_what_is_no_state_is_none(text: str | None) -> None:

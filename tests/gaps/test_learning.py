@@ -137,3 +137,26 @@ def test_one_other_exchange_is_no_proof(field_, three_venues):
     learning.find_frozen(three_venues)
 
     assert frozen() == set()
+
+
+@pytest.mark.parametrize(("markets", "is_found"), [(4, False), (5, True)])
+def test_one_other_is_proof_enough_against_a_source_that_stands_still_as_a_whole(field_, markets, is_found):
+    for exchange_id in ("kraken", "luno"):
+        field_.add(exchange_id, markets)
+    moment = field_.begun
+    for slot in range(90):
+        moment = field_.begun + timedelta(hours=1, seconds=INTERVAL * slot)
+        field_.store("kraken", moment, price=100.0 + min(slot, 20) / 10)
+        field_.store("luno", moment, price=100.0 + slot / 10)
+
+    learning.find_frozen(moment)
+
+    assert len(frozen()) == (markets if is_found else 0)
+
+
+def test_a_halted_market_stands_still_by_right(field_, three_venues):
+    Market.objects.filter(exchange="kraken").update(halted_at=three_venues)
+
+    learning.find_frozen(three_venues)
+
+    assert frozen() == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -137,6 +138,18 @@ def test_the_best_prices_are_the_best_wherever_they_stand(bids: tuple[str, str],
     values = prediction._polymarket_values(row | {"timestamp": "1795000000000"})
 
     assert values == (0.41, 0.40, 0.42, None, None, None, None, "1795000000000")
+
+
+@pytest.mark.parametrize(
+    ("days", "best"), [(0.0, (0.01, 0.99)), (3.0, (None, None))], ids=["of now", "of three days ago"]
+)
+def test_a_book_that_was_forgotten_is_no_offer(days: float, best: tuple[float | None, float | None]) -> None:
+    stamp = str(int((time.time() - days * 86_400) * 1000))
+    book = {"asset_id": "1", "bids": book_levels("0.01"), "asks": book_levels("0.99"), "timestamp": stamp}
+
+    ((_, row),) = prediction._polymarket_rows([book], [{"token_id": "1", "price": "0.41"}])
+
+    assert prediction._polymarket_values(row)[:3] == (0.41, *best)
 
 
 @pytest.mark.parametrize(

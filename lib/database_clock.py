@@ -50,9 +50,10 @@ def _asked() -> tuple[float, float, float]:
 
 
 def compare_when_due() -> None:
-    """Compares where that is a minute ago, or where this host's clock was set meanwhile. A database that is away is
-    asked again with the next look."""
-    if clock.seconds_since_comparison() < COMPARE_SECONDS and not _was_set():
+    """Compares where that is a minute ago, or where this host's clock was set meanwhile; again and again while it
+    differs, as the others decide what may go on. A database that is away is asked again with the next look."""
+    every = COMPARE_SECONDS if clock.state().may_delete else processes.SAY_SECONDS
+    if clock.seconds_since_comparison() < every and not _was_set():
         return
     try:
         found = compare()

@@ -70,8 +70,10 @@ class ClockGuard(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer:Tasks",)
     rounds: Any = None
+    takes = True
 
     def start(self, consumer: Any) -> None:
+        self.takes = True  # a connection that is made anew takes from all queues
         self.look(consumer)
         self.rounds = consumer.timer.call_repeatedly(LIVENESS_SECONDS, self.look, (consumer,))
 
@@ -80,9 +82,10 @@ class ClockGuard(bootsteps.StartStopStep):
             self.rounds.cancel()
 
     def look(self, consumer: Any) -> None:
-        takes, may_take = consumer.task_consumer.consuming_from(POLL_QUEUE), not clock.state().is_far_off
-        if takes == may_take:
+        may_take = not clock.state().is_far_off
+        if self.takes == may_take:
             return
+        self.takes = may_take
         log.warning("tasks_are_taken_again" if may_take else "no_task_is_taken", ahead_seconds=clock.ahead_seconds())
         for queue in QUEUES:
             (consumer.add_task_queue if may_take else consumer.cancel_task_queue)(queue)

@@ -16,6 +16,7 @@ from collectors.status import workers
 from collectors.status.dialects import pairs, pipelines
 from collectors.status.pipelines import load
 from lib import clock
+from tests.board.boards import hear
 from tests.gaps.conftest import Field, field_, gaps_of
 
 __all__ = ["field_"]
@@ -126,6 +127,18 @@ def test_a_row_within_what_clocks_may_differ_stays(field_: Field, began: datetim
 
     assert sweep.run(began).taken_back == 0
     assert not Tick.objects.filter(origin=Origin.MISDATED).exists()
+
+
+def test_nothing_is_set_aside_while_others_wait_for_the_databases_clock_to_come_back(
+    field_: Field, began: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field_.store("kraken", began + HOUR)
+    hear(monkeypatch, "worker:here:1", clock.ClockState(-3600.0, True, True, is_held=True))
+
+    assert sweep.run(began).taken_back == 0
+
+    hear(monkeypatch, "worker:here:1", clock.ClockState(0.0, False, False, False))
+    assert sweep.run(began).taken_back == 2
 
 
 def test_what_is_set_aside_says_so(field_: Field, began: datetime) -> None:

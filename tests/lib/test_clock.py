@@ -143,6 +143,19 @@ def test_where_all_differ_alike_collecting_goes_on_and_nothing_is_deleted(monkey
     assert not found.may_delete
 
 
+def test_who_differs_asks_again_as_soon_as_the_others_have_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shifted(seconds=HOUR):
+        database_clock.compare_when_due()
+        assert clock.state().is_far_off
+        compared: list[None] = []
+        monkeypatch.setattr(database_clock, "compare", lambda: compared.append(None) or clock.state())
+        monkeypatch.setattr(processes, "SAY_SECONDS", 0.0)
+
+        database_clock.compare_when_due()
+
+    assert compared
+
+
 @pytest.mark.parametrize("other", [0, -HOUR, 600])
 def test_one_that_differs_alone_takes_no_work(other: float, monkeypatch: pytest.MonkeyPatch) -> None:
     another_is(other, monkeypatch)

@@ -7,6 +7,7 @@ are there; what came in here says so in its environ, where no header of a caller
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
@@ -27,6 +28,7 @@ from web.gateway import Application, Environ, Gateway, GatewayRefusal, environ_o
 MARK = "marketmon.internal"
 PATHS = re.compile(r"/(health|live|ready|metrics|regime|grids)(/|$)")
 HEADER_MILLISECONDS = 10_000
+STOP_SECONDS = 2.0  # of the four that the web is given
 NOT_HERE = GatewayRefusal(404, "INTERNAL_PORT serves /health, /live, /ready, /metrics, /regime and /grids.")
 
 
@@ -71,16 +73,27 @@ class PublicGateway(Gateway):
     def __init__(self, application: Application) -> None:
         super().__init__(application)
         self._inside = InternalGateway(application)
+        self._server: Server | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__rsgi_init__(loop)
         if settings.INTERNAL_PORT:
             _require_free(settings.INTERNAL_ADDRESS, settings.INTERNAL_PORT)
-            self._listening = loop.create_task(self._listen())
+            logging.getLogger("_granian").addFilter(_is_news)
+            self._server = self._second_server()
+            self._serving = loop.create_task(self._server.serve())
 
-    async def _listen(self) -> None:
-        logging.getLogger("_granian").addFilter(_is_news)
-        server = Server(
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ends the second server, too: its threads would keep the process."""
+        if self._server is not None and self._serving is not None:
+            self._server.stop()
+            with contextlib.suppress(TimeoutError):
+                loop.run_until_complete(asyncio.wait_for(self._serving, STOP_SECONDS))
+        super().__rsgi_del__(loop)
+
+    def _second_server(self) -> Server:
+        return Server(
             self._inside,
             address=settings.INTERNAL_ADDRESS,
             port=settings.INTERNAL_PORT,
@@ -90,7 +103,6 @@ class PublicGateway(Gateway):
             websockets=False,
             log_level=LogLevels.warning,
         )
-        await server.serve()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from embedded.settings import web_command
 from lib.home import PROJECT_DIR
 from tests.api.test_gateway import ask, exchange
-from tests.sandbox_client import free_port
+from tests.sandbox_client import free_port, wait_for_http
 from tests.status.running import web
 from tests.world import beat_was_seen
 
@@ -99,6 +99,25 @@ def test_balances_want_the_token_there_too(ports: tuple[int, int]) -> None:
 def test_headers_and_bodies_are_read_as_on_the_public_port(ports: tuple[int, int]) -> None:
     assert get(ports[1], "/metrics", "X_Forwarded_For: 1.1.1.1")[0] == 400
     assert ask(ports[1], "Content-Length: 3000000", path="/metrics/collect", method="POST")[0] == 422
+
+
+def test_it_ends_with_the_web_whoever_is_still_connected() -> None:
+    """Its threads kept the process, which was killed with its last answers four seconds later."""
+    port, inside = free_port(), free_port()
+    command = web_command(port)
+    at = command.index("--workers-kill-timeout")
+    running = subprocess.Popen(
+        command[:at] + command[at + 2 :], cwd=PROJECT_DIR, env={**os.environ, "INTERNAL_PORT": str(inside)}
+    )
+    try:
+        wait_for_http(f"http://127.0.0.1:{inside}/live", seconds=60)
+        with socket.create_connection(("127.0.0.1", inside), 10) as kept:
+            kept.sendall(b"GET /live HTTP/1.1\r\nHost: web\r\n\r\n")
+            assert b"200" in kept.recv(100)
+            running.terminate()
+            running.wait(10)
+    finally:
+        running.kill()
 
 
 def test_a_web_does_not_start_without_the_port_that_it_shall_listen_on() -> None:

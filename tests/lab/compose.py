@@ -136,13 +136,22 @@ class Composition:
         of_image = {"PATH": f"{self._programs()}:{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
         of_file = dict(self.variables) if ".env" in service.get("env_file", ()) else {}
         own = {key: str(value) for key, value in (service.get("environment") or {}).items()}
+        places = self._volumes(service)
+        own = {key: places.get(value, value) for key, value in own.items()}
         return {**of_image, "PYTHONDONTWRITEBYTECODE": "1", **of_file, **own}
+
+    def _volumes(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """Folders of the test in place of those where volumes are mounted."""
+        parts = [str(volume).split(":") for volume in service.get("volumes", ())]
+        for name, *_ in parts:
+            (self.folder / name).mkdir(exist_ok=True)
+        return {target: str(self.folder / name) for name, target, *_ in parts}
 
     def is_healthy(self, name: str) -> bool:
         """The service's own health check, where the service runs."""
         kind, *words = self.services[name]["healthcheck"]["test"]
         command = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-        inside = ["nsenter", "-t", str(self._first_of(name)), "-m", "-n", *command]
+        inside = ["nsenter", "-t", str(self._first_of(name)), "-m", "-n", "--wd", *command]
         return (
             subprocess.run(inside, env=self.environment(name), capture_output=True, timeout=20, check=False).returncode
             == 0

@@ -30,6 +30,7 @@ DOT_ENV = {
     "ADMIN_API_KEY": "lab-7f0c9a4e-lab-51d2b8e3-lab-0a1b2c3d",
     "ADMIN_PASSWORD": "lab-password-1f2e3d",
     "METRICS_WEBHOOK_TOKEN": "$lab-token",
+    "BACKUP_PASSPHRASE": "lab of pass and phrase",
     "USE_TLS": "1",
     "ALLOWED_HOSTS": "your.host",
     "TRUSTED_PROXIES": "127.0.0.1/32",
@@ -37,7 +38,7 @@ DOT_ENV = {
     "RAW_RETENTION_HOURS": "72",
     "PORT": "8001",  # outside of the container
 }
-SERVICES = ("web", "worker", "beat", "pulse", "stream")
+SERVICES = ("web", "worker", "beat", "pulse", "stream", "backup")
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}
 http {{

@@ -87,7 +87,7 @@ class PublicGateway(Gateway):
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ends the second server, too: its threads would keep the process."""
         if self._server is not None and self._serving is not None:
-            self._server.stop()
+            self._server.stop()  # type: ignore[no-untyped-call]
             with contextlib.suppress(TimeoutError):
                 loop.run_until_complete(asyncio.wait_for(self._serving, STOP_SECONDS))
         super().__rsgi_del__(loop)

@@ -23,12 +23,19 @@ DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_MESSAGE = "The database cannot answer now. Try again in some seconds."
 
 
+DISK_FULL_MESSAGE = "The database's disk is full: nothing can be stored until there is room."
+DISK_FULL = "53100"  # PostgreSQL's code
 READ_ONLY = "25006"  # PostgreSQL's code: a replica before its promotion, or a server that was told to be one
 
 
 def is_database_away(error: BaseException | None) -> bool:
     """Says whether the database does not answer, or stores nothing: in both cases it will again, and not at once."""
     return isinstance(error, DATABASE_AWAY) or getattr(error and error.__cause__, "pgcode", None) == READ_ONLY
+
+
+def _why_away(error: BaseException | None) -> str:
+    is_full = getattr(error and error.__cause__, "pgcode", None) == DISK_FULL
+    return DISK_FULL_MESSAGE if is_full else DATABASE_AWAY_MESSAGE
 
 
 class UploadRefused(SuspiciousOperation):
@@ -38,7 +45,7 @@ class UploadRefused(SuspiciousOperation):
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Returns DRF's error response. None (an unexpected error) goes on to `server_error`, which logs the traceback."""
     if is_database_away(error):
-        error = ServiceUnavailable(DATABASE_AWAY_MESSAGE)
+        error = ServiceUnavailable(_why_away(error))
     response = exception_handler(error, dict(context))
     if response is None:
         return None
@@ -95,8 +102,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Returns a 500, also for what a middleware raised; with the database away the answer is 503, never another 5xx."""
-    if is_database_away(sys.exc_info()[1]):
-        return problem(503, DATABASE_AWAY_MESSAGE) if _is_api(request) else page(503)
+    error = sys.exc_info()[1]
+    if is_database_away(error):
+        return problem(503, _why_away(error)) if _is_api(request) else page(503)
     if _is_api(request):
         return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")
     return page(500, correlation_id=correlation_id())

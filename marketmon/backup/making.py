@@ -73,6 +73,8 @@ def _fill(draft: Path, wish: Wish, now: datetime) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+        if _value(cursor, "SELECT to_regclass('collectors_cursor')", []) is None:
+            raise CannotBackUp(f"the database {databases.name()} holds nothing of marketmon's")
         left_out = () if wish.with_history else RAW
         taken = _value(cursor, TAKEN_BYTES, [list(left_out)])
         _require_room(wish.folder, taken)

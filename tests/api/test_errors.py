@@ -357,3 +357,19 @@ def test_a_form_that_is_too_old_says_so() -> None:
 
     assert answer.status_code == 403
     assert "load its page again" in answer.content.decode()
+
+
+def test_a_full_disk_is_said_in_words() -> None:
+    class Full(Exception):
+        pgcode = "53100"
+
+    error = OperationalError(CANARY)
+    error.__cause__ = Full("could not extend file: No space left on device")
+
+    answer = errors.problem_response(error, {})
+
+    assert answer is not None
+    assert (answer.status_code, answer.data["message"]) == (
+        503,
+        "The database's disk is full: nothing can be stored until there is room.",
+    )

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
 from lib.home import PROJECT_DIR, read_env_file
+from tests.embedded import test_up
 from tests.embedded.test_up import System
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -21,15 +22,27 @@ PASSPHRASE = "correct horse battery"
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="marketmon-homes-") as name:
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(test_up, "UP_WITHIN_SECONDS", 300.0)
+    with tempfile.TemporaryDirectory(prefix="marketmon-homes-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
 
-def system(home: Path) -> System:
-    home.parent.mkdir(mode=0o711, exist_ok=True)
-    return System(home)
+@pytest.fixture
+def system(folder: Path) -> Iterator[Callable[[Path], System]]:
+    """Makes systems that end with the test, however it ends."""
+    made: list[System] = []
+
+    def make(home: Path) -> System:
+        home.parent.mkdir(mode=0o711, exist_ok=True)
+        made.append(System(home))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process is not None and each.process.poll() is None:
+            stop(each)
 
 
 def manage(of: System, *words: str) -> subprocess.CompletedProcess[str]:
@@ -45,15 +58,15 @@ def stop(of: System) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's data is elsewhere than its home")
-def test_a_copied_home_is_refused_while_its_original_goes_on(folder: Path) -> None:
+def test_a_copied_home_is_refused_while_its_original_goes_on(folder: Path, system: Callable[[Path], System]) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    first = System(closed / "home")
+    first = system(closed / "home")
     first.up()
     data = Path((first.home / "data-location").read_text().strip())
     try:
         shutil.copytree(first.home, closed / "copy", ignore=shutil.ignore_patterns("*.sock"))
-        second = System(closed / "copy")
+        second = system(closed / "copy")
         refused = manage(second, "up")
 
         assert refused.returncode == 1
@@ -66,7 +79,7 @@ def test_a_copied_home_is_refused_while_its_original_goes_on(folder: Path) -> No
         shutil.rmtree(data)
 
 
-def test_a_backup_makes_another_home_the_same(folder: Path) -> None:
+def test_a_backup_makes_another_home_the_same(folder: Path, system: Callable[[Path], System]) -> None:
     first, second = system(folder / "a" / "home"), system(folder / "b" / "home")
     first.up()
     first_keys = read_env_file(first.home / "demo_keys.env") or read_env_file(first.home / "secrets.env")
@@ -94,7 +107,7 @@ def test_a_backup_makes_another_home_the_same(folder: Path) -> None:
         stop(second)
 
 
-def test_a_damaged_backup_is_found_before_anything_is_made(folder: Path) -> None:
+def test_a_damaged_backup_is_found_before_anything_is_made(folder: Path, system: Callable[[Path], System]) -> None:
     first, second = system(folder / "a" / "home"), system(folder / "b" / "home")
     made = manage(first, "backup", "--to", str(folder / "backups"))  # of a home that was never started
     assert made.returncode != 0

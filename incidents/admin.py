@@ -14,7 +14,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from incidents import configuration, people, testing
+from incidents import configuration, drills, people, testing
 from incidents.models import (
     AlertChannel,
     AlertRoute,
@@ -353,6 +353,17 @@ class AlertRouteAdmin(AuditedAdmin):
     list_display = ("name", "is_enabled", "matches", "leads_to")
     search_fields = ("name__icontains",)
     ordering = ("name",)
+
+    actions_detail = ("drill",)
+
+    @_dialog("Send a drill through this route", "Send", SendDialog, icon="exercise", label="Drill…")
+    def drill(self, request: HttpRequest, form: SendDialog, object_id: str) -> HttpResponse:
+        """Sends a drill."""
+        route = self.get_object(request, object_id)
+        if route is not None:
+            drills.start(route, by=request.user.get_username(), now=clock.now())
+            messages.success(request, "The drill is on its way, marked as one. Its incident tells what arrived.")
+        return back_to_page(request, "admin:incidents_alertroute_changelist")
 
     @display(description="matches")
     def matches(self, row: AlertRoute) -> str:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from collectors.gaps.sweep import NOTE_SWEEP
 from collectors.retention import may_delete
-from incidents import heartbeat, ledger, retention
+from incidents import drills, heartbeat, ledger, retention
 from incidents.rules.findings import Found, Trouble, system_key
 from incidents.rules.verdict import Alarm
 from incidents.rules.words import IncidentKind, Level
@@ -38,6 +38,7 @@ class Duties:
         self._began = clock_seconds if self._began is None else self._began
         if self._is_due("watch", WATCH_SECONDS, clock_seconds):
             note_alive(now)
+            drills.end_old(now)
             if clock_seconds - self._began >= STARTING_SECONDS:
                 watch_pulse(now)
         if self._is_due("prune", PRUNE_SECONDS, clock_seconds):

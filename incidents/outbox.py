@@ -35,6 +35,12 @@ def tell(incident: Incident, event: MessageEvent, *, now: datetime, start: datet
     return _queue(incident, event, list(planned), now)
 
 
+def tell_by(route: AlertRoute, incident: Incident, *, now: datetime) -> int:
+    """Queues what one route sends, whatever it matches: for a drill. Returns how many messages."""
+    rule = RouteRule(id=route.pk, steps=route.steps, kinds=(incident.kind,), severities=(incident.severity,))
+    return _queue(incident, MessageEvent.OPENED, list(messages([rule], subject_of(incident), start=now)), now)
+
+
 def subject_of(incident: Incident) -> Subject:
     return Subject(incident.key, incident.kind, incident.severity, tuple(incident.exchanges))
 

@@ -37,7 +37,7 @@ from lib import clock, processes, queues
 from lib.clock import FUTURE_SECONDS
 from lib.disk import database_disk
 from lib.published import SharedRendering
-from metrics import grids
+from metrics import grids, incident_series
 from metrics.models import Collection, Grid, Series
 
 log = structlog.get_logger(__name__)
@@ -143,6 +143,7 @@ class ExpositionFacts(Collector):
             *pipeline_families(self.now),
             *run_families(views, self.now),
             *process_families(self.now),
+            *incident_series.families(self.now),
             *collection_families(self.now),
             *regime_families(),
             grid_family(self.now),

@@ -45,4 +45,8 @@ urlpatterns = [
         name="channel-test",
     ),
     *_configured("routes", RouteViews, "route"),
+    re_path(
+        rf"^api/v1/routes/{KEY}/drill/?$", RouteViews.as_view({"post": "drill"}, name="Drill a route"),
+        name="route-drill",
+    ),
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelV
 from access.addresses import caller_address
 from access.admin_key import AdminKeyAuthentication, AdminKeyHolder, MayManage, StaffSession
 from exchanges.models import Exchange
-from incidents import configuration, people, testing
+from incidents import configuration, drills, people, testing
 from incidents.api.serializers import (
     ChannelAnswerSerializer,
     ChannelSerializer,
@@ -328,6 +328,14 @@ class RouteViews(ConfiguredViews[AlertRoute]):
 
         serializer.instance = _stored(store)
         self.note(self.request, verb, row.name)
+
+    @extend_schema(operation_id="routes_drill", request=None, responses={201: IncidentSerializer})
+    @action(detail=True, methods=["post"])
+    def drill(self, request: Request, pk: str) -> Response:
+        """Sends a drill through the route's real channels; its incident tells what was delivered, and when."""
+        route = self.get_object()
+        self.note(request, "drill route", route.name)
+        return Response(IncidentSerializer(drills.start(route, **self.facts(request))).data, status=201)
 
 
 def _plain(sent: Mapping[str, Any]) -> dict[str, Any]:

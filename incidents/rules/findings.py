@@ -158,13 +158,16 @@ def _system_keys(causes: Iterable[str]) -> tuple[str, ...]:
 # --- the system ---------------------------------------------------------------------------------------------------
 
 
+OF_TONE = {Tone.DANGER: Level.CRITICAL, Tone.UNKNOWN: Level.INFO}
+
+
 def _system(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
     for alarm in signs.alarms:
         yield Trouble(
             key=system_key(alarm.cause or alarm.what[:40]),
             kind=IncidentKind.SYSTEM,
             cause=alarm.cause or alarm.what[:40],
-            severity=Level.CRITICAL if alarm.tone == Tone.DANGER else Level.WARNING,
+            severity=OF_TONE.get(alarm.tone, Level.WARNING),
             title=alarm.what,
             since=alarm.since or now,
             advice=alarm.do,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 from incidents.rules.verdict import OLD, Alarm, Tone
@@ -19,7 +20,8 @@ SELECT (SELECT array_agg(name ORDER BY name) FROM incidents_alertchannel
         WHERE is_enabled AND failing_since < %(failing)s),
        (SELECT min(failing_since) FROM incidents_alertchannel WHERE is_enabled AND failing_since < %(failing)s),
        (SELECT min(next_try_at) FROM incidents_delivery WHERE state = 'queued' AND next_try_at < %(dead)s),
-       (SELECT reached_at FROM collectors_cursor WHERE name = %(cursor)s)
+       (SELECT reached_at FROM collectors_cursor WHERE name = %(cursor)s),
+       (SELECT max(opened_at) FROM incidents_incident WHERE is_drill)
 """
 
 
@@ -32,8 +34,11 @@ def alarms(now: datetime) -> Sequence[Alarm]:
             "cursor": NOTIFIER_CURSOR,
         }
         cursor.execute(TELLING, values)
-        names, failing_since, waiting_since, seen_at = cursor.fetchone()
+        names, failing_since, waiting_since, seen_at, drilled_at = cursor.fetchone()
     found = []
+    if drilled_at is not None and now - drilled_at > timedelta(days=settings.DRILL_MAX_AGE_DAYS):
+        what = f"The last drill of telling is {(now - drilled_at).days} days old"
+        found.append(Alarm(what, "send one through each route", drilled_at, Tone.UNKNOWN, is_old=True, cause="drill"))
     is_dead = seen_at is not None and now - seen_at > NOTIFIER_DEAD
     if waiting_since is not None or is_dead:
         found.append(

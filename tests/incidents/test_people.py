@@ -13,6 +13,7 @@ from django.test import Client
 
 from exchanges.models import AuditEntry
 from incidents import addresses, claims, links, people
+from incidents.channels.sending import SendOutcome
 from incidents.models import AlertChannel, AlertRoute, Delivery, Incident, IncidentEntry
 from lib import clock
 from tests.incidents.conftest import Story, make_channel, make_route, trouble
@@ -295,3 +296,29 @@ def test_planned_work_is_made_and_expires_by_itself(call: Caller) -> None:
         {"ends_at": hours["starts_at"]},
     ):
         call("post", "maintenance/", {"reason": "w", **hours, **wrong}, status=400)
+
+
+# --- drills ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_drill_goes_the_real_way_marked_and_ends(story: Story, call: Caller) -> None:
+    from incidents import drills, messages
+    from incidents.rules.verdict import Tone
+    from incidents.signs import telling
+
+    make_channel()
+    route = make_route(exchanges=["luno"], severities=["info"])
+    opened = call("post", f"routes/{route.pk}/drill", status=201)
+    now = clock.now()
+    (row,) = claims.claim(most=5, busy=[], now=now)
+    message = messages.of(row, now)
+
+    assert (opened["is_drill"], message.is_drill, message.body["is_drill"]) == (True, True, True)
+    assert message.title.startswith("DRILL ")
+    claims.record(row, SendOutcome(is_good=True), now)
+    assert drills.end_old(now) == 0
+    assert drills.end_old(now + drills.LASTS) == 1
+    assert Delivery.objects.get(state="queued").event == "healed"
+    assert telling.alarms(now) == []
+    (old,) = (each for each in telling.alarms(now + timedelta(days=31)) if each.cause == "drill")
+    assert old.tone == Tone.UNKNOWN

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,10 +15,11 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from incidents import configuration, drills, people, testing
+from incidents import beats, configuration, drills, people, testing
 from incidents.models import (
     AlertChannel,
     AlertRoute,
+    Beat,
     ChannelKind,
     Delivery,
     DeliveryState,
@@ -38,6 +40,7 @@ STAGE_LABELS = {
 }
 DELIVERY_LABELS = {"sent": "success", "failed": "danger", "unconfirmed": "warning", "queued": "info"}
 HOURS = [("1", "1 hour"), ("4", "4 hours"), ("8", "8 hours"), ("24", "24 hours"), ("72", "3 days")]
+LEAST_PERIOD_SECONDS, LONGEST_PERIOD_SECONDS = 10, 7 * 86_400
 CHANGELIST = "admin:incidents_incident_changelist"
 
 
@@ -373,6 +376,44 @@ class AlertRouteAdmin(AuditedAdmin):
     @display(description="leads to")
     def leads_to(self, row: AlertRoute) -> str:
         return cut(", then ".join(", ".join(step.get("channels", ())) for step in row.steps))
+
+
+class BeatForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Beat
+        fields = ("name", "period_seconds", "grace_seconds", "is_enabled")
+
+    def clean_period_seconds(self) -> int:
+        seconds: int = self.cleaned_data["period_seconds"]
+        if not LEAST_PERIOD_SECONDS <= seconds <= LONGEST_PERIOD_SECONDS:
+            raise forms.ValidationError(f"From {LEAST_PERIOD_SECONDS} to {LONGEST_PERIOD_SECONDS} seconds.")
+        return seconds
+
+    def clean_grace_seconds(self) -> int:
+        seconds: int = self.cleaned_data["grace_seconds"]
+        if not 0 <= seconds <= LONGEST_PERIOD_SECONDS:
+            raise forms.ValidationError(f"From 0 to {LONGEST_PERIOD_SECONDS} seconds.")
+        return seconds
+
+
+@admin.register(Beat)
+class BeatAdmin(AuditedAdmin):
+    """Heartbeats that others owe us; the address to beat at is shown once, when one is made."""
+
+    form = BeatForm
+    list_display = ("name", "period_seconds", "grace_seconds", "is_enabled", "seen")
+    ordering = ("name",)
+
+    @display(description="last seen", header=True)
+    def seen(self, row: Beat) -> tuple[str, str]:
+        return since(row.beat_at)
+
+    def save_model(self, request: HttpRequest, obj: Beat, form: Any, change: bool) -> None:
+        token = "" if change else beats.new_token()
+        if token:
+            obj.token_hash = beats.hash_of(token)
+            messages.warning(request, f"Shown this once: POST {settings.PUBLIC_URL}/beat/{token}")
+        super().save_model(request, obj, form, change)
 
 
 class MaintenanceForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -29,7 +29,7 @@ from collectors.api import (
 )
 from collectors.status import urls
 from exchanges import api as exchanges
-from incidents import link_page
+from incidents import beats, link_page
 from incidents.api import urls as incidents
 from marketmon import docs_pages, health
 from marketmon.schema import SchemaView
@@ -95,6 +95,7 @@ urlpatterns = [
     *operators.urlpatterns,
     *incidents.urlpatterns,
     *link_page.urlpatterns,
+    *beats.urlpatterns,
     # Probes.
     route("health", health.HealthView.as_view(http_method_names=READ_ONLY), "health"),
     route("live", health.Live.as_view(http_method_names=READ_ONLY), "live"),

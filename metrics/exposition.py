@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Sum
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -38,6 +38,7 @@ from lib.clock import FUTURE_SECONDS
 from lib.disk import database_disk
 from lib.published import SharedRendering
 from metrics import grids, incident_series
+from metrics.families import gauge
 from metrics.models import Collection, Grid, Series
 
 log = structlog.get_logger(__name__)
@@ -157,10 +158,6 @@ class ExpositionFacts(Collector):
         except absences as error:
             log.warning("exposition_incomplete", part=read.__name__, cause=str(error).strip())
             return [], False
-
-
-def gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"marketmon_{name}", words, labels=labels)
 
 
 def worker_families(views: Iterable[WorkerView], now: datetime) -> Iterator[Metric]:

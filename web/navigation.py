@@ -76,6 +76,7 @@ def _operation() -> list[Item]:
         _list("Channels", "notifications", "incidents_alertchannel"),
         _list("Routes", "alt_route", "incidents_alertroute"),
         _list("Messages", "outbox", "incidents_delivery"),
+        _list("Heartbeats", "ecg_heart", "incidents_beat"),
         _list("Exchange blacklist", "block", "exchanges_blacklistentry"),
         _list("Market blacklist", "remove_shopping_cart", "exchanges_marketblacklistentry"),
         _list("Audit log", "gavel", "exchanges_auditentry"),

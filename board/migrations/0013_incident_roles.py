@@ -4,12 +4,12 @@ from django.db import migrations
 
 from board.role_grants import OPERATOR, VIEWER, grant, view
 
-LOOK = view("incidents", "incident delivery alertchannel alertroute maintenance")
+LOOK = view("incidents", "incident delivery alertchannel alertroute maintenance beat")
 ACT = (
     "incidents.change_incident",
     *(
         f"incidents.{action}_{model}"
-        for model in ("alertchannel", "alertroute", "maintenance")
+        for model in ("alertchannel", "alertroute", "maintenance", "beat")
         for action in ("add", "change", "delete")
     ),
 )

@@ -25,6 +25,7 @@ from collectors.status import workers as status
 from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
 from exchanges.models import BlacklistEntry, Market, Transport
 from feeds.streams import can_stream
+from incidents import beats
 from incidents.rules import verdict
 from incidents.rules.verdict import Alarm, Condition, PartSigns, Signs
 from incidents.signs import activity, health, telling
@@ -172,7 +173,7 @@ def read(now: datetime) -> AllSigns:
         notes=_notes(standing, halted),
         seen=seen,
         health=proof,
-        alarms=[*health.alarms(proof, seen, now), *telling.alarms(now)],
+        alarms=[*health.alarms(proof, seen, now), *telling.alarms(now), *beats.alarms(now)],
         absence=_absence(),
     )
 

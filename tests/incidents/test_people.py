@@ -298,6 +298,26 @@ def test_planned_work_is_made_and_expires_by_itself(call: Caller) -> None:
         call("post", "maintenance/", {"reason": "w", **hours, **wrong}, status=400)
 
 
+# --- heartbeats of others -------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_that_stops_is_seen(db: None) -> None:
+    from incidents import beats
+    from incidents.models import Beat
+
+    token = beats.new_token()
+    beat = Beat.objects.create(name="backup", token_hash=beats.hash_of(token), period_seconds=60, grace_seconds=30)
+    assert list(beats.alarms(clock.now())) == []
+    assert Client().get(f"/beat/{token}").status_code == 405
+    assert Client().post(f"/beat/{token}").status_code == 200
+    assert Client().post(f"/beat/{beats.new_token()}").status_code == 404
+    beat.refresh_from_db()
+
+    assert list(beats.alarms(clock.now() + timedelta(seconds=80))) == []
+    (late,) = beats.alarms(clock.now() + timedelta(seconds=100))
+    assert (late.what, late.cause) == ("backup gives no sign of life", f"heartbeat {beat.pk}")
+
+
 # --- drills ---------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from collectors.gaps import sweep
 from collectors.models import Pipeline, Run, Watermark, Worker
 from exchanges.models import Exchange
 from lib import valkey
-from metrics import analysis, exposition
+from metrics import analysis, exposition, incident_series
 from metrics.models import Verdict
 from tests.metrics.conftest import Place
 from tests.metrics.series import ranging
@@ -170,7 +170,7 @@ def test_zero_is_said_where_zero_is_known(place: Place, api: Client) -> None:
 
 def exported_names() -> set[str]:
     """Every name that the exposition can ever use, from its source."""
-    source = Path(exposition.__file__).read_text()
+    source = "".join(Path(each.__file__).read_text() for each in (exposition, incident_series))
     return {f"marketmon_{name}" for name in re.findall(r'gauge\(\s*"([a-z0-9_]+)"', source)}
 
 

@@ -12,7 +12,7 @@ from board import links, pages, series
 from board.rules import comparison
 from board.rules.comparison import ComparedSource, Judged
 from collectors.models import Pipeline
-from collectors.rules import rates
+from collectors.rules import pair_rates
 from collectors.rules.age import AnswerState
 from collectors.status import ages, disbelief
 from exchanges.models import Market
@@ -30,7 +30,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
     compared = [pipeline for pipeline in pipelines if pipeline.market.kind in comparison.COMPARED_KINDS]
     answers = ages.states()
     sources = [_source(pipeline, answers) for pipeline in compared]
-    middle, judged = comparison.compare(sources, now=now, outlier_share=rates.OUTLIER_SHARE)
+    middle, judged = comparison.compare(sources, now=now, outlier_share=pair_rates.OUTLIER_SHARE)
     first = pipelines[0].market
     context = {
         "title": f"{first.base}/{first.quote}",
@@ -38,7 +38,7 @@ def show(request: HttpRequest, name: str = "") -> HttpResponse:
         "rows": [_row(*each) for each in zip(compared, sources, judged, strict=True)],
         "others": [_other(pipeline) for pipeline in pipelines if pipeline not in compared],
         "verdict": _verdict(compared, sources, judged),
-        "outlier_percent": rates.OUTLIER_SHARE * 100,
+        "outlier_percent": pair_rates.OUTLIER_SHARE * 100,
         "spans": series.SPANS,
         "span": series.DEFAULT_SPAN,
         "market": first.pk,

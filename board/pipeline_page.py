@@ -15,7 +15,7 @@ from board.gap_rows import GapRow
 from board.pair_page import span_of
 from board.rules import comparison
 from collectors.models import Gap, Pipeline
-from collectors.rules import cadence, rates
+from collectors.rules import cadence, pair_rates
 from collectors.rules.age import AnswerState
 from collectors.rules.gap_causes import HALTED, LABELS
 from collectors.rules.gaps import is_gap
@@ -108,9 +108,9 @@ def _state(pipeline: Pipeline, gaps: list[GapRow], now: datetime) -> dict[str, A
 
 
 def _since(word: str, pipeline: Pipeline, answers: AnswerState | None) -> datetime | None:
-    if word == rates.FROZEN:
+    if word == pair_rates.FROZEN:
         return pipeline.changed_at
-    is_old = word == rates.OLD and answers is not None
+    is_old = word == pair_rates.OLD and answers is not None
     return datetime.fromtimestamp(answers.shown_at, UTC) if is_old and answers is not None else pipeline.received_at
 
 

@@ -31,7 +31,7 @@ RETIRED = (
     Retired("MARKETS_REFRESH_SECONDS", 3600.0, "collectors.polling.market_list.REFRESH_SECONDS"),
     Retired("METRICS_EXCHANGE_SECONDS", 10.0, "metrics.collection.EXCHANGE_SECONDS"),
     Retired("METRICS_WAIT_SECONDS", 30.0, "metrics.collection.WAIT_SECONDS"),
-    Retired("RATE_OUTLIER_SHARE", 0.05, "collectors.rules.rates.OUTLIER_SHARE"),
+    Retired("RATE_OUTLIER_SHARE", 0.05, "collectors.rules.pair_rates.OUTLIER_SHARE"),
     Retired("STREAM_BACKOFF_SECONDS", 1.0, "collectors.rules.streams.BACKOFF_SECONDS"),
     Retired("STREAM_DISAGREEMENT_SHARE", 0.01, "collectors.rules.streams.DISAGREEMENT_SHARE"),
     Retired("STREAM_FLUSH_ROWS", 2000, "collectors.streaming.session.FLUSH_ROWS"),

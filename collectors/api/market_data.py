@@ -13,7 +13,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from access.data import DataList
 from access.models import Endpoint
 from collectors.models.market_data import FundingSnapshot, HoleState, OrderBookSnapshot, PublicTrade, TradeHole
-from collectors.rules import market_data
+from collectors.rules import trade_rows
 from exchanges.models import Market
 from exchanges.symbols import resolved_ids
 from web.filters import MomentFilter
@@ -102,7 +102,7 @@ class TradeSerializer(_OfMarket):
         }
 
     def get_trade_id(self, trade: PublicTrade) -> str | None:
-        return None if trade.trade_id.startswith(market_data.OWN_ID) else trade.trade_id
+        return None if trade.trade_id.startswith(trade_rows.OWN_ID) else trade.trade_id
 
 
 class FundingSerializer(_OfMarket):

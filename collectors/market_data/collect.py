@@ -20,7 +20,7 @@ from collectors.models import reports
 from collectors.models.market_data import DepthRun, DepthSeries
 from collectors.polling import market_list
 from collectors.rate_limits.idle_window import RequestSlot
-from collectors.rules import market_data
+from collectors.rules import book_checks, funding_checks, trade_rows
 from exchanges.depth_settings import BOOKS, FUNDING, TRADES, WantedData
 from exchanges.models import Exchange
 from feeds import open_feed
@@ -148,12 +148,12 @@ def _collect_book(
     feed = _feed(turn, BOOKS)
     symbol = _symbol(one, wanted)
     book = feed.fetch_order_book(symbol, depth=wanted.levels, **_bounds(turn, feed))
-    fault = market_data.fault_of(book, now=clock().timestamp())
+    fault = book_checks.fault_of(book, now=clock().timestamp())
     if not fault:
         return RequestOutcome(1, 1, store.save_book(turn, one, book), repaired=reports.put_right({symbol: book}))
     if not book.bids and not book.asks:
         raise BadReply(f"{turn.exchange.id} answered an empty book of {symbol}; treated as a bad reply")
-    return RequestOutcome(1, 0, 0, (market_data.put_aside(symbol, book, fault),))
+    return RequestOutcome(1, 0, 0, (book_checks.put_aside(symbol, book, fault),))
 
 
 def _collect_trades(
@@ -166,7 +166,7 @@ def _collect_trades(
     if not page.trades and not page.rejected:
         raise BadReply(f"{turn.exchange.id} answered no trades of {symbol}; treated as a bad reply")
     now = clock()
-    found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
+    found = trade_rows.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
     sound = len(page.trades) + len(page.rejected) - len(found.rejected)
     saved = store.save_trades(turn, one, found, received_at=page.received_at, now=now)
     if saved.holes:
@@ -184,7 +184,7 @@ def _collect_funding(
     feed = _feed(turn, FUNDING)
     rates = feed.fetch_funding(pipelines.keys(), **_bounds(turn, feed))
     now = clock().timestamp()
-    faults = {rate.symbol: market_data.fault_of_rate(rate, now=now) for rate in rates}
+    faults = {rate.symbol: funding_checks.fault_of_rate(rate, now=now) for rate in rates}
     rejected = tuple(RejectedRow(rate.symbol, faults[rate.symbol], repr(rate)[:200]) for rate in rates
                      if faults[rate.symbol])  # fmt: skip
     sound = [rate for rate in rates if not faults[rate.symbol]]

@@ -15,7 +15,7 @@ from collectors.market_data import store, turns
 from collectors.models.market_data import DepthKind, HoleState, TradeHole
 from collectors.polling import market_list
 from collectors.rate_limits.idle_window import RequestSlot
-from collectors.rules import market_data
+from collectors.rules import trade_rows
 from exchanges.models import Exchange
 from feeds import open_feed
 from feeds.base import FeedError, Superseded, Throttled, TradePage, TradeSpan, Unsupported
@@ -83,7 +83,7 @@ def _take_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
     try:
         page = _ask(turn, hole, symbol)
         now = clock()
-        found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
+        found = trade_rows.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
         return store.fill_hole(turn, hole.pk, hole.next_try_at, found, received_at=page.received_at, now=now)
     except (Superseded, HeldBack):
         _settle(hole, next_try_at=None)  # nothing was asked

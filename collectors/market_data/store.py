@@ -15,7 +15,7 @@ from django.db.models import Max
 from collectors.history import partitions
 from collectors.models.market_data import DepthKind, DepthSeries, PublicTrade, TradeHole
 from collectors.rate_limits.idle_window import RequestSlot
-from collectors.rules import market_data
+from collectors.rules import trade_rows
 from feeds.base import FundingRate, OrderBook, Superseded
 
 TRADE_TABLE = ("collectors_trade",)
@@ -118,7 +118,7 @@ def save_book(turn: RequestSlot, series: DepthSeries, book: OrderBook) -> int:
 def save_trades(
     turn: RequestSlot,
     series: DepthSeries,
-    page: market_data.Sorted,
+    page: trade_rows.Sorted,
     *,
     received_at: float,
     now: datetime,
@@ -135,12 +135,12 @@ def save_trades(
         if locked is None:
             raise Superseded(f"{series} is no longer wanted")
         position = _position(locked, resumed_at)
-        found = market_data.holes(rows, position, refused)
+        found = trade_rows.holes(rows, position, refused)
         missing = [hole for hole in found if hole.first_number is not None or not follows]
         assert series.market_id is not None
-        count = _insert(series.market_id, market_data.newer(rows, position), received_at=received_at, is_filled=False)
+        count = _insert(series.market_id, trade_rows.newer(rows, position), received_at=received_at, is_filled=False)
         TradeHole.objects.bulk_create([_hole(series.market_id, hole, now) for hole in missing], ignore_conflicts=True)
-        after = market_data.position_after(rows, position, refused)
+        after = trade_rows.position_after(rows, position, refused)
         if after is not None:
             locked.newest_number, locked.newest_at = after.number, moment(after.at)
         locked.stored_at = now if rows else locked.stored_at
@@ -175,7 +175,7 @@ def fill_hole(
     turn: RequestSlot,
     hole_id: int,
     claimed_until: datetime,
-    page: market_data.Sorted,
+    page: trade_rows.Sorted,
     *,
     received_at: float,
     now: datetime,
@@ -192,12 +192,12 @@ def fill_hole(
         # the same lock as for live trades
         DepthSeries.objects.select_for_update().filter(market_id=hole.pipeline_id, kind=DepthKind.TRADES).first()
         known = as_rule(hole)
-        stored = _insert(hole.pipeline_id, market_data.inside(rows, known), received_at=received_at, is_filled=True)
+        stored = _insert(hole.pipeline_id, trade_rows.inside(rows, known), received_at=received_at, is_filled=True)
         hole.filled_count += stored
         hole.attempts, hole.next_try_at = 0, None
-        refused = len(market_data.inside(page.refused, known))
+        refused = len(trade_rows.inside(page.refused, known))
         delivered = hole.filled_count + refused if hole.filled_count else 0
-        hole.state = market_data.state_of(known, rows, filled_count=delivered, stored=stored)
+        hole.state = trade_rows.state_of(known, rows, filled_count=delivered, stored=stored)
         hole.save(update_fields=["filled_count", "attempts", "next_try_at", "state"])
     return stored
 
@@ -221,8 +221,8 @@ def first_missing(hole: TradeHole) -> tuple[int | None, datetime, datetime]:
     return int(row[0]) + 1, row[1], row[3]
 
 
-def as_rule(hole: TradeHole) -> market_data.Hole:
-    return market_data.Hole(hole.first_number, hole.last_number, hole.started_at.timestamp(), hole.ended_at.timestamp())
+def as_rule(hole: TradeHole) -> trade_rows.Hole:
+    return trade_rows.Hole(hole.first_number, hole.last_number, hole.started_at.timestamp(), hole.ended_at.timestamp())
 
 
 def _fence(turn: RequestSlot) -> datetime:
@@ -235,14 +235,14 @@ def _fence(turn: RequestSlot) -> datetime:
     return resumed_at
 
 
-def _position(series: DepthSeries, resumed_at: datetime) -> market_data.TradePosition | None:
+def _position(series: DepthSeries, resumed_at: datetime) -> trade_rows.TradePosition | None:
     """Returns the newest stored trade; None at the start and after a planned stop: what nobody asked for is no hole."""
     if series.newest_at is None or series.stored_at is None or series.stored_at < resumed_at:
         return None
-    return market_data.TradePosition(series.newest_number, series.newest_at.timestamp())
+    return trade_rows.TradePosition(series.newest_number, series.newest_at.timestamp())
 
 
-def _insert(pipeline_id: int, rows: Sequence[market_data.TradeRow], *, received_at: float, is_filled: bool) -> int:
+def _insert(pipeline_id: int, rows: Sequence[trade_rows.TradeRow], *, received_at: float, is_filled: bool) -> int:
     if not rows:
         return 0
     parameters: dict[str, Any] = {
@@ -261,14 +261,14 @@ def _insert(pipeline_id: int, rows: Sequence[market_data.TradeRow], *, received_
         return int(cursor.rowcount)
 
 
-def _make_partitions(rows: Sequence[market_data.TradeRow], now: datetime) -> None:
+def _make_partitions(rows: Sequence[trade_rows.TradeRow], now: datetime) -> None:
     """Makes the partitions of past days that rows need: a quiet market's newest trades may be days old."""
     oldest = moment(min((row.at for row in rows), default=now.timestamp()))
     if oldest.date() < (now - timedelta(days=1)).date():
         partitions.ensure_since(oldest, now, tables=TRADE_TABLE)
 
 
-def _hole(pipeline_id: int, hole: market_data.Hole, now: datetime) -> TradeHole:
+def _hole(pipeline_id: int, hole: trade_rows.Hole, now: datetime) -> TradeHole:
     return TradeHole(
         pipeline_id=pipeline_id, first_number=hole.first_number, last_number=hole.last_number,
         started_at=moment(hole.started_at), ended_at=moment(hole.ended_at), missing_count=hole.missing_count,

@@ -17,7 +17,7 @@ from collectors.market_data import series, store
 from collectors.models import reports
 from collectors.models.market_data import DepthRun, DepthSeries
 from collectors.rate_limits.idle_window import RequestSlot
-from collectors.rules import market_data
+from collectors.rules import book_checks, trade_rows
 from exchanges.depth_settings import BOOKS, TRADES, WantedData
 from exchanges.models import Exchange
 from feeds.base import OrderBook, RejectedRow
@@ -76,8 +76,8 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
     """Stores each sound book in a transaction of its own. Raises Superseded."""
     stored, rejected, unsound = 0, [], []
     for symbol, book in books.items():
-        if fault := market_data.fault_of(book, now=now.timestamp()):
-            rejected.append(market_data.put_aside(symbol, book, fault))
+        if fault := book_checks.fault_of(book, now=now.timestamp()):
+            rejected.append(book_checks.put_aside(symbol, book, fault))
             unsound.append(symbol)
             continue
         one = plan.books[symbol]
@@ -93,7 +93,7 @@ def save_books(plan: Plan, books: Mapping[str, OrderBook], *, now: datetime) -> 
 def save_trades(plan: Plan, symbol: str, taken: TakenTrades, *, now: datetime) -> Saved:
     """Stores one market's trades in one transaction. Raises Superseded."""
     one, page = plan.trades[symbol], taken.page
-    found = market_data.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
+    found = trade_rows.sort_out(page, symbol, kept_since=store.kept_since(now).timestamp(), now=now.timestamp())
     answered = len(page.trades) + len(page.rejected)
     if not found.rows and not found.refused:
         return Saved(answered, 0, found.rejected)

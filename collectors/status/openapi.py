@@ -16,7 +16,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers as fields
 
-from collectors.rules.rates import REASONS
+from collectors.rules.pair_rates import REASONS
 
 KEY_HEADER = OpenApiParameter("X-API-Key", str, OpenApiParameter.HEADER, description="The API key.")
 KEY_QUERY = OpenApiParameter("api-key", str, description="The API key; the header wins when both are present.")

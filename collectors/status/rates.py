@@ -1,4 +1,4 @@
-"""Reads the prices of a pair's sources, and renders live rates; `rules/rates` says which prices make one."""
+"""Reads the prices of a pair's sources, and renders live rates; `rules/pair_rates` says which prices make one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 
 from collectors.models import Pipeline
-from collectors.rules import rates
-from collectors.rules.rates import Rate, RatePolicy
+from collectors.rules import pair_rates
+from collectors.rules.pair_rates import Rate, RatePolicy
 from collectors.rules.snapshot import OldAnswer, SourcePrice
 from collectors.status import ages, workers
 from lib.clock import FUTURE_SECONDS, seconds_z
@@ -33,7 +33,7 @@ def read(
         prices = _prices(wanted, kind, now)
     policy = RatePolicy(max_age_seconds, conflict_share=settings.RATE_CONFLICT_SHARE)
     return [
-        rates.rate_of(pair, _one_per_exchange(markets, prices), now, policy=policy)
+        pair_rates.rate_of(pair, _one_per_exchange(markets, prices), now, policy=policy)
         for pair, markets in markets_of_pairs.items()
     ]
 
@@ -54,7 +54,7 @@ def _price(old: Mapping[ages.Source, OldAnswer], row: Sequence[Any]) -> tuple[in
     if price is None:
         return market, None
     answer = old.get((exchange, kind))
-    fault = rates.fault_of(
+    fault = pair_rates.fault_of(
         is_halted=halted_at is not None, is_old=answer is not None, is_frozen=is_frozen, is_unconfirmed=unconfirmed > 0
     )
     told = [received_at, *([answer.made_at] if answer else []), *([changed_at] if is_frozen and changed_at else [])]
@@ -111,7 +111,7 @@ def _source(source: SourcePrice, now: datetime) -> dict[str, Any]:
         "price": source.price,
         "volume": source.volume,
         "timestamp": seconds_z(source.stored_at),
-        "age_seconds": rates.age_of(source, now),
+        "age_seconds": pair_rates.age_of(source, now),
         "kind": source.kind,
     }
 

@@ -28,7 +28,7 @@ from access.gate import CallTerms, Visit
 from access.models import Endpoint
 from access.refusals import CallRefused, Dialect
 from collectors.history import names as listing
-from collectors.rules.rates import OLDER, Rate
+from collectors.rules.pair_rates import OLDER, Rate
 from collectors.status import openapi, published, rates
 from collectors.status import pipelines as pipelines_status
 from collectors.status import sources as sources_list

@@ -23,7 +23,7 @@ from collectors.models.market_data import (
     PublicTrade,
     TradeHole,
 )
-from collectors.rules import market_data
+from collectors.rules import trade_rows
 from exchanges.models import Exchange, Market
 from feeds.base import FundingRate, OrderBook, Superseded
 from lib import clock
@@ -65,8 +65,8 @@ class World:
             for number, market in enumerate(self.markets):
                 turn = self.turn(market)
                 store.save_book(turn, self.series(market, "books"), BOOK._replace(received_at=at))
-                row = market_data.TradeRow(f"{second}", None, at, 100.0 + number, 0.1, "buy")
-                page, now = market_data.Sorted((row,)), datetime.fromtimestamp(at, UTC)
+                row = trade_rows.TradeRow(f"{second}", None, at, 100.0 + number, 0.1, "buy")
+                page, now = trade_rows.Sorted((row,)), datetime.fromtimestamp(at, UTC)
                 store.save_trades(turn, self.series(market, "trades"), page, received_at=at, now=now)
                 rate = FundingRate(market.symbol, 0.0001, 28_800.0, at + 60, 100.1, 100.2, at, at)
                 store.save_funding(turn, [rate], {market.symbol: market.pk})
@@ -117,7 +117,7 @@ def test_a_trade_and_a_funding_rate_are_told_in_full(client, world):
 
 def test_an_id_of_our_own_making_is_not_told_as_the_exchanges(client, world):
     market = world.markets[0]
-    page = market_data.Sorted((market_data.TradeRow("~1.0:2.0", None, world.at(0), 1.0, 2.0, None),))
+    page = trade_rows.Sorted((trade_rows.TradeRow("~1.0:2.0", None, world.at(0), 1.0, 2.0, None),))
     store.save_trades(
         world.turn(market), world.series(market, "trades"), page, received_at=world.at(0), now=world.midnight
     )

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from collectors.rules import market_data
-from collectors.rules.market_data import Hole, TradePosition, TradeRow
+from collectors.rules import book_checks, funding_checks, trade_rows
+from collectors.rules.trade_rows import Hole, TradePosition, TradeRow
 from feeds.base import FundingRate, OrderBook, Trade, TradePage
 
 NOW = 1_795_000_000.0
@@ -38,7 +38,7 @@ def numbered(*numbers: int) -> list[TradeRow]:
 def test_what_was_stored_is_not_stored_again(
     rows: list[TradeRow], position: TradePosition | None, kept: list[int | None]
 ) -> None:
-    assert [each.number for each in market_data.newer(rows, position)] == kept
+    assert [each.number for each in trade_rows.newer(rows, position)] == kept
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_was_stored_is_not_stored_again(
     ],
 )
 def test_the_newest_trade(rows: list[TradeRow], position: TradePosition | None, after: TradePosition | None) -> None:
-    assert market_data.position_after(rows, position) == after
+    assert trade_rows.position_after(rows, position) == after
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_newest_trade(rows: list[TradeRow], position: TradePosition | None, 
     ],
 )
 def test_what_is_missing(rows: list[TradeRow], position: TradePosition | None, holes: list[Hole]) -> None:
-    assert market_data.holes(rows, position) == holes
+    assert trade_rows.holes(rows, position) == holes
 
 
 def test_missing_ones_are_counted_with_both_ends() -> None:
@@ -87,9 +87,9 @@ def test_missing_ones_are_counted_with_both_ends() -> None:
 
 
 def test_both_ends_of_a_hole_are_inside() -> None:
-    assert [each.number for each in market_data.inside(numbered(3, 4, 6, 7), Hole(4, 6, 3.0, 7.0))] == [4, 6]
-    assert [each.number for each in market_data.inside(numbered(2, 3, 7, 8), Hole(None, None, 3.0, 7.0))] == [3, 7]
-    assert market_data.inside([row(None, 5.0)], Hole(4, 6, 3.0, 7.0)) == ()
+    assert [each.number for each in trade_rows.inside(numbered(3, 4, 6, 7), Hole(4, 6, 3.0, 7.0))] == [4, 6]
+    assert [each.number for each in trade_rows.inside(numbered(2, 3, 7, 8), Hole(None, None, 3.0, 7.0))] == [3, 7]
+    assert trade_rows.inside([row(None, 5.0)], Hole(4, 6, 3.0, 7.0)) == ()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_both_ends_of_a_hole_are_inside() -> None:
     ],
 )
 def test_a_hole_after_an_answer(hole: Hole, newest: float, filled: int, stored: int, state: str) -> None:
-    assert market_data.state_of(hole, [row(1, newest)], filled_count=filled, stored=stored) == state
+    assert trade_rows.state_of(hole, [row(1, newest)], filled_count=filled, stored=stored) == state
 
 
 # --- what is put aside ----------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_what_is_wrong_with_a_book(
 ) -> None:
     book = OrderBook(bids=tuple(bids), asks=tuple(asks), exchange_at=at, received_at=NOW)
 
-    found = market_data.fault_of(book, now=NOW)
+    found = book_checks.fault_of(book, now=NOW)
 
     assert found.startswith(fault)
     assert bool(found) == bool(fault)
@@ -151,7 +151,7 @@ def test_what_is_wrong_with_a_book(
 def test_which_trades_can_be_stored(price: float, amount: float, age: float, is_stored: bool) -> None:
     page = TradePage((Trade("7", NOW - age, price, amount, "buy"),), NOW, is_numbered=True)
 
-    found = market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW)
+    found = trade_rows.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW)
 
     assert (len(found.rows), len(found.rejected)) == ((1, 0) if is_stored else (0, 1))
 
@@ -161,7 +161,7 @@ def test_trades_are_sorted_by_their_number_each_once_and_none_older_than_is_kept
         Trade(id_, NOW - age, 1.0, 1.0, "buy") for age, id_ in ((1, "9"), (3, "7"), (1, "9"), (10, "5"), (11, "4"))
     ]
 
-    found = market_data.sort_out(
+    found = trade_rows.sort_out(
         TradePage(tuple(trades), NOW, is_numbered=True), "BTC/USD", kept_since=NOW - 10, now=NOW
     )
 
@@ -172,7 +172,7 @@ def test_trades_are_sorted_by_their_number_each_once_and_none_older_than_is_kept
 def test_one_number_with_two_prices_is_reported_and_the_first_kept() -> None:
     page = TradePage(tuple(Trade("7", NOW, price, 1.0, None) for price in (1.0, 2.0)), NOW, is_numbered=True)
 
-    found = market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW)
+    found = trade_rows.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW)
 
     assert [each.price for each in found.rows] == [1.0]
     assert [each.reason for each in found.rejected] == ["id 7 sent twice in one answer, with other values"]
@@ -192,9 +192,9 @@ def test_a_trade_that_was_delivered_and_refused_is_not_missing(
     trade: Trade, position: TradePosition | None, missing: list[tuple[int, int]]
 ) -> None:
     sound = (Trade("10", NOW - 9, 1.0, 0.5, "buy"), Trade("12", NOW - 7, 1.0, 0.2, "buy"))
-    found = market_data.sort_out(TradePage((*sound, trade), NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
+    found = trade_rows.sort_out(TradePage((*sound, trade), NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
 
-    holes = market_data.holes(found.rows, position, found.refused)
+    holes = trade_rows.holes(found.rows, position, found.refused)
 
     assert [row.number for row in found.rows] == [10, 12]
     assert len(found.rejected) == 1
@@ -203,12 +203,12 @@ def test_a_trade_that_was_delivered_and_refused_is_not_missing(
 
 def test_a_refused_trade_at_the_end_is_not_missing_from_the_next_page() -> None:
     trades = (Trade("10", NOW - 9, 1.0, 0.5, "buy"), Trade("11", NOW - 8, 1.0, 0.0, "buy"))
-    found = market_data.sort_out(TradePage(trades, NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
+    found = trade_rows.sort_out(TradePage(trades, NOW, True), "ETH/USD", kept_since=0.0, now=NOW)
 
-    position = market_data.position_after(found.rows, None, found.refused)
+    position = trade_rows.position_after(found.rows, None, found.refused)
 
     assert position == TradePosition(11, NOW - 8)
-    assert market_data.holes([row(12, NOW)], position) == []
+    assert trade_rows.holes([row(12, NOW)], position) == []
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_refused_trade_at_the_end_is_not_missing_from_the_next_page() -> None:
 def test_only_what_fits_into_a_column_is_a_number(id_: str, number: int | None) -> None:
     page = TradePage((Trade(id_, NOW, 1.0, 1.0, None),), NOW, is_numbered=True)
 
-    [found] = market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows
+    [found] = trade_rows.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows
 
     assert (found.trade_id, found.number) == (id_, number)
 
@@ -225,7 +225,7 @@ def test_only_what_fits_into_a_column_is_a_number(id_: str, number: int | None) 
 def test_equal_trades_without_an_id_are_told_apart_by_their_order_and_alike_when_asked_again() -> None:
     page = TradePage((Trade(None, NOW, 1.0, 1.0, None), Trade(None, NOW, 1.0, 1.0, None)), NOW, is_numbered=False)
 
-    once, again = (market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows for _ in range(2))
+    once, again = (trade_rows.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows for _ in range(2))
 
     assert once == again
     assert [each.trade_id[-2:] for each in once] == [":1", ":2"]
@@ -245,7 +245,7 @@ def test_which_funding_rates_are_sound(
         mark_price=mark, index_price=index, exchange_at=at, received_at=NOW,
     )  # fmt: skip
 
-    assert (market_data.fault_of_rate(found, now=NOW) == "") is is_sound
+    assert (funding_checks.fault_of_rate(found, now=NOW) == "") is is_sound
 
 
 def test_numbers_go_before_times_in_the_order_and_times_order_what_has_none() -> None:
@@ -253,7 +253,7 @@ def test_numbers_go_before_times_in_the_order_and_times_order_what_has_none() ->
     unnumbered = [Trade("b", NOW - 1, 1.0, 1.0, None), Trade("a", NOW - 2, 1.0, 1.0, None)]
 
     found = [
-        [row.trade_id for row in market_data.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows]
+        [row.trade_id for row in trade_rows.sort_out(page, "BTC/USD", kept_since=0.0, now=NOW).rows]
         for page in (
             TradePage(tuple(backwards[::-1]), NOW, is_numbered=True),
             TradePage(tuple(unnumbered), NOW, is_numbered=False),
@@ -266,6 +266,6 @@ def test_numbers_go_before_times_in_the_order_and_times_order_what_has_none() ->
 def test_a_bought_and_a_sold_one_of_a_moment_are_two() -> None:
     trades = tuple(Trade(None, NOW, 1.0, 1.0, side) for side in ("buy", "sell", None))
 
-    found = market_data.sort_out(TradePage(trades, NOW), "BTC/USD", kept_since=0.0, now=NOW).rows
+    found = trade_rows.sort_out(TradePage(trades, NOW), "BTC/USD", kept_since=0.0, now=NOW).rows
 
     assert len({row.trade_id.rpartition(":")[0] for row in found}) == 3

@@ -11,7 +11,7 @@ from django.db import connection
 from collectors.market_data import filling, store, turns
 from collectors.models import Worker
 from collectors.models.market_data import DepthSeries, PublicTrade, TradeHole
-from collectors.rules import market_data
+from collectors.rules import trade_rows
 from exchanges.models import Exchange
 from lib import clock
 
@@ -37,7 +37,7 @@ def lag(exchange_id: str, *, behind: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE collectors_trade")
     Worker.objects.filter(pk=exchange_id).update(resumed_at=clock.now() - timedelta(days=1))
-    row = market_data.TradeRow(str(number), number, at.timestamp(), 1.0, 1.0, None)
+    row = trade_rows.TradeRow(str(number), number, at.timestamp(), 1.0, 1.0, None)
     store._insert(oldest.pipeline_id, [row], received_at=at.timestamp(), is_filled=False)
     is_numbered = DepthSeries.objects.filter(exchange=exchange_id, newest_number__isnull=False).exists()
     DepthSeries.objects.filter(exchange=exchange_id).update(
@@ -75,7 +75,7 @@ def test_two_collectors_at_once_store_each_trade_once(place):
     """The turn is taken from them, so that both really come to the store with the same page."""
     collected(place)
     rows = [
-        market_data.TradeRow(row.trade_id, row.number, row.traded_at.timestamp(), row.price, row.amount, row.side)
+        trade_rows.TradeRow(row.trade_id, row.number, row.traded_at.timestamp(), row.price, row.amount, row.side)
         for row in PublicTrade.objects.all()
     ]
     with connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def test_two_collectors_at_once_store_each_trade_once(place):
     series, stored, both = place.series("binance", "trades"), [], threading.Barrier(2)
 
     def save(shift: float) -> None:
-        moved = market_data.Sorted(
+        moved = trade_rows.Sorted(
             tuple(row._replace(at=row.at + shift) for row in rows)
         )  # a venue that rounds its stamps differently
         both.wait(10)

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 
 from collectors.models import Pipeline, Worker
-from collectors.rules import rates
-from collectors.rules.rates import RatePolicy
+from collectors.rules import pair_rates
+from collectors.rules.pair_rates import RatePolicy
 from collectors.rules.snapshot import SourcePrice
 from exchanges.models import Market
 from tests.status.conftest import Venue
@@ -21,11 +21,11 @@ def price(exchange: str, value: float, *, volume: float | None = 1.0, age: float
     return SourcePrice(exchange, value, volume, NOON - timedelta(seconds=age), fault=fault)
 
 
-def rate(*prices: SourcePrice) -> rates.Rate:
-    return rates.rate_of("BTCNGN", prices, NOON, policy=RatePolicy())
+def rate(*prices: SourcePrice) -> pair_rates.Rate:
+    return pair_rates.rate_of("BTCNGN", prices, NOON, policy=RatePolicy())
 
 
-def excluded(found: rates.Rate) -> dict[str, str]:
+def excluded(found: pair_rates.Rate) -> dict[str, str]:
     return {each.exchange: each.reason for each in found.excluded}
 
 

@@ -1,57 +1,17 @@
-"""The rules of what is stored of books, trades and funding rates, and of which trades are missing. Pure."""
+"""Which trades are stored, which are refused, and which are missing. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
-from feeds.base import FundingRate, OrderBook, RejectedRow, Trade, TradePage
+from collectors.rules.book_checks import EXCERPT_CHARACTERS, FUTURE_SECONDS
+from feeds.base import RejectedRow, Trade, TradePage
 
-BOOK_MAY_REST_SECONDS = 86_400.0  # no order of a whole day: what is shown is no longer the market's
-FUTURE_SECONDS = 60.0  # a venue's clock may be ahead of ours by so much
-HIGHEST_RATE = 1.0  # a rate of 100 % an interval is a broken number
 LARGEST_NUMBER = 2**63 - 1
-EXCERPT_LEVELS = 3
-EXCERPT_CHARACTERS = 200
-OWN_ID = "~"  # begins the id of a trade for which the venue gives none
-
-
-# --- books ----------------------------------------------------------------------------------------------------------
-
-
-def fault_of(book: OrderBook, *, now: float) -> str:
-    """Returns why a book is not stored; empty for a sound one. Of a thin market one side may be all there is."""
-    if not book.bids and not book.asks:
-        return "empty: neither bids nor asks"
-    for name, levels, direction in (("bids", book.bids, -1), ("asks", book.asks, 1)):
-        if fault := _fault_of_side(name, levels, direction):
-            return fault
-    if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
-        return f"crossed: bid {book.bids[0][0]!r} is not below ask {book.asks[0][0]!r}"
-    if book.exchange_at is not None and book.exchange_at > now + FUTURE_SECONDS:
-        return "stamped in the future"
-    if book.exchange_at is not None and book.exchange_at < now - BOOK_MAY_REST_SECONDS:
-        return f"{(now - book.exchange_at) / 86_400:.1f} days old by its own stamp"
-    return ""
-
-
-def put_aside(symbol: str, book: OrderBook, fault: str) -> RejectedRow:
-    excerpt = f"bids {book.bids[:EXCERPT_LEVELS]!r} asks {book.asks[:EXCERPT_LEVELS]!r}"
-    return RejectedRow(symbol, fault, excerpt[:EXCERPT_CHARACTERS])
-
-
-def _fault_of_side(name: str, levels: Sequence[tuple[float, float]], direction: int) -> str:
-    if not all(math.isfinite(value) and value > 0 for level in levels for value in level):
-        return f"{name} have a price or amount that is no positive number"
-    if any((following[0] - level[0]) * direction <= 0 for level, following in pairwise(levels)):
-        return f"{name} are not in order"
-    return ""
-
-
-# --- trades ---------------------------------------------------------------------------------------------------------
+OWN_ID = "~"  # begins the id of a trade for which the exchange gives none
 
 
 class TradeRow(NamedTuple):
@@ -238,18 +198,3 @@ def state_of(hole: Hole, rows: Sequence[TradeRow], *, filled_count: int, stored:
     if stored:
         return "open"
     return "partly filled" if filled_count else "exchange has none"
-
-
-# --- funding --------------------------------------------------------------------------------------------------------
-
-
-def fault_of_rate(rate: FundingRate, *, now: float) -> str:
-    """Returns why a funding rate is not stored; empty for one that is sound."""
-    if not math.isfinite(rate.rate) or abs(rate.rate) > HIGHEST_RATE:
-        return f"a rate of {rate.rate!r}"
-    prices = [price for price in (rate.mark_price, rate.index_price) if price is not None]
-    if not all(math.isfinite(price) and price > 0 for price in prices):
-        return "mark or index price is no positive number"
-    if rate.exchange_at is not None and rate.exchange_at > now + FUTURE_SECONDS:
-        return "stamped in the future"
-    return ""

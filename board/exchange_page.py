@@ -92,8 +92,8 @@ def _parts(exchange_id: str) -> list[dict[str, Any]]:
             "name": row.part,
             "since": row.started_at,
             "markets": len(row.pipelines),
-            "outcome": "left out" if row.is_left_out else row.outcome,
-            "variant": "info" if row.is_left_out else "danger",
+            "outcome": "left out" if row.is_left_out else "in turn" if row.is_in_turn else row.outcome,
+            "variant": "info" if row.is_left_out or row.is_in_turn else "danger",
             "why": cut(row.reason),
         }
         for row in parts.running([exchange_id]).get(exchange_id, [])

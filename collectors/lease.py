@@ -46,7 +46,7 @@ WHERE e.id = %(exchange)s AND w.exchange_id = e.id
 RETURNING w.generation, w.error_count, w.strikes, w.retry_at, w.resumed_at, w.last_outcome,
           CASE WHEN w.usual_version = w.markets_version THEN w.usual_count ELSE 0 END,
           w.markets_version, w.markets_loaded_at, w.refused_count, w.answers::text,
-          w.missing_markets + w.left_out_markets > 0,
+          EXISTS (SELECT FROM collectors_partoutage AS o WHERE o.exchange_id = e.id AND o.ended_at IS NULL),
           w.unknown_rows, w.accepted_unknown, w.unknown_version
 """
 

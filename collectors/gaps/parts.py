@@ -12,11 +12,12 @@ import structlog
 from django.db import connection, transaction
 
 from collectors.models import PartOutage, Worker, reports
-from collectors.models.parts import LEFT_OUT
+from collectors.models.parts import IN_TURN, LEFT_OUT
 from feeds.base import MissingPart
 
 log = structlog.get_logger(__name__)
 
+NO_TROUBLE = (LEFT_OUT, IN_TURN)
 MOST_PARTS = 50
 PART_CHARACTERS = 100
 REASON_CHARACTERS = 1000
@@ -61,8 +62,9 @@ def note(
                 _follow(row, told[name], pipelines, seen_at)
         fresh = [part for name, part in told.items() if name not in running or running[name].ended_at is not None]
         PartOutage.objects.bulk_create(_begun(exchange_id, part, pipelines, started_at, seen_at) for part in fresh)
-        worker.missing_markets = _count(told.values(), pipelines, left_out=False)
-        worker.left_out_markets = _count(told.values(), pipelines, left_out=True)
+        left_out = [part for part in told.values() if part.kind == LEFT_OUT]
+        worker.missing_markets = _count((part for part in told.values() if part.kind not in NO_TROUBLE), pipelines)
+        worker.left_out_markets = _count(left_out, pipelines)
         worker.save(update_fields=["missing_markets", "left_out_markets"])
     for part in fresh:
         log.warning("part_missing", exchange=exchange_id, part=part.part, outcome=part.kind, markets=len(part.symbols))
@@ -99,9 +101,8 @@ def _numbers(part: MissingPart, pipelines: Mapping[str, int]) -> list[int]:
     return sorted({pipelines[symbol] for symbol in part.symbols if symbol in pipelines})
 
 
-def _count(told: Iterable[MissingPart], pipelines: Mapping[str, int], *, left_out: bool) -> int:
-    chosen = [part for part in told if (part.kind == LEFT_OUT) is left_out]
-    return len({number for part in chosen for number in _numbers(part, pipelines)})
+def _count(told: Iterable[MissingPart], pipelines: Mapping[str, int]) -> int:
+    return len({number for part in told for number in _numbers(part, pipelines)})
 
 
 def _begun(

@@ -8,6 +8,7 @@ from django.db import models
 from exchanges.models import Exchange
 
 LEFT_OUT = "unsupported"
+IN_TURN = "held_back"
 
 
 class PartOutage(models.Model):
@@ -39,6 +40,11 @@ class PartOutage(models.Model):
     def is_left_out(self) -> bool:
         """Says whether there is no way to ask for it: then it is not expected, until the next market list."""
         return self.outcome == LEFT_OUT
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Says whether it is only the next poll's: asked for market by market, not all fit into one. No trouble."""
+        return self.outcome == IN_TURN
 
     def __str__(self) -> str:
         return f"{self.exchange_id} {self.part} {self.outcome}"

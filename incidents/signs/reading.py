@@ -230,7 +230,7 @@ def _missing_parts(workers: Sequence[Worker]) -> dict[str, tuple[PartSigns, ...]
     """Returns what polls go without, by exchange; costs nothing while they go without nothing."""
     concerned = [each.pk for each in workers if each.missing_markets or each.left_out_markets]
     found = parts.running(concerned) if concerned else {}
-    return {exchange: tuple(map(_part_signs, rows)) for exchange, rows in found.items()}
+    return {exchange: tuple(_part_signs(row) for row in rows if not row.is_in_turn) for exchange, rows in found.items()}
 
 
 def _part_signs(row: PartOutage) -> PartSigns:

@@ -21,7 +21,7 @@ from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Market
 from feeds.base import MissingPart, Poll
 from lib import clock, valkey
-from tests.world import onboard_and_poll, poll
+from tests.world import onboard_and_poll, permit, poll
 
 
 @pytest.fixture
@@ -129,6 +129,16 @@ def test_what_no_way_gives_is_left_out_and_degrades_nothing(world, after, admin_
     page = admin_client.get(reverse("board-exchange", args=["kraken"])).content.decode()
     assert "left out" in page
     assert "swap markets only" in page
+
+
+def test_what_is_asked_for_in_turn_is_noted_and_no_trouble(world, after):
+    note(world, missing(world, 0, 1, kind="held_back", reason="1 of 3 fitted into this poll"), after(0))
+    note(world, missing(world, 1, 2, kind="held_back", reason="1 of 3 fitted into this poll"), after(10))
+
+    outage = PartOutage.objects.get()
+    assert (outage.is_in_turn, len(outage.pipelines)) == (True, 3)
+    assert (world.worker.missing_markets, world.worker.left_out_markets) == (0, 0)
+    assert permit("kraken").lacks_parts
 
 
 def test_the_board_says_which_part_is_missing_since_when_and_why(world, after):

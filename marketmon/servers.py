@@ -5,6 +5,8 @@ A server that is away refuses nothing: every process waits for it.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any
 
 import redis
@@ -17,9 +19,12 @@ from lib.database.limits import LIMITS, NOW
 LEAST_REDIS = 7
 LEAST_VALKEY = 8
 CLUSTER = "REDIS_URL: Valkey in cluster mode cannot be used: queues need several keys at once. Name a single server"
-OTHERS_OF_THE_POOL = """
+# A session has the settings that were there when it began: the pooler shall begin new ones.
+NOTICED_SECONDS = 10.0
+END_POOLED = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE usename = current_user AND datname = current_database() AND state = 'idle' AND pid <> pg_backend_pid()
+WHERE usename = current_user AND datname = current_database() AND (state = 'idle' OR pid = pg_backend_pid())
+ORDER BY pid = pg_backend_pid()
 """
 
 
@@ -74,12 +79,26 @@ def settle_limits() -> bool:
             database = cursor.fetchone()[0]
             for name, value in LIMITS.items():
                 cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET {name} = '{value}'")
-            # The pooler's idle sessions are older than the settings; the one in use is given them here.
-            cursor.execute(OTHERS_OF_THE_POOL)
-            cursor.execute("; ".join(f"SET {name} = '{value}'" for name, value in LIMITS.items()))
-            return True
+            with contextlib.suppress(DatabaseError, InterfaceError):  # this very session ends, too
+                cursor.execute(END_POOLED)
     finally:
         asked.close()
+    _wait_for_new_sessions()
+    return True
+
+
+def _wait_for_new_sessions() -> None:
+    """Waits until the pooler has noticed that its sessions have ended."""
+    give_up_at = time.monotonic() + NOTICED_SECONDS
+    while time.monotonic() < give_up_at:
+        asked = _connection()
+        try:
+            asked.ensure_connection()
+            return
+        except (DatabaseError, InterfaceError):
+            time.sleep(0.2)
+        finally:
+            asked.close()
 
 
 def _limits(cursor: Any) -> dict[str, str]:

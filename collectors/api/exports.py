@@ -136,28 +136,31 @@ class ExportViews(data.DataView, ViewSet):
         packet = _quality(wanted, start, end, now) if kind.has_quality else None
         if packet is not None:
             quality.require(packet, wanted.pop("min_quality", None))
-        _charge(request, kind, {"start": start, "end": end, "now": now, **wanted})
+        values = {"start": start, "end": end, "now": now, **wanted}
+        rows = _affordable_rows(request, kind, values)
         try:
-            chunks = exports.stream(kind, {"start": start, "end": end, "now": now, **wanted}, with_count=with_count)
+            chunks = exports.stream(kind, values, with_count=with_count)
         except exports.TooMany as error:
             raise ServiceUnavailable(f"{error}; try again in a minute.") from error
+        try:
+            data.charge(request, rows)
+        except data.DataRefused:
+            exports.abandon(chunks)
+            raise
         disposition = f'attachment; filename="{name}-{start:%Y%m%dT%H%M%SZ}.csv"'
         headers = {**NO_STORE, "Content-Disposition": disposition, **as_of.headers(wanted.get("as_of"), now)}
         headers |= quality.headers(packet) if packet is not None else {}
         return StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _charge(request: Request, kind: exports.Kind, values: Mapping[str, Any]) -> None:
-    """Takes the price of all rows of an export before its first one: a reader that goes away has cost as much."""
+def _affordable_rows(request: Request, kind: exports.Kind, values: Mapping[str, Any]) -> int:
+    """Returns how many rows a key pays for, before the first one; 0 without a key. Refuses more than its plan gives."""
     most = data.reader_of(request).max_rows
-    if most is None:
-        return
-    rows = exports.count(kind, values, most=most)
-    if rows > most:
-        raise serializers.ValidationError(
-            {"from": [f"More rows than the {most:,} that your plan gives; ask for less."]}
-        )
-    data.charge(request, rows)
+    rows = 0 if most is None else exports.count(kind, values, most=most)
+    if most is not None and rows > most:
+        words = f"More rows than the {most:,} that your plan gives; ask for less."
+        raise serializers.ValidationError({"from": [words]})
+    return rows
 
 
 def _quality(wanted: Mapping[str, Any], start: datetime, end: datetime, now: datetime) -> Quality:

@@ -267,7 +267,7 @@ def _minutes(query: CandleQuery) -> str:
 
 def parameters(query: CandleQuery, periods: Sequence[intervals.Period]) -> dict[str, Any]:
     """Returns the values of a statement."""
-    reached = rollups.reached() or query.now
+    reached = rollups.reached() or query.now - LONGEST_TAIL
     return {
         "pipeline": query.pipeline_id,
         "starts": [period.started_at for period in periods],

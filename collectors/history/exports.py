@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -119,6 +119,13 @@ def stream(kind: Kind, values: Mapping[str, Any], *, with_count: bool = False) -
         carrier.stop()
         raise
     return _chunks(first, carrier)
+
+
+def abandon(chunks: Iterator[bytes]) -> None:
+    """Ends an export that nobody will read, and makes room for the next."""
+    next(chunks, None)  # a generator that never began has nothing to end
+    if isinstance(chunks, Generator):
+        chunks.close()
 
 
 def count(kind: Kind, values: Mapping[str, Any], *, most: int) -> int:

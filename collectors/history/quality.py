@@ -104,7 +104,7 @@ def of_span(
     pipeline_id: int, *, start: datetime, end: datetime, now: datetime, as_of: datetime | None = None
 ) -> Quality:
     """Returns the quality of one pipeline in [start, end), in whole minutes. Two counts by key."""
-    reached = rollups.reached() or now
+    reached = rollups.reached() or now - DAY  # nothing is rolled up in the first minute of all
     moment = now if as_of is None else as_of
     settled = (moment - rollups.SETTLE - rollups.MINUTE).replace(second=0, microsecond=0)
     first = _next_minute(start)

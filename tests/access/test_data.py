@@ -10,7 +10,7 @@ from django.apps import apps
 
 from access import key_cache
 from access.models import Allowance, CreditEntry, Tier
-from collectors.history import partitions, rollups
+from collectors.history import exports, partitions, rollups
 from collectors.models import Tick, Watermark
 from lib import clock
 from tests.gaps.test_api import ADMIN
@@ -131,6 +131,15 @@ def test_customers_export_and_pay_before_the_first_row(transactional_db, client,
     assert (refused.status_code, "your plan" in str(refused.json()["details"])) == (400, True)
     assert client.get("/api/v1/ticks/export", query).status_code == 401
     assert client.get("/api/v1/ticks/export", query, headers={"X-API-Key": key_of("free")}).status_code == 403
+
+
+def test_an_export_that_is_not_paid_for_makes_room_for_the_next(transactional_db, client, stored, key_of):
+    query = {"from": (clock.now() - timedelta(hours=1)).isoformat(), "exchange": "kraken"}
+    key = key_of("pro", tier_changes={"monthly_credits": 0})
+
+    for _ in range(exports.MOST_AT_ONCE + 1):
+        assert client.get("/api/v1/ticks/export", query, headers={"X-API-Key": key}).status_code == 402
+    assert not CreditEntry.objects.exists()
 
 
 def test_the_migration_opens_data_in_pro_and_business_only(db):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from feeds.shared.halts import NOT_ACTIVE
+
 
 class Quote(NamedTuple):
     """One market's ticker as the exchange sent it; what it did not send is None, never derived.
@@ -98,7 +100,8 @@ class FundingRate(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A market as the exchange lists it. `kind` is spot, swap, future, option or prediction. `active`: it is traded;
-    else `halt` is the exchange's word for why not. One that is neither is none of its markets."""
+    else `halt` is the exchange's word for why not, where it has one. One that is not `is_genuine` is another market
+    than its name says: it counts as not listed."""
 
     symbol: str
     base: str
@@ -108,10 +111,12 @@ class Listing:
     active: bool
     taker_fee: float | None = None
     halt: str = ""
+    is_genuine: bool = True
 
     @property
-    def is_listed(self) -> bool:
-        return self.active or bool(self.halt)
+    def halted_because(self) -> str:
+        """Returns why it is listed and not traded; empty where it is traded."""
+        return "" if self.active else self.halt or NOT_ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

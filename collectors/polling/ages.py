@@ -15,7 +15,7 @@ def after_poll(
     exchange_id: str, known: Mapping[str, AnswerState], poll: Poll, rows: Sequence[QuoteRow]
 ) -> dict[str, AnswerState]:
     """Returns the states of an exchange's kinds of markets after a poll; those of which nothing came stay."""
-    states = dict(known)
+    states = _of_collected(exchange_id, known)
     for kind, (made_at, received_at) in _newest_by_kind(exchange_id, rows).items():
         made_at = poll.made_at if poll.made_at is not None else made_at
         answer = AnswerFacts(received_at, made_at, poll.cached_seconds, poll.server_time)
@@ -25,10 +25,19 @@ def after_poll(
 
 def after_batch(exchange_id: str, known: Mapping[str, AnswerState], rows: Sequence[QuoteRow]) -> dict[str, AnswerState]:
     """Returns the states after a batch of what a stream pushes."""
-    states = dict(known)
+    states = _of_collected(exchange_id, known)
     for kind, (made_at, received_at) in _newest_by_kind(exchange_id, rows).items():
         states[kind] = age.after(states.get(kind), AnswerFacts(received_at, made_at), is_pushed=True)
     return states
+
+
+def _of_collected(exchange_id: str, known: Mapping[str, AnswerState]) -> dict[str, AnswerState]:
+    """Returns the states of kinds that are still collected: nobody would ever find the others new again."""
+    markets = market_list.last_known(exchange_id)
+    if markets is None:
+        return dict(known)
+    kinds = set(markets.kinds.values())
+    return {kind: state for kind, state in known.items() if kind in kinds}
 
 
 def _newest_by_kind(exchange_id: str, rows: Sequence[QuoteRow]) -> dict[str, tuple[float | None, float]]:

@@ -165,7 +165,7 @@ def register(
 
 def _refuse_broken(exchange_id: str, listings: Sequence[Listing], *, accepts_short: bool) -> None:
     known_count = Market.objects.filter(exchange_id=exchange_id, active=True).count()
-    listed = sorted(listing.symbol for listing in listings if listing.is_listed)
+    listed = sorted(listing.symbol for listing in listings if listing.is_genuine)
     if listed and (accepts_short or len(listed) >= known_count * LEAST_SHARE_OF_KNOWN):
         return
     words = f"{exchange_id} listed {len(listed)} markets, {known_count} are known; kept the old list"
@@ -287,13 +287,13 @@ def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> Non
             kind=listing.kind,
             venue_id=listing.venue_id,
             source=source_label(exchange_id, listing.kind, kinds),
-            active=listing.is_listed,
+            active=listing.is_genuine,
             taker_fee=listing.taker_fee,
             listed_at=now,
-            delisted_at=None if listing.is_listed else now,
-            halted_at=(halted_at.get(listing.symbol) or now) if listing.halt else None,
-            halt=listing.halt,
-            dormant=bool(listing.halt) and listing.symbol not in traded,
+            delisted_at=None if listing.is_genuine else now,
+            halted_at=(halted_at.get(listing.symbol) or now) if listing.halted_because else None,
+            halt=listing.halted_because,
+            dormant=bool(listing.halted_because) and listing.symbol not in traded,
         )
         for listing in listings
     ]

@@ -166,7 +166,7 @@ def _call(oracle: Oracle, what: str) -> Method:
 
 def _listing(oracle: Oracle, *, is_right: bool) -> Listing:
     base, _, quote = oracle.symbol.partition("/")
-    return Listing(oracle.symbol, base, quote, "spot", oracle.proxy, active=is_right)
+    return Listing(oracle.symbol, base, quote, "spot", oracle.proxy, active=is_right, is_genuine=is_right)
 
 
 def _is(oracle: Oracle, description: Any, decimals: Any) -> bool:

@@ -37,7 +37,7 @@ from feeds.shared.quotes import QuoteBatch
 
 T = TypeVar("T")
 
-MARKET_FORMAT = 2  # part of the cache key: raise it when Listing changes
+MARKET_FORMAT = 3  # part of the cache key: raise it when Listing changes
 
 
 class NativeFeed(DeadlineFeed):

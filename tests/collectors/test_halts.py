@@ -192,3 +192,15 @@ def test_only_a_price_or_more_volume_proves_a_trade(before, after, is_traded):
 )
 def test_a_row_of_a_list_says_whether_it_is_traded(row, is_active, word):
     assert halt_of(row, is_active=is_active) == word
+
+
+def test_a_kind_that_is_collected_no_longer_is_old_no_longer(luno):
+    """Else its exchange would answer old data for ever."""
+    told = {"made_at": 1.0, "lag_seconds": 3600.0, "old_since": 2.0, "reason": "old"}
+    state = {"received_at": 2.0, "made_at": 1.0, "lag_seconds": 3600.0, "old_since": 2.0, "reason": "old"}
+    Worker.objects.update(old_answers={"swap": told}, answers={"swap": state})
+
+    assert poll("luno") == "stored"
+
+    worker = Worker.objects.get()
+    assert (worker.old_answers, set(worker.answers)) == ({}, {"spot"})

@@ -29,6 +29,7 @@ from collectors.gaps.sweep import SWEPT_CURSOR
 from collectors.models import Watermark
 from collectors.polling import schedule
 from collectors.polling.schedule import BEAT_CURSOR, BEAT_SILENCE, SENT_CURSOR, SENT_SILENCE
+from incidents.signs import telling
 from lib import clock, processes, valkey
 from lib.disk import database_disk
 from lib.published import SharedRendering
@@ -51,7 +52,7 @@ READY = inline_serializer(
         "ready": serializers.BooleanField(),
         "services": serializers.DictField(
             child=serializers.ChoiceField(["ready", "not ready"]),
-            help_text="database, redis, broker, beat, pulse, worker and clock.",
+            help_text="database, redis, broker, beat, pulse, worker, clock and notifier.",
         ),
         "warnings": serializers.ListField(
             child=serializers.CharField(),
@@ -212,6 +213,14 @@ def check_clock() -> None:
         raise ClockWrong(f"clocks differ from PostgreSQL's: {named}")
 
 
+def check_notifier() -> None:
+    try:
+        if telling.is_nobody_sending(clock.now()):
+            raise TimeoutError("messages wait, and nobody sends them: no notifier runs")
+    finally:
+        connection.close()
+
+
 class ClockWrong(Exception):
     """The refusal of a system whose clocks differ: what it stamps or deletes may be wrong."""
 
@@ -226,6 +235,7 @@ def ready_parts() -> Mapping[str, Check]:
         "pulse": check_pulse,
         "worker": check_worker,
         "clock": check_clock,
+        "notifier": check_notifier,
     }
 
 

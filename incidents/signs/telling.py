@@ -25,6 +25,16 @@ SELECT (SELECT array_agg(name ORDER BY name) FROM incidents_alertchannel
 """
 
 
+def is_nobody_sending(now: datetime) -> bool:
+    """Says whether messages have waited for a minute although nothing keeps them from being tried."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM incidents_delivery WHERE state = 'queued' AND next_try_at < %s)",
+            [now - NOTIFIER_DEAD],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def alarms(now: datetime) -> Sequence[Alarm]:
     """Returns alarms on what keeps people from being told. One query."""
     with connection.cursor() as cursor:

@@ -147,7 +147,7 @@ def test_ready_when_all_parts_are(client: Client, seconds_ago: float) -> None:
 
     response = client.get("/ready")
 
-    parts = dict.fromkeys(("database", "redis", "broker", "beat", "pulse", "worker", "clock"), "ready")
+    parts = dict.fromkeys(("database", "redis", "broker", "beat", "pulse", "worker", "clock", "notifier"), "ready")
     assert response.json() == {"ready": True, "services": parts}
     assert response.status_code == 200
 

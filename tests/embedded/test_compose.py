@@ -143,7 +143,7 @@ def test_the_servers_are_reached_by_our_processes_alone() -> None:
         "postgres": ["servers"], "valkey": ["servers"],
     }  # fmt: skip
     has_way_out = {name for name in SERVICES if "default" in SERVICES[name]["networks"]}
-    assert has_way_out == {"web", "worker", "stream"}
+    assert has_way_out == {"web", "worker", "stream", "notify"}
 
 
 def test_what_needs_no_token_is_published_nowhere() -> None:

@@ -328,8 +328,11 @@ def test_a_drill_goes_the_real_way_marked_and_ends(story: Story, call: Caller) -
 
     make_channel()
     route = make_route(exchanges=["luno"], severities=["info"])
+    assert not telling.is_nobody_sending(clock.now() + timedelta(hours=1))
     opened = call("post", f"routes/{route.pk}/drill", status=201)
     now = clock.now()
+    assert not telling.is_nobody_sending(now)
+    assert telling.is_nobody_sending(now + timedelta(seconds=61))
     (row,) = claims.claim(most=5, busy=[], now=now)
     message = messages.of(row, now)
 

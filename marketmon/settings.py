@@ -315,6 +315,7 @@ REGIME_POLICY = value["REGIME_POLICY"]
 
 # --- incidents and who is told -----------------------------------------------------------------------------------
 PUBLIC_URL = value["PUBLIC_URL"].rstrip("/") or f"http://127.0.0.1:{value['PORT']}"
+PUBLIC_URL = PUBLIC_URL if PUBLIC_URL.endswith(BASE_PATH) else PUBLIC_URL + BASE_PATH
 MAIL_URL = value["MAIL_URL"]
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = value["MAIL_FROM"]
 ALLOW_PRIVATE_ALERT_URLS = value["ALLOW_PRIVATE_ALERT_URLS"]

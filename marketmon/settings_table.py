@@ -102,8 +102,8 @@ WHERE_AND_WHO = Section(
             "BASE_PATH", BASE_PATH, "",
             "the path under which a proxy shows us, where it is not its root: [under a path](running.md#under-a-path)",
             words=(
-                "accounts", "admin", "api", "badge", "board", "docs", "favicon.ico", "grids", "health", "incidents",
-                "live", "mcp", "metrics", "ready", "regime", "static", "status", "status.json", "v1",
+                "accounts", "admin", "api", "badge", "beat", "board", "docs", "favicon.ico", "grids", "health",
+                "incidents", "live", "mcp", "metrics", "ready", "regime", "static", "status", "status.json", "v1",
             ),
         ),
         Setting(
@@ -447,7 +447,8 @@ INCIDENTS = Section(
     (
         Setting(
             "PUBLIC_URL", WEB_ADDRESS, "",
-            "where people reach this site, such as `https://marketmon.example`: for the links in messages",
+            "where people reach this site, such as `https://marketmon.example`: for the links in messages; with "
+            "`BASE_PATH` or without",
             usually="`http://127.0.0.1:PORT`",
         ),
         Setting(

@@ -106,7 +106,7 @@ class PublicGateway(Gateway):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leaves out that a server which is embedded is an experiment: tests/api/test_internal_port.py has tried it."""
+    """Leaves out that a server which is embedded is an experiment: tests/lab/test_internal_port.py has tried it."""
     return "experimental" not in record.getMessage()
 
 

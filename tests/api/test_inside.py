@@ -15,6 +15,7 @@ from django.test import Client
 from tests.sandbox_client import PROJECT
 from tests.status.running import web
 from tests.world import a_worker_lives, beat_was_seen
+from web.internal import MARK, PATHS
 
 INSIDE = {"Host": "web:8000"}
 TOKEN = "let-me-in"
@@ -55,6 +56,57 @@ def test_without_a_token_the_host_must_be_ours(public: Client, settings: Any, pa
 
     assert public.get(path, headers={"Host": "rebound.example"}).status_code == 400
     assert public.get(path, headers={"Host": "your.host"}).status_code == 200
+
+
+# --- INTERNAL_PORT (tests/lab/test_internal_port.py asks the real one) ------------------------------------------------
+
+
+@pytest.fixture
+def inside(public: Client, settings: Any) -> Client:
+    """A caller of the second listener, which marks what comes in there."""
+    settings.METRICS_WEBHOOK_OPEN = False
+    return Client(raise_request_exception=False, **{MARK: True})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/history", "/regime/current", "/grids/status"])
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_the_internal_port_wants_no_token(inside: Client, settings: Any, path: str, token: str) -> None:
+    settings.METRICS_WEBHOOK_TOKEN = token
+
+    assert inside.get(path, headers=INSIDE).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1", 200), ("[::1]:8001", 200), ("web", 200), ("your.host", 200), ("rebound.example", 400), ("a.b", 400)],
+)
+def test_the_internal_port_answers_to_names_inside(inside: Client, host: str, status: int) -> None:
+    assert inside.get("/metrics/history", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 422), ("", 422)])
+def test_a_page_of_another_site_changes_nothing_there(inside: Client, site: str, status: int) -> None:
+    headers = {**INSIDE, **({"Sec-Fetch-Site": site} if site else {})}
+
+    answer = inside.post("/grids/create", "{}", content_type="application/json", headers=headers)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("header", ["Marketmon-Internal", "marketmon.internal"])
+def test_no_header_is_the_mark_of_the_internal_port(public: Client, header: str) -> None:
+    assert public.get("/metrics", headers={**INSIDE, header: "1"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "is_there"),
+    [
+        *((path, True) for path in ("/metrics", "/metrics/", "/regime/x", "/grids/status", "/live", "/ready/")),
+        *((path, False) for path in ("/", "/metricsx", "//metrics", "/admin/", "/board/", "/v1/status", "/static/x")),
+    ],
+)
+def test_what_is_on_the_internal_port(path: str, is_there: bool) -> None:
+    assert (PATHS.match(path) is not None) is is_there
 
 
 @pytest.mark.parametrize("path", ["/status", "/api/v1/exchanges/", "/board/", "/livery", "/healthy"])

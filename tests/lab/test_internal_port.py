@@ -16,7 +16,7 @@ from tests.sandbox_client import free_port, wait_for_http
 from tests.status.running import web
 from tests.world import beat_was_seen
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 TOKEN = "let-me-in"
 
 
@@ -101,6 +101,7 @@ def test_headers_and_bodies_are_read_as_on_the_public_port(ports: tuple[int, int
     assert ask(ports[1], "Content-Length: 3000000", path="/metrics/collect", method="POST")[0] == 422
 
 
+@pytest.mark.smoke
 def test_it_ends_with_the_web_whoever_is_still_connected() -> None:
     """Its threads kept the process, which was killed with its last answers four seconds later."""
     port, inside = free_port(), free_port()

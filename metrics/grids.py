@@ -155,7 +155,8 @@ def price_error(pipeline: Pipeline | None, now: datetime) -> str:
     if pipeline is None or pipeline.received_at is None or pipeline.last is None:
         return "there is no price of this market"
     if pipeline.frozen:
-        return f"the price stands still since {pipeline.changed_at:%Y-%m-%d %H:%M:%S} UTC while others move"
+        since = f" since {pipeline.changed_at:%Y-%m-%d %H:%M:%S} UTC" if pipeline.changed_at else ""
+        return f"the price stands still{since} while others move"
     if pipeline.is_unconfirmed:
         return "the price has jumped, and nothing else agrees yet"
     age = (now - pipeline.received_at).total_seconds()

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from board import actions
+from board import actions, first_steps
 from collectors.models import Backfill, Gap, GapState, Worker
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
 from operations import commands
@@ -164,13 +164,17 @@ def test_the_first_steps_are_shown_until_they_are_put_away(operator: Client, boa
     shown = operator.get("/board/").content.decode()
     Exchange.objects.filter(pk="kraken").update(base_url="")
     with_a_real_one = operator.get("/board/").content.decode()
+    Exchange.objects.exclude(pk="kraken").update(enabled=False)
+    without_sandbox = operator.get("/board/").content.decode()
     operator.cookies["board_guide"] = "dismissed"
     dismissed = operator.get("/board/").content.decode()
 
     assert SANDBOX_PLACEHOLDER not in shown
     assert "What you see is simulated." in shown
     assert "Add the first real exchange." in shown
-    assert "Real exchanges are collected:</b> kraken" in with_a_real_one
+    assert "Real exchanges were added:</b> kraken" in with_a_real_one
+    assert "Nothing is simulated now." in without_sandbox
+    assert f"{first_steps.python_here()} manage.py exchange add" in shown
     assert "First steps</h2>" not in dismissed
     assert "Show the first steps" in dismissed
 

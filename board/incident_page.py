@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 
+from board import pages
 from incidents.models import Incident
 
 MOST_ENTRIES = 200
@@ -29,4 +29,4 @@ def show(request: HttpRequest, number: str) -> HttpResponse:
         "may_resolve": incident.ended_at is None
         and bool(incident.opened_by or incident.is_drill or incident.quiet_since),
     }
-    return render(request, "board/incident.html", context)
+    return pages.show(request, "board/incident.html", context)

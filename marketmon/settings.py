@@ -349,6 +349,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ChannelKindEnum": "incidents.models.ChannelKind",
+        "EntryKindEnum": "incidents.models.EntryKind",
+        "DeliveryStateEnum": "incidents.models.DeliveryState",
+        "MarketStateEnum": "exchanges.models.MarketState",
+        "GapStateEnum": "collectors.models.GapState",
+        "HoleStateEnum": "collectors.models.market_data.HoleState",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "marketmon.openapi.describe_refusals",

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -91,6 +92,14 @@ class CustomerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[AnonymousUser, CustomerKey] | None:
         is_customers = keys.parse(request.headers.get(HEADER, "")) is not None
         return (AnonymousUser(), CustomerKey()) if is_customers else None
+
+
+class CustomerKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = CustomerAuthentication
+    name = "CustomerKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": HEADER}
 
 
 @extend_schema(

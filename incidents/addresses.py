@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
@@ -28,6 +28,7 @@ CHARACTERS = 2000
 SECRET_BYTES = 24
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{16,200}")
 ROUTING_KEY = re.compile(r"[A-Za-z0-9]{20,64}")
+NAMES_OF_FILES = frozenset({"attach", "template", "tmpl", "include", "config", "path", "payload"})  # read locally
 TOPIC = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -113,6 +114,9 @@ def _apprise(text: str, secret: str) -> dict[str, str]:
     scheme = text.partition("://")[0].lower()
     if scheme not in SCHEMAS:
         raise BadAddress(f"Apprise addresses begin with {', '.join(sorted(SCHEMAS))}; others have a kind of their own.")
+    named = {name.lower() for name, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True)}
+    if named & NAMES_OF_FILES:
+        raise BadAddress("An Apprise address names no file and no template of this machine.")
     return {"url": text}
 
 

@@ -224,6 +224,7 @@ def test_a_channel_is_made_tested_and_verified(call: Caller) -> None:
         ("ntfy", "http://127.0.0.1/"),
         ("apprise", "json://127.0.0.1/"),
         ("apprise", "mailto://a:b@c.example"),
+        ("apprise", "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/?template=file:///etc/passwd"),
         ("pigeon", "north"),
         ("webhook", ""),
     ],

@@ -62,7 +62,10 @@ RIGHTS = (
     Right(r"api/v1/exchanges/nowhere/(settings|checks)", MANAGERS | {VIEWER}, MANAGERS),
     Right(r"api/v1/(gaps|ticks|rollups)/export", STAFF | {ADMIN_KEY, API_KEY}),
     Right(r"api/v1/(incidents|maintenance|channels|routes)(/1(/\w+)?)?", STAFF | {ADMIN_KEY}, MANAGERS),
-    Right(r"incidents/acknowledge/TOKEN", EVERYBODY, EVERYBODY, ("get", "post")),  # whoever was sent the link
+    Right(r"beat/TOKEN-of-somebody-else", NOBODY, EVERYBODY, ("post",)),
+    Right(
+        r"incidents/acknowledge/TOKEN-of-somebody-else", EVERYBODY, EVERYBODY, ("get", "post")
+    ),  # whoever was sent the link
     Right(r"v1/(status(/pairs|/pipelines)?|rates/live|sources)", frozenset({API_KEY})),
     Right(r"v1/limits", frozenset({API_KEY, UNSCOPED_KEY})),
     Right(r"docs(/(img/no.png|apis))?", EVERYBODY),
@@ -90,7 +93,7 @@ def example(pattern: str) -> str:
     text = re.sub(r"\(\?P<pk>\[a-z[^()]*\)", "nowhere", text)
     text = re.sub(r"\(\?P<verb>\w+\|[^()]*\)", "restart", text)
     text = re.sub(r"\(\?P<(pk|number|market)>[^()]*\)", "1", text)
-    text = re.sub(r"\(\?P<token>[^()]*\)", "TOKEN", text)
+    text = re.sub(r"\(\?P<token>[^()]*\)", "TOKEN-of-somebody-else", text)
     text = re.sub(r"\(\?P<name>\[a-z0-9_-\][^()]*png\)", "no.png", text)
     text = re.sub(r"\(\?P<name>\[a-z0-9-\][^()]*\)", "apis", text)
     text = re.sub(r"\(\?P<name>[^()]*\)|<path:(symbol|name)>", "BTC-USDT", text)

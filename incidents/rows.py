@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connection
 
+from collectors.rules.gap_causes import DELISTED, HALTED, MARKET_QUIET, NEVER_CAME
 from collectors.rules.gaps import MISSED_BY_NOW
 from incidents.rules.words import IncidentKind
 
@@ -20,7 +21,7 @@ SLACK = timedelta(minutes=5)  # a gap begins at the last row, which may have com
 RECOUNTED_FOR = timedelta(days=2)  # after its end: so long rows are filled in
 
 # The gaps that touch an incident that lasts, of its exchanges, each to the nearest incident.
-LINK = """
+LINK = f"""
 WITH lasting AS (
     SELECT id, kind, since, coalesce(quiet_since, %(now)s) AS until, unnest(exchanges) AS exchange
     FROM incidents_incident WHERE ended_at IS NULL AND NOT is_drill
@@ -36,7 +37,7 @@ FROM recent AS g
 JOIN exchanges_market AS m ON m.id = g.pipeline_id
 JOIN lasting AS i ON i.exchange = m.exchange_id
      AND (g.ended_at IS NULL OR g.ended_at >= i.since) AND g.started_at BETWEEN i.since - %(slack)s AND i.until
-WHERE g.cause <> ALL(%(quiet)s) AND (g.cause <> 'market quiet' OR i.kind = 'markets')
+WHERE g.cause <> ALL(%(quiet)s) AND (g.cause <> '{MARKET_QUIET}' OR i.kind = 'markets')
       AND NOT EXISTS (SELECT FROM incidents_incidentgap AS known WHERE known.gap_id = g.id)
 ORDER BY g.id, array_position(%(order)s::text[], i.kind::text), i.id
 ON CONFLICT (gap_id) DO NOTHING
@@ -61,7 +62,7 @@ FROM unnest(%(ids)s::bigint[]) AS wanted (id) LEFT JOIN counted AS c ON c.root =
 WHERE i.id = wanted.id
 """
 NEAREST = [IncidentKind.MARKETS, IncidentKind.EXCHANGE, IncidentKind.LINE, IncidentKind.SYSTEM]
-QUIET = ("never came", "delisted", "halted")
+QUIET = (NEVER_CAME, DELISTED, HALTED)
 DUE = """
 SELECT id FROM incidents_incident
 WHERE (ended_at IS NULL AND (counted_at IS NULL OR counted_at <= %(lasting)s))

@@ -13,6 +13,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import URLPattern, re_path, reverse
+from django.utils.html import strip_tags
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
@@ -32,10 +33,11 @@ _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class DocsPage:
-    """A page of documentation: its name in the URL, its heading, and its text as HTML."""
+    """A page of documentation: its name in the URL, its heading, its first sentence, and its text as HTML."""
 
     name: str
     title: str
+    summary: str
     html: SafeString
 
 
@@ -55,7 +57,9 @@ def read(name: str) -> DocsPage:
     text = path.read_text(encoding="utf-8")
     heading = _TITLE.search(text)
     html = markdown.markdown(text, extensions=EXTENSIONS, output_format="html")
-    return DocsPage(name, heading[1] if heading else name, mark_safe(_LINK.sub(_linked, html)))  # noqa: S308
+    summary = strip_tags(html.partition("<p>")[2].partition("</p>")[0]).replace("\n", " ")
+    title = heading[1] if heading else name
+    return DocsPage(name, title, summary.partition(". ")[0].rstrip(".:"), mark_safe(_LINK.sub(_linked, html)))  # noqa: S308
 
 
 def _linked(found: re.Match[str]) -> str:
@@ -72,14 +76,21 @@ def _linked(found: re.Match[str]) -> str:
 
 @require_safe
 @cache_control(max_age=300)
-def show(request: HttpRequest, name: str = "") -> HttpResponse:
-    """Answers with one page, or with the first where none is named."""
-    every = names()
-    if not every:
+def index(request: HttpRequest) -> HttpResponse:
+    """Answers with the list of pages."""
+    if not names():
         raise Http404("the documentation is not installed here")
-    page = read(name or every[0])
-    menu = [read(each) for each in every]
-    return render(request, "docs.html", {"page": page, "menu": menu})
+    return render(request, "docs.html", {"menu": _menu()})
+
+
+@cache_control(max_age=300)
+def show(request: HttpRequest, name: str) -> HttpResponse:
+    """Answers with one page."""
+    return render(request, "docs.html", {"page": read(name), "menu": _menu()})
+
+
+def _menu() -> list[DocsPage]:
+    return [read(name) for name in names()]
 
 
 @require_safe
@@ -93,7 +104,7 @@ def image(request: HttpRequest, name: str) -> HttpResponseBase:
 
 
 urlpatterns: list[URLPattern] = [
-    re_path(r"^docs/?$", show, name="docs-pages"),
+    re_path(r"^docs/?$", index, name="docs-pages"),
     re_path(r"^docs/img/(?P<name>[a-z0-9_-]{1,60}\.png)$", image, name="docs-image"),
     re_path(r"^docs/(?P<name>[a-z0-9-]{1,60})/?$", show, name="docs-page"),
 ]

@@ -73,11 +73,12 @@ def require_room(manifest: Manifest) -> None:
 def run_nightly(stopping: threading.Event) -> None:
     """Makes a backup each night, proves it, and drops the oldest; an hour after a failure it is tried again."""
     threading.Thread(target=_show_life, args=(stopping,), name="life", daemon=True).start()
+    is_done = True
     while not stopping.is_set():
         now = clock.now()
-        if now >= due_at(_newest(), now):
-            done = _one_night(now)
-            stopping.wait(0 if done else AGAIN_SECONDS)
+        if not is_done or now >= due_at(_newest(), now):
+            is_done = _one_night(now)
+            stopping.wait(0 if is_done else AGAIN_SECONDS)
         stopping.wait(LOOK_SECONDS)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +105,31 @@ def test_every_key_that_data_depends_on_is_kept_and_no_address(monkeypatch: pyte
 )
 def test_a_backup_is_due_each_night(newest: datetime | None, due: datetime) -> None:
     assert drill.due_at(newest, MOMENT.replace(hour=12)) == due
+
+
+def test_what_could_not_be_proven_is_tried_again_though_a_backup_was_made(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BACKUP_FOLDER, settings.LIVENESS_FILE = str(tmp_path), ""
+    stopping, nights = threading.Event(), []
+
+    def night(now: datetime) -> bool:
+        nights.append(now)
+        archive.publish(_draft(tmp_path, now), tmp_path / archive.name_at(now))
+        if len(nights) == 3:
+            stopping.set()
+        return len(nights) == 3
+
+    monkeypatch.setattr(drill, "_one_night", night)
+    monkeypatch.setattr(drill, "AGAIN_SECONDS", 1.01)  # the names have seconds
+    monkeypatch.setattr(drill, "LOOK_SECONDS", 0.01)
+
+    drill.run_nightly(stopping)
+
+    assert len(nights) == 3
+
+
+def _draft(folder: Path, now: datetime) -> Path:
+    draft = folder / f".{archive.name_at(now)}"
+    draft.mkdir()
+    return draft

@@ -135,3 +135,24 @@ def test_one_that_fails_on_the_way_has_no_name(field_: Field, tmp_path: Path, mo
 
     assert list(tmp_path.iterdir()) == []
     assert connection.in_atomic_block is False
+
+
+def test_a_night_makes_one_proves_it_and_keeps_some(made: Path, settings: Any) -> None:
+    settings.BACKUP_FOLDER, settings.BACKUPS_KEPT = str(made.parent), 1
+
+    assert drill._one_night(clock.now() + timedelta(seconds=2))
+
+    [kept] = archive.in_folder(made.parent)
+    assert kept != made
+    assert not made.exists()
+    assert health.ask_processes()[0].backups.proven_at is not None
+
+
+def test_a_night_that_fails_is_tried_again_and_keeps_what_there_is(
+    made: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BACKUP_FOLDER = str(made.parent)
+    monkeypatch.setattr(databases, "program", lambda name: shutil.which("false"))
+
+    assert not drill._one_night(clock.now() + timedelta(seconds=2))
+    assert archive.in_folder(made.parent) == [made]

@@ -103,7 +103,7 @@ def plan(incidents: Sequence[OpenIncident], found: Found, now: datetime) -> list
     """Returns what has to change, causes before what they explain."""
     there = {each.key: each for each in incidents}
     troubles = {each.key: each for each in found.troubles}
-    live = {key for key, each in there.items() if key in troubles or each.quiet_since is None} | troubles.keys()
+    live = {key for key, each in there.items() if key in troubles or _may_still_explain(each, now)} | troubles.keys()
     changes: list[IncidentChange] = []
     for trouble in sorted(troubles.values(), key=_depth):
         held = there.get(trouble.key)
@@ -115,6 +115,11 @@ def plan(incidents: Sequence[OpenIncident], found: Found, now: datetime) -> list
         if held.key not in troubles and held.key not in found.unknown and not held.by_person:
             changes += _absent(held, now)
     return changes
+
+
+def _may_still_explain(held: OpenIncident, now: datetime) -> bool:
+    """Says whether its signs are there, or went so lately that what they bring about may only show now."""
+    return held.quiet_since is None or now - held.quiet_since < LEAVE_AFTER
 
 
 def _depth(trouble: Trouble) -> tuple[int, int]:
@@ -146,7 +151,7 @@ def _followed(
 
 def _may_join(held: OpenIncident, cause: OpenIncident | None, now: datetime) -> bool:
     """Says whether it joins a cause: one that opens within JOIN_WITHIN after it, or was open before it."""
-    if held.parent_id is not None and held.parent_gone_since is None:
+    if held.parent_id is not None and (held.parent_gone_since is None or cause is None or cause.key == held.parent_key):
         return False
     cause_opened_at = cause.opened_at if cause is not None else now
     return cause_opened_at - held.opened_at <= JOIN_WITHIN

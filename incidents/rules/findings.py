@@ -33,7 +33,7 @@ OF_SYSTEM = {
     POLLS: ("database", "valkey", "beat", "worker"),
     "beat": ("database", "valkey"),
     "worker": ("database", "valkey"),
-    STREAMS: ("database",),
+    STREAMS: ("database", "valkey"),
     INTERNAL: ("database", "disk"),
     "rollups": ("database", "valkey", "beat", "worker", "disk"),
 }

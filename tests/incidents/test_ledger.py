@@ -79,6 +79,18 @@ def test_what_lasts_after_its_cause_is_over_is_told_then(story: Story, route: Al
     assert Incident.objects.get(key=KRAKEN).parent is None
 
 
+def test_what_a_cause_brings_about_after_it_is_over_is_part_of_it(story: Story, route: AlertRoute) -> None:
+    story.see(trouble("system:valkey"))
+    story.due()
+    for _ in range(6):
+        story.see(trouble("system:streams", explained_by=["system:valkey"]), after=5)
+    for _ in range(5):
+        story.see(after=20)
+
+    assert story.due() == ["healed system:valkey"]
+    assert Incident.objects.get(key="system:streams").parent.key == "system:valkey"
+
+
 def test_another_fault_under_a_cause_that_is_watched_is_told_at_once(story: Story, route: AlertRoute) -> None:
     story.see(trouble(WORKER), trouble(cause="silent", explained_by=[WORKER]))
     story.due()

@@ -83,6 +83,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(request, "docs.html", {"menu": _menu()})
 
 
+@require_safe
 @cache_control(max_age=300)
 def show(request: HttpRequest, name: str) -> HttpResponse:
     """Answers with one page."""

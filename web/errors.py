@@ -68,8 +68,15 @@ def _words(data: Any) -> tuple[str, Any]:
     if isinstance(data, Mapping) and set(data) == {"detail"}:
         return str(data["detail"]), None
     if isinstance(data, Mapping):
-        return f"Invalid: {', '.join(map(str, data))}.", data
+        return f"Invalid: {', '.join(map(str, data))}.", _with_names(data)
     return "; ".join(map(str, data)), None
+
+
+def _with_names(details: Any) -> Any:
+    """Returns the errors by field with names that JSON has: DRF counts the items of a list by number."""
+    if isinstance(details, Mapping):
+        return {str(name): _with_names(each) for name, each in details.items()}
+    return [_with_names(each) for each in details] if isinstance(details, list) else details
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -62,6 +62,8 @@ def _field(value: Any) -> serializers.Field[Any, Any, Any, Any]:
     if isinstance(value, Mapping):
         return serializers.DictField()
     if isinstance(value, int | float):
+        if isinstance(value, bool):
+            return serializers.BooleanField()
         return serializers.FloatField() if isinstance(value, float) else serializers.IntegerField()
     return serializers.DateTimeField() if value == EXAMPLE_TIME else serializers.CharField()
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
@@ -373,3 +374,15 @@ def test_a_full_disk_is_said_in_words() -> None:
         503,
         "The database's disk is full: nothing can be stored until there is room.",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/api/v1/incidents/", "exchanges"), ("/api/v1/maintenance/", "exchanges")]
+)
+def test_a_wrong_item_of_a_list_is_named_by_its_number(db: None, path: str, field: str) -> None:
+    caller = Client(headers={"X-Admin-Key": settings.ADMIN_API_KEY})
+
+    answer = caller.post(path, {"title": "x", field: ["kraken", "0" * 65]}, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert list(answer.json()["details"][field]) == ["1"]

@@ -22,7 +22,7 @@ from benchmarks.world import World
 from collectors import lease
 from collectors.gaps import causes, ledger, sweep
 from collectors.models import Gap, Pipeline, Watermark
-from collectors.polling import store
+from collectors.polling import jumps, store
 from collectors.status import pipelines
 from lib import clock
 
@@ -140,7 +140,7 @@ def _without_detection() -> Iterator[None]:
 def _bare(statement: str) -> str:
     for part, instead in (
         (r",\s+gaps_24h = p\.gaps_24h \+ CASE.*?END,\s+gap_open = false", ""),
-        (r"RETURNING\s+p\.market_id.*?\), history AS", "RETURNING p.market_id), history AS"),
+        (r"RETURNING\s+p\.market_id.*?\), history AS", f"RETURNING p.market_id, {jumps.RETURNED}), history AS"),
         (r"\), closed AS \(.*?WHERE collectors_gap\.ended_at IS NULL\s+\)", ")"),
         (r"EXISTS \(SELECT FROM merged WHERE [^()]*\)", "false"),
     ):

@@ -32,7 +32,6 @@ PAGES = 3
 SYMBOL_CHARACTERS = 100
 BOOK_MAY_REST_SECONDS = 86_400.0  # of an outcome that is traded at all
 NO_LEVELS: Mapping[str, Any] = {"bids": (), "asks": ()}
-OLDEST_STAMP_SECONDS = 1_230_768_000.0  # 2009; Kalshi writes the year 1 for "never"
 KALSHI_TICKERS_A_CALL = 100
 POLYMARKET_TOKENS_A_CALL = 100
 
@@ -287,8 +286,6 @@ def _kalshi_rows(reply: Any) -> Iterator[Row]:
 def _kalshi_values(row: Any) -> Values:
     get, side = row.get, row["side"]
     last = get("last_price_dollars")
-    stamp = _unix_seconds(get("updated_time"))
-    is_stamped = stamp is not None and stamp >= OLDEST_STAMP_SECONDS
     return (
         (number(last) or None) if side == "yes" else _complement(last),
         get(f"{side}_bid_dollars"),
@@ -297,7 +294,7 @@ def _kalshi_values(row: Any) -> Values:
         None,
         get("volume_24h_fp"),
         None,
-        stamp * 1000 if stamp is not None and is_stamped else None,
+        None,  # `updated_time` is when the contract was changed, not its quote: it may be months old
     )
 
 

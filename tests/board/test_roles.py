@@ -33,7 +33,7 @@ CONFIRMED = {"_form_submitted": "True"}
 # Of the models with admin pages, those that are for administrators alone.
 FOR_ADMINISTRATORS = {
     "auth.user", "auth.group", "auditlog.logentry", "access.apikey", "access.creditentry",
-    "django_celery_beat.solarschedule", "django_celery_beat.clockedschedule",
+    "usersessions.usersession", "django_celery_beat.solarschedule", "django_celery_beat.clockedschedule",
 }  # fmt: skip
 SignIn = Callable[[str], Client]
 

@@ -127,11 +127,12 @@ def test_the_system_survives_what_happens_to_it_and_stops_cleanly(system: System
     assert system.process.wait(30) == 0
     assert all(is_gone(pid) for pid in last.values())
     exits = [json.loads(line) for line in (system.home / "logs" / "supervisor.log").read_text().splitlines()]
-    order = [event["child"] for event in exits if event["event"] == "child_exited"][-7:]
+    order = [event["child"] for event in exits if event["event"] == "child_exited"][-8:]
     assert set(order[:2]) == {"beat", "pulse"}
     assert set(order[2:4]) == {"worker", "stream"}
-    assert order[4:] == ["web", "valkey", "postgres"]
-    assert all(event["code"] in {0, -15} for event in exits[-7:])
+    assert set(order[4:6]) == {"web", "notify"}
+    assert order[6:] == ["valkey", "postgres"]
+    assert all(event["code"] in {0, -15} for event in exits[-8:])
 
 
 def test_a_taken_port_is_named_before_anything_starts(system: System) -> None:

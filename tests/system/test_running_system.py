@@ -51,7 +51,7 @@ def test_each_source_is_shown_under_its_label_with_its_delay(system: System):
         for row in system.pipelines():
             if row["source"] in worst:
                 worst[row["source"]] = max(worst[row["source"]], row["delay_seconds"])
-                assert row["status"] == "healthy"
+                assert row["status"] == "healthy", row
         time.sleep(1)
 
     assert all(0 <= worst[source] < limit for source, limit in DELAYS.items()), worst

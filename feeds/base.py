@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from feeds.shared.halts import NOT_ACTIVE
+from feeds.shared.halt_words import NOT_ACTIVE
+
+BOOK_MAY_REST_SECONDS = 86_400.0  # no order of a whole day: what is shown is no longer the market's
 
 
 class Quote(NamedTuple):

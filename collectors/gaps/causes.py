@@ -1,6 +1,6 @@
 """Causes of gaps, from all runs of a silence: given when gaps open, while they last, and at their end.
 
-`rules/gaps.py` has the rule and `ledger` the writing; here the evidence is read, so much of it in one sweep.
+`rules/gap_causes.py` has the rule and `ledger` the writing; here the evidence is read, so much of it in one sweep.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from feeds.base import OrderBook, RejectedRow
+from feeds.base import BOOK_MAY_REST_SECONDS, OrderBook, RejectedRow
 
-BOOK_MAY_REST_SECONDS = 86_400.0  # no order of a whole day: what is shown is no longer the market's
 FUTURE_SECONDS = 60.0  # an exchange's clock may be ahead of ours by so much
 EXCERPT_LEVELS = 3
 EXCERPT_CHARACTERS = 200

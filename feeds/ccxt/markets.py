@@ -13,7 +13,7 @@ import orjson
 
 from feeds.base import Listing
 from feeds.ccxt.quirks import quirk_of
-from feeds.shared.halts import NOT_ACTIVE, halt_of
+from feeds.shared.halt_words import NOT_ACTIVE, halt_of
 
 KINDS = frozenset({"spot", "swap", "future", "option", "prediction"})
 LONGEST_NAME = 100  # characters; the longest real symbols (options) have about 40

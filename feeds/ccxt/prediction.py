@@ -14,7 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from feeds.base import BadReply, FeedSpec, MarketCache, Poll, Trade, TradePage, TradeSpan, Unsupported
+from feeds.base import (
+    BOOK_MAY_REST_SECONDS,
+    BadReply,
+    FeedSpec,
+    MarketCache,
+    Poll,
+    Trade,
+    TradePage,
+    TradeSpan,
+    Unsupported,
+)
 from feeds.ccxt import markets
 from feeds.ccxt.feed import CcxtFeed
 from feeds.loop import Call, current_call
@@ -30,7 +40,6 @@ MOST_MARKETS = 300  # by volume of 24 hours; both venues have thousands, most of
 SHORTEST_LIFE_SECONDS = 2 * 3600
 PAGES = 3
 SYMBOL_CHARACTERS = 100
-BOOK_MAY_REST_SECONDS = 86_400.0  # of an outcome that is traded at all
 NO_LEVELS: Mapping[str, Any] = {"bids": (), "asks": ()}
 KALSHI_TICKERS_A_CALL = 100
 POLYMARKET_TOKENS_A_CALL = 100

@@ -23,7 +23,7 @@ from feeds.loop import Call
 from feeds.native.feed import NativeFeed, candle, is_name, levels, rows_of, trade
 from feeds.native.http import Headers
 from feeds.shared.field_maps import FieldMap, Row, Values
-from feeds.shared.halts import halt_of
+from feeds.shared.halt_words import halt_of
 from feeds.shared.quotes import QuoteBatch, read_rows
 from lib import clock
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from exchanges import catalogue, connectivity
 from exchanges.models import Exchange
 from lib import clock
-from operations import commands
+from operations import commands, permissions
 from operations.api.descriptions import (
     CONNECTIVITY_EXAMPLE,
     EXAMPLE_TIME,
@@ -41,6 +41,10 @@ RESTARTED, ATTEMPTED = "Worker restarted", "Worker restart attempted"
 
 class BlacklistOperatorViews(OperatorViews):
     """Puts exchanges and markets on the blacklist, and takes them off."""
+
+    def permission_of(self, action: str | None) -> str:
+        is_market = ":" in self.kwargs.get("exchange", "")
+        return permissions.CHANGE_MARKET if is_market else super().permission_of(action)
 
     @extend_schema(
         operation_id="exchanges_blacklist",

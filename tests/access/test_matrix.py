@@ -18,6 +18,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
+from tests.board.test_roles import made
+
+__all__ = ["made"]
+
 READ, WRITE = ("get",), ("post", "put", "patch", "delete")
 METHODS = (*READ, *WRITE)
 VIEWER, OPERATOR, SUPERUSER, ADMIN_KEY, API_KEY, UNSCOPED_KEY, ANONYMOUS = CALLERS = (
@@ -127,7 +131,7 @@ def methods_of(route: URLPattern, right: Right) -> frozenset[str]:
 
 
 @pytest.fixture
-def as_(db: None, key_of: Callable[..., str]) -> Callable[[str], Client]:
+def as_(made: None, key_of: Callable[..., str]) -> Callable[[str], Client]:
     def signed_in(name: str) -> Client:
         user = User.objects.create_user(name, is_staff=True, is_superuser=name == SUPERUSER)
         if name != SUPERUSER:

@@ -199,7 +199,7 @@ def test_a_server_that_is_killed_resets_what_is_under_way() -> None:
         connection = socket.create_connection(("127.0.0.1", port), 20)
         connection.sendall(b"GET /pauses HTTP/1.0\r\nHost: localhost\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.0 200"
-        for process in psutil.Process().children(recursive=True):
+        for process in reversed(psutil.Process().children(recursive=True)):  # workers before who would stop them
             if str(port) in " ".join(process.cmdline()) or "spawn_main" in " ".join(process.cmdline()):
                 process.kill()
         with connection, pytest.raises(ConnectionResetError):

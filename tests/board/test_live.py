@@ -28,8 +28,9 @@ QUERIES = 14  # twelve of the signs, one of the incidents, one of the events
 
 @pytest.fixture
 def well(world: Fill, now: datetime, forgetful: None, monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """Two exchanges that deliver, with forty pipelines between them and no gap."""
+    """Two exchanges that deliver, with forty pipelines between them and no gap; no task waits."""
     world(40)
+    valkey.client().flushdb()
     Gap.objects.all().delete()
     Pipeline.objects.update(gap_open=False)
     Transition.objects.all().delete()

@@ -9,9 +9,9 @@ from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.polling import halts, market_list
 from collectors.polling import poll as polling
-from collectors.rules.halts import Traded, has_traded
+from collectors.rules.trading_resumed import Traded, has_traded
 from exchanges.models import Exchange, Market
-from feeds.shared.halts import NOT_ACTIVE, halt_of
+from feeds.shared.halt_words import NOT_ACTIVE, halt_of
 from lib import clock
 from tests.world import onboard_and_poll, poll
 

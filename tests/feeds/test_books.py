@@ -50,7 +50,7 @@ def test_a_level_that_is_no_number_stays() -> None:
 def test_our_own_readers_do_the_same() -> None:
     rows = [("99", "1"), ("100", "0"), ("101", "2"), ("99", "1")]
 
-    assert levels(rows, 5, is_bid=True) == ((101.0, 2.0), (99.0, 2.0))
+    assert levels(rows, 5, is_bid=True) == (((101.0, 2.0), (99.0, 2.0)), 2)
 
 
 def test_a_book_says_how_much_was_put_right(venue: Venue, warm: OpenFeed) -> None:

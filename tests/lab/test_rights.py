@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 
 from tests.access.test_matrix import CALLERS, METHODS, as_, wrong_answers
+from tests.board.test_roles import made
 
-__all__ = ["as_"]
+__all__ = ["as_", "made"]
 
 
 @pytest.mark.parametrize("caller", CALLERS)

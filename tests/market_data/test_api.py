@@ -202,7 +202,7 @@ def test_a_page_costs_the_same_queries_for_any_number(client, world, place):
             client.get(f"/api/v1/{place}?limit={limit}&exchange=binance")
         counts.append(len(queries))
 
-    assert counts[0] == counts[1] <= 2
+    assert counts[0] == counts[1] <= 5  # two of them read; the others limit their time
 
 
 def test_holes_are_told_by_state(client, world):

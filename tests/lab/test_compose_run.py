@@ -19,7 +19,6 @@ from tests.lab.conftest import Program
 from tests.lab.visitors import FromAddress, certificate
 
 pytestmark = [
-    pytest.mark.smoke,
     pytest.mark.timeout(400),
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="namespaces are root's"),
 ]

@@ -51,7 +51,6 @@ def database_stands_still() -> Iterator[None]:
                 each.resume()
 
 
-@pytest.mark.smoke
 def test_probes_answer_while_the_database_stands_still() -> None:
     with web() as running, ThreadPoolExecutor(40) as pool:
         assert {status for status, _ in pool.map(lambda _: timed(running, "/api/v1/exchanges"), range(40))} == {200}

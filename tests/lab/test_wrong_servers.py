@@ -18,8 +18,6 @@ import redis
 from tests.lab.conftest import Program
 from tests.sandbox_client import PROJECT, free_port
 
-pytestmark = pytest.mark.smoke
-
 
 def prepare(**environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

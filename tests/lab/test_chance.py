@@ -11,7 +11,7 @@ from tests.gaps.test_timeline import LINE, play
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("count", [pytest.param(20, marks=pytest.mark.smoke), 400])
+@pytest.mark.parametrize("count", [pytest.param(12, marks=pytest.mark.smoke), 400])
 def test_everything_is_live_stopped_or_a_gap(transactional_db: None, count: int) -> None:
     @given(**LINE)
     @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))

@@ -28,7 +28,7 @@ from tests.sandbox_client import PROJECT, Sandbox, free_port
 from tests.status.running import Web, web
 from tests.world import onboard
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.smoke]
+pytestmark = pytest.mark.django_db(transaction=True)
 CONFIGURATION = """
 [databases]
 {name} = host={host} dbname={name} user={user}
@@ -38,7 +38,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
-default_pool_size = 3
+default_pool_size = {size}
 ignore_startup_parameters = extra_float_digits{ignored}
 logfile = {folder}/pgbouncer.log
 pidfile = {folder}/pgbouncer.pid
@@ -46,7 +46,7 @@ pidfile = {folder}/pgbouncer.pid
 POLLS = "import tests.world as w; print(*(w.poll('kraken') for _ in range({count})))"
 
 
-@pytest.fixture(params=["session", "transaction", "transaction, ignoring"])
+@pytest.fixture(params=["session", pytest.param("transaction", marks=pytest.mark.smoke), "transaction, ignoring"])
 def pooled(request: pytest.FixtureRequest, debian: Program) -> Iterator[str]:
     """The test database's URL through a pgbouncer of its own: as it is shipped, and as guides set it up."""
     mode, _, ignoring = request.param.partition(", ")
@@ -65,6 +65,7 @@ def pooled(request: pytest.FixtureRequest, debian: Program) -> Iterator[str]:
                 port=port,
                 folder=folder,
                 mode=mode,
+                size=8 if mode == "session" else 3,  # a session keeps its connection: the seventh would wait
                 ignored=",options" if ignoring else "",
             )
         )

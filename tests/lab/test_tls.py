@@ -23,8 +23,6 @@ from lib.server_addresses import VALKEY_ADDRESS
 from tests.lab.conftest import Program
 from tests.sandbox_client import free_port
 
-pytestmark = pytest.mark.smoke
-
 
 def certificate(folder: Path) -> Path:
     """A certificate for 127.0.0.1, signed by itself, beside its key."""

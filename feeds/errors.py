@@ -155,27 +155,14 @@ def _made(
     now: float,
 ) -> FeedError:
     """Returns the error with the time that the answer names, which counts whatever its status is."""
-    made = _made_of(kind, message, status=status, excerpt=excerpt, headers=headers, text=text, now=now)
-    made.obstacle = obstacle_of((), status)
-    return made
-
-
-def _made_of(
-    kind: type[FeedError],
-    message: str,
-    *,
-    status: int | None,
-    excerpt: str,
-    headers: Mapping[str, str],
-    text: str,
-    now: float,
-) -> FeedError:
     is_limit = issubclass(kind, Throttled)
     wait = waits.read(status, headers, text, now=now, is_limit=is_limit)
     said = shorten(f"{wait.remark}: {message}" if wait.remark else message)
-    if issubclass(kind, Throttled):
-        return kind(said, retry_after_seconds=wait.seconds, banned=wait.banned, status=status, excerpt=excerpt)
-    return kind(said, retry_after_seconds=wait.seconds, status=status, excerpt=excerpt)
+    made = kind(said, retry_after_seconds=wait.seconds, status=status, excerpt=excerpt)
+    if isinstance(made, Throttled):
+        made.banned = wait.banned
+    made.obstacle = obstacle_of((), status)
+    return made
 
 
 def _is_ccxts(error: BaseException) -> bool:

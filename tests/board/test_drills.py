@@ -214,7 +214,7 @@ def test_the_pulse_goes_on_with_a_drill_whose_starter_has_died(collecting: None)
     assert drill.state == DrillState.PASSED, drill.verdict
 
 
-def _comes(is_so: Callable[[], bool], seconds: float = 15.0) -> bool:
+def _comes(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     pause = threading.Event()
     give_up_at = clock.now() + timedelta(seconds=seconds)
     while not is_so():

@@ -23,8 +23,8 @@ from embedded.output import Terminal
 from embedded.process_group import ProcessGroup
 from embedded.supervisor import postgres_spec, valkey_spec
 
-PATIENCE_SECONDS = 20.0
-BACK_WITHIN_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+BACK_WITHIN_SECONDS = 60.0  # a ceiling for slow machines
 OPTIONS = {**postgres.LAPTOP, "shared_buffers": "32MB"}
 
 

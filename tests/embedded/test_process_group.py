@@ -15,7 +15,7 @@ from embedded.output import Terminal
 from embedded.process_group import ProcessGroup
 from tests.embedded.processes import is_gone
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; {SLEEPER}"
 PARENT = (

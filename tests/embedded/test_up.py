@@ -21,7 +21,7 @@ from tests.embedded.processes import is_gone
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 UP_WITHIN_SECONDS = 60.0
-BACK_WITHIN_SECONDS = 15.0
+BACK_WITHIN_SECONDS = 90.0  # a ceiling for slow machines, no promise
 CHILDREN = {"postgres", "valkey", "web", "worker", "beat", "pulse", "stream", "notify"}
 
 

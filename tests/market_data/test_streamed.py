@@ -138,7 +138,7 @@ def trades(exchange_id: str, *, since: float = 0.0, until: float = math.inf, sym
 
 
 def wait_for_both(
-    site: Site, exchange_id: str, *, since: float, symbol: str = "", count: int = 1, seconds: float = 12
+    site: Site, exchange_id: str, *, since: float, symbol: str = "", count: int = 1, seconds: float = 60
 ) -> None:
     site.wait_until(
         lambda: (

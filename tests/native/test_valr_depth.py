@@ -45,7 +45,7 @@ def listen(sandbox: Sandbox) -> Callable[[Work], None]:
     return lambda work: asyncio.run(live(work))
 
 
-async def until(is_so: Callable[[], bool], *, seconds: float = 6.0) -> None:
+async def until(is_so: Callable[[], bool], *, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not is_so():
             await asyncio.sleep(0.05)

@@ -207,7 +207,7 @@ class Site:
             self.wait_until(partial(is_so, exchange_id), seconds=left, what=f"{what} of {exchange_id}")
         return time.monotonic() - began
 
-    def wait_for_streams(self, *exchange_ids: str, seconds: float = 15) -> float:
+    def wait_for_streams(self, *exchange_ids: str, seconds: float = 60) -> float:
         wanted = set(exchange_ids)
         return self.wait_until(lambda: wanted <= self.delivering(), seconds=seconds, what=f"streams of {wanted}")
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Count
 
 from incidents.models import Incident
-from incidents.rules.verdict import OLD
+from incidents.rules.conditions import OLD
 
 MOST_SHOWN = 20
 

@@ -13,7 +13,8 @@ from board.open_incidents import OpenIncidents
 from collectors.history.names import NameIndex
 from exchanges.models import Transport
 from incidents.rules import verdict
-from incidents.rules.verdict import Condition, Elsewhere, SourceState
+from incidents.rules.conditions import OLD, Condition, SourceState, left_out
+from incidents.rules.verdict import Elsewhere
 from incidents.signs import health, reading
 from incidents.signs.activity import NO_ACTIVITY
 from incidents.signs.health import SystemHealth
@@ -136,7 +137,7 @@ def _events(now: datetime) -> tuple[Event, ...]:
     with connection.cursor() as cursor:
         cursor.execute(EVENTS, {"most": SHOWN_EVENTS})
         return tuple(
-            Event(at, exchange, before, after, why[:ERROR_CHARACTERS], kind, is_old=now - at > verdict.OLD)
+            Event(at, exchange, before, after, why[:ERROR_CHARACTERS], kind, is_old=now - at > OLD)
             for at, exchange, before, after, why, kind in cursor.fetchall()
         )
 
@@ -169,8 +170,8 @@ def _tile(source: SourceReading, signs: AllSigns, open_gaps: Mapping[str, int]) 
 
 
 def _notes(source: SourceReading, signs: AllSigns) -> tuple[str, ...]:
-    left_out = verdict.left_out(source.signs.missing_parts)
-    return (*signs.notes.get(source.worker.exchange_id, ()), *filter(None, [left_out]))
+    not_asked = left_out(source.signs.missing_parts)
+    return (*signs.notes.get(source.worker.exchange_id, ()), *filter(None, [not_asked]))
 
 
 def _urgency(tile: Tile) -> tuple[int, str]:

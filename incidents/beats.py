@@ -13,7 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from incidents.models import Beat
-from incidents.rules.verdict import OLD, Alarm, Tone
+from incidents.rules.conditions import OLD
+from incidents.rules.verdict import Alarm, Tone
 from lib import clock
 
 TOKEN_BYTES = 24

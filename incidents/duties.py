@@ -11,7 +11,8 @@ from django.db import connection
 from collectors.gaps.sweep import NOTE_SWEEP
 from collectors.retention import may_delete
 from incidents import drills, heartbeat, ledger, retention
-from incidents.rules.findings import Found, Trouble, system_key
+from incidents.rules.causes import system_key
+from incidents.rules.facts import Found, Trouble
 from incidents.rules.verdict import Alarm
 from incidents.rules.words import IncidentKind, Level
 from incidents.signs import health

@@ -29,7 +29,7 @@ from incidents.rules.changes import (
     OpenIncident,
     Opens,
 )
-from incidents.rules.findings import Found, Trouble
+from incidents.rules.facts import Found, Trouble
 from incidents.rules.words import IncidentKind, MessageEvent, Stage
 
 LOCK = 0x696E6364  # one pulse at a time: "incd"

@@ -15,7 +15,7 @@ from board.models import Drill
 from board.tiles import Tile
 from collectors.models import Gap, Origin, Outcome, Run, Stream, Switch, Tick, Transition, Worker, WorkerStatus
 from exchanges.models import Market, Transport
-from incidents.rules.verdict import SourceState
+from incidents.rules.conditions import SourceState
 
 LOOK_BACK = timedelta(minutes=2)  # a run that ended during the drill began no earlier
 

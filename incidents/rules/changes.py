@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from incidents.rules.findings import Found, Trouble
+from incidents.rules.facts import Found, Trouble
 from incidents.rules.words import IncidentKind, is_graver
 
 JOIN_WITHIN = timedelta(seconds=15)  # a cause that shows so long after what it explains still explains it

@@ -1,17 +1,30 @@
-"""Finds what is wrong, once for each cause, and what may explain it: pure rules over the signs of one moment.
+"""Finds what is wrong, once for each cause: pure rules over the signs of one moment.
 
-The tree of causes: system, line, exchange, transport, markets, pair. Each finding names the keys that may explain it,
-the nearest cause last found first; `changes` joins it to the first that is open.
+`causes` says which of them explains which.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from incidents.rules.verdict import ADVICE, COMMON_CAUSES, MISSING, SILENT, Alarm, Condition, SourceState, Tone
+from incidents.rules.causes import (
+    INTERNAL,
+    LINE_CAUSES,
+    OF_STREAMED,
+    OF_SYSTEM,
+    POLLS,
+    STREAMS,
+    explainers,
+    keys_of,
+    line_key,
+    system_key,
+    system_keys,
+)
+from incidents.rules.conditions import ADVICE, MISSING, SILENT, Condition, SourceState
+from incidents.rules.facts import ExchangeSigns, FindableSigns, Found, PairSigns, Trouble
+from incidents.rules.verdict import COMMON_CAUSES, Tone
 from incidents.rules.words import IncidentKind, Level
 
 LEAST_ALIKE = 3  # fewer exchanges that fail alike may be chance
@@ -19,110 +32,11 @@ DEGRADED_LASTS = timedelta(seconds=60)  # one failed run is none: the next mends
 STREAM_LASTS = timedelta(seconds=120)  # a session that is renewed is none
 LEAST_MARKETS = 3
 MARKETS_LAST = timedelta(seconds=60)
-# Outcomes that a shared way out explains: the network, a proxy, DNS, certificates, an address that is rate-limited.
-LINE_CAUSES = ("unreachable", "not_connected", "denied", "bad_reply", "throttled")
 GAP_CAUSES = ("our outage", "exchange outage", "rate limited")  # a quiet market is none
-POLLS, INTERNAL, STREAMS = "polls", "internal", "streams"
-# What explains a silence of what is polled, and of what is streamed; the deepest cause first.
-OF_POLLED = ("database", "valkey", "beat", "worker", "queue", POLLS)
-OF_STREAMED = ("database", STREAMS)
-OF_FAILED = ("database", "disk", "valkey", INTERNAL)
-# What of the system explains what else of it.
-OF_SYSTEM = {
-    "queue": ("valkey", "worker", POLLS),  # not the other way round: two causes of each other would have no root
-    POLLS: ("database", "valkey", "beat", "worker"),
-    "beat": ("database", "valkey"),
-    "worker": ("database", "valkey"),
-    STREAMS: ("database", "valkey"),
-    INTERNAL: ("database", "disk"),
-    "rollups": ("database", "valkey", "beat", "worker", "disk"),
-}
-# Causes that cannot be judged while Valkey does not answer.
 # What shows by silence, as long as all processes have only just begun.
 SILENT_AT_START = ("worker", "queue", STREAMS, "beat", "notifier", "rollups", POLLS, "stream", SILENT, MISSING)
+# Causes that cannot be judged while Valkey does not answer.
 UNASKED_WITHOUT_VALKEY = ("worker", "queue", STREAMS)
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeSigns:
-    """What the rules know of one exchange. `streamed_short_since`: a stream is wanted, and does not deliver since."""
-
-    condition: Condition
-    address: str = ""
-    is_streamed: bool = False
-    is_stream_wanted: bool = False
-    stream_short_since: datetime | None = None
-    stream_why: str = ""
-    stored_at: datetime | None = None
-    markets: int = 0
-    fresh: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class GapSigns:
-    exchange: str
-    cause: str
-    lasting: int
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PairSigns:
-    """A watched pair with silent markets: of which exchanges, since when, and of how many it still comes."""
-
-    pair: str
-    exchanges: tuple[str, ...]
-    since: datetime
-    fresh: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindableSigns:
-    """The signs of one moment. `is_off`: nothing is collected on purpose, so nothing can be told of exchanges.
-
-    `is_starting`: whoever looks has only just begun, perhaps with all other processes; their absence means nothing yet.
-    """
-
-    exchanges: Sequence[ExchangeSigns] = ()
-    alarms: Sequence[Alarm] = ()
-    gaps: Sequence[GapSigns] = ()
-    pairs: Sequence[PairSigns] = ()
-    is_off: bool = False
-    is_valkey_away: bool = False
-    is_starting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing that is wrong. `explained_by`: keys of possible causes, the deepest first.
-
-    `is_alone`: others behind the same address and machine work, so no common cause has to be waited for.
-    """
-
-    key: str
-    kind: IncidentKind
-    cause: str
-    severity: Level
-    title: str
-    since: datetime
-    exchanges: tuple[str, ...] = ()
-    detail: str = ""
-    advice: str = ""
-    affected: int = 0
-    explained_by: tuple[str, ...] = ()
-    is_alone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """All troubles, and the keys of which nothing could be learned: these neither begin nor end.
-
-    `is_partial`: only these troubles were looked for, so nothing else is known.
-    """
-
-    troubles: tuple[Trouble, ...] = ()
-    unknown: frozenset[str] = field(default_factory=frozenset)
-    is_partial: bool = False
 
 
 def find(signs: FindableSigns, now: datetime) -> Found:
@@ -130,7 +44,7 @@ def find(signs: FindableSigns, now: datetime) -> Found:
     system = list(_system(signs, now))
     if signs.is_off:
         named = {each.condition.exchange for each in signs.exchanges}
-        return Found(tuple(system), frozenset(key for name in named for key in _keys_of(name)) | _unasked(signs))
+        return Found(tuple(system), frozenset(key for name in named for key in keys_of(name)) | _unasked(signs))
     common = [*_common(signs, now), *_lines(signs, now)]
     known = {trouble.key: trouble for trouble in reversed([*system, *common])}
     single = [trouble for each in signs.exchanges for trouble in _of_exchange(each, signs, now)]
@@ -145,14 +59,6 @@ def _without_silence(found: Found) -> Found:
     kept = tuple(each for each in found.troubles if each.cause not in SILENT_AT_START)
     left_out = {each.key for each in found.troubles} - {each.key for each in kept}
     return Found(kept, found.unknown | left_out)
-
-
-def system_key(cause: str) -> str:
-    return f"system:{cause}"
-
-
-def _system_keys(causes: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(system_key, causes))
 
 
 # --- the system ---------------------------------------------------------------------------------------------------
@@ -171,7 +77,7 @@ def _system(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
             title=alarm.what,
             since=alarm.since or now,
             advice=alarm.do,
-            explained_by=_system_keys(OF_SYSTEM.get(alarm.cause, ())),
+            explained_by=system_keys(OF_SYSTEM.get(alarm.cause, ())),
         )
 
 
@@ -192,7 +98,7 @@ def _common(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
         since = min(each.stream_short_since or now for each in short)
         yield Trouble(
             system_key(STREAMS), IncidentKind.SYSTEM, STREAMS, Level.WARNING, title, since, _names(short),
-            short[0].stream_why, "See the stream process's log.", explained_by=_system_keys(OF_SYSTEM[STREAMS]),
+            short[0].stream_why, "See the stream process's log.", explained_by=system_keys(OF_SYSTEM[STREAMS]),
         )  # fmt: skip
 
 
@@ -207,7 +113,7 @@ def _shared(cause: str, title: str, word: str, hit: Sequence[ExchangeSigns], now
         exchanges=_names(hit),
         detail=next((each.condition.detail for each in hit if each.condition.detail), ""),
         advice=COMMON_CAUSES[word],
-        explained_by=_system_keys(OF_SYSTEM[cause]),
+        explained_by=system_keys(OF_SYSTEM[cause]),
     )
 
 
@@ -240,23 +146,15 @@ def _line(address: str, cause: str, hit: Sequence[ExchangeSigns], now: datetime)
         exchanges=_names(hit),
         detail=next((each.condition.detail for each in hit if each.condition.detail), ""),
         advice=COMMON_CAUSES.get(cause, "All fail in the same way: look for a shared cause first."),
-        explained_by=_system_keys(("clock",)),
+        explained_by=system_keys(("clock",)),
     )
-
-
-def line_key(address: str) -> str:
-    return f"line:{address}"[:200]
 
 
 # --- one exchange -------------------------------------------------------------------------------------------------
 
 
-def _keys_of(exchange: str) -> tuple[str, str, str]:
-    return f"exchange:{exchange}", f"transport:{exchange}", f"markets:{exchange}"
-
-
 def _of_exchange(each: ExchangeSigns, signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
-    whole, transport, markets = _keys_of(each.condition.exchange)
+    whole, transport, markets = keys_of(each.condition.exchange)
     state, cause = each.condition.state, each.condition.cause
     if state == SourceState.DEGRADED and cause == MISSING:
         yield _trouble_of(each, markets, IncidentKind.MARKETS, Level.WARNING, now, signs)
@@ -268,7 +166,7 @@ def _of_exchange(each: ExchangeSigns, signs: FindableSigns, now: datetime) -> It
         yield Trouble(
             transport, IncidentKind.TRANSPORT, "stream", Level.INFO,
             f"{each.condition.exchange}: its stream does not deliver", each.stream_short_since or now,
-            (each.condition.exchange,), each.stream_why, explained_by=(*_system_keys(OF_STREAMED), whole),
+            (each.condition.exchange,), each.stream_why, explained_by=(*system_keys(OF_STREAMED), whole),
         )  # fmt: skip
 
 
@@ -277,7 +175,7 @@ def _trouble_of(
 ) -> Trouble:
     condition = each.condition
     advice, _ = ADVICE.get(condition.cause, (condition.advice, ""))
-    whole, _, _ = _keys_of(condition.exchange)
+    whole, _, _ = keys_of(condition.exchange)
     return Trouble(
         key=key,
         kind=kind,
@@ -289,7 +187,7 @@ def _trouble_of(
         detail=condition.detail,
         advice=advice or condition.advice,
         affected=each.markets - each.fresh,
-        explained_by=(*_explained(each), *((whole,) if key != whole else ())),
+        explained_by=(*explainers(each), *((whole,) if key != whole else ())),
         is_alone=_is_alone(each, signs),
     )
 
@@ -297,15 +195,6 @@ def _trouble_of(
 def _words(condition: Condition) -> str:
     """Returns what is wrong as it follows an exchange's name."""
     return f"is {condition.why or condition.state}"
-
-
-def _explained(each: ExchangeSigns) -> tuple[str, ...]:
-    cause = each.condition.cause
-    if cause in (SILENT, MISSING):
-        return (*_system_keys(OF_STREAMED if each.is_streamed else OF_POLLED), line_key(each.address))
-    if cause == "failed":
-        return _system_keys(OF_FAILED)
-    return (*_system_keys(("clock",)), line_key(each.address)) if cause in LINE_CAUSES else ()
 
 
 def _is_alone(each: ExchangeSigns, signs: FindableSigns) -> bool:
@@ -324,7 +213,7 @@ def _of_gaps(signs: FindableSigns, there: set[str], now: datetime) -> Iterator[T
     """Yields a trouble for three or more silent markets with one cause, of an exchange that delivers the others."""
     by_name = {each.condition.exchange: each for each in signs.exchanges}
     for gap in signs.gaps:
-        each, (whole, _, key) = by_name.get(gap.exchange), _keys_of(gap.exchange)
+        each, (whole, _, key) = by_name.get(gap.exchange), keys_of(gap.exchange)
         if each is None or each.condition.state != SourceState.DELIVERS or key in there:
             continue
         if gap.cause not in GAP_CAUSES or gap.lasting < LEAST_MARKETS or not _has_lasted(gap.since, MARKETS_LAST, now):
@@ -333,7 +222,7 @@ def _of_gaps(signs: FindableSigns, there: set[str], now: datetime) -> Iterator[T
         yield Trouble(
             key, IncidentKind.MARKETS, MISSING, Level.INFO,
             f"{gap.exchange} is missing {gap.lasting} of {each.markets} markets", gap.since, (gap.exchange,), gap.cause,
-            affected=gap.lasting, explained_by=(*_explained(each), whole),
+            affected=gap.lasting, explained_by=(*explainers(each), whole),
         )  # fmt: skip
 
 
@@ -348,7 +237,7 @@ def _of_pair(pair: PairSigns) -> Trouble:
         since=pair.since,
         exchanges=pair.exchanges,
         affected=len(pair.exchanges),
-        explained_by=tuple(key for name in pair.exchanges[:1] for key in (*_keys_of(name)[::2],)),
+        explained_by=tuple(key for name in pair.exchanges[:1] for key in (*keys_of(name)[::2],)),
     )
 
 
@@ -382,15 +271,15 @@ def _since(hit: Sequence[ExchangeSigns], now: datetime) -> datetime:
 
 
 def _unasked(signs: FindableSigns) -> frozenset[str]:
-    return frozenset(_system_keys(UNASKED_WITHOUT_VALKEY) if signs.is_valkey_away else ())
+    return frozenset(system_keys(UNASKED_WITHOUT_VALKEY) if signs.is_valkey_away else ())
 
 
 def _unknown(signs: FindableSigns) -> frozenset[str]:
     """Returns what cannot be judged: exchanges that have not started, and all behind an address that has no other."""
     waiting = [each for each in signs.exchanges if each.condition.state == SourceState.UNKNOWN]
     judged = {each.address for each in _judged(signs)}
-    keys = {key for each in waiting for key in _keys_of(each.condition.exchange)}
+    keys = {key for each in waiting for key in keys_of(each.condition.exchange)}
     keys |= {line_key(each.address) for each in waiting if each.address not in judged}
     if waiting and not judged:
-        keys |= set(_system_keys((POLLS, INTERNAL)))
+        keys |= set(system_keys((POLLS, INTERNAL)))
     return frozenset(keys) | _unasked(signs)

@@ -9,7 +9,7 @@ from django.db import connection
 
 from exchanges.models import Transport
 from incidents.models import AlertRoute
-from incidents.rules.findings import ExchangeSigns, FindableSigns, GapSigns, PairSigns
+from incidents.rules.facts import ExchangeSigns, FindableSigns, GapSigns, PairSigns
 from incidents.signs.reading import AllSigns, SourceReading
 
 # The sources of the watched pairs, found by the index on base and quote.

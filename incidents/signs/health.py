@@ -19,7 +19,8 @@ from collectors.polling.schedule import BEAT_CURSOR, BEAT_SILENCE, SENT_CURSOR, 
 from collectors.status import backups
 from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
-from incidents.rules.verdict import OLD, Alarm, Tone
+from incidents.rules.conditions import OLD
+from incidents.rules.verdict import Alarm, Tone
 from incidents.signs.activity import LastHour
 from lib import clock, processes, queues, valkey
 from lib.disk import DiskSpace, database_disk
@@ -159,65 +160,55 @@ def schedule_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Ala
 
 def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
     """Returns alarms on what stops the collecting, or the noticing, and that no source can show yet."""
-    found = []
-    if health.is_pulse_dead:
-        found.append(pulse_alarm(seen))
-    found += schedule_alarms(health, seen, now)
+    found = [
+        *([pulse_alarm(seen)] if health.is_pulse_dead else []),
+        *schedule_alarms(health, seen, now),
+        *_queue_alarms(health),
+        *_clock_alarms(health, seen, now),
+        *_stream_alarms(health),
+        *_database_alarms(health, seen, now),
+    ]
+    return [replace(each, is_old=each.since is not None and now - each.since > OLD) for each in found]
+
+
+def _queue_alarms(health: SystemHealth) -> list[Alarm]:
+    """Returns the first of: nobody can be sent a poll, nobody takes one, too few take them."""
     if any(depth is None for _, depth in health.queues):
-        found.append(
-            Alarm("Valkey does not answer: no poll can be sent", "check that it runs, and REDIS_URL", cause="valkey")
-        )
-    elif health.worker_processes == 0:
-        found.append(
-            Alarm(
-                f"No worker runs: nobody takes the polls of {_exchanges(health.exchanges)}",
-                "read its log, or start one: it may be gone, or hang",
-                cause="worker",
-            )
-        )
-    elif health.is_queue_busy:
-        found.append(Alarm("Tasks wait in the queue", "start more workers, or look at their log", cause="queue"))
-    found += _clock_alarms(health, seen, now)
-    if health.streamed and health.stream_processes == 0:
-        polled = f"{_exchanges(health.streamed)} {'is' if health.streamed == 1 else 'are'}"
-        found.append(
-            Alarm(
-                f"No stream process runs: {polled} polled, or not collected at all",
-                "read its log, or start one: manage.py stream",
-                tone=Tone.WARNING,
-                cause="streams",
-            )
-        )
+        away = "Valkey does not answer: no poll can be sent"
+        return [Alarm(away, "check that it runs, and REDIS_URL", cause="valkey")]
+    if health.worker_processes == 0:
+        gone = f"No worker runs: nobody takes the polls of {_exchanges(health.exchanges)}"
+        return [Alarm(gone, "read its log, or start one: it may be gone, or hang", cause="worker")]
+    if health.is_queue_busy:
+        return [Alarm("Tasks wait in the queue", "start more workers, or look at their log", cause="queue")]
+    return []
+
+
+def _stream_alarms(health: SystemHealth) -> list[Alarm]:
+    if not health.streamed or health.stream_processes != 0:
+        return []
+    polled = f"{_exchanges(health.streamed)} {'is' if health.streamed == 1 else 'are'}"
+    claim = f"No stream process runs: {polled} polled, or not collected at all"
+    return [Alarm(claim, "read its log, or start one: manage.py stream", tone=Tone.WARNING, cause="streams")]
+
+
+def _database_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
+    """Returns alarms on rollups that do not come, a disk that fills, backups that fail, and slow answers."""
+    found = []
     if seen.rolled_up_to is not None and _lag(seen.rolled_up_to, now) > ROLLUPS_LATE_SECONDS:
-        found.append(
-            Alarm(
-                "Minutes are not rolled up: raw rows stay on the disk, and are lost in the end",
-                "read the workers' log of upkeep; see RAW_RETENTION_MOST_HOURS",
-                seen.rolled_up_to,
-                tone=Tone.WARNING,
-                cause="rollups",
-            )
-        )
+        claim = "Minutes are not rolled up: raw rows stay on the disk, and are lost in the end"
+        advice = "read the workers' log of upkeep; see RAW_RETENTION_MOST_HOURS"
+        found.append(Alarm(claim, advice, seen.rolled_up_to, tone=Tone.WARNING, cause="rollups"))
     if health.disk is not None and health.disk.is_low:
-        found.append(
-            Alarm(
-                f"The database's disk is nearly full: {health.disk.words}; when it is full nothing is stored",
-                "make room on it, or keep less: the settings of retention",
-                tone=Tone.DANGER if health.disk.is_nearly_full else Tone.WARNING,
-                cause="disk",
-            )
-        )
+        claim = f"The database's disk is nearly full: {health.disk.words}; when it is full nothing is stored"
+        advice = "make room on it, or keep less: the settings of retention"
+        tone = Tone.DANGER if health.disk.is_nearly_full else Tone.WARNING
+        found.append(Alarm(claim, advice, tone=tone, cause="disk"))
     found += _backup_alarms(seen.backups, now)
     if health.round_trip_ms >= SLOW_MS:
-        found.append(
-            Alarm(
-                "The database answers slowly",
-                "see pg_stat_activity for what it does",
-                tone=Tone.WARNING,
-                cause="database",
-            )
-        )
-    return [replace(each, is_old=each.since is not None and now - each.since > OLD) for each in found]
+        advice = "see pg_stat_activity for what it does"
+        found.append(Alarm("The database answers slowly", advice, tone=Tone.WARNING, cause="database"))
+    return found
 
 
 def pulse_alarm(seen: Seen) -> Alarm:

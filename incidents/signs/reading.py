@@ -26,8 +26,9 @@ from collectors.status.dialects.pipelines import DEGRADED_FROM_SECONDS
 from exchanges.models import BlacklistEntry, Market, Transport
 from feeds.streams import can_stream
 from incidents import beats
-from incidents.rules import verdict
-from incidents.rules.verdict import Alarm, Condition, PartSigns, Signs
+from incidents.rules import conditions
+from incidents.rules.conditions import Condition, PartSigns, Signs
+from incidents.rules.verdict import Alarm
 from incidents.signs import activity, health, telling
 from incidents.signs.activity import LastHour
 from incidents.signs.health import Seen, SystemHealth
@@ -302,7 +303,7 @@ def _source(worker: Worker, facts: _Facts) -> SourceReading:
     exchange = worker.exchange
     markets = facts.markets.get(exchange.id, frozenset()) - facts.unmissed
     signs = _signs(worker, facts, markets)
-    return SourceReading(worker, signs, verdict.condition(signs, facts.now), transports.in_use(exchange, facts.now))
+    return SourceReading(worker, signs, conditions.condition(signs, facts.now), transports.in_use(exchange, facts.now))
 
 
 def _signs(worker: Worker, facts: _Facts, markets: frozenset[int]) -> Signs:

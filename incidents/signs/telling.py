@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from incidents.rules.verdict import OLD, Alarm, Tone
+from incidents.rules.conditions import OLD
+from incidents.rules.verdict import Alarm, Tone
 
 NOTIFIER_CURSOR = "notify"
 NOTIFIER_DEAD = timedelta(seconds=60)

@@ -25,7 +25,7 @@ from collectors.history import partitions
 from collectors.models import Worker
 from collectors.polling import poll
 from exchanges.models import SANDBOX_PLACEHOLDER, AuditEntry, Exchange
-from incidents.rules.verdict import Condition, SourceState
+from incidents.rules.conditions import Condition, SourceState
 from lib import clock
 from marketmon import pulse
 from operations import commands

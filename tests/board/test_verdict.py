@@ -9,18 +9,8 @@ import pytest
 
 from collectors.models import Outcome
 from feeds.network_guard import PrivateAddress
-from incidents.rules.verdict import (
-    WORDS,
-    Alarm,
-    Clause,
-    Condition,
-    Elsewhere,
-    Signs,
-    SourceState,
-    Tone,
-    condition,
-    judge,
-)
+from incidents.rules.conditions import WORDS, Condition, Signs, SourceState, condition
+from incidents.rules.verdict import Alarm, Clause, Elsewhere, Tone, judge
 
 NOW = datetime(2026, 3, 3, 14, 10, tzinfo=UTC)
 HEALTHY = Signs(

@@ -11,7 +11,7 @@ import pytest
 
 from incidents import addresses, ledger
 from incidents.models import AlertChannel, AlertRoute, Delivery
-from incidents.rules.findings import Found, Trouble
+from incidents.rules.facts import Found, Trouble
 from incidents.rules.words import IncidentKind, Level
 
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from incidents.rules import verdict
-from incidents.rules.findings import ExchangeSigns, FindableSigns, Found, GapSigns, PairSigns, find
-from incidents.rules.verdict import Alarm, Condition, SourceState, Tone
+from incidents.rules import conditions
+from incidents.rules.conditions import Condition, SourceState
+from incidents.rules.facts import ExchangeSigns, FindableSigns, Found, GapSigns, PairSigns
+from incidents.rules.findings import find
+from incidents.rules.verdict import Alarm, Tone
 from tests.incidents.conftest import START as NOW
 
 LONG_AGO = NOW - timedelta(hours=1)
@@ -23,7 +25,7 @@ def well(name: str, **facts: object) -> ExchangeSigns:
 
 def bad(name: str, cause: str, state: SourceState = SourceState.DOWN, **facts: object) -> ExchangeSigns:
     since = NOW - timedelta(seconds=90)
-    why = verdict.WORDS.get(cause, cause)
+    why = conditions.WORDS.get(cause, cause)
     return replace(well(name, **facts), condition=Condition(name, state, why, since, "said", cause))
 
 

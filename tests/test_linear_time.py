@@ -189,7 +189,7 @@ WORST: dict[str, list[Text]] = {
         Text("", "1."),
     ],
     "collectors.history.partitions.NAME": [Text("", "_20260101"), Text("", "_")],
-    "collectors.status.views.WHOLE_NUMBER": [Text("", "1", "x")],
+    "collectors.status.metered.WHOLE_NUMBER": [Text("", "1", "x")],
     "embedded.output.LOUD_TEXT": [Text("", "a."), Text("", "Error"), Text("", "."), Text("", "ERROR_")],
     "embedded.site.PLAIN_PATH": [Text("", "/a", "!"), Text("", "a")],
     "exchanges.models.EXCHANGE_ID": [Text("", "a", "!")],

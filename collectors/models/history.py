@@ -1,12 +1,66 @@
-"""Models of history besides ticks and minutes: what minutes were before they changed, and the exchanges' own candles.
+"""Models of history besides ticks: minutes, what they were before they changed, coverage, the exchanges' own candles.
 
-Both tables are partitioned by day and written by SQL (`history/rollups.py`, `backfill/outcome.py`); the models here are
-for reading.
+What is partitioned by day is written by SQL (`history/rollups.py`, `backfill/outcome.py`); the models are for reading.
 """
 
 from __future__ import annotations
 
 from django.db import models
+
+from collectors.models.pipelines import Pipeline
+from exchanges.models import Exchange
+
+
+class Rollup(models.Model):
+    """One minute of one pipeline, made of its ticks: what remains when raw rows are dropped. Partitioned by day.
+
+    A minute without ticks of its own is the exchange's candle, if that was fetched. `live`, `candle` and `trade` count
+    its rows by origin. They, `revision` and `known_at` are null where a minute was made before they were written down.
+    """
+
+    pk = models.CompositePrimaryKey("pipeline_id", "minute_at")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.DO_NOTHING, db_constraint=False, related_name="rollups")
+    samples = models.SmallIntegerField()
+    minute_at = models.DateTimeField()
+    open = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    close = models.FloatField(null=True)
+    bid = models.FloatField(null=True)
+    ask = models.FloatField(null=True)
+    base_volume = models.FloatField(null=True)  # of a rolling day, as tickers tell it
+    volume = models.FloatField(null=True)  # of this minute, as a candle tells it
+    live = models.SmallIntegerField(null=True)
+    candle = models.SmallIntegerField(null=True)
+    trade = models.SmallIntegerField(null=True)
+    revision = models.SmallIntegerField(null=True)
+    known_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "collectors_rollup"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline_id} {self.minute_at:%Y-%m-%d %H:%M}"
+
+
+class Coverage(models.Model):
+    """A quarter of an hour of one exchange: minutes of its pipelines that should hold a row, and those that do.
+
+    The counts come from rollups, so from stored rows. Planned stops expect nothing; our own downtime does.
+    """
+
+    pk = models.CompositePrimaryKey("exchange_id", "quarter_at")
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="coverage")
+    quarter_at = models.DateTimeField()
+    expected_minutes = models.IntegerField(default=0, db_default=0)
+    stored_minutes = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        verbose_name_plural = "coverage"
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.quarter_at:%Y-%m-%d %H:%M}"
 
 
 class RollupRevision(models.Model):

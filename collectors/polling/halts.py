@@ -12,8 +12,8 @@ from typing import Final
 from collectors.models import Pipeline
 from collectors.polling import market_list
 from collectors.polling.market_list import KnownMarkets
+from collectors.rules.market_state import Traded, has_traded
 from collectors.rules.quote_checks import QuoteRow
-from collectors.rules.trading_resumed import Traded, has_traded
 from feeds.base import Poll, Quote
 
 # What dormant markets' rows said when they came last: they have no pipeline to compare with.

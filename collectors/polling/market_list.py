@@ -19,6 +19,7 @@ from collectors.lease import Permit, UnknownRows
 from collectors.models import Worker
 from collectors.polling import market_names
 from collectors.rules import market_identity
+from collectors.rules.market_state import listed_state
 from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market, MarketState
@@ -287,13 +288,11 @@ def _upsert(exchange_id: str, listings: Sequence[Listing], now: datetime) -> Non
             kind=listing.kind,
             venue_id=listing.venue_id,
             source=source_label(exchange_id, listing.kind, kinds),
-            active=listing.is_genuine,
             taker_fee=listing.taker_fee,
             listed_at=now,
-            delisted_at=None if listing.is_genuine else now,
-            halted_at=(halted_at.get(listing.symbol) or now) if listing.halted_because else None,
-            halt=listing.halted_because,
-            dormant=bool(listing.halted_because) and listing.symbol not in traded,
+            **listed_state(
+                listing, halted_at=halted_at.get(listing.symbol), has_been_traded=listing.symbol in traded, now=now
+            )._asdict(),
         )
         for listing in listings
     ]

@@ -2,7 +2,7 @@
 
 Everything hangs on the CTE `fenced`: it finds the Worker row only under the permit's generation and lease, so a run
 that an operator has overtaken stores nothing. `RETURNING old` of MERGE (PostgreSQL 18) tells how long a pipeline was
-silent without a second look; what follows of that for its gaps stands in `gaps/ledger.py`.
+silent without a second look; what follows of that for its gaps stands in `gaps/ledger/`.
 """
 
 from __future__ import annotations

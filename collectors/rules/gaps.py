@@ -1,4 +1,4 @@
-"""The rule of what a gap is and how much it misses; `gaps/ledger.py` carries it out in SQL, `gap_causes` says why."""
+"""The rule of what a gap is and how much it misses; `gaps/ledger/` carries it out in SQL, `gap_causes` says why."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ from collectors.rules import breaker, streams
 from collectors.streaming import blocking_calls, handshake
 from collectors.streaming import comparison_poll as shadows
 from collectors.streaming.comparison_poll import Shadow
+from collectors.streaming.fallback import Fallback, Silence
 from collectors.streaming.handshake import TICK_SECONDS, Contradicted, LeaseLost, StreamFault, Unfit
+from collectors.streaming.jobs import Jobs
 from collectors.streaming.market_data import Depth
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.renewal import Renewal
@@ -39,7 +41,6 @@ T = TypeVar("T")
 CLEAN_UP_SECONDS = 5.0
 FLUSH_ROWS = 2000  # stored at once, whatever the time: more would hold the loop for longer than a tick
 RECYCLE_SECONDS = 72_000.0  # 20 h: binance hangs up after 24, and we would rather choose the moment
-LOOK_AGAIN_SHARE = 0.25  # of an interval, when somebody else has polled in it
 STOOD_STILL = "this process stood still"
 EXPECTED = (StreamFault, FeedError, DatabaseError, InterfaceError, ingest.ExchangeBusy)
 
@@ -57,7 +58,7 @@ class StreamSession:
         self._is_ours = is_ours
         self._stream: QuoteStream | None = None
         self._gate: RequestGate | None = None
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._jobs = Jobs(threads, self._settle)
         self._budget = streams.DialBudget(settings.STREAM_DIALS_PER_FIVE_MINUTES)
         self._pause_seconds = 0.0
         self._markets: blocking_calls.Markets | None = None
@@ -65,20 +66,19 @@ class StreamSession:
         self._overtaken_before = 0
         self._rejected_before = 0  # frames that could not be read, when last one could
         self._latest: dict[str, Quote] = {}
-        self._is_silent = asyncio.Event()
-        self._is_silent.set()
+        self._fallback = Fallback(self._jobs, self._silence)
         self._last_error: FeedError | None = None
         self._is_distrusted = False
         self._unstreamed = self._lost_fields = self._said = ""
         self._correlation_id = ""  # of the connection under way: in its runs and in the log
         self._renewal = Renewal()
-        self._timeline = Timeline(self._do, holder)
-        self._tenure = StreamLease(wish.exchange_id, self._do)
+        self._timeline = Timeline(self._jobs.do, holder)
+        self._tenure = StreamLease(wish.exchange_id, self._jobs.do)
 
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing of it is left, neither a connection nor a lease."""
         forget_learned(self.wish.exchange_id)  # an operator's restart begins anew
-        fallback = asyncio.create_task(self._fall_back())
+        fallback = asyncio.create_task(self._fallback.run())
         try:
             await self._live()
         finally:
@@ -101,7 +101,7 @@ class StreamSession:
                 if not isinstance(error, EXPECTED):
                     log.exception("stream_session_failed", exchange=self.wish.exchange_id)
             finally:
-                self._is_silent.set()
+                self._fallback.is_silent.set()
                 await self._close_stream()
             jittered = streams.backoff_seconds(
                 failures - 1,
@@ -115,6 +115,9 @@ class StreamSession:
             while not can_stream(self.wish.exchange_id) and not self._has_other_markets():
                 await asyncio.sleep(TICK_SECONDS)
 
+    def _silence(self) -> Silence:
+        return Silence(self.wish, self._last_error, self._correlation_id)
+
     def _has_other_markets(self) -> bool:
         return self._markets is None or self.wish.markets_version != self._markets.version
 
@@ -126,10 +129,10 @@ class StreamSession:
             await asyncio.sleep(TICK_SECONDS)
         await self._timeline.tell(self.wish)
         if self._markets is None:
-            self._markets = await self._do(blocking_calls.load_markets, self.wish)
+            self._markets = await self._jobs.do(blocking_calls.load_markets, self.wish)
         else:
-            self._markets = await self._do(blocking_calls.known_markets, self.wish, self._markets)
-        self._gate = self._gate or await self._do(blocking_calls.open_dial_gate, self.wish)
+            self._markets = await self._jobs.do(blocking_calls.known_markets, self.wish, self._markets)
+        self._gate = self._gate or await self._jobs.do(blocking_calls.open_dial_gate, self.wish)
         stream = self._stream = self._stream or self._open()
         self._heard = await handshake.dial(stream, self._markets, self._budget)
         check = self._stall_check()
@@ -156,10 +159,10 @@ class StreamSession:
     async def _deliver(self) -> None:
         """Stores what comes, until a StreamFault says that it is no longer to be believed."""
         self._latest.clear()
-        self._is_silent.clear()  # before the lease: polls that follow each other closely would keep it
+        self._fallback.is_silent.clear()  # before the lease: polls that follow each other closely would keep it
         await self._take()
         self._tenure.sound_at = time.monotonic()
-        depth = asyncio.create_task(Depth(self._do, self._scene, self._stall_check()).run())
+        depth = asyncio.create_task(Depth(self._jobs.do, self._scene, self._stall_check()).run())
         try:
             self._unstreamed = unstreamed_of(self._dialled)
             reason = "delivers again" if self._last_error else ""
@@ -270,7 +273,7 @@ class StreamSession:
         if self.wish.markets_version == self._markets.version:
             return
         try:
-            self._markets = await self._do(blocking_calls.known_markets, self.wish, self._markets)
+            self._markets = await self._jobs.do(blocking_calls.known_markets, self.wish, self._markets)
         except (DatabaseError, InterfaceError) as error:
             log.warning("markets_not_known", exchange=self.wish.exchange_id, error=str(error).strip())
             return
@@ -352,28 +355,9 @@ class StreamSession:
             if self._renewal.markets is not self._markets:
                 await self._ask_for(self._markets)
             self._count_anew()
-            self._pending.add(closing := asyncio.ensure_future(old.close()))
-            closing.add_done_callback(self._pending.discard)
+            self._jobs.add(asyncio.ensure_future(old.close()))
             self._renewal = Renewal(now)
             log.info("stream_renewed", exchange=self.wish.exchange_id)
-
-    # --- falling back -------------------------------------------------------------------------------------------------
-
-    async def _fall_back(self) -> None:
-        """Polls while the stream does not deliver, or, where polls are not wanted, records that nothing comes."""
-        while True:
-            await self._is_silent.wait()
-            began, pause = time.monotonic(), self.wish.interval_seconds
-            try:
-                if self.wish.transport == Transport.AUTO or not can_stream(self.wish.exchange_id):
-                    if await self._do_slow(blocking_calls.poll, self.wish) == ingest.SKIPPED:
-                        pause *= LOOK_AGAIN_SHARE
-                elif self._last_error:
-                    failed = self.wish.exchange_id, self._last_error, self._correlation_id
-                    await self._do_slow(blocking_calls.note_failure, *failed)
-            except Exception as error:  # noqa: BLE001 - recorded by the cycle, or the database is away
-                log.warning("fallback_failed", exchange=self.wish.exchange_id, error=str(error).strip())
-            await asyncio.sleep(max(TICK_SECONDS, pause - (time.monotonic() - began)))
 
     # --- odds and ends ------------------------------------------------------------------------------------------------
 
@@ -392,28 +376,12 @@ class StreamSession:
     async def _clean_up(self) -> None:
         """Waits for jobs under way, as one of them may be taking the lease, and gives everything back."""
         try:
-            if self._pending:
-                await asyncio.wait(self._pending, timeout=CLEAN_UP_SECONDS)
+            await self._jobs.wait(CLEAN_UP_SECONDS)
             await self._tenure.give_back()
         finally:
             await self._close_stream()
 
-    async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await self._follow(self._threads.start(work, *arguments))
-
-    async def _do_slow(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await self._follow(self._threads.start_slow(work, *arguments))
-
-    async def _follow(self, job: asyncio.Future[T]) -> T:
-        self._pending.add(job)
-        job.add_done_callback(self._settle)
-        return await asyncio.shield(job)
-
-    def _settle(self, job: asyncio.Future[Any]) -> None:
+    def _settle(self, result: Any) -> None:
         """Keeps a lease that was taken for somebody who has gone, so that `_clean_up` gives it back."""
-        self._pending.discard(job)
-        if job.cancelled() or job.exception() is not None:
-            return
-        result = job.result()
         if isinstance(result, Permit) and self._tenure.permit is None:
             self._tenure.permit = result

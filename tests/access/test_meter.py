@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from access import keys, meter
 from access.models import Allowance, ApiKey
-from collectors.status import views
+from collectors.status import pipelines_view
 from lib import valkey
 from tests.status.conftest import NOW, Venue
 
@@ -89,13 +89,13 @@ def test_a_key_revoked_during_its_call_is_an_invalid_key_not_a_poor_one(
     client: Client, key_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = key_of("pro")
-    answer_of = views.PipelinesStatus.answer
+    answer_of = pipelines_view.PipelinesStatus.answer
 
     def revoking(view: Any, call: Any, wanted: Any) -> Any:
         ApiKey.objects.update(revoked_at=NOW)
         return answer_of(view, call, wanted)
 
-    monkeypatch.setattr(views.PipelinesStatus, "answer", revoking)
+    monkeypatch.setattr(pipelines_view.PipelinesStatus, "answer", revoking)
     answer = ask(client, PIPELINES, key)
 
     assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")

@@ -9,7 +9,7 @@ from collectors.history import partitions
 from collectors.models import Gap, Pipeline, Tick, Worker
 from collectors.polling import halts, market_list
 from collectors.polling import poll as polling
-from collectors.rules.trading_resumed import Traded, has_traded
+from collectors.rules.market_state import Traded, has_traded
 from exchanges.models import Exchange, Market
 from feeds.shared.halt_words import NOT_ACTIVE, halt_of
 from lib import clock

@@ -19,7 +19,8 @@ from kombu import Queue
 from kombu.transport import redis as kombu_redis
 
 from lib import clock
-from lib.queues import DEFAULT_QUEUE, POLL_QUEUE, QUEUES
+from lib.queues import DEFAULT_QUEUE, POLL_QUEUE
+from marketmon.intake import Intake
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
 
@@ -65,32 +66,6 @@ class SignOfLife(bootsteps.StartStopStep):
             self.rounds.cancel()
 
 
-class ClockGuard(bootsteps.StartStopStep):
-    """A step of the consumer that takes no task while this host's clock is far off, and goes on when it is right."""
-
-    requires = ("celery.worker.consumer:Tasks",)
-    rounds: Any = None
-    takes = True
-
-    def start(self, consumer: Any) -> None:
-        self.takes = True  # a connection that is made anew takes from all queues
-        self.look(consumer)
-        self.rounds = consumer.timer.call_repeatedly(LIVENESS_SECONDS, self.look, (consumer,))
-
-    def stop(self, consumer: Any) -> None:
-        if self.rounds is not None:
-            self.rounds.cancel()
-
-    def look(self, consumer: Any) -> None:
-        may_take = not clock.state().is_far_off
-        if self.takes == may_take:
-            return
-        self.takes = may_take
-        log.warning("tasks_are_taken_again" if may_take else "no_task_is_taken", ahead_seconds=clock.ahead_seconds())
-        for queue in QUEUES:
-            (consumer.add_task_queue if may_take else consumer.cancel_task_queue)(queue)
-
-
 app = TimedCelery("marketmon")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = (Queue(POLL_QUEUE), Queue(DEFAULT_QUEUE))
@@ -100,7 +75,7 @@ app.conf.task_routes = {"collectors.tasks.collect_exchange": {"queue": POLL_QUEU
 app.conf["CELERY_DB_REUSE_MAX"] = 10**9
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.steps["worker"].add(SignOfLife)
-app.steps["consumer"].add(ClockGuard)
+app.steps["consumer"].add(Intake)
 app.Task.Request = "marketmon.celery:TimedRequest"
 # By this, kombu judges which messages were taken too long ago and belong to nobody: those of all workers.
 kombu_redis.time = clock.unix  # type: ignore[attr-defined]

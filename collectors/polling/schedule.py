@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from collectors.models import Worker
@@ -52,16 +56,73 @@ WHERE p.market_id = changed.market_id
 """
 
 
+@dataclass(frozen=True, slots=True)
+class WantedRow:
+    """What one of beat's rows shall say."""
+
+    name: str
+    task: str
+    seconds: float
+    enabled: bool
+    kwargs: dict[str, str] = field(default_factory=dict)
+    priority: int | None = None
+
+    def differences(self, row: PeriodicTask) -> dict[str, Any]:
+        """Returns the fields of the row that say something else, with what they shall say."""
+        wanted = self.fields()
+        different = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+        if row.interval is None or interval_seconds(row.interval) != self.seconds:
+            different["interval"] = _interval(self.seconds)
+        return different
+
+    def fields(self) -> dict[str, Any]:
+        """Returns all fields but the interval, which is a row of its own."""
+        return {
+            "task": self.task,
+            "enabled": self.enabled,
+            "kwargs": json.dumps(self.kwargs),
+            "expire_seconds": max(1, int(self.seconds)),
+            "priority": self.priority,
+        }
+
+
 def sync(*, now: datetime, exchange_ids: Iterable[str] | None = None) -> list[str]:
     """Brings all rows (or those of some exchanges) up to date; returns the names of what it changed. Idempotent."""
-    exchanges = Exchange.objects.order_by("pk").values_list("pk", flat=True)
+    exchanges = Exchange.objects.order_by("pk")
     if exchange_ids is not None:
         exchanges = exchanges.filter(pk__in=list(exchange_ids))
-    changed = [name for exchange_id in list(exchanges) for name in _sync_exchange(exchange_id, now)]
+    changed = [name for exchange_id in _differing(exchanges) for name in _sync_exchange(exchange_id, now)]
     if exchange_ids is None:
         changed += _sync_jobs(now)
         changed += _delete_strays()
     return changed
+
+
+def _differing(exchanges: QuerySet[Exchange]) -> list[str]:
+    """Returns the exchanges whose rows are not as wanted: nearly always none, so that three statements are the cost of
+    the sync of all, and not a dozen and two locks for each."""
+    workers = {worker.pk: worker for worker in Worker.objects.all()}
+    rows = _owned_rows()
+    return [
+        exchange.pk
+        for exchange in exchanges
+        if (worker := workers.get(exchange.pk)) is not None and _is_different(exchange, worker, rows)
+    ]
+
+
+def _is_different(exchange: Exchange, worker: Worker, rows: Mapping[str, PeriodicTask]) -> bool:
+    seconds = _agreed_seconds(exchange, worker, rows.get(f"poll:{exchange.id}"))
+    return worker.scheduled_seconds != seconds or any(
+        (row := rows.get(wanted.name)) is None or bool(wanted.differences(row))
+        for wanted in _wanted_rows(exchange, seconds, rows)
+    )
+
+
+def _owned_rows(*names: str) -> dict[str, PeriodicTask]:
+    """Returns the rows of those names, or all of ours, by name."""
+    tasks = PeriodicTask.objects.select_related("interval")
+    named = Q(name__in=names) if names else reduce(or_, (Q(name__startswith=prefix) for prefix in OWNED))
+    return {task.name: task for task in tasks.filter(named)}
 
 
 def switched_off_jobs() -> list[str]:
@@ -78,8 +139,7 @@ def jobs_not_sent() -> list[str]:
 def keep_syncing(*, now: datetime) -> bool:
     """Puts the one row right that brings all others back; says whether somebody had switched it off or deleted it, as
     one does who disables all rows."""
-    task, seconds = JOBS[SYNC_JOB]
-    return bool(_put(SYNC_JOB, task, seconds=seconds, enabled=True, kwargs={}, now=now))
+    return bool(_put(_wanted_job(SYNC_JOB), _owned_rows(SYNC_JOB), now=now))
 
 
 def interval_seconds(interval: IntervalSchedule) -> float:
@@ -94,38 +154,34 @@ def _sync_exchange(exchange_id: str, now: datetime) -> list[str]:
     worker = Worker.objects.select_for_update(no_key=True).filter(pk=exchange_id).first()
     if exchange is None or worker is None:
         return []
-    poll_name = f"poll:{exchange.id}"
-    poll = PeriodicTask.objects.select_related("interval").filter(name=poll_name).first()
-    seconds = _agreed_seconds(exchange, worker, poll)
-    is_on = exchange.is_collected and settings.COLLECTION_ENABLED
+    rows = _owned_rows(*(f"{kind}{exchange.id}" for kind in OF_EXCHANGES))
+    seconds = _agreed_seconds(exchange, worker, rows.get(f"poll:{exchange.id}"))
     if worker.scheduled_seconds != seconds:
         _remember(exchange, seconds)
+    return [name for wanted in _wanted_rows(exchange, seconds, rows) for name in _put(wanted, rows, now=now)]
+
+
+def _wanted_rows(exchange: Exchange, seconds: float, rows: Mapping[str, PeriodicTask]) -> list[WantedRow]:
+    """Returns what beat shall do for an exchange that is polled every `seconds`."""
+    is_on = exchange.is_collected and settings.COLLECTION_ENABLED
     arguments = {"exchange_id": exchange.id}
     every_hour = market_list.REFRESH_SECONDS
     return [
-        *_put(
-            poll_name, POLL_TASK, seconds=seconds, enabled=is_on, kwargs=arguments, now=now, priority=exchange.priority
-        ),
-        *_put(f"markets:{exchange.id}", MARKETS_TASK, seconds=every_hour, enabled=is_on, kwargs=arguments, now=now),
-        *_put_depth(exchange, is_on=is_on, now=now),
+        WantedRow(f"poll:{exchange.id}", POLL_TASK, seconds, is_on, arguments, exchange.priority),
+        WantedRow(f"markets:{exchange.id}", MARKETS_TASK, every_hour, is_on, arguments),
+        *_wanted_depth(exchange, is_on=is_on, is_there=f"depth:{exchange.id}" in rows),
     ]
 
 
-def _put_depth(exchange: Exchange, *, is_on: bool, now: datetime) -> list[str]:
-    """Puts the row as often as the most frequent of what is wanted besides tickers. An exchange that never had any has
+def _wanted_depth(exchange: Exchange, *, is_on: bool, is_there: bool) -> list[WantedRow]:
+    """Returns a row as often as the most frequent of what is wanted besides tickers. An exchange that never had any has
     no row."""
-    name, wanted = f"depth:{exchange.id}", depth_settings.parse(exchange.depth)
-    if not wanted and not PeriodicTask.objects.filter(name=name).exists():
+    wanted = depth_settings.parse(exchange.depth)
+    if not wanted and not is_there:
         return []
     seconds = min((each.seconds for each in wanted), default=DEPTH_OFF_SECONDS)
-    return _put(
-        name,
-        DEPTH_TASK,
-        seconds=seconds,
-        enabled=is_on and bool(wanted),
-        kwargs={"exchange_id": exchange.id},
-        now=now,
-    )
+    name, arguments = f"depth:{exchange.id}", {"exchange_id": exchange.id}
+    return [WantedRow(name, DEPTH_TASK, seconds, is_on and bool(wanted), arguments)]
 
 
 def _agreed_seconds(exchange: Exchange, worker: Worker, poll: PeriodicTask | None) -> float:
@@ -145,11 +201,13 @@ def _remember(exchange: Exchange, seconds: float) -> None:
 
 
 def _sync_jobs(now: datetime) -> list[str]:
-    return [
-        name
-        for job, (task, seconds) in JOBS.items()
-        for name in _put(job, task, seconds=seconds, enabled=True, kwargs={}, now=now)
-    ]
+    rows = _owned_rows(*JOBS)
+    return [name for job in JOBS for name in _put(_wanted_job(job), rows, now=now)]
+
+
+def _wanted_job(name: str) -> WantedRow:
+    task, seconds = JOBS[name]
+    return WantedRow(name, task, seconds, enabled=True)
 
 
 def _delete_strays() -> list[str]:
@@ -157,43 +215,30 @@ def _delete_strays() -> list[str]:
     wanted = set(JOBS) | {
         f"{kind}{pk}" for pk in Exchange.objects.values_list("pk", flat=True) for kind in OF_EXCHANGES
     }
-    owned = [task for prefix in OWNED for task in PeriodicTask.objects.filter(name__startswith=prefix)]
-    strays = [task for task in owned if task.name not in wanted]
+    strays = [task for name, task in _owned_rows().items() if name not in wanted]
     for stray in strays:
         stray.delete()  # one by one: deletion in bulk would not tell beat
     return [stray.name for stray in strays]
 
 
-def _put(
-    name: str,
-    task: str,
-    *,
-    seconds: float,
-    enabled: bool,
-    kwargs: dict[str, Any],
-    now: datetime,
-    priority: int | None = None,
-) -> list[str]:
+def _put(wanted: WantedRow, rows: Mapping[str, PeriodicTask], *, now: datetime) -> list[str]:
     """Creates the row, or saves it if anything differs: every save makes beat read its whole schedule again."""
-    wanted = {
-        "task": task,
-        "interval": _interval(seconds),
-        "enabled": enabled,
-        "kwargs": json.dumps(kwargs),
-        "expire_seconds": max(1, int(seconds)),
-        "priority": priority,
-    }
-    row = PeriodicTask.objects.filter(name=name).first()
+    row = rows.get(wanted.name)
     if row is None:
-        PeriodicTask.objects.create(name=name, last_run_at=_spread(name, seconds, now), **wanted)
-        return [name]
-    different = {field: value for field, value in wanted.items() if getattr(row, field) != value}
+        PeriodicTask.objects.create(
+            name=wanted.name,
+            last_run_at=_spread(wanted.name, wanted.seconds, now),
+            interval=_interval(wanted.seconds),
+            **wanted.fields(),
+        )
+        return [wanted.name]
+    different = wanted.differences(row)
     if not different:
         return []
-    for field, value in different.items():
-        setattr(row, field, value)
+    for name, value in different.items():
+        setattr(row, name, value)
     row.save()
-    return [name]
+    return [wanted.name]
 
 
 def _interval(seconds: float) -> IntervalSchedule:

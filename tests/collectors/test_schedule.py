@@ -10,7 +10,7 @@ from collectors.models import Pipeline, Worker
 from collectors.polling import schedule
 from exchanges.models import Exchange
 from lib import clock
-from tests.gaps.test_races import in_thread, until_somebody_waits
+from tests.gaps.test_races import in_thread, until_done_or_waiting, until_somebody_waits
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_an_interval_that_an_operator_sets_while_all_are_synced_stays(poll):
             Exchange.objects.update(poll_interval_seconds=30)
             schedule.sync(now=clock.now(), exchange_ids=["kraken"])  # what the operator's verb does
             everything = in_thread(pool, lambda: schedule.sync(now=clock.now()))
-            until_somebody_waits()
+            until_done_or_waiting(everything)
         everything.result()
 
     poll.refresh_from_db()

@@ -62,7 +62,7 @@ def execute(statement: str, *values: Any) -> None:
 
 
 def until_somebody_waits() -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -73,7 +73,7 @@ def until_somebody_waits() -> None:
 
 
 def until_done_or_waiting(work: Future[Any]) -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 60
     while not work.done():
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")

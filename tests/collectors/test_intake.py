@@ -1,4 +1,4 @@
-"""A worker whose host's clock is far off takes no task; a message ends by one clock, whoever takes it."""
+"""A worker leaves room for polls, and takes no task by a wrong clock; a message ends by one clock, whoever takes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from celery.worker.request import Request
 from celery.worker.state import revoked
 
 from lib import clock
-from marketmon.celery import ClockGuard, TimedRequest, app
+from marketmon.celery import TimedRequest, app
+from marketmon.intake import Intake, wanted_queues
 
 FAR = clock.ClockState(3600.0, True, False, False)
 NEAR = clock.ClockState(0.0, False, False, False)
@@ -22,13 +23,25 @@ class FakeConsumer(SimpleNamespace):
     """Notes what it is told, as Celery's consumer would carry it out."""
 
     def __init__(self) -> None:
-        super().__init__(told=[], timer=SimpleNamespace(call_repeatedly=lambda *_: None))
+        super().__init__(
+            told=[],
+            timer=SimpleNamespace(call_repeatedly=lambda *_: None),
+            app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={"poll", "default"}))),
+            controller=SimpleNamespace(concurrency=4),
+        )
 
     def add_task_queue(self, queue: str) -> None:
         self.told.append(("takes", queue))
 
     def cancel_task_queue(self, queue: str) -> None:
         self.told.append(("leaves", queue))
+
+
+class Job:
+    """A request of a worker, as far as the intake reads it."""
+
+    def __init__(self) -> None:
+        self.delivery_info = {"routing_key": "default"}
 
 
 @pytest.fixture
@@ -38,7 +51,7 @@ def the_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[clock.ClockState], N
 
 def test_it_leaves_all_queues_until_its_clock_is_right(the_clock: Callable[[clock.ClockState], None]) -> None:
     consumer = FakeConsumer()
-    guard = ClockGuard(consumer)
+    guard = Intake(consumer)
     the_clock(NEAR)
     guard.start(consumer)
     assert consumer.told == []
@@ -56,7 +69,7 @@ def test_one_that_starts_so_takes_nothing(the_clock: Callable[[clock.ClockState]
     consumer = FakeConsumer()
     the_clock(FAR)
 
-    ClockGuard(consumer).start(consumer)
+    Intake(consumer).start(consumer)
 
     assert {told for told, _ in consumer.told} == {"leaves"}
 
@@ -80,3 +93,36 @@ def test_messages_and_schedules_are_stamped_by_our_clock(monkeypatch: pytest.Mon
 
     assert app.now() == ahead
     assert app.Task.Request == "marketmon.celery:TimedRequest"
+
+
+@pytest.mark.parametrize(
+    ("own", "jobs", "children", "taken"),
+    [
+        (["poll", "default"], 1, 4, ["poll", "default"]),
+        (["poll", "default"], 2, 4, ["poll"]),
+        (["poll", "default"], 1, 3, ["poll"]),
+        (["poll", "default"], 9, 1, ["poll", "default"]),  # one child cannot be shared
+        (["default"], 9, 4, ["default"]),  # a worker for jobs has no polls to leave room for
+        (["poll"], 0, 4, ["poll"]),
+    ],
+)
+def test_half_of_the_children_are_left_to_polls(own: list[str], jobs: int, children: int, taken: list[str]) -> None:
+    assert wanted_queues(own, jobs=jobs, children=children, is_far_off=False) == taken
+    assert wanted_queues(own, jobs=jobs, children=children, is_far_off=True) == []
+
+
+def test_a_job_too_many_is_left_where_it_is_before_it_is_asked_for(the_clock: Callable[..., None]) -> None:
+    consumer = FakeConsumer()
+    the_clock(NEAR)
+    intake = Intake(consumer)
+    intake.start(consumer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("celery.worker.state.reserved_requests", {Job()})
+        intake.look(consumer)
+        assert consumer.told == []
+        intake.look(consumer, [Job()])
+        assert consumer.told == [("leaves", "default")]
+    intake.look(consumer)
+
+    assert consumer.told == [("leaves", "default"), ("takes", "default")]

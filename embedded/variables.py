@@ -18,5 +18,6 @@ SANDBOX_PORT = Setting("SANDBOX_PORT", WHOLE, 9100, "where the sandbox listens, 
 SANDBOX = Setting("SANDBOX", SWITCH, True, "off: no sandbox is started (embedded mode)")
 WORKER_CONCURRENCY = Setting(
     "WORKER_CONCURRENCY", WHOLE, 6,
-    "children of one worker process; more than the exchanges that may hang at once", least=1, most=500,
+    "children of one worker process, half of them for polls alone; more than the exchanges that may hang at once",
+    least=1, most=500,
 )  # fmt: skip

@@ -55,6 +55,7 @@ def configuration(level: str) -> dict[str, Any]:
             "django_structlog": {"level": "WARNING"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
+            "celery.worker.consumer.consumer": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
             "kombu": {"level": "WARNING"},
         },

@@ -26,10 +26,9 @@ from lib import clock, liveness
 from lib.problems import problem_body
 from web import streamed_answers
 from web.admission import ROOMS, Room, room_of
+from web.answering_process import AnsweringProcess, Application, Environ, NoAnswer
 
 T = TypeVar("T")
-Environ = dict[str, Any]
-Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 PART_THREADS = 4  # they make the parts of streamed answers
 LIFE_SECONDS = 1.0
@@ -63,6 +62,9 @@ CUT_SHORT = GatewayRefusal(400, "The request body ended before its announced len
 TOO_SLOW = GatewayRefusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
 TOO_MANY = GatewayRefusal(503, "Too many requests are still being sent. Try again in some seconds.", 2)
 BUSY = GatewayRefusal(503, "Too many such requests are being answered. Try again in some seconds.", 2)
+
+
+ENDED = GatewayRefusal(503, "The process that answers has ended, or took too long. Try again in some seconds.", 2)
 
 
 class TurnMissed(Exception):
@@ -101,7 +103,12 @@ class Gateway:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._beside: AnsweringProcess | None = None
         self._held_bytes = 0
+
+    def answer_beside(self, process: AnsweringProcess) -> None:
+        """Lets the process answer what belongs into rooms beside; without one, threads of this process do."""
+        self._beside = process
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -130,10 +137,12 @@ class Gateway:
             if refusal is not None:
                 refuse(protocol, scope, refusal)
                 return
+        room = room_of(path)
+        answer = self._answer_beside if self._beside and room.is_beside else self._answer
         try:
-            streamed = await self._rooms[room_of(path)].run(functools.partial(self._answer, environ, protocol))
-        except TurnMissed:
-            refuse(protocol, scope, BUSY)
+            streamed = await self._rooms[room].run(functools.partial(answer, environ, protocol))
+        except (TurnMissed, NoAnswer) as error:
+            refuse(protocol, scope, BUSY if isinstance(error, TurnMissed) else ENDED)
             return
         if streamed is not None:
             await self._stream(streamed, protocol, scope)
@@ -191,6 +200,13 @@ class Gateway:
         finally:
             _close(response)
         return None
+
+    def _answer_beside(self, environ: Environ, protocol: Any) -> None:
+        """Sends the answer of the process beside. Raises NoAnswer."""
+        assert self._beside is not None
+        body = environ.pop("wsgi.input").read()
+        del environ["wsgi.errors"]
+        protocol.response_bytes(*self._beside.answer(environ, body))
 
     async def _stream(self, answer: StreamedAnswer, protocol: Any, scope: Any) -> None:
         transport = protocol.response_stream(answer.status, answer.headers)

@@ -23,7 +23,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from web.gateway import Application, Environ, Gateway, GatewayRefusal, environ_of, own_path, refuse
+from web.answering_process import AnsweringProcess, Application, Environ
+from web.gateway import Gateway, GatewayRefusal, environ_of, own_path, refuse
 
 MARK = "marketmon.internal"
 PATHS = re.compile(r"/(health|live|ready|metrics|regime|grids)(/|$)")
@@ -75,6 +76,10 @@ class PublicGateway(Gateway):
         self._inside = InternalGateway(application)
         self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
+
+    def answer_beside(self, process: AnsweringProcess) -> None:
+        super().answer_beside(process)
+        self._inside.answer_beside(process)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__rsgi_init__(loop)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.access.test_matrix import ANONYMOUS, OURS, right_of
 from web import admission
-from web.admission import COLLECTION, EXPORTS, LIVE, OTHERS, PROBES, READS, ROOMS, Room, room_of
+from web.admission import COLLECTION, EXPORTS, LIVE, OTHERS, PROBES, READS, ROOMS, STATUS, Room, room_of
 from web.gateway import TurnMissed, Waiting
 
 
@@ -31,8 +31,9 @@ from web.gateway import TurnMissed, Waiting
         ("/api/v1/pipelines/", READS),
         ("/api/v1/pipelines/7/history", READS),
         ("/api/v1/trades/holes", READS),
-        ("/api/v1/market/workers/status", OTHERS),
-        ("/v1/status", OTHERS),
+        ("/api/v1/market/workers/status", STATUS),
+        ("/v1/status", STATUS),
+        ("/status", OTHERS),
         ("/", OTHERS),
         ("/live/x", OTHERS),
     ],

@@ -30,7 +30,7 @@ def server(target: str, **environ: str) -> Iterator[int]:
     command = [*web_command(port)[:-1], target]
     process = subprocess.Popen(command, cwd=PROJECT_DIR, env={**os.environ, "LOG_LEVEL": "ERROR", **environ})
     try:
-        for _ in range(400):
+        for _ in range(1200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.05)

@@ -121,13 +121,17 @@ class PipelineQualitySerializer(serializers.Serializer[Any]):
     quality = QualitySerializer()
 
 
+class QualitiesSerializer(serializers.Serializer[Any]):
+    results = PipelineQualitySerializer(many=True, help_text="One for each exchange that has it.")
+
+
 @extend_schema(tags=["data"])
 class QualityViews(data.DataView, APIView):
     """The quality of a pair's data, on each exchange that has it."""
 
     data_endpoint = Endpoint.HISTORY
 
-    @extend_schema(parameters=[SpanSerializer], responses=PipelineQualitySerializer(many=True))
+    @extend_schema(parameters=[SpanSerializer], responses=QualitiesSerializer)
     def get(self, request: Request) -> Response:
         """Returns the quality in [from, to) of the market on one exchange or on all."""
         now = clock.now()

@@ -7,11 +7,9 @@ import logging
 import os
 import statistics
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
-from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +19,7 @@ from django.db import connection
 from collectors.history import partitions
 from lib import clock
 from tests.api.conftest import fill, make_exchange
+from tests.lab.visitors import read_by_fifty
 from tests.status.running import Web, web
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -73,20 +72,6 @@ def test_probes_answer_while_the_database_stands_still() -> None:
     assert (ready[0], ready[1] < 6) == (503, True)
     assert (waiting[0], waiting[1] < 10) == (503, True)
     assert (healed[0], healed[1] < 10) == (200, True)
-
-
-def read_by_fifty(url: str, path: str, stop: Any, told: Any) -> None:
-    """Runs in a process of its own: fifty threads in the one that measures would be all that it measures."""
-    counts: Counter[int] = Counter()
-
-    def read() -> None:
-        while not stop.is_set():
-            counts[requests.get(f"{url}{path}", timeout=60).status_code] += 1
-
-    with ThreadPoolExecutor(50) as pool:
-        for _ in range(50):
-            pool.submit(read)
-    told.put(dict(counts))
 
 
 @pytest.mark.parametrize("path", DEAREST)

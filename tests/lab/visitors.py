@@ -1,11 +1,15 @@
-"""Callers from addresses of their own, and a certificate for whom they call."""
+"""Callers from addresses of their own, crowds of them, and a certificate for whom they call."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,3 +44,17 @@ def certificate(folder: Path) -> None:
     )
     for file, content in (("certificate.pem", shown), ("key.pem", secret), ("both.pem", shown + secret)):
         (folder / file).write_bytes(content)
+
+
+def read_by_fifty(url: str, path: str, stop: Any, told: Any) -> None:
+    """Runs in a process of its own: fifty threads in the one that measures would be all that it measures."""
+    counts: Counter[int] = Counter()
+
+    def read() -> None:
+        while not stop.is_set():
+            counts[requests.get(f"{url}{path}", timeout=60).status_code] += 1
+
+    with ThreadPoolExecutor(50) as pool:
+        for _ in range(50):
+            pool.submit(read)
+    told.put(dict(counts))

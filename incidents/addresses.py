@@ -29,6 +29,7 @@ SECRET_BYTES = 24
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{16,200}")
 ROUTING_KEY = re.compile(r"[A-Za-z0-9]{20,64}")
 NAMES_OF_FILES = frozenset({"attach", "template", "tmpl", "include", "config", "path", "payload"})  # read locally
+LOOSENED = frozenset({"verify", "redirect", "rto", "cto"})  # TLS, where it leads, how long it may take: ours to say
 TOPIC = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -117,6 +118,8 @@ def _apprise(text: str, secret: str) -> dict[str, str]:
     named = {name.lower() for name, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True)}
     if named & NAMES_OF_FILES:
         raise BadAddress("An Apprise address names no file and no template of this machine.")
+    if named & LOOSENED:
+        raise BadAddress(f"An Apprise address has no {', '.join(sorted(LOOSENED))}: certificates are always checked.")
     return {"url": text}
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 from django.conf import settings
@@ -22,6 +23,7 @@ from web.redaction import HIDDEN, clean_text
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5, sock_connect=5, sock_read=10)  # a claim lasts 30 s
 EXCERPT_CHARACTERS = 200
 BODY_BYTES = 2000
+TELLING_CHARACTERS = 8  # a shorter part of an address opens nothing
 REFUSED = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})  # to ask again changes nothing
 
 Address = Mapping[str, str]
@@ -66,7 +68,7 @@ async def post(
     elapsed_ms = round((time.monotonic() - began) * 1000)
     return SendOutcome(
         is_good=outcome.is_good,
-        said=hide(outcome.said, (url, *secrets)),
+        said=hide(outcome.said, (url, *_telling_parts(url), *secrets)),
         status=outcome.status,
         elapsed_ms=elapsed_ms,
         is_unconfirmed=outcome.is_unconfirmed,
@@ -96,6 +98,14 @@ def _refused(error: PrivateAddress) -> str:
         f"{str(error).partition(', which')[0]}, which is no public address: not connected. "
         "ALLOW_PRIVATE_ALERT_URLS=1 permits private ones."
     )
+
+
+def _telling_parts(url: str) -> tuple[str, ...]:
+    """Returns the parts of an address that may give access: a receiver may answer with the path that it was asked."""
+    parts = urlsplit(url)
+    asked = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    words = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
+    return (asked.strip("/"), *(word for word in words if len(word) >= TELLING_CHARACTERS))
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:

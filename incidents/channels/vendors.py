@@ -33,6 +33,7 @@ def _send(message: AlertMessage, url: str) -> SendOutcome:
     service = apprise.Apprise.instantiate(url, asset=apprise.AppriseAsset(secure_logging=True, http_redirects=False))
     if service is None:
         return SendOutcome(is_good=False, said="Apprise does not understand this address", is_final=True)
+    service.redirects, service.verify_certificate = False, True  # whatever an address that is kept says
     kind = apprise.NotifyType.SUCCESS if message.is_over else apprise.NotifyType.WARNING
     links = f"\nAcknowledge: {message.acknowledge_url}" if message.acknowledge_url else ""
     is_good = bool(service.notify(title=message.title, body=message.text + links, notify_type=kind))

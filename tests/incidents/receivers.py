@@ -35,13 +35,15 @@ class HttpReceiver:
     status: int = 200
     seconds: float = 0.0
     location: str = ""
+    echoes: bool = False  # answers with all that was sent
     got: list[Received] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.got.append(Received(request.path, dict(request.headers), await request.read()))
         await asyncio.sleep(self.seconds)
         headers = {"Location": self.location} if self.location else {}
-        return web.Response(status=self.status, text="thanks", headers=headers)
+        text = f"{self.got[-1]} {request.url}" if self.echoes else "thanks"
+        return web.Response(status=self.status, text=text, headers=headers)
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def http_receiver() -> Iterator[HttpReceiver]:
     async def start() -> web.AppRunner:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", receiver.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"

@@ -18,6 +18,7 @@ from django.db.models import F, Q
 from incidents import outbox, rows
 from incidents.models import EntryKind, Incident, IncidentEntry
 from incidents.rules import changes
+from incidents.rules.causes import FOUND_BY_EFFECT
 from incidents.rules.changes import (
     ComesBack,
     FallsQuiet,
@@ -180,6 +181,8 @@ def _told(trouble: Trouble) -> str:
 
 def _held_back(trouble: Trouble) -> timedelta:
     """Returns how long it is not told, because a deeper cause may still show."""
+    if trouble.cause in FOUND_BY_EFFECT:
+        return changes.JOIN_WITHIN
     return timedelta() if trouble.is_alone else HELD_BACK.get(trouble.kind, changes.JOIN_WITHIN)
 
 

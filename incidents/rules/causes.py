@@ -15,18 +15,20 @@ from incidents.rules.facts import ExchangeSigns
 POLLS, INTERNAL, STREAMS = "polls", "internal", "streams"
 # What explains a silence of what is polled, and of what is streamed; the deepest cause first.
 OF_POLLED = ("database", "valkey", "beat", "worker", "queue", POLLS)
-OF_STREAMED = ("database", STREAMS)
+OF_STREAMED = ("database", "disk", STREAMS)
 OF_FAILED = ("database", "disk", "valkey", INTERNAL)
 # What of the system explains what else of it.
 OF_SYSTEM = {
-    "queue": ("valkey", "worker", POLLS),  # not the other way round: two causes of each other would have no root
-    POLLS: ("database", "valkey", "beat", "worker"),
+    "queue": ("valkey", "worker", POLLS),
+    POLLS: ("database", "valkey", "beat", "worker", "queue"),  # of these two, the one that shows first is the root
     "beat": ("database", "valkey"),
     "worker": ("database", "valkey"),
-    STREAMS: ("database", "valkey"),
+    STREAMS: ("database", "disk", "valkey", INTERNAL),
     INTERNAL: ("database", "disk"),
     "rollups": ("database", "valkey", "beat", "worker", "disk"),
 }
+# Found by what they bring about: what is behind them may show a little later.
+FOUND_BY_EFFECT = ("queue", POLLS, INTERNAL, STREAMS)
 # Outcomes that a shared way out explains: the network, a proxy, DNS, certificates, an address that is rate-limited.
 LINE_CAUSES = ("unreachable", "not_connected", "denied", "bad_reply", "throttled")
 

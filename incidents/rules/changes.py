@@ -153,6 +153,8 @@ def _may_join(held: OpenIncident, cause: OpenIncident | None, now: datetime) -> 
     """Says whether it joins a cause: one that opens within JOIN_WITHIN after it, or was open before it."""
     if held.parent_id is not None and (held.parent_gone_since is None or cause is None or cause.key == held.parent_key):
         return False
+    if cause is not None and cause.parent_id == held.id:
+        return False  # of two that may explain each other, the one that showed first is the root
     cause_opened_at = cause.opened_at if cause is not None else now
     return cause_opened_at - held.opened_at <= JOIN_WITHIN
 

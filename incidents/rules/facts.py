@@ -48,6 +48,7 @@ class PairSigns:
 class FindableSigns:
     """The signs of one moment. `is_off`: nothing is collected on purpose, so nothing can be told of exchanges.
 
+    `is_beat_late`: the scheduler has given no sign, or sent nothing, for longer than usual, which alone may be chance.
     `is_starting`: whoever looks has only just begun, perhaps with all other processes; their absence means nothing yet.
     """
 
@@ -57,6 +58,7 @@ class FindableSigns:
     pairs: Sequence[PairSigns] = ()
     is_off: bool = False
     is_valkey_away: bool = False
+    is_beat_late: bool = False
     is_starting: bool = False
 
 

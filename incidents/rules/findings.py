@@ -86,6 +86,8 @@ def _common(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
     polled = [each for each in _judged(signs) if not each.is_streamed]
     silent = [each for each in polled if each.condition.cause == SILENT]
     if len(silent) >= LEAST_ALIKE and len(silent) == len(polled):
+        if signs.is_beat_late:
+            yield _idle_beat(silent, now)
         yield _shared(POLLS, f"No poll stores a row: {len(silent)} exchanges are silent at once", SILENT, silent, now)
     failed = [each for each in _judged(signs) if each.condition.cause == "failed"]
     if len(failed) >= LEAST_ALIKE and len(failed) == len(_judged(signs)):
@@ -96,10 +98,21 @@ def _common(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
     if len(short) >= LEAST_ALIKE and len(short) == len(wanted):
         title = f"No stream delivers: {len(short)} exchanges are polled, or not collected at all"
         since = min(each.stream_short_since or now for each in short)
+        lines = {line_key(each.address) for each in short}
+        causes = (*system_keys(OF_SYSTEM[STREAMS]), *(lines if len(lines) == 1 else ()))
         yield Trouble(
             system_key(STREAMS), IncidentKind.SYSTEM, STREAMS, Level.WARNING, title, since, _names(short),
-            short[0].stream_why, "See the stream process's log.", explained_by=system_keys(OF_SYSTEM[STREAMS]),
+            short[0].stream_why, "See the stream process's log.", explained_by=causes,
         )  # fmt: skip
+
+
+def _idle_beat(silent: Sequence[ExchangeSigns], now: datetime) -> Trouble:
+    """Returns the cause of a silence of all polls while the scheduler is late: alone it would be waited for longer."""
+    return Trouble(
+        system_key("beat"), IncidentKind.SYSTEM, "beat", Level.CRITICAL, "The scheduler sends no poll",
+        _since(silent, now), advice="read the log of beat, or start one",
+        explained_by=system_keys(OF_SYSTEM["beat"]),
+    )  # fmt: skip
 
 
 def _shared(cause: str, title: str, word: str, hit: Sequence[ExchangeSigns], now: datetime) -> Trouble:

@@ -10,6 +10,7 @@ from django.db import connection
 from exchanges.models import Transport
 from incidents.models import AlertRoute
 from incidents.rules.facts import ExchangeSigns, FindableSigns, GapSigns, PairSigns
+from incidents.signs import health
 from incidents.signs.reading import AllSigns, SourceReading
 
 # The sources of the watched pairs, found by the index on base and quote.
@@ -39,6 +40,7 @@ def of(signs: AllSigns, *, is_starting: bool = False) -> FindableSigns:
         pairs=list(_pairs(watched_pairs())),
         is_off=bool(signs.absence),
         is_starting=is_starting,
+        is_beat_late=health.is_beat_late(signs.seen, signs.taken_at),
         is_valkey_away=any(depth is None for _, depth in signs.health.queues),
     )
 

@@ -27,6 +27,7 @@ from lib.disk import DiskSpace, database_disk
 from lib.processes import LiveProcess
 
 BEAT_LATE_SECONDS = 10
+SENT_LATE_SECONDS = 40  # two of its jobs are sent every half minute
 PULSE_DEAD_SECONDS = 30  # it sweeps every second
 PULSE_STEP_SECONDS = 5  # a moment that changes with every picture would be sent with every picture
 ROUND_TRIPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)  # steps: a figure that dances says nothing
@@ -140,6 +141,12 @@ def assess(
 def _clock_in_words(process: LiveProcess) -> str:
     ahead = process.ahead_seconds or 0.0
     return f"{process.kind} on {process.host}, {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+
+
+def is_beat_late(seen: Seen, now: datetime) -> bool:
+    """Says whether the scheduler has given no sign, or sent nothing, for longer than usual; an alarm waits longer."""
+    is_idle = seen.sent_at is not None and _lag(seen.sent_at, now) > SENT_LATE_SECONDS
+    return is_idle or (seen.beat_at is not None and _lag(seen.beat_at, now) > BEAT_LATE_SECONDS)
 
 
 def schedule_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:

@@ -70,7 +70,7 @@ def keep(kind: str, address: str, secret: str = "") -> AlertChannel:
 def test_an_address_in_our_own_network_is_refused(kind: str, host: str, settings: Any) -> None:
     settings.ALLOW_PRIVATE_ALERT_URLS = False
 
-    with pytest.raises(addresses.BadAddress, match="private network|secrets|no address"):
+    with pytest.raises(addresses.BadAddress, match=r"private network|secrets|no address"):
         addresses.parsed(kind, f"https://{host}{KINDS[kind]}")
 
 

@@ -238,3 +238,24 @@ def test_a_pause_lets_timers_stand_still(story: Story, db: None) -> None:
     assert story.due() == []
     story.now += timedelta(seconds=2)
     assert story.due() == [f"opened {KRAKEN}"]
+
+
+def test_what_is_found_by_its_effect_is_told_after_what_may_be_behind_it(story: Story, route: AlertRoute) -> None:
+    polls = trouble("system:polls", cause="polls", explained_by=["system:queue"])
+    queue = trouble("system:queue", cause="queue", explained_by=["system:polls"])
+    story.see(polls)
+    for _ in range(5):
+        story.see(polls, queue, after=5)
+
+    assert story.due() == ["opened system:polls"]
+    assert Incident.objects.get(key="system:queue").parent.key == "system:polls"
+
+
+def test_a_network_that_is_gone_explains_streams_that_are(story: Story, route: AlertRoute) -> None:
+    line = trouble("line:direct")
+    streams = trouble("system:streams", cause="streams", explained_by=["line:direct"])
+    story.see(line, streams)
+    for _ in range(4):
+        story.see(line, streams, after=5)
+
+    assert story.due() == ["opened line:direct"]

@@ -72,7 +72,8 @@ def main() -> None:
                 status = 0
             finally:
                 os._exit(status)
-        print(number, flush=True)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class Forks:
 @contextmanager
 def forks(environ: Mapping[str, str], log: str) -> Iterator[Forks]:
     """Runs the process that forks; what it has forked ends with it, being in its group."""
-    with open(log, "ab") as said:  # noqa: PTH123
+    with open(log, "ab") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.forked"], cwd=PROJECT, env=dict(environ), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True,

@@ -14,10 +14,12 @@ from collectors.polling.schedule import BEAT_SILENCE
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerFacts
 from collectors.status.backups import BackupTimes
-from incidents.rules import changes, findings, verdict
+from incidents.rules import changes, conditions, findings
+from incidents.rules.causes import FOUND_BY_EFFECT, system_key
 from incidents.rules.changes import ComesBack, FallsQuiet, Grows, Heals, Joins, Leaves, OpenIncident, Opens
-from incidents.rules.findings import ExchangeSigns, FindableSigns, Found, GapSigns, PairSigns, Trouble
-from incidents.rules.verdict import Alarm, PartSigns, Signs, Tone
+from incidents.rules.conditions import PartSigns, Signs
+from incidents.rules.facts import ExchangeSigns, FindableSigns, Found, GapSigns, PairSigns, Trouble
+from incidents.rules.verdict import Alarm, Tone
 from incidents.rules.words import IncidentKind, Level
 from incidents.signs import health
 from incidents.signs.health import Seen, SystemHealth
@@ -195,6 +197,7 @@ class Pretended:
             gaps=[gap for gap in gaps if (self.now - gap.since).total_seconds() > 2 * INTERVAL],
             pairs=[PairSigns("BTC/USD", ("bitstamp",), pair, 5)] if pair else [],
             is_valkey_away=self.lasting("valkey") is not None,
+            is_beat_late=health.is_beat_late(self._seen(), self.now),
         )
 
     def _since(self, name: str, mark: str) -> datetime:
@@ -223,7 +226,7 @@ class Pretended:
         )  # fmt: skip
         is_wanted = worker.name in STREAMED
         return ExchangeSigns(
-            condition=verdict.condition(signs, self.now),
+            condition=conditions.condition(signs, self.now),
             address="proxy" if worker.name in PROXIED else "direct",
             is_streamed=worker.is_streamed,
             is_stream_wanted=is_wanted,
@@ -238,8 +241,16 @@ class Pretended:
 
     def _alarms(self) -> list[Alarm]:
         """Returns the real alarms of what the system's own signs show by now."""
+        seen = self._seen()
+        lag = (self.now - seen.beat_at).total_seconds() if seen.beat_at else 0
+        proof = self._proof(seen, lag)
+        words = filter(self.lasting, ("notifier", "channel", "heartbeat 1"))
+        told = [Alarm(f"{word} is wrong", "mend it", tone=Tone.WARNING, cause=word) for word in words]
+        return [*health.alarms(proof, seen, self.now), *told]
+
+    def _seen(self) -> Seen:
         beat, sent = self.lasting("beat"), self.lasting("sends nothing")
-        seen = Seen(
+        return Seen(
             beat_at=beat or self.now,
             pulse_at=self.now,
             rolled_up_to=LONG_AGO if self.lasting("rollups") else self.now - timedelta(minutes=2),
@@ -250,19 +261,17 @@ class Pretended:
             sent_at=beat or sent or self.now,
             switched_off=("sweep",) if self.lasting("schedule") else (),
         )
-        lag = (self.now - seen.beat_at).total_seconds() if seen.beat_at else 0
-        proof = SystemHealth(
+
+    def _proof(self, seen: Seen, lag: float) -> SystemHealth:
+        return SystemHealth(
             runs=100, rows=1000, queues=(("poll", None if self.lasting("valkey") else self._depth()),), beat="seen",
-            is_beat_late=lag > health.BEAT_LATE_SECONDS, is_beat_dead=lag > BEAT_SILENCE.total_seconds(), pulse="seen", is_pulse_dead=False,
-            stream_processes=0 if self._is_noticed("streams") else 1, streamed=len(STREAMED),
-            round_trip_ms=1000 if self.lasting("database") else 2, disk=self._disk(), backups=seen.backups,
+            is_beat_late=lag > health.BEAT_LATE_SECONDS, is_beat_dead=lag > BEAT_SILENCE.total_seconds(),
+            pulse="seen", is_pulse_dead=False, stream_processes=0 if self._is_noticed("streams") else 1,
+            streamed=len(STREAMED), round_trip_ms=1000 if self.lasting("database") else 2, disk=self._disk(),
+            backups=seen.backups, exchanges=len(NAMES), leapt_hours=9 if self.lasting("clock leapt") else 0,
             worker_processes=None if self.lasting("valkey") else 0 if self._is_noticed("worker") else 2,
-            exchanges=len(NAMES), wrong_clocks=("worker on a, 90 s ahead",) if self.lasting("clock") else (),
-            leapt_hours=9 if self.lasting("clock leapt") else 0,
+            wrong_clocks=("worker on a, 90 s ahead",) if self.lasting("clock") else (),
         )  # fmt: skip
-        told = [Alarm(f"{word} is wrong", "mend it", tone=Tone.WARNING, cause=word)
-                for word in ("notifier", "channel", "heartbeat 1") if self.lasting(word)]  # fmt: skip
-        return [*health.alarms(proof, seen, self.now), *told]
 
     def _is_noticed(self, mark: str) -> bool:
         began = self.lasting(mark)
@@ -286,7 +295,7 @@ def found(world: Pretended, signs: FindableSigns) -> Found:
         return findings.find(signs, world.now)
     if (world.now - dead).total_seconds() <= health.PULSE_DEAD_SECONDS:
         return Found(is_partial=True)
-    key = findings.system_key("pulse")
+    key = system_key("pulse")
     trouble = Trouble(key, IncidentKind.SYSTEM, "pulse", Level.CRITICAL, "The pulse does not run", dead)
     return Found((trouble,), is_partial=True)
 
@@ -296,7 +305,7 @@ def found(world: Pretended, signs: FindableSigns) -> Found:
 
 @dataclass(slots=True)
 class Book:
-    """Open incidents in memory, as `incidents.ledger` keeps them in rows; `told` has the roots that somebody heard of."""
+    """Open incidents in memory, as `incidents.ledger` keeps them in rows; `told`: the roots that somebody heard of."""
 
     held: dict[str, OpenIncident] = field(default_factory=dict)
     root_since: dict[str, datetime] = field(default_factory=dict)
@@ -308,7 +317,8 @@ class Book:
             self._carry_out(change, now)
         self.held = {key: self._with_parent(each) for key, each in self.held.items()}
         for key, each in self.held.items():
-            wait = timedelta() if key.startswith(("system:", "line:")) else changes.JOIN_WITHIN
+            is_plain = key.startswith(("system:", "line:")) and each.cause not in FOUND_BY_EFFECT
+            wait = timedelta() if is_plain else changes.JOIN_WITHIN
             if each.parent_id is None and now - self.root_since[key] >= wait and each.quiet_since is None:
                 self.told.add(key)
 

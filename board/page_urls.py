@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 
-from board import exchange_page, gaps_page, heat_views, incident_page, pair_page, pipeline_page, search
+from board import exchange_page, gaps_page, heat_views, incident_page, objectives_page, pair_page, pipeline_page, search
 from board.pages import page, part
 from operations import permissions
 
@@ -36,6 +36,7 @@ urlpatterns = [
         "board-incident",
         permission="incidents.view_incident",
     ),
+    _page("objectives/?", objectives_page.show, "board-objectives", permission="incidents.view_objective"),
     _page("gaps/?", gaps_page.show, "board-gaps", permission="collectors.view_gap"),
     _part("gaps/progress/?", gaps_page.show_progress, "board-gaps-progress", permission="collectors.view_gap"),
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),

@@ -7,7 +7,7 @@ two come through all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import singledispatch
 from typing import Any
 
@@ -18,7 +18,6 @@ from django.db.models import F, Q
 from incidents import outbox, rows
 from incidents.models import EntryKind, Incident, IncidentEntry
 from incidents.rules import changes
-from incidents.rules.causes import FOUND_BY_EFFECT
 from incidents.rules.changes import (
     ComesBack,
     FallsQuiet,
@@ -31,10 +30,9 @@ from incidents.rules.changes import (
     Opens,
 )
 from incidents.rules.facts import Found, Trouble
-from incidents.rules.words import IncidentKind, MessageEvent, Stage
+from incidents.rules.words import MessageEvent, Stage
 
 LOCK = 0x696E6364  # one pulse at a time: "incd"
-HELD_BACK = {IncidentKind.SYSTEM: timedelta(), IncidentKind.LINE: timedelta()}  # nothing deeper explains these soon
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +124,7 @@ def _opens(change: Opens, now: datetime) -> None:
     if parent is not None:
         _note_joined(incident, parent, now)
     else:
-        outbox.tell(incident, MessageEvent.OPENED, now=now, start=now + _held_back(trouble))
+        outbox.tell(incident, MessageEvent.OPENED, now=now, start=now + changes.held_back(trouble))
 
 
 def _opened(trouble: Trouble, parent: Incident | None, now: datetime) -> Incident:
@@ -177,13 +175,6 @@ def _facts(trouble: Trouble) -> dict[str, Any]:
 
 def _told(trouble: Trouble) -> str:
     return f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title
-
-
-def _held_back(trouble: Trouble) -> timedelta:
-    """Returns how long it is not told, because a deeper cause may still show."""
-    if trouble.cause in FOUND_BY_EFFECT:
-        return changes.JOIN_WITHIN
-    return timedelta() if trouble.is_alone else HELD_BACK.get(trouble.kind, changes.JOIN_WITHIN)
 
 
 def _open_by_key(key: str) -> Incident | None:

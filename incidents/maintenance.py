@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 
 from incidents.models import Maintenance
 from incidents.rules import planned_work
@@ -46,6 +46,17 @@ def coming(now: datetime) -> list[PlannedTime]:
         if start < now + AHEAD
     ]
     return sorted(found, key=lambda each: (each.starts_at, each.reason))[:MOST_SHOWN]
+
+
+def between(start: datetime, until: datetime) -> list[PlannedTime]:
+    """Returns the work that touches [start, until), the earliest first, over or not."""
+    rows = Maintenance.objects.filter(expires_at__gt=start, starts_at__lt=until).order_by("pk")
+    found = [
+        PlannedTime(row.reason, tuple(row.exchanges), begins, ends, row.is_public)
+        for row in rows
+        for begins, ends in takewhile(lambda each: each[0] < until, _times(row, start))
+    ]
+    return sorted(found, key=lambda each: (each.starts_at, each.reason))
 
 
 def _alive(now: datetime) -> Sequence[Maintenance]:

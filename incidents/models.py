@@ -13,6 +13,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from incidents.objectives import models as objective_models  # noqa: F401 - Django finds models here
 from incidents.rules.words import Stage
 
 

@@ -82,6 +82,7 @@ START_PAGE = {
     "maintenance": "maintenance-list",
     "channels": "channel-list",
     "routes": "route-list",
+    "objectives": "objective-list",
 }
 
 urlpatterns = [

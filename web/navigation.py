@@ -72,6 +72,7 @@ def _depth() -> list[Item]:
 def _operation() -> list[Item]:
     return [
         _list("Incidents", "emergency", "incidents_incident"),
+        _item("Objectives", "target", "board-objectives"),
         _list("Maintenance", "construction", "incidents_maintenance"),
         _list("Channels", "notifications", "incidents_alertchannel"),
         _list("Routes", "alt_route", "incidents_alertroute"),

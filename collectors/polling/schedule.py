@@ -42,6 +42,7 @@ JOBS = {
     "job:markets": ("exchanges.tasks.judge_markets", 60.0),
     "job:candles": ("metrics.tasks.collect_candles", 60.0),
     "job:grids": ("metrics.tasks.follow_grids", 30.0),
+    "job:objectives": ("incidents.tasks.count_objectives", 60.0),
     "job:forget": ("metrics.tasks.forget", 3600.0),
 }
 

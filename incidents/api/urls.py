@@ -6,6 +6,7 @@ from typing import Any
 
 from django.urls import URLPattern, re_path
 
+from incidents.api.objectives import FORMS, ObjectiveViews
 from incidents.api.views import ChannelViews, ConfiguredViews, IncidentViews, MaintenanceViews, RouteViews
 
 KEY = "(?P<pk>[0-9]{1,18})"
@@ -48,5 +49,14 @@ urlpatterns = [
     re_path(
         rf"^api/v1/routes/{KEY}/drill/?$", RouteViews.as_view({"post": "drill"}, name="Drill a route"),
         name="route-drill",
+    ),
+    *_configured("objectives", ObjectiveViews, "objective"),
+    re_path(
+        r"^api/v1/objectives/reports/?$", ObjectiveViews.as_view({"get": "reports"}, name="Reports of objectives"),
+        name="objective-reports",
+    ),
+    re_path(
+        rf"^api/v1/objectives/reports/(?P<month>[0-9]{{4}}-[0-9]{{2}})\.(?P<form>json|{'|'.join(FORMS)})$",
+        ObjectiveViews.as_view({"get": "report"}, name="Report of objectives"), name="objective-report",
     ),
 ]  # fmt: skip

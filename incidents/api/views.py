@@ -83,7 +83,7 @@ def _sent(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str
     return dict(body.validated_data)
 
 
-def _stored(store: Callable[[], T]) -> T:
+def stored(store: Callable[[], T]) -> T:
     """Stores a row; what cannot be stored is a 400 that says why."""
     try:
         with transaction.atomic():
@@ -238,7 +238,7 @@ class MaintenanceViews(ConfiguredViews[Maintenance]):
             row.save()
             return row
 
-        serializer.instance = _stored(store)
+        serializer.instance = stored(store)
         self.note(self.request, verb, row.reason)
 
 
@@ -278,7 +278,7 @@ class ChannelViews(ConfiguredViews[AlertChannel]):
             row.save()
             return row
 
-        serializer.instance = _stored(store)
+        serializer.instance = stored(store)
         self.note(self.request, verb, f"{row.name}: {row.kind} {row.shown}")
         return made
 
@@ -326,7 +326,7 @@ class RouteViews(ConfiguredViews[AlertRoute]):
             row.save()
             return row
 
-        serializer.instance = _stored(store)
+        serializer.instance = stored(store)
         self.note(self.request, verb, row.name)
 
     @extend_schema(operation_id="routes_drill", request=None, responses={201: IncidentSerializer})

@@ -1,8 +1,8 @@
 """Says which incident explains which other one: the tree of causes, by the incidents' keys.
 
 system (what else of the system explains it: OF_SYSTEM) > line, all behind one address > exchange > transport >
-markets > pair. Each trouble names the keys that may explain it, the deepest first; `changes` joins it to the first
-of them that is open, or opens within `JOIN_WITHIN`.
+markets > pair; whatever loses rows > budget. Each trouble names the keys that may explain it, the deepest first;
+`changes` joins it to the first of them that is open, or opens within `JOIN_WITHIN`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ def line_key(address: str) -> str:
     return f"line:{address}"[:200]
 
 
+def budget_key(number: int) -> str:
+    """Returns the key of the incident of an objective whose budget burns."""
+    return f"budget:{number}"
+
+
 def keys_of(exchange: str) -> tuple[str, str, str]:
     """Returns the keys of an exchange's incidents: of the whole, of its transport, of its markets."""
     return f"exchange:{exchange}", f"transport:{exchange}", f"markets:{exchange}"
@@ -60,3 +65,11 @@ def explainers(each: ExchangeSigns) -> tuple[str, ...]:
     if cause == "failed":
         return system_keys(OF_FAILED)
     return (*system_keys(("clock",)), line_key(each.address)) if cause in LINE_CAUSES else ()
+
+
+def explainers_of_burn(exchanges: Iterable[str]) -> tuple[str, ...]:
+    """Returns the keys of what may explain that a budget burns: what stops all, then the exchanges that lose rows.
+
+    Silent markets do not: few are told of them, and a budget that burns must be told.
+    """
+    return (*system_keys(OF_POLLED), *(keys_of(name)[0] for name in exchanges))

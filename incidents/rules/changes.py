@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from incidents.rules.causes import FOUND_BY_EFFECT
 from incidents.rules.facts import Found, Trouble
 from incidents.rules.words import IncidentKind, is_graver
 
@@ -21,6 +22,9 @@ FLAPPING_OPENINGS = 3
 FLAPPING_HEALS = timedelta(minutes=10)
 REOPEN_WITHIN = FLAPPING_WITHIN
 LEAVE_AFTER = timedelta(seconds=90)  # what was explained by a cause that is over may need so long to recover, too
+# A budget goes on burning by its last minutes, looked at once a minute, when what explained it is long over.
+LEAVE_AFTER_OF = {IncidentKind.BUDGET: timedelta(minutes=10)}
+HELD_BACK = {IncidentKind.SYSTEM: timedelta(), IncidentKind.LINE: timedelta()}  # nothing deeper explains these soon
 GROWS_BY = 1.25  # fewer more markets are no news
 
 
@@ -165,7 +169,9 @@ def _must_leave(held: OpenIncident, trouble: Trouble, now: datetime) -> bool:
         return False
     if held.parent_key not in trouble.explained_by:
         return True
-    return held.parent_gone_since is not None and now - held.parent_gone_since >= LEAVE_AFTER
+    return held.parent_gone_since is not None and now - held.parent_gone_since >= LEAVE_AFTER_OF.get(
+        trouble.kind, LEAVE_AFTER
+    )
 
 
 def _has_grown(held: OpenIncident, trouble: Trouble) -> bool:
@@ -189,3 +195,10 @@ def recent_openings(openings: Sequence[datetime], now: datetime) -> tuple[dateti
 def heal_after(openings: Sequence[datetime], now: datetime) -> timedelta:
     """Returns how long the signs must be gone: longer for what has come back before."""
     return FLAPPING_HEALS if len(recent_openings(openings, now)) >= UNSTEADY_OPENINGS else HEAL_AFTER
+
+
+def held_back(trouble: Trouble) -> timedelta:
+    """Returns how long it is not told, because a deeper cause may still show."""
+    if trouble.cause in FOUND_BY_EFFECT:
+        return JOIN_WITHIN
+    return timedelta() if trouble.is_alone else HELD_BACK.get(trouble.kind, JOIN_WITHIN)

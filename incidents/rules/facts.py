@@ -45,6 +45,22 @@ class PairSigns:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSigns:
+    """An objective: whether its budget burns, by whose losses, and what is left of it in minutes.
+
+    `is_known`: it was looked at a short while ago.
+    """
+
+    number: int
+    name: str
+    burn: str
+    exchanges: tuple[str, ...] = ()
+    left_minutes: float = 0.0
+    budget_minutes: float = 0.0
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class FindableSigns:
     """The signs of one moment. `is_off`: nothing is collected on purpose, so nothing can be told of exchanges.
 
@@ -56,6 +72,7 @@ class FindableSigns:
     alarms: Sequence[Alarm] = ()
     gaps: Sequence[GapSigns] = ()
     pairs: Sequence[PairSigns] = ()
+    budgets: Sequence[BudgetSigns] = ()
     is_off: bool = False
     is_valkey_away: bool = False
     is_beat_late: bool = False

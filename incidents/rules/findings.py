@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from incidents.rules.budgets import Burn
 from incidents.rules.causes import (
     INTERNAL,
     LINE_CAUSES,
@@ -16,14 +17,16 @@ from incidents.rules.causes import (
     OF_SYSTEM,
     POLLS,
     STREAMS,
+    budget_key,
     explainers,
+    explainers_of_burn,
     keys_of,
     line_key,
     system_key,
     system_keys,
 )
 from incidents.rules.conditions import ADVICE, MISSING, SILENT, Condition, SourceState
-from incidents.rules.facts import ExchangeSigns, FindableSigns, Found, PairSigns, Trouble
+from incidents.rules.facts import BudgetSigns, ExchangeSigns, FindableSigns, Found, PairSigns, Trouble
 from incidents.rules.verdict import COMMON_CAUSES, Tone
 from incidents.rules.words import IncidentKind, Level
 
@@ -50,7 +53,8 @@ def find(signs: FindableSigns, now: datetime) -> Found:
     single = [trouble for each in signs.exchanges for trouble in _of_exchange(each, signs, now)]
     markets = list(_of_gaps(signs, {trouble.key for trouble in single}, now))
     pairs = [_of_pair(pair) for pair in signs.pairs]
-    found = Found((*reversed(known.values()), *single, *markets, *pairs), _unknown(signs))
+    burns = [_of_budget(each, now) for each in signs.budgets if each.is_known and each.burn in OF_BURN]
+    found = Found((*reversed(known.values()), *single, *markets, *pairs, *burns), _unknown(signs))
     return _without_silence(found) if signs.is_starting else found
 
 
@@ -254,6 +258,30 @@ def _of_pair(pair: PairSigns) -> Trouble:
     )
 
 
+# --- budgets ------------------------------------------------------------------------------------------------------
+
+
+OF_BURN = {Burn.FAST: Level.CRITICAL, Burn.SLOW: Level.WARNING}
+
+
+def _of_budget(each: BudgetSigns, now: datetime) -> Trouble:
+    """Returns the trouble of an objective whose budget burns; `since` is when that was seen."""
+    left = f"{max(0.0, each.left_minutes):.0f} of {each.budget_minutes:.0f} minutes of its budget are left"
+    return Trouble(
+        key=budget_key(each.number),
+        kind=IncidentKind.BUDGET,
+        cause=f"{each.burn} burn",
+        severity=OF_BURN[Burn(each.burn)],
+        title=f"The budget of {each.name} burns {each.burn}",
+        since=now,
+        exchanges=each.exchanges,
+        detail=f"{left}; lost now by {', '.join(each.exchanges) or 'nobody'}",
+        advice="See who spends it on the page of objectives.",
+        explained_by=explainers_of_burn(each.exchanges),
+        is_alone=True,
+    )
+
+
 # --- small questions ----------------------------------------------------------------------------------------------
 
 
@@ -295,4 +323,5 @@ def _unknown(signs: FindableSigns) -> frozenset[str]:
     keys |= {line_key(each.address) for each in waiting if each.address not in judged}
     if waiting and not judged:
         keys |= set(system_keys((POLLS, INTERNAL)))
+    keys |= {budget_key(each.number) for each in signs.budgets if not each.is_known}
     return frozenset(keys) | _unasked(signs)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection
 
 from exchanges.models import Transport
 from incidents.models import AlertRoute
-from incidents.rules.facts import ExchangeSigns, FindableSigns, GapSigns, PairSigns
+from incidents.objectives import counting
+from incidents.objectives.models import Objective
+from incidents.rules.facts import BudgetSigns, ExchangeSigns, FindableSigns, GapSigns, PairSigns
 from incidents.signs import health
 from incidents.signs.reading import AllSigns, SourceReading
+
+BUDGETS_LOOKED_AT = timedelta(minutes=10)  # once a minute: what is older says nothing of now
 
 # The sources of the watched pairs, found by the index on base and quote.
 PAIRS = """
@@ -28,7 +32,7 @@ GROUP BY 1, 2 HAVING bool_or(p.gap_open)
 
 
 def of(signs: AllSigns, *, is_starting: bool = False) -> FindableSigns:
-    """Returns the signs as the rules want them. One query, and another one while pairs are watched."""
+    """Returns the signs as the rules want them. Two queries, and another one while pairs are watched."""
     return FindableSigns(
         exchanges=[_of_source(source) for source in signs.sources],
         alarms=signs.alarms,
@@ -38,6 +42,7 @@ def of(signs: AllSigns, *, is_starting: bool = False) -> FindableSigns:
             if row.lasting and row.lasting_since is not None
         ],
         pairs=list(_pairs(watched_pairs())),
+        budgets=list(_budgets(signs.taken_at)),
         is_off=bool(signs.absence),
         is_starting=is_starting,
         is_beat_late=health.is_beat_late(signs.seen, signs.taken_at),
@@ -75,3 +80,11 @@ def _pairs(watched: Sequence[str]) -> Iterator[PairSigns]:
         found: list[tuple[str, str, list[str], datetime, int]] = cursor.fetchall()
     for base, quote, exchanges, since, fresh in found:
         yield PairSigns(f"{base}/{quote}", tuple(sorted(exchanges)), since, fresh)
+
+
+def _budgets(now: datetime) -> Iterator[BudgetSigns]:
+    for row in Objective.objects.filter(is_enabled=True, looked_at__isnull=False).order_by("pk"):
+        assert row.looked_at is not None
+        account, is_known = counting.account_of(row), now - row.looked_at < BUDGETS_LOOKED_AT
+        left, whole = account.left(row.target), account.budget(row.target)
+        yield BudgetSigns(row.pk, row.name, row.burn, tuple(row.burning), left, whole, is_known)

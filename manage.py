@@ -17,6 +17,14 @@ def compare_clocks() -> None:
     database_clock.compare_when_due()
 
 
+def become_supervisor() -> None:
+    """Runs `up` without Django's set-up, after the settings have been read: no process needs it before the servers."""
+    from marketmon import settings  # noqa: F401  (its import refuses what is wrong)
+    from marketmon.management.commands.up import Command
+
+    Command().run_from_argv(sys.argv)
+
+
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketmon.settings")
     from django.core.management import execute_from_command_line
@@ -24,6 +32,8 @@ def main() -> None:
     from marketmon.settings_table import WrongSettings
 
     try:
+        if sys.argv[1:2] == ["up"]:
+            become_supervisor()
         if STAMPING.intersection(sys.argv[1:2]):
             compare_clocks()
         execute_from_command_line(sys.argv)

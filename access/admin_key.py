@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import structlog
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.core import checks
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
@@ -177,16 +176,6 @@ def _is_made_of_examples(letters: str) -> bool:
         if place in reached:
             reached |= {place + len(word) for word in EXAMPLE_WORDS if letters.startswith(word, place)}
     return len(letters) in reached
-
-
-def check_admin_key(**_: Any) -> list[checks.CheckMessage]:
-    fault = find_fault(settings.ADMIN_API_KEY)
-    if not fault:
-        return []
-    hint = "Set it to: python -c 'import secrets; print(secrets.token_urlsafe(36))'"
-    ids = {"not set": "exchanges.E010", "less than": "exchanges.E011", "well-known": "exchanges.E012"}
-    code = next(code for words, code in ids.items() if words in fault)
-    return [checks.Error(f"{fault}: the routes that manage exchanges answer 503.", hint=hint, id=code)]
 
 
 def _sent_keys(request: Request) -> Iterator[bytes]:

@@ -34,3 +34,16 @@ def check_proxies(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Chec
     except ValueError as error:
         return [Error(f"TRUSTED_PROXIES: {error}", hint="Set networks like 10.0.0.0/8,::1/128.", id="access.E003")]
     return []
+
+
+@register("access", deploy=True)
+def check_admin_key(**_: Any) -> list[CheckMessage]:
+    from access import admin_key  # a view's, with all that views need: most processes have none
+
+    fault = admin_key.find_fault(settings.ADMIN_API_KEY)
+    if not fault:
+        return []
+    hint = "Set it to: python -c 'import secrets; print(secrets.token_urlsafe(36))'"
+    ids = {"not set": "exchanges.E010", "less than": "exchanges.E011", "well-known": "exchanges.E012"}
+    code = next(code for words, code in ids.items() if words in fault)
+    return [Error(f"{fault}: the routes that manage exchanges answer 503.", hint=hint, id=code)]

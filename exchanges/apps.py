@@ -7,8 +7,6 @@ class ExchangesConfig(AppConfig):
     verbose_name = "Exchanges"
 
     def ready(self) -> None:
-        from access import admin_key
         from exchanges import secrets
 
         checks.register(secrets.check_key, "exchanges")
-        checks.register(admin_key.check_admin_key, "exchanges", deploy=True)

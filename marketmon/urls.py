@@ -38,6 +38,8 @@ from metrics import urls as metrics
 from operations.api import urls as operators
 from web import errors, logins
 
+admin.autodiscover()
+
 handler400 = errors.bad_request
 handler403 = errors.permission_denied
 handler404 = errors.not_found

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import talib
 from numpy.typing import NDArray
 
 from metrics.rules.policy import RegimePolicy
 
 Line = NDArray[np.float64]
+
+
+class _TaLib:
+    """TA-Lib, imported by its first use: it is large, brings pandas and polars in where they are installed, and of our
+    processes only those need it that tell regimes and grids."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("talib"), name)
+
+
+talib = _TaLib()
 
 
 class Bar(NamedTuple):

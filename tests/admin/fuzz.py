@@ -18,6 +18,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
 
+import marketmon.urls  # noqa: F401  (its import registers the admin's pages)
+
 NONSENSE = [
     *(
         "",

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import JSONField
 from django.test import Client
 
+import marketmon.urls  # noqa: F401  (its import registers the admin's pages)
 from access import keys
 from access.models import ApiKey, Tier
 from lib import clock

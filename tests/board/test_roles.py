@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+import marketmon.urls  # noqa: F401  (its import registers the admin's pages)
 from board import role_grants
 from collectors.models import Worker
 from exchanges.models import AuditEntry, Exchange

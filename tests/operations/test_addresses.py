@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
-from access.admin_key import check_admin_key, find_fault
+from access.admin_key import find_fault
+from access.checks import check_admin_key
 from exchanges import addresses, secrets
 from exchanges.market_filter import Candidate, parse
 

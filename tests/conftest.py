@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from feeds.ccxt import lean
 from feeds.native.http import Pace
 from lib import valkey
 from tests.sandbox_client import Sandbox, running_sandbox
+from tests.servers import OWN_DATABASE
 
 
 def pytest_configure() -> None:
@@ -47,6 +49,20 @@ def empty_tables(_: TransactionTestCase | None = None) -> None:
         # As a replica: foreign keys are not looked at, because all of their rows go.
         delete = ["SET session_replication_role = replica", *(f"DELETE FROM {name}" for name in few)]
         cursor.execute("; ".join([*truncate, *delete, "SET session_replication_role = origin"]))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_blocker: Any) -> None:
+    """Lets the tests' database begin as a copy of one that was filled from the prepared tables, where the servers are
+    the tests' own: to apply all migrations costs each process a dozen seconds."""
+    from marketmon import prepared_tables
+
+    if os.environ.get(OWN_DATABASE) != "1":
+        return
+    with django_db_blocker.unblock():
+        prepared_tables.load_into_empty_database()
+        connection.close()  # a template may have no reader
+    connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
 
 
 MANY = {"PUBLIC_DATA_PER_MINUTE": 1_000_000}  # all tests come from one address

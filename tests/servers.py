@@ -22,6 +22,7 @@ from embedded import attended, postgres, site, valkey
 
 MEMORY = Path("/dev/shm")
 MEMORY_WANTED_BYTES = 600_000_000
+OWN_DATABASE = "TESTS_OWN_DATABASE"  # in the environment: 1 where the database server is the tests' own
 NAME = re.compile(r"marketmon-tests-(\d+)-.*")
 
 
@@ -29,6 +30,7 @@ NAME = re.compile(r"marketmon-tests-(\d+)-.*")
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """A wrapper comes before every plain hook, and so before pytest-django's, which imports the settings."""
     missing = {name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name)}
+    os.environ[OWN_DATABASE] = "1" if "DATABASE_URL" in missing else "0"
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
     os.environ.setdefault("ADMIN_API_KEY", secrets.token_urlsafe(36))
     os.environ.setdefault("METRICS_WEBHOOK_OPEN", "on")  # servers from outside mean production, and a token

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from collectors.polling import market_list
-from collectors.rules import age
+from collectors.rules import age, answer_stamps
 from collectors.rules.age import AnswerFacts, AnswerState
 from collectors.rules.quote_checks import QuoteRow
 from feeds.base import Poll
@@ -16,9 +17,13 @@ def after_poll(
 ) -> dict[str, AnswerState]:
     """Returns the states of an exchange's kinds of markets after a poll; those of which nothing came stay."""
     states = _of_collected(exchange_id, known)
-    for kind, (made_at, received_at) in _newest_by_kind(exchange_id, rows).items():
-        made_at = poll.made_at if poll.made_at is not None else made_at
-        answer = AnswerFacts(received_at, made_at, poll.cached_seconds, poll.server_time)
+    for kind, group in _by_kind(exchange_id, rows).items():
+        stamps = [row.quote.exchange_at for row in group]
+        if poll.made_at is None:
+            made_at, word = age.newest(stamps), answer_stamps.spread_of(stamps)
+        else:
+            made_at, word = poll.made_at, answer_stamps.TOGETHER
+        answer = AnswerFacts(_received_at(group), made_at, poll.cached_seconds, poll.server_time, word)
         states[kind] = age.after(states.get(kind), answer)
     return states
 
@@ -26,8 +31,12 @@ def after_poll(
 def after_batch(exchange_id: str, known: Mapping[str, AnswerState], rows: Sequence[QuoteRow]) -> dict[str, AnswerState]:
     """Returns the states after a batch of what a stream pushes."""
     states = _of_collected(exchange_id, known)
-    for kind, (made_at, received_at) in _newest_by_kind(exchange_id, rows).items():
-        states[kind] = age.after(states.get(kind), AnswerFacts(received_at, made_at), is_pushed=True)
+    counts = _market_counts(exchange_id)
+    for kind, group in _by_kind(exchange_id, rows).items():
+        stamps = [row.quote.exchange_at for row in group]
+        word = answer_stamps.spread_of_pushed(stamps, market_count=counts.get(kind, 0))
+        answer = AnswerFacts(_received_at(group), age.newest(stamps), stamps=word)
+        states[kind] = age.after(states.get(kind), answer, is_pushed=True)
     return states
 
 
@@ -40,18 +49,22 @@ def _of_collected(exchange_id: str, known: Mapping[str, AnswerState]) -> dict[st
     return {kind: state for kind, state in known.items() if kind in kinds}
 
 
-def _newest_by_kind(exchange_id: str, rows: Sequence[QuoteRow]) -> dict[str, tuple[float | None, float]]:
-    """Returns by kind the newest stamp of the rows, and when they were received."""
+def _by_kind(exchange_id: str, rows: Sequence[QuoteRow]) -> dict[str, Sequence[QuoteRow]]:
     markets = market_list.last_known(exchange_id)
     kinds = markets.kinds if markets is not None else {}
-    of_kind: dict[str, list[QuoteRow]] = {}
     if len(only := set(kinds.values())) == 1:  # as a rule: one look less at each of thousands of rows
-        of_kind[only.pop()] = list(rows)
-    else:
-        for row in rows:
-            of_kind.setdefault(kinds.get(row.pipeline_id, ""), []).append(row)
-    return {
-        kind: (age.newest(row.quote.exchange_at for row in group), max(row.quote.received_at for row in group))
-        for kind, group in of_kind.items()
-        if kind and group
-    }
+        return {only.pop(): rows} if rows else {}
+    of_kind: dict[str, list[QuoteRow]] = {}
+    for row in rows:
+        of_kind.setdefault(kinds.get(row.pipeline_id, ""), []).append(row)
+    return {kind: group for kind, group in of_kind.items() if kind}
+
+
+def _received_at(rows: Sequence[QuoteRow]) -> float:
+    return max(row.quote.received_at for row in rows)
+
+
+def _market_counts(exchange_id: str) -> Counter[str]:
+    """Returns how many markets of each kind are collected."""
+    markets = market_list.last_known(exchange_id)
+    return Counter() if markets is None else Counter(markets.kinds[pk] for pk in markets.collected.values())

@@ -1,7 +1,8 @@
 """How old an exchange's answer was by its own word: its newest stamp, how long a cache held it, its server's clock.
 
 An answer is judged as a whole, against what is usual of its source, never a single row: quiet pairs and oracles stamp
-their last trade. Clocks are ours where nothing else is said; all times are Unix seconds.
+their last trade. `answer_stamps` says how much an answer's stamps prove. Clocks are ours where nothing else is said;
+all times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 from typing import Any, Final
 
+from collectors.rules.answer_stamps import APART, FEW, TOGETHER
+
 ASSUMED_SECONDS = 60.0  # what is usual until LEAST_ANSWERS are known
 LEAST_ANSWERS = 20
 OLD_FACTOR, OLD_MORE_SECONDS = 3.0, 60.0
+# Times of last trades come at random: one in eight pauses is three times the usual one, one in a million twenty times.
+APART_FACTOR = 20.0
+PROMPT_SECONDS = 30.0  # the longest rest of stamps that come with each answer, also of a single market
 SLOT_SECONDS, SLOTS = 900, 96  # a day in quarters of an hour, of each its median
 SLOT_SAMPLES = 20
 # Between two samples: stamps that stand still must not become usual before they are old, however often we ask.
@@ -30,12 +36,13 @@ PUSHED_MEMORY_SECONDS = 3600.0
 @dataclass(frozen=True, slots=True)
 class AnswerFacts:
     """What one answer says of its age. `made_at` is its newest stamp or its own time, `served_at` the server's clock,
-    `cached_seconds` how long a cache has held it."""
+    `cached_seconds` how long a cache has held it. `stamps` is a word of `answer_stamps`; empty: as they were before."""
 
     received_at: float
     made_at: float | None
     cached_seconds: float | None = None
     served_at: float | None = None
+    stamps: str = TOGETHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class AnswerState:
     """What is known of a source's answers: the last one, whether it was old since when and why, and what is usual.
 
     `lag_seconds` is the last one's age by the exchange's word, None where it says nothing. The server's clock is
-    `skew_seconds` behind ours.
+    `skew_seconds` behind ours. `rested_seconds` is the longest time of a day in which the newest stamp stood still.
     """
 
     received_at: float
@@ -60,6 +67,15 @@ class AnswerState:
     samples: tuple[float, ...] = ()
     slots: tuple[tuple[int, float], ...] = ()
     skews: tuple[float, ...] = field(default=())
+    stamps: str = ""
+    rested_seconds: float = 0.0
+    rested_slot: int = 0
+    moves: int = 0  # of the newest stamp, as far as they count
+
+    @property
+    def is_prompt(self) -> bool:
+        """Says whether stamps have long come with each answer, so that one standing still is news."""
+        return self.moves >= LEAST_ANSWERS and self.rested_seconds <= PROMPT_SECONDS
 
     @property
     def is_old(self) -> bool:
@@ -126,16 +142,20 @@ def after(known: AnswerState | None, answer: AnswerFacts, *, is_pushed: bool = F
     whichever of its frames brought it."""
     before = known or AnswerState(answer.received_at)
     made_at = _pushed(before, answer) if is_pushed else answer.made_at
+    answer = replace(answer, made_at=made_at, stamps=answer.stamps or before.stamps or TOGETHER)
     skews = _with_skew(before, answer, is_first=known is None)
     skew = _skew_of(skews)
-    lag = _lag(before, replace(answer, made_at=made_at), skew, is_first=known is None)
-    limit = limit_seconds(before.usual_seconds)
-    is_old = lag is not None and lag > limit
+    by_stamp = None if made_at is None else answer.received_at - made_at - (skew or 0.0)
+    by_header = _by_header(before, answer, skew, is_first=known is None)
+    lag = max((told for told in (by_stamp, by_header) if told is not None), default=None)
+    judged = lag if answer.stamps != FEW or before.is_prompt else by_header
+    is_old = judged is not None and judged > limit_seconds(before.usual_seconds, stamps=answer.stamps)
     state = replace(
-        before,
+        _rested(before, answer),
         received_at=answer.received_at,
         made_at=made_at,
         served_at=answer.served_at,
+        stamps=answer.stamps,
         lag_seconds=None if lag is None else round(lag, 3),
         skew_seconds=skew,
         skews=skews,
@@ -145,10 +165,10 @@ def after(known: AnswerState | None, answer: AnswerFacts, *, is_pushed: bool = F
     return state if lag is None else _learned(state, lag)
 
 
-def limit_seconds(usual_seconds: float | None) -> float:
+def limit_seconds(usual_seconds: float | None, *, stamps: str = TOGETHER) -> float:
     """Returns the age from which on an answer is old."""
     usual = ASSUMED_SECONDS if usual_seconds is None else usual_seconds
-    return max(OLD_FACTOR * usual, usual + OLD_MORE_SECONDS)
+    return max((APART_FACTOR if stamps == APART else OLD_FACTOR) * usual, usual + OLD_MORE_SECONDS)
 
 
 def in_words(state: AnswerState) -> str:
@@ -174,14 +194,26 @@ def _pushed(before: AnswerState, answer: AnswerFacts) -> float | None:
     return newest((answer.made_at, before.made_at if is_remembered else None))
 
 
-def _lag(before: AnswerState, answer: AnswerFacts, skew: float | None, *, is_first: bool) -> float | None:
-    """Returns the answer's age by whatever says most; None where nothing tells."""
+def _by_header(before: AnswerState, answer: AnswerFacts, skew: float | None, *, is_first: bool) -> float | None:
+    """Returns the age that headers tell: of a cache, or where no row has a stamp, of a server's clock that stands."""
     told = [] if answer.cached_seconds is None else [answer.cached_seconds]
-    if answer.made_at is not None:
-        told.append(answer.received_at - answer.made_at - (skew or 0.0))
-    elif answer.served_at is not None and not is_first and _stands_still(before, answer):
+    if answer.made_at is None and answer.served_at is not None and not is_first and _stands_still(before, answer):
         told.append(answer.received_at - answer.served_at - (skew or 0.0))
     return max(told, default=None)
+
+
+def _rested(before: AnswerState, answer: AnswerFacts) -> AnswerState:
+    """Notes how long the newest stamp had stood still, once another one has come; a rest is forgotten after a day."""
+    if before.made_at is None or answer.made_at is None or answer.made_at == before.made_at:
+        return before
+    slot, rest = int(answer.received_at // SLOT_SECONDS), before.lag_seconds or 0.0
+    is_longest = rest > before.rested_seconds or slot - before.rested_slot >= SLOTS
+    return replace(
+        before,
+        moves=min(before.moves + 1, LEAST_ANSWERS),
+        rested_seconds=rest if is_longest else before.rested_seconds,
+        rested_slot=slot if is_longest else before.rested_slot,
+    )
 
 
 def _stands_still(before: AnswerState, answer: AnswerFacts) -> bool:

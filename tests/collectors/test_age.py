@@ -8,6 +8,7 @@ import pytest
 
 from collectors.rules import age
 from collectors.rules.age import AnswerFacts, AnswerState, after, limit_seconds
+from collectors.rules.answer_stamps import APART, FEW, TOGETHER, spread_of, spread_of_pushed
 
 NOON = 1_795_000_000.0
 HOUR = 3600.0
@@ -180,3 +181,85 @@ def test_an_age_is_told_in_words() -> None:
                                   '{"spot":{"received_at":1,"slots":3}}'])  # fmt: skip
 def test_what_is_no_state_is_none(text: str | None) -> None:
     assert age.read_states(text) == {}
+
+
+# --- what stamps prove ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behind", "word"),
+    [
+        ([], FEW),
+        ([0, 1], FEW),
+        ([0, None, None, 1], FEW),
+        ([0, 1, 2], TOGETHER),
+        ([0, 9, 500, 9000], TOGETHER),
+        ([0, 11, 500], APART),
+        ([0, 2, 40, 300, 9000], APART),
+    ],
+)
+def test_stamps_that_differ_from_market_to_market_are_those_of_trades(behind: list[float | None], word: str) -> None:
+    assert spread_of([None if each is None else NOON - each for each in behind]) == word
+
+
+@pytest.mark.parametrize(
+    ("behind", "market_count", "word"),
+    [([0], 2, FEW), ([0, 0, 0], 2, FEW), ([0], 300, ""), ([0, 1, 2], 300, TOGETHER), ([0, 60, 900], 300, APART)],
+)
+def test_a_part_of_what_is_pushed_proves_nothing_of_the_rest(behind: list[float], market_count: int, word: str) -> None:
+    assert spread_of_pushed([NOON - each for each in behind], market_count=market_count) == word
+
+
+def told_few(lags: Iterable[float], *, state: AnswerState | None = None, stamps: str = FEW) -> AnswerState:
+    at = NOON if state is None else state.received_at
+    for lag in lags:
+        at += 10
+        state = after(state, AnswerFacts(at, at - lag, stamps=stamps))
+    assert state is not None
+    return state
+
+
+def test_the_last_trade_of_a_single_quiet_market_makes_nothing_old() -> None:
+    state = None
+    for _ in range(4):  # a trade every hour
+        state = told_few(range(0, 3600, 10), state=state)
+        assert not state.is_old
+
+    assert state is not None
+    assert state.rested_seconds == 3590.0
+
+
+def test_a_single_market_whose_stamps_come_with_each_answer_is_judged() -> None:
+    state = told_few([1.0] * 30)
+
+    assert told_few([3600.0], state=state).is_old
+    assert told_few(range(10, 200, 10), state=state).is_old
+
+
+def test_a_single_market_that_has_once_rested_is_judged_no_more_for_a_day() -> None:
+    state = told_few([*[1.0] * 30, *range(10, 200, 10), 1.0])
+    assert state.rested_seconds == 190.0
+    assert not told_few(range(10, 1000, 10), state=state).is_old
+
+    state = told_few([1.0] * 9000, state=state)
+    assert told_few(range(10, 200, 10), state=state).is_old
+
+
+def test_a_cache_is_believed_of_a_single_market_too() -> None:
+    assert after(None, AnswerFacts(NOON, NOON - 900, cached_seconds=900.0, stamps=FEW)).is_old
+
+
+def test_times_of_trades_are_given_the_pauses_that_trades_make() -> None:
+    state = told_few([40.0] * 100, stamps=APART)
+
+    assert not told_few([790.0], state=state, stamps=APART).is_old
+    assert told_few([810.0], state=state, stamps=APART).is_old
+    assert not told_few([1190.0], stamps=APART).is_old
+    assert told_few([3600.0], stamps=APART).is_old
+
+
+def test_what_is_pushed_goes_by_what_is_known_of_its_stamps() -> None:
+    state = after(None, AnswerFacts(NOON, NOON - 1, stamps=APART), is_pushed=True)
+
+    assert after(state, AnswerFacts(NOON + 1, NOON - 1, stamps=""), is_pushed=True).stamps == APART
+    assert after(None, AnswerFacts(NOON, NOON, stamps=""), is_pushed=True).stamps == TOGETHER

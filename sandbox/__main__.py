@@ -1,4 +1,5 @@
-"""`python -m sandbox`: serves until SIGTERM or Ctrl-C; `python -m sandbox replay FILE` plays a recording instead."""
+"""`python -m sandbox`: serves until SIGTERM or Ctrl-C; `replay FILE` plays a recording, `adversary` misleads, and
+`convert` makes a recording of what another program has stored."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import adversary, replay
+from sandbox import convert, replay
+from sandbox.adversaries.server import AdversaryServer
 from sandbox.server import Sandbox
 
 USUAL_PORT = 9100
@@ -20,6 +22,8 @@ PATIENCE_SECONDS = 0.2
 
 def main() -> int:
     options = _options()
+    if options.sources:
+        return _convert(options)
     try:
         asyncio.run(_serve(options.host, options.port, _application(options)))
     except replay.BadRecording as error:
@@ -33,6 +37,16 @@ def main() -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    try:
+        events = convert.convert(options.sources, options.exchange, options.to)
+    except (convert.NotRaw, OSError) as error:
+        sys.stderr.write(f"sandbox: {error}\n")
+        return 1
+    sys.stdout.write(f"sandbox: {events} events; play them with: python -m sandbox replay {options.to}\n")
+    return 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sandbox", description="Simulated exchanges that speak real wire formats.")
     parser.add_argument("--host", default="127.0.0.1")
@@ -40,13 +54,17 @@ def _options() -> argparse.Namespace:
     markets = os.environ.get("SANDBOX_MARKETS") or None
     parser.add_argument("--markets", type=int, default=markets, help="this many trading markets on every venue")
     parser.add_argument("--stream-seconds", type=float, default=1.0, help="between two messages of one market")
-    parser.set_defaults(file=None, seed=None)
-    others = parser.add_subparsers(metavar="replay FILE | adversary")
+    parser.set_defaults(file=None, seed=None, sources=None)
+    others = parser.add_subparsers(metavar="replay FILE | adversary | convert FILE")
     adversaries = others.add_parser("adversary", help="exchanges whose answers are sound and easily misread")
     adversaries.add_argument("--seed", type=int, default=1)
     replays = others.add_parser("replay", help="play a recording of an exchange")
     replays.add_argument("file", type=Path)
     replays.add_argument("--speed", type=float, default=1.0, help="times its own pace")
+    converts = others.add_parser("convert", help="make a recording of raw data that cryptofeed has stored")
+    converts.add_argument("sources", type=Path, nargs="+", metavar="FILE")
+    converts.add_argument("--exchange", required=True, help="its id")
+    converts.add_argument("--to", type=Path, required=True, help="the file to write; one that is there is replaced")
     options = parser.parse_args()
     if options.file is not None and options.speed <= 0:
         parser.error("--speed is more than 0")
@@ -61,7 +79,7 @@ def _application(options: argparse.Namespace) -> web.Application:
     if options.file is not None:
         return replay.ReplayedExchange(replay.read(options.file), speed=options.speed).application()
     if options.seed is not None:
-        return adversary.AdversaryServer(seed=options.seed).application()
+        return AdversaryServer(seed=options.seed).application()
     return Sandbox(size=options.markets, stream_seconds=options.stream_seconds).application()
 
 

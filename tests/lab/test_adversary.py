@@ -1,154 +1,82 @@
 """Whatever exchanges answer, a stored row is the exchange's own row of that id and stamp, or it is not stored.
 
-The sandbox's adversaries shift places, rename, collide, halt, shrink and grow their lists, leave out, answer from
-caches and fail; each price tells of which market and which answer it is.
+A system with two pools of workers and a stream process collects sixteen adversaries. They shift places, rename,
+collide, halt, shrink and grow their lists, leave out, answer from caches and fail; each price tells of which market and
+which answer it is. Twelve of them are collected by their ids alone, three push.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import pytest
-import requests
-from django.db import connection
 
-from collectors.gaps import sweep
-from collectors.history import partitions
-from collectors.models import Worker
-from collectors.polling import poll as polling
-from exchanges.models import Exchange
-from feeds.base import FeedError
-from lib import clock
-from operations import commands
-from sandbox.adversary import VENUES, whose
-from tests.sandbox_client import PROJECT, START_SECONDS, free_port, wait_for_http
-from tests.world import NO_RATE_LIMIT, poll
+from sandbox.adversaries.server import VENUES
+from tests.lab.adverse import INTERVAL_SECONDS, AdverseSystem, adversaries, adverse_system
 
-POLLS_A_LIST = 12
-STORED = """
-SELECT m.venue_id, t.last, extract(epoch FROM t.exchange_at), extract(epoch FROM t.received_at)
-FROM collectors_tick AS t JOIN exchanges_market AS m ON m.id = t.pipeline_id WHERE m.exchange_id = %s
-"""
-UNEXPLAINED = """
-SELECT m.venue_id FROM exchanges_market AS m JOIN collectors_pipeline AS p ON p.market_id = m.id
-WHERE m.exchange_id = %s AND m.is_collected AND m.venue_id = ANY(%s)
-  AND p.received_at IS NULL AND NOT EXISTS (SELECT FROM collectors_gap AS g WHERE g.pipeline_id = p.market_id)
-"""
+pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]
+ANSWERS = int(os.environ.get("ADVERSE_ANSWERS") or 10_000)
+LEAST_POLLS = 30  # of each exchange
+PUSHED = ("okx", "bybit", "bitget")
+LOADED_SINCE = "SELECT exchange_id FROM collectors_worker WHERE markets_loaded_at >= to_timestamp(%s)"
 
 
-@dataclass
-class Verdict:
-    """What was stored, and what of it is no row that the exchange has sent."""
-
-    answers: int = 0
-    stored: int = 0
-    wrong: list[str] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
+def counted(run: AdverseSystem) -> dict[str, int]:
+    return {venue: run.their.served(venue)["answers"] for venue in VENUES}
 
 
-@contextlib.contextmanager
-def adversaries(seed: int) -> Iterator[str]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", str(port), "adversary", "--seed", str(seed)],
-        cwd=PROJECT, env=os.environ, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        wait_for_http(f"http://127.0.0.1:{port}/_adversary/served?venue=gate", seconds=START_SECONDS)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+def let_it_run(run: AdverseSystem, answers: int) -> None:
+    """Until so many answers have come in all, and lists are loaded again and again, as an operator may."""
+    give_up_at = time.monotonic() + 3000
+    while sum((known := counted(run)).values()) < answers or min(known.values()) < LEAST_POLLS:
+        assert time.monotonic() < give_up_at, known
+        time.sleep(30)
+        run.refresh()
 
 
-def add(venue: str, url: str) -> None:
-    commands.create(
-        venue, by="test", now=clock.now(), base_url=f"{url}/{venue}", poll_interval_seconds=1, transport="poll",
-        **NO_RATE_LIMIT,
-    )  # fmt: skip
+def settle(run: AdverseSystem) -> float:
+    """Lists stand still and are known, and two polls of each have passed; returns from when on they count."""
+    run.their.order("still", still=True)
+    began = time.time()
+
+    while lacking := set(VENUES) - {row[0] for row in run.system.sql(LOADED_SINCE, began)}:
+        assert time.time() - began < 900, f"lists not loaded: {lacking}"
+        run.refresh()  # three times in a row, where a list is short
+        time.sleep(30)
+    settled = time.time()
+    run.wait_until(lambda: all(run.stored_since(venue, settled) for venue in VENUES), what="a poll of each")
+    time.sleep(3 * INTERVAL_SECONDS)
+    return settled
 
 
-def ask(venue: str, number: int, verdict: Verdict) -> None:
-    """One poll; now and then the list before it, as the hourly task would load it."""
-    if number % POLLS_A_LIST == 0:
-        with contextlib.suppress(FeedError, polling.ExchangeBusy):
-            polling.load_markets(venue, now=clock.now(), patience_seconds=1, deadline_seconds=5)
-    Worker.objects.filter(pk=venue).update(retry_at=None)
-    if number % 5 == 0:
-        commands.ask_again(venue, by="test", now=clock.now())
-    verdict.outcomes[poll(venue)] += 1
+def test_a_stored_row_is_the_exchanges_own(tmp_path: Path) -> None:
+    wrong, stored = [], 0
+    with adversaries(1) as their, adverse_system(tmp_path, their) as run:
+        their.order("still", still=True)
+        for venue in VENUES:
+            run.add(venue, transport="auto" if venue in PUSHED else "poll")
+        their.order("still", still=False)
+        for part in (1, 2):
+            let_it_run(run, ANSWERS * part // 2)
+            settled = settle(run)
+            run.wait_until(
+                lambda since=settled: not [each for venue in VENUES for each in run.unexplained(venue, since=since)],
+                what=f"a row, a gap or a reason for each market: {[run.unexplained(v, since=settled) for v in VENUES]}",
+                seconds=60,
+            )
+            their.order("still", still=False)
+        their.order("still", still=True)
+        for venue in VENUES:
+            count, faults = run.not_sent(venue)
+            stored, wrong = stored + count, wrong + faults
+        streams = run.system.sql("SELECT exchange_id FROM collectors_switch WHERE to_transport = 'stream'")
+        answers = counted(run)
+        run.system.verify()
 
-
-def told(url: str, venue: str) -> dict[str, Any]:
-    answer: dict[str, Any] = requests.get(f"{url}/_adversary/served", params={"venue": venue}, timeout=30).json()
-    return answer
-
-
-def hold_against(url: str, venue: str, verdict: Verdict) -> None:
-    """Compares every stored row with what was served under its id."""
-    served = told(url, venue)
-    sent = {(id_, number, answer): stamp for id_, number, answer, stamp in served["served"]}
-    verdict.answers += served["answers"]
-    with connection.cursor() as cursor:
-        cursor.execute(STORED, [venue])
-        rows = cursor.fetchall()
-    verdict.stored += len(rows)
-    for venue_id, last, stamp, _ in rows:
-        number, answer = whose(last)
-        key = (venue_id, number, answer)
-        if key not in sent:
-            verdict.wrong.append(f"{venue}: {venue_id} has {last}: nobody sent that for it")
-        elif stamp is not None and sent[key] is not None and abs(float(stamp) * 1000 - sent[key]) > 1:
-            verdict.wrong.append(f"{venue}: {venue_id} at {stamp}, sent with {sent[key]}")
-
-
-def settle(venues: list[str]) -> None:
-    """Two more intervals, so that what is missing is known to be."""
-    for _ in range(3):
-        time.sleep(1.1)
-        for venue in venues:
-            Worker.objects.filter(pk=venue).update(retry_at=None)
-            poll(venue)
-        sweep.run(clock.now())
-
-
-def unexplained(url: str, venue: str) -> list[str]:
-    """Markets that the exchange lists and trades, that are collected, and of which nothing is known or said."""
-    listed = [id_ for id_, is_halted in told(url, venue)["listed"].items() if not is_halted]
-    if Worker.objects.get(pk=venue).error_count:
-        return []  # the exchange itself is said to fail
-    with connection.cursor() as cursor:
-        cursor.execute(UNEXPLAINED, [venue, listed])
-        return [row[0] for row in cursor.fetchall()]
-
-
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("seed", "polls"), [(1, 60), (2, 1250), (3, 1250)])
-def test_a_stored_row_is_the_exchanges_own(transactional_db: None, settings: Any, seed: int, polls: int) -> None:
-    settings.ALLOW_PRIVATE_EXCHANGE_URLS = True
-    partitions.ensure(clock.now())
-    verdict, venues = Verdict(), list(VENUES)
-    with adversaries(seed) as url:
-        for venue in venues:
-            add(venue, url)
-        for number in range(polls):
-            for venue in venues:
-                ask(venue, number, verdict)
-        settle(venues)
-        for venue in venues:
-            hold_against(url, venue, verdict)
-        silent = {venue: found for venue in venues if (found := unexplained(url, venue))}
-
-    sys.stdout.write(f"\n{verdict.answers} answers, {verdict.stored} rows stored, {dict(verdict.outcomes)}\n")
-    assert verdict.stored > polls * 20
-    assert verdict.wrong == []
-    assert silent == {}
-    assert Exchange.objects.count() == len(venues)
+    sys.stdout.write(f"\n{sum(answers.values())} answers, {stored} rows stored: {answers}\n")
+    assert wrong == []
+    assert stored > ANSWERS
+    assert {row[0] for row in streams} == set(PUSHED)

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from feeds.shared.halt_words import NOT_ACTIVE
 
+# Kind and exchange's id of each market of a list, by the symbol that it has there.
+Identities = Mapping[str, tuple[str, str]]
+
 BOOK_MAY_REST_SECONDS = 86_400.0  # no order of a whole day: what is shown is no longer the market's
 
 
@@ -164,7 +167,8 @@ class Poll:
     outcome, from 0 to 1. `missing` is what could not be had though the rest could. `unknown_count` rows have ids that
     the market list in hand does not know; `unknown_ids` are the first of them. `cached_seconds` is the largest `Age`
     header of the answers, `server_time` their newest `Date` header in Unix seconds. `made_at` is the exchange's own
-    time of the whole answer, where it says one that is not in its rows.
+    time of the whole answer, where it says one that is not in its rows. `identities` are those of the list by which the
+    rows were read: a symbol may be another market's in the next one.
     """
 
     quotes: tuple[Quote, ...]
@@ -177,6 +181,7 @@ class Poll:
     cached_seconds: float | None = None
     server_time: float | None = None
     made_at: float | None = None
+    identities: Identities = field(default_factory=dict)
 
 
 class MarketCache(Protocol):
@@ -225,6 +230,10 @@ class Feed(Protocol):
 
     def recall_markets(self) -> bool:
         """Takes over the list that the spec names from the cache, without a request; False where it is not there."""
+        ...
+
+    def identities(self) -> Identities:
+        """Returns those of the list in hand; empty before there is one. The same object until the list changes."""
         ...
 
     def fetch_quotes(

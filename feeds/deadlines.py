@@ -7,6 +7,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import wait
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from feeds.base import (
     Capabilities,
     FeedSpec,
     FundingRate,
+    Identities,
     Listing,
     MarketCache,
     MayCall,
@@ -25,6 +27,7 @@ from feeds.base import (
     Trade,
     TradePage,
     TradeSpan,
+    Unreachable,
 )
 from feeds.loop import Call, process_loop, run
 
@@ -78,11 +81,25 @@ class DeadlineFeed(ABC):
             self._adopt(recalled)
         return bool(self._in_hand) and self._in_hand == self.spec.markets_digest
 
+    @abstractmethod
+    def identities(self) -> Identities: ...
+
     def fetch_quotes(
         self, symbols: Collection[str], *, deadline_seconds: float, may_call: MayCall | None = None
     ) -> Poll:
         """Returns one quote per wanted symbol that the exchange answered for; raises BadReply if there are none."""
-        return self._run(lambda call: self._quotes(call, symbols), deadline_seconds, may_call)
+
+        async def work(call: Call) -> Poll:
+            if not symbols:
+                return Poll((), 0)
+            await self._ensure_markets()
+            identities = self.identities()
+            poll = await self._quotes(call, symbols)
+            if self.identities() is not identities:
+                raise Unreachable("the market list was changed while the exchange answered")
+            return replace(poll, identities=identities)
+
+        return self._run(work, deadline_seconds, may_call)
 
     def fetch_candles(
         self,

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from functools import cache
 from typing import Protocol
 
-from feeds.base import FeedSpec, OrderBook, Quote
-from feeds.ccxt import stream
+from feeds.base import FeedSpec, Identities, OrderBook, Quote
+from feeds.ccxt import markets, stream
 from feeds.ccxt.feed import market_cache_key as ccxt_key
 from feeds.ccxt.subscriptions import NotStreamed, forget_learned, learned_of
-from feeds.native.feed import market_cache_key as native_key
+from feeds.native import feed as native
 from feeds.request_gate import ConnectGate
 from feeds.shared.pushed_trades import TakenTrades
 from feeds.table import FEEDS, STREAMS
@@ -24,6 +24,7 @@ __all__ = [
     "depth_of",
     "forget_learned",
     "has_stream",
+    "identities_in",
     "market_cache_key",
     "open_stream",
     "unstreamed_of",
@@ -66,7 +67,10 @@ class QuoteStream(Protocol):
         """Returns for how many seconds the exchange asked us to stay away when it last refused a handshake."""
         ...
 
-    def install_markets(self, packed: bytes) -> None: ...
+    def install_markets(self, packed: bytes) -> None:
+        """Reads what comes by this list from now on. What has come of a symbol that is another market's now is
+        forgotten."""
+        ...
 
     async def subscribe(self, symbols: Collection[str]) -> None:
         """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""
@@ -139,4 +143,9 @@ def unstreamed_of(stream: QuoteStream) -> str:
 
 def market_cache_key(spec: FeedSpec) -> str:
     """Returns the key under which the exchange's feed keeps its market list for all processes."""
-    return native_key(spec) if spec.exchange_id in STREAMS else ccxt_key(spec)
+    return native.market_cache_key(spec) if spec.exchange_id in STREAMS else ccxt_key(spec)
+
+
+def identities_in(exchange_id: str, packed: bytes) -> Identities:
+    """Returns those of a market list as the exchange's feed has packed it."""
+    return native.identities_in(packed) if exchange_id in STREAMS else markets.identities_in(packed)

@@ -24,7 +24,7 @@ from exchanges import catalogue, market_filter
 from exchanges.market_filter import Candidate
 from exchanges.models import Exchange, Market, MarketState
 from exchanges.sources import source_label
-from feeds.base import BadReply, Capabilities, Listing
+from feeds.base import BadReply, Capabilities, Identities, Listing
 from lib import clock, valkey
 
 LEAST_SHARE_OF_KNOWN = 0.5  # a list half as long as the last one is at first a broken answer, not a mass delisting
@@ -36,13 +36,16 @@ EXTRA_LIST_SHARE = 0.9  # of the usual time: a list that follows sooner was aske
 
 class KnownMarkets(NamedTuple):
     """An exchange's markets by symbol, of one version of its list. `collected` ones are stored; `dormant` ones are only
-    looked at, as their return is to be noticed. `halted` are the numbers of the collected ones that are not traded."""
+    looked at, as their return is to be noticed. `halted` are the numbers of the collected ones that are not traded.
+    Symbols are those of the list that `named` is of: rows are read by it, and it may call a market otherwise than the
+    newest list does."""
 
     version: int
     collected: Mapping[str, int]
     dormant: Mapping[str, int]
     halted: frozenset[int]
     kinds: Mapping[int, str]
+    named: Identities | None = None
 
 
 _known: Final[dict[str, KnownMarkets]] = {}
@@ -101,24 +104,28 @@ def pipelines_of(exchange_id: str, version: int) -> Mapping[str, int]:
     return markets_of(exchange_id, version).collected
 
 
-def markets_of(exchange_id: str, version: int) -> KnownMarkets:
-    """Returns the markets that polls go by, read once per version and process."""
+def markets_of(exchange_id: str, version: int, named: Identities | None = None) -> KnownMarkets:
+    """Returns the markets that polls go by, read once per version and process, or for another list in hand. With
+    `named`, the identities of that list, symbols are its own; without, any will do."""
     held = _known.get(exchange_id)
-    if held is None or held.version != version:
-        found = list(
-            Market.objects.looked_at()
-            .filter(exchange_id=exchange_id)
-            .values_list("symbol", "id", "dormant", "state", "kind")
-        )
-        held = KnownMarkets(
-            version,
-            collected={symbol: pk for symbol, pk, dormant, _, _ in found if not dormant},
-            dormant={symbol: pk for symbol, pk, dormant, _, _ in found if dormant},
-            halted=frozenset(pk for _, pk, dormant, state, _ in found if state == MarketState.HALTED and not dormant),
-            kinds={pk: sys.intern(kind) for _, pk, _, _, kind in found},
-        )
-        _known[exchange_id] = held
+    if held is None or held.version != version or (named and held.named is not named):
+        held = _known[exchange_id] = _read(exchange_id, version, named or None)
     return held
+
+
+def _read(exchange_id: str, version: int, named: Identities | None) -> KnownMarkets:
+    columns = ("symbol", "id", "dormant", "state", "kind", "venue_id")
+    rows = list(Market.objects.looked_at().filter(exchange_id=exchange_id).values_list(*columns))
+    halted = frozenset(pk for _, pk, dormant, state, *_ in rows if state == MarketState.HALTED and not dormant)
+    kinds = {pk: sys.intern(kind) for _, pk, _, _, kind, _ in rows}
+    names = market_identity.names_in_hand(named) if named else {}
+    found = [
+        (names.get((kind, venue_id)) if named else symbol, pk, dormant)
+        for symbol, pk, dormant, _, kind, venue_id in rows
+    ]
+    collected = {symbol: pk for symbol, pk, dormant in found if symbol is not None and not dormant}
+    dormant_ones = {symbol: pk for symbol, pk, dormant in found if symbol is not None and dormant}
+    return KnownMarkets(version, collected, dormant_ones, halted, kinds, named)
 
 
 def last_known(exchange_id: str) -> KnownMarkets | None:

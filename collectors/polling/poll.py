@@ -151,11 +151,12 @@ def _fetch_and_judge(permit: Permit, *, now: datetime) -> Collected:
     version = _markets_version(permit, _feed(permit), now=now)
     feed = _feed(permit)  # by the list that may just have been loaded
     is_in_hand = feed.recall_markets()
-    known = market_list.markets_of(permit.exchange.id, version)
-    pipelines = known.collected
+    known = market_list.markets_of(permit.exchange.id, version, feed.identities())
     symbols = halts.wanted(known, in_bulk=feed.capabilities.has.get("fetchTickers", True))
     fetch = partial(feed.fetch_quotes, symbols, may_call=_gate(permit, feed, Priority.LIVE))
     poll = _with_one_retry(lambda seconds: fetch(deadline_seconds=seconds), settings.POLL_DEADLINE_SECONDS)
+    known = market_list.markets_of(permit.exchange.id, version, poll.identities)  # of the list that it was read by
+    pipelines = known.collected
     judged = quote_checks.judge(poll.quotes, pipelines, are_chances=poll.prices_are_chances)
     verdict = replace(judged, rejected=judged.rejected + poll.rejected)
     _check_any(permit, verdict, poll)

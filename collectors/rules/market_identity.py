@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from feeds.base import Listing
+from feeds.base import Identities, Listing
 
 LONGEST_SYMBOL = 100
 LONGEST_ID = 120
@@ -29,9 +29,23 @@ def told_apart(listings: Iterable[Listing]) -> list[Listing]:
     found: dict[tuple[str, str], Listing] = {}
     for listing in {listing.symbol: listing for listing in listings}.values():
         if (listing.kind, listing.venue_id) in found:
-            listing = replace(listing, venue_id=f"{listing.venue_id}#{listing.symbol}"[:LONGEST_ID])
+            listing = replace(listing, venue_id=_apart(listing.venue_id, listing.symbol))
         found.setdefault((listing.kind, listing.venue_id), listing)
     return list(found.values())
+
+
+def names_in_hand(identities: Identities) -> dict[tuple[str, str], str]:
+    """Returns the symbol that a list has for each market, by kind and id as `told_apart` stores them."""
+    found: dict[tuple[str, str], str] = {}
+    for symbol, (kind, venue_id) in identities.items():
+        if (kind, venue_id) in found:
+            venue_id = _apart(venue_id, symbol)
+        found.setdefault((kind, venue_id), symbol)
+    return found
+
+
+def _apart(venue_id: str, symbol: str) -> str:
+    return f"{venue_id}#{symbol}"[:LONGEST_ID]
 
 
 def respelled(known: Sequence[KnownMarket], listings: Sequence[Listing]) -> dict[int, str]:

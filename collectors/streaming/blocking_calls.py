@@ -23,9 +23,9 @@ from collectors.rules.breaker import BreakerState
 from collectors.streaming.ownership import StreamTarget
 from exchanges.models import Exchange, Transport
 from feeds import open_feed
-from feeds.base import FeedError, Poll, Quote, RejectedRow, Unreachable
+from feeds.base import FeedError, Identities, Poll, Quote, RejectedRow, Unreachable
 from feeds.deadlines import digest_of
-from feeds.streams import market_cache_key
+from feeds.streams import identities_in, market_cache_key
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,8 @@ WHERE p.market_id = told.pipeline_id
 class Markets:
     """The collected markets of one version, and the venue's list as its feed packed it (None: known already).
 
-    `digest` is the list's. A version of 0 is no worker's: it stands for one whose list could not be had yet.
+    `digest` is the list's, `identities` are those of its markets, and `pipelines` have its symbols. A version of 0 is
+    no worker's: it stands for one whose list could not be had yet.
     """
 
     version: int
@@ -52,6 +53,7 @@ class Markets:
     packed: bytes | None
     digest: str = ""
     halted: frozenset[int] = frozenset()
+    identities: Identities = field(default_factory=dict)
 
     @property
     def pushed(self) -> Sequence[str]:
@@ -108,9 +110,18 @@ def load_markets(wish: StreamTarget) -> Markets:
         version = _download(wish.exchange_id)
         _, digest = _newest_list(wish)
         packed = _cached(wish, digest)
-    in_hand = "" if packed is None else digest
-    known = market_list.markets_of(wish.exchange_id, version)
-    return Markets(version, known.collected, packed, in_hand, known.halted)
+    return _markets(wish.exchange_id, version, packed, "" if packed is None else digest)
+
+
+def _markets(exchange_id: str, version: int, packed: bytes | None, digest: str) -> Markets:
+    identities = identities_in(exchange_id, packed) if packed is not None else {}
+    return _named(exchange_id, version, Markets(version, {}, packed, digest, identities=identities))
+
+
+def _named(exchange_id: str, version: int, held: Markets) -> Markets:
+    """Returns the markets as they are now, by the symbols of the list that is held."""
+    known = market_list.markets_of(exchange_id, version, held.identities)
+    return replace(held, version=version, pipelines=known.collected, halted=known.halted)
 
 
 def _newest_list(wish: StreamTarget) -> tuple[int, str]:
@@ -140,14 +151,12 @@ def _download(exchange_id: str) -> int:
 def known_markets(wish: StreamTarget, held: Markets) -> Markets:
     """Loads the markets without asking the exchange; the `held` list stays until the new one is in the cache."""
     version, digest = _newest_list(wish)
-    known = market_list.markets_of(wish.exchange_id, version)
-    pipelines, halted = known.collected, known.halted
     if digest == held.digest and held.packed is not None:
-        return Markets(version, pipelines, held.packed, digest, halted)
+        return _named(wish.exchange_id, version, held)
     packed = _cached(wish, digest)
     if packed is None:
-        return Markets(0, pipelines, held.packed, held.digest, halted)
-    return Markets(version, pipelines, packed, digest, halted)
+        return replace(_named(wish.exchange_id, version, held), version=0)
+    return _markets(wish.exchange_id, version, packed, digest)
 
 
 def take(exchange_id: str) -> Permit | None:
@@ -212,15 +221,23 @@ def open_dial_gate(wish: StreamTarget) -> rate_limits.RequestGate:
     return rate_limits.open_dial_gate(exchange, open_feed(wish.spec).capabilities, generation=wish.generation)
 
 
-def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]) -> Poll:
-    """Makes a comparison poll beside the stream, under the stream's lease. Keeps the volumes it tells of `unmeasured`
-    pipelines, of which the stream tells none. Raises FeedError."""
+def compare(
+    wish: StreamTarget,
+    symbols: Collection[str],
+    generation: int,
+    unmeasured: Mapping[str, int],
+    identities: Identities,
+) -> Poll:
+    """Makes a comparison poll beside the stream, under the stream's lease, and returns its rows of the markets that
+    have the same symbol in the stream's list. Keeps the volumes it tells of `unmeasured` pipelines, of which the stream
+    tells none. Raises FeedError."""
     feed = open_feed(wish.spec, market_cache=market_list.ValkeyMarketCache())
     exchange = Exchange.objects.get(pk=wish.exchange_id)
     may_call = rate_limits.open_gate(
         exchange, feed.capabilities, priority=rate_limits.Priority.SHADOW, generation=generation
     )
     poll = feed.fetch_quotes(symbols, deadline_seconds=settings.POLL_DEADLINE_SECONDS, may_call=may_call)
+    poll = of_same_markets(poll, identities)
     volumes = {
         unmeasured[quote.symbol]: (_believed(quote.quote_volume), _believed(quote.base_volume))
         for quote in poll.quotes
@@ -229,6 +246,14 @@ def compare(wish: StreamTarget, symbols: Collection[str], generation: int, unmea
     if any(told != (None, None) for told in volumes.values()):
         _note_volumes(wish.exchange_id, generation, volumes)
     return poll
+
+
+def of_same_markets(poll: Poll, identities: Identities) -> Poll:
+    """Returns the poll without the rows whose symbols are other markets' in the list of these identities."""
+    if not identities or poll.identities == identities:
+        return poll
+    mine = {symbol for symbol, each in poll.identities.items() if identities.get(symbol) == each}
+    return replace(poll, quotes=tuple(quote for quote in poll.quotes if quote.symbol in mine))
 
 
 def _believed(volume: float | None) -> float | None:

@@ -13,10 +13,11 @@ from collectors.polling import market_list
 from collectors.polling import poll as ingest
 from collectors.rules import age, streams
 from collectors.streaming import blocking_calls
+from collectors.streaming.blocking_calls import Markets
 from collectors.streaming.handshake import Contradicted
 from collectors.streaming.ownership import StreamTarget
 from collectors.streaming.threads import Threads
-from feeds.base import Poll, Quote, Throttled
+from feeds.base import Identities, Poll, Quote, Throttled
 from lib import clock
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,7 @@ class Shadow:
         self._looked_at = began
         self._under_way: asyncio.Future[Poll] | None = None
         self._generation = 0
+        self._asked_by: Identities = {}
 
     def is_due(self, now: float, wish: StreamTarget, *, has_quiet: Callable[[], bool]) -> bool:
         every = settings.STREAM_SHADOW_INTERVALS
@@ -48,21 +50,30 @@ class Shadow:
         return has_quiet()
 
     def ask(
-        self, now: float, wish: StreamTarget, symbols: Collection[str], generation: int, unmeasured: Mapping[str, int]
+        self,
+        now: float,
+        wish: StreamTarget,
+        symbols: Collection[str],
+        generation: int,
+        unmeasured: Mapping[str, int],
+        markets: Markets,
     ) -> None:
-        self._asked_at, self._generation = now, generation
-        self._under_way = self._threads.start_slow(blocking_calls.compare, wish, symbols, generation, unmeasured)
+        self._asked_at, self._generation, self._asked_by = now, generation, markets.identities
+        self._under_way = self._threads.start_slow(
+            blocking_calls.compare, wish, symbols, generation, unmeasured, markets.identities
+        )
 
-    def answer(self, wish: StreamTarget, pushed: Collection[str]) -> Poll | None:
+    def answer(self, wish: StreamTarget, pushed: Collection[str], markets: Markets) -> Poll | None:
         """Returns the poll that has ended meanwhile, if any, and notes what it went without though the stream does not
-        bring it either. Raises Throttled; any other failure decides nothing."""
+        bring it either; None, too, where the list has changed since it was asked. Raises Throttled; any other failure
+        decides nothing."""
         if self._under_way is None or not self._under_way.done():
             return None
         ended, self._under_way = self._under_way, None
         try:
             poll = ended.result()
             self._threads.start_slow(note_poll, wish, poll, self._generation, frozenset(pushed))
-            return poll
+            return poll if self._asked_by is markets.identities else None
         except Throttled:
             raise
         except Exception as error:  # noqa: BLE001 - a poll beside the stream decides nothing by failing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -272,14 +272,24 @@ class StreamSession:
         assert self._markets is not None
         if self.wish.markets_version == self._markets.version:
             return
+        before = self._markets
         try:
-            self._markets = await self._jobs.do(blocking_calls.known_markets, self.wish, self._markets)
+            self._markets = await self._jobs.do(blocking_calls.known_markets, self.wish, before)
         except (DatabaseError, InterfaceError) as error:
             log.warning("markets_not_known", exchange=self.wish.exchange_id, error=str(error).strip())
             return
+        self._take_in(time.monotonic())  # what came until now was read by the list before
+        self._forget_moved(before.pipelines, self._markets.pipelines)
         await self._ask_for(self._markets)
-        wanted = self._markets.pipelines
-        self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in wanted}
+
+    def _forget_moved(self, before: Mapping[str, int], now: Mapping[str, int]) -> None:
+        """Forgets the quotes of symbols that are another market's now, or none's."""
+        same = {symbol for symbol, pipeline_id in now.items() if before.get(symbol, pipeline_id) == pipeline_id}
+        held = self._tenure.quotes
+        for symbol in held.keys() - same:
+            del held[symbol]
+        self._tenure.whole = [quote for quote in self._tenure.whole if quote.symbol in same]
+        self._latest = {symbol: quote for symbol, quote in self._latest.items() if symbol in same}
 
     async def _ask_for(self, markets: blocking_calls.Markets) -> None:
         if markets.packed is not None:
@@ -295,7 +305,7 @@ class StreamSession:
         """Compares a poll with the stream. Raises Contradicted when the poll says otherwise."""
         assert self._markets is not None
         try:
-            poll = shadow.answer(self.wish, self._latest.keys())
+            poll = shadow.answer(self.wish, self._latest.keys(), self._markets)
         except Throttled as error:
             self._tenure.pause(error.retry_after_seconds or breaker.THROTTLE_PAUSE_SECONDS)
             poll = None
@@ -313,7 +323,8 @@ class StreamSession:
         if shadow.is_due(now, self.wish, has_quiet=self._has_quiet) and not self._must_not_ask():
             pipelines = self._markets.pipelines
             unmeasured = shadows.unmeasured(self._latest, pipelines)
-            shadow.ask(now, self.wish, self._to_compare(pipelines), self._tenure.held.generation, unmeasured)
+            symbols, generation = self._to_compare(pipelines), self._tenure.held.generation
+            shadow.ask(now, self.wish, symbols, generation, unmeasured, self._markets)
 
     def _complete(self, polled: Sequence[Quote]) -> None:
         """Stores the whole rows of a poll beside the stream's, which lacks prices that they have."""
@@ -353,6 +364,7 @@ class StreamSession:
         if (proven := self._renewal.take()) is not None:
             old, (self._stream, self._heard) = self._dialled, proven
             if self._renewal.markets is not self._markets:
+                self._dialled.drain()  # read by another list
                 await self._ask_for(self._markets)
             self._count_anew()
             self._jobs.add(asyncio.ensure_future(old.close()))

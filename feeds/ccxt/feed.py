@@ -15,6 +15,7 @@ from feeds.base import (
     Capabilities,
     FeedSpec,
     FundingRate,
+    Identities,
     Listing,
     MarketCache,
     MayCall,
@@ -60,6 +61,7 @@ class CcxtFeed(DeadlineFeed):
         self._client = build_client(spec)
         self._funding_reader = FundingReader(self._client)
         self._session_lock = asyncio.Lock()
+        self._identities: tuple[object, Identities] = (None, {})
         self._route = quotes.QuoteRoute(FIELD_MAPS.get(spec.exchange_id))
 
     @property
@@ -74,8 +76,13 @@ class CcxtFeed(DeadlineFeed):
             needs_credentials=self._quirk.needs_credentials,
         )
 
+    def identities(self) -> Identities:
+        known = self._client.markets or {}
+        if self._identities[0] is not known:
+            self._identities = known, markets.identities(known.values())
+        return self._identities[1]
+
     async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
-        await self._ensure_markets()
         return await self._fetch(call, symbols)
 
     async def _candles(self, symbol: str, timeframe: str, since: float | None, limit: int | None) -> tuple[Candle, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from feeds.base import Listing
+from feeds.base import Identities, Listing
 from feeds.ccxt.quirks import quirk_of
 from feeds.shared.halt_words import NOT_ACTIVE, halt_of
 
@@ -96,6 +96,16 @@ def listings_of(packed: bytes) -> tuple[Listing, ...]:
 
 def listings(markets: Iterable[Mapping[str, Any]]) -> tuple[Listing, ...]:
     return tuple(_listing(market) for market in markets if _is_usable(market))
+
+
+def identities_in(packed: bytes) -> Identities:
+    """Returns kind and id of each market of a packed list."""
+    return identities(orjson.loads(packed)["markets"])
+
+
+def identities(markets: Iterable[Mapping[str, Any]]) -> Identities:
+    """Returns kind and id of each market, by its symbol."""
+    return {market["symbol"]: (str(market.get("type")), str(market.get("id"))) for market in markets}
 
 
 def _packed(market: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:

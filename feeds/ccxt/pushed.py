@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -71,6 +71,13 @@ class Pushed(Client):
         self.reaches, self.begun_with = {}, {}
         self.orderbooks: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
+
+    def forget_markets(self, symbols: Collection[str]) -> None:
+        """Forgets what came of these: they are other markets by now, or none."""
+        for symbol in symbols:
+            for held in (self.noted, self.orderbooks, self.books_at, self.trades_held, self.trades, self.tickers,
+                         self.reaches, self.begun_with):  # fmt: skip
+                held.pop(symbol, None)
 
     def complain(self, error: object) -> None:
         self.is_broken = True

@@ -142,8 +142,12 @@ class CcxtStream:
         return bool(self._client.is_broken)
 
     def install_markets(self, packed: bytes) -> None:
-        """Installs the list that this exchange's feed has packed."""
+        """Installs the list that this exchange's feed has packed. What came of a symbol that is another market's now is
+        forgotten."""
+        before = markets.identities((self._client.markets or {}).values())
         markets.install(self._client, packed)
+        now = markets.identities(self._client.markets.values())
+        self._client.forget_markets([symbol for symbol, each in before.items() if now.get(symbol) != each])
 
     async def subscribe(self, symbols: Collection[str]) -> None:
         """Asks for what is wanted and not asked for yet; what is no longer wanted is not handed on. Never waits."""

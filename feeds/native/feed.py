@@ -18,6 +18,7 @@ from feeds.base import (
     FeedError,
     FeedSpec,
     FundingRate,
+    Identities,
     Listing,
     MarketCache,
     OrderBook,
@@ -53,6 +54,7 @@ class NativeFeed(DeadlineFeed):
         super().__init__(spec, market_cache)
         self.http = Http(spec, Pace(self.rate_limit_ms / 1000, burst_calls=self.burst_calls), self.explain)
         self._markets: dict[str, Listing] = {}
+        self._identities: tuple[object, Identities] = (None, {})
 
     # what a venue says -------------------------------------------------------------------------------------------
 
@@ -91,10 +93,13 @@ class NativeFeed(DeadlineFeed):
     def capabilities(self) -> Capabilities:
         return Capabilities(self.name, dict(self.has), tuple(self.timeframes), self.rate_limit_ms)
 
+    def identities(self) -> Identities:
+        if self._identities[0] is not self._markets:
+            found = {symbol: (market.kind, market.venue_id) for symbol, market in self._markets.items()}
+            self._identities = self._markets, found
+        return self._identities[1]
+
     async def _quotes(self, call: Call, symbols: Collection[str]) -> Poll:
-        if not symbols:
-            return Poll((), 0)
-        await self._ensure_markets()
         wanted = {symbol: self._markets[symbol] for symbol in symbols if symbol in self._markets}
         if not wanted:
             raise Unsupported(f"{self.name} lists none of the {len(symbols)} wanted markets")
@@ -222,6 +227,11 @@ def _first(found: Iterable[T], since: float | None, limit: int | None, *, at: Ca
 
 def _traded_at(trade: Trade) -> float:
     return trade.traded_at
+
+
+def identities_in(packed: bytes) -> Identities:
+    """Returns kind and id of each market of a packed list."""
+    return {symbol: (market.kind, market.venue_id) for symbol, market in unpack_markets(packed).items()}
 
 
 def unpack_markets(packed: bytes) -> dict[str, Listing]:

@@ -72,7 +72,10 @@ class ValrStream:
         return self._ended
 
     def install_markets(self, packed: bytes) -> None:
-        self._markets = unpack_markets(packed)
+        known = unpack_markets(packed)
+        moved = [name for name, market in self._markets.items() if known.get(name, market).venue_id != market.venue_id]
+        self._noted = {name: quote for name, quote in self._noted.items() if name not in moved}
+        self._markets = known
         self.depth.install_markets(self._markets)
 
     async def subscribe(self, symbols: Collection[str]) -> None:

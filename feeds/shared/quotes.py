@@ -21,7 +21,10 @@ NOTHING_KNOWN: Final[Container[Any]] = ()
 
 
 def newer(one: Quote, other: Quote) -> Quote | None:
-    """Returns that of two rows of one market with the newer stamp, None where no stamp tells them apart."""
+    """Returns that of two rows of one market with the newer stamp, None where no stamp tells them apart. Of two rows
+    with equal values it is all the same: that which tells a time."""
+    if one[:8] == other[:8] and None in (one.exchange_at, other.exchange_at):
+        return one if other.exchange_at is None else other
     if one[:9] == other[:9]:
         return one
     if one.exchange_at is None or other.exchange_at is None or one.exchange_at == other.exchange_at:

@@ -8,13 +8,15 @@ from types import SimpleNamespace
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from collectors import lease
 from collectors.models import Pipeline
 from collectors.polling import market_list
 from collectors.rules import market_identity
 from collectors.rules.market_identity import KnownMarket
+from collectors.streaming.blocking_calls import of_same_markets
 from exchanges.models import Market
-from feeds.base import Capabilities, Listing
-from tests.world import permit
+from feeds.base import Capabilities, Listing, Poll
+from tests.world import permit, quote
 
 ABLE = Capabilities("Kraken", {}, (), 1000.0)
 
@@ -68,6 +70,7 @@ def test_ids_that_are_all_spelled_otherwise_are_the_same_markets():
 def register(world, *listings: Listing) -> None:
     held = permit("kraken")
     market_list.register(held, list(listings), ABLE, digest="x", now=world.now, accepts_short=True)
+    lease.release(held)
 
 
 def names() -> dict[int, tuple[str, str, bool]]:
@@ -176,3 +179,38 @@ def test_only_where_markets_could_be_mistaken_are_rows_of_before_unproven(before
     assert (told[sure.pk], told[doubtful.pk] is not None) == (None, True)
     history = client.get(f"/api/v1/pipelines/{doubtful.pk}/history/").json()
     assert history["identity_unproven_before"] is not None
+
+
+# --- rows read by a list that is not the newest -----------------------------------------------------------------------
+
+
+def test_the_list_in_hand_names_markets_by_their_ids():
+    identities = {"A/USD": ("spot", "b"), "A/USD#a": ("spot", "a"), "B/USD": ("spot", "b"), "A/USD:USD": ("swap", "a")}
+
+    assert market_identity.names_in_hand(identities) == {
+        ("spot", "b"): "A/USD", ("spot", "a"): "A/USD#a", ("spot", "b#B/USD"): "B/USD", ("swap", "a"): "A/USD:USD",
+    }  # fmt: skip
+
+
+def test_rows_go_by_the_symbols_of_the_list_that_they_were_read_by(world):
+    """The newest list calls `b` otherwise, and lists `a`, which has the name that `b` had."""
+    register(world, listed("B/USD", "b"), listed("A/USD", "b2"))
+    before = {"B/USD": ("spot", "b"), "A/USD": ("spot", "b2")}
+    register(world, listed("A/USD", "b"), listed("B/USD", "a"), listed("C/USD", "b2"))
+    of_id = dict(Market.objects.filter(active=True).values_list("venue_id", "id"))
+
+    by_old = market_list.markets_of("kraken", 7, before)
+    assert by_old.collected == {"B/USD": of_id["b"], "A/USD": of_id["b2"]}
+    assert market_list.markets_of("kraken", 7) is by_old
+    by_new = market_list.markets_of("kraken", 8)
+    assert by_new.collected == {"A/USD": of_id["b"], "B/USD": of_id["a"], "C/USD": of_id["b2"]}
+
+
+def test_a_comparison_poll_by_another_list_tells_nothing_of_moved_names():
+    quotes = tuple(quote(name) for name in ("A/USD", "B/USD", "C/USD"))
+    poll = Poll(quotes, 3, identities={"A/USD": ("spot", "a"), "B/USD": ("spot", "b"), "C/USD": ("spot", "c")})
+    mine = {"A/USD": ("spot", "a"), "B/USD": ("spot", "c"), "D/USD": ("spot", "d")}
+
+    assert [each.symbol for each in of_same_markets(poll, mine).quotes] == ["A/USD"]
+    assert of_same_markets(poll, poll.identities) is poll
+    assert of_same_markets(poll, {}) is poll

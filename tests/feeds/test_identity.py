@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from feeds import open_feed
-from feeds.base import BadReply, Feed, FeedSpec
+from feeds.base import BadReply, Feed, FeedSpec, Quote
 from feeds.shared.identity import foreign_id, is_another, tell_apart
+from feeds.shared.quotes import newer
 
 from . import bodies
 from .conftest import MarketsInMemory, OpenFeed
@@ -234,3 +235,12 @@ def test_another_markets_page_is_a_bad_reply(ask: Callable[[Feed], object], venu
 
     with pytest.raises(BadReply, match="asked for BTCUSDT and answered for ETHUSDT"):
         ask(feed)
+
+
+def test_of_two_rows_with_equal_values_that_which_tells_a_time_is_kept() -> None:
+    timed = Quote("A/USD", 1.0, 0.9, 1.1, None, None, 5.0, None, 100.0, 101.0)
+    untimed = timed._replace(exchange_at=None)
+
+    assert newer(timed, untimed) is newer(untimed, timed) is timed
+    assert newer(timed, timed._replace(exchange_at=99.0)) is timed
+    assert newer(timed, untimed._replace(last=2.0)) is None

@@ -8,7 +8,17 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 
-from board import exchange_page, gaps_page, heat_views, incident_page, objectives_page, pair_page, pipeline_page, search
+from board import (
+    exchange_page,
+    gaps_page,
+    heat_views,
+    incident_page,
+    objectives_page,
+    pair_page,
+    pipeline_page,
+    route_page,
+    search,
+)
 from board.pages import page, part
 from operations import permissions
 
@@ -37,6 +47,7 @@ urlpatterns = [
         permission="incidents.view_incident",
     ),
     _page("objectives/?", objectives_page.show, "board-objectives", permission="incidents.view_objective"),
+    _page("routes/(?P<number>[0-9]{1,18})/?", route_page.show, "board-route", permission="incidents.view_alertroute"),
     _page("gaps/?", gaps_page.show, "board-gaps", permission="collectors.view_gap"),
     _part("gaps/progress/?", gaps_page.show_progress, "board-gaps-progress", permission="collectors.view_gap"),
     _page("search/?", search.show, "board-search", permission="collectors.view_pipeline"),

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 
 from incidents.objectives import models as objective_models  # noqa: F401 - Django finds models here
+from incidents.past import models as past_models  # noqa: F401 - and here
 from incidents.rules.words import Stage
 
 

@@ -46,20 +46,22 @@ def subject_of(incident: Incident) -> Subject:
 
 
 def routes() -> list[RouteRule]:
-    return [
-        RouteRule(
-            id=row.pk,
-            exchanges=tuple(row.exchanges),
-            kinds=tuple(row.kinds),
-            severities=tuple(row.severities),
-            pairs=tuple(row.pairs),
-            steps=row.steps,
-            quiet_hours=row.quiet_hours,
-            shortest_seconds=row.shortest_seconds,
-            tells_recovery=row.tells_recovery,
-        )
-        for row in AlertRoute.objects.filter(is_enabled=True).order_by("pk")
-    ]
+    return [as_rule(row) for row in AlertRoute.objects.filter(is_enabled=True).order_by("pk")]
+
+
+def as_rule(row: AlertRoute) -> RouteRule:
+    """Returns a route as the rules see it."""
+    return RouteRule(
+        id=row.pk,
+        exchanges=tuple(row.exchanges),
+        kinds=tuple(row.kinds),
+        severities=tuple(row.severities),
+        pairs=tuple(row.pairs),
+        steps=row.steps,
+        quiet_hours=row.quiet_hours,
+        shortest_seconds=row.shortest_seconds,
+        tells_recovery=row.tells_recovery,
+    )
 
 
 def _queue(incident: Incident, event: MessageEvent, planned: Sequence[PlannedMessage], now: datetime) -> int:

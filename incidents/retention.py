@@ -1,4 +1,5 @@
-"""Keeps the tables of incidents small: incidents with all that belongs to them, tests, and planned work of the past."""
+"""Keeps the tables of incidents small: incidents with all that belongs to them, tests, planned work of the past,
+and digests of signs."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from incidents.models import Delivery, Incident, Maintenance
+from incidents.past import digests
 
 BATCH = 500
 TESTS_KEPT = timedelta(days=30)
@@ -19,4 +21,4 @@ def prune(now: datetime) -> int:
     dropped, _ = Incident.objects.filter(pk__in=list(old)).delete()
     tests, _ = Delivery.objects.filter(incident__isnull=True, created_at__lt=now - TESTS_KEPT).delete()
     work, _ = Maintenance.objects.filter(expires_at__lt=before).delete()
-    return dropped + tests + work
+    return dropped + tests + work + digests.prune(now)

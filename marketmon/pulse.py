@@ -19,6 +19,7 @@ from board.drills import runner
 from collectors.gaps import sweep
 from collectors.status import published
 from incidents import ledger
+from incidents.past import digests
 from incidents.rules import findings
 from incidents.signs import findable, reading
 from incidents.signs.reading import AllSigns
@@ -93,7 +94,9 @@ def read_signs(now: datetime) -> AllSigns | None:
 def find_incidents(signs: AllSigns, now: datetime) -> None:
     """Opens, follows and ends incidents; who is told is written with them. Should it fail, the board still shows."""
     try:
-        ledger.apply(findings.find(findable.of(signs, is_starting=_is_starting()), now), now)
+        seen = findable.of(signs, is_starting=_is_starting())
+        ledger.apply(findings.find(seen, now), now)
+        digests.keep(seen, now)
     except (DatabaseError, InterfaceError) as error:
         log.warning("incidents_not_followed", error=str(error).strip())
     except Exception:

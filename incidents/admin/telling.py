@@ -7,6 +7,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -125,7 +127,7 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(AlertRoute)
 class AlertRouteAdmin(AuditedAdmin):
     form = RouteForm
-    list_display = ("name", "is_enabled", "matches", "leads_to")
+    list_display = ("name", "is_enabled", "matches", "leads_to", "past")
     search_fields = ("name__icontains",)
     ordering = ("name",)
 
@@ -144,6 +146,10 @@ class AlertRouteAdmin(AuditedAdmin):
     def matches(self, row: AlertRoute) -> str:
         lists = (row.exchanges, row.kinds, row.severities, row.pairs)
         return cut("; ".join(", ".join(each) for each in lists if each)) or "everything but what is info"
+
+    @display(description="another limit")
+    def past(self, row: AlertRoute) -> str:
+        return format_html('<a href="{}">what it would have told</a>', reverse("board-route", args=(row.pk,)))
 
     @display(description="leads to")
     def leads_to(self, row: AlertRoute) -> str:

@@ -15,8 +15,11 @@ import structlog
 from django.conf import settings
 from django.db import connection, models, transaction
 
+from archive import switch
+from archive.datasets import Dataset
 from collectors.gaps import ledger, sweep
 from collectors.history import partitions, quality, rollups
+from collectors.history.archived_kinds import OF_TABLE
 from collectors.market_data import filling
 from collectors.models import Watermark
 from collectors.polling import market_list
@@ -59,8 +62,11 @@ def by_days(kept: Kept, now: datetime) -> int:
 
 def by_days_rolled_up(kept: Kept, now: datetime) -> int:
     """Drops day partitions that are too old and all rolled up; others stay for RAW_RETENTION_MOST_HOURS."""
-    most = now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS)
-    return len(partitions.drop_rolled_up(kept.table, kept.limit(now), at_most=most))
+    return len(partitions.drop_rolled_up(kept.table, kept.limit(now), at_most=_at_most(now)))
+
+
+def _at_most(now: datetime) -> datetime:
+    return now - timedelta(hours=settings.RAW_RETENTION_MOST_HOURS)
 
 
 # The table has an index that begins with its time.
@@ -148,6 +154,28 @@ KEPT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PastPartition:
+    """A partition that is past its time; `may_be_lost`: on a disk that is nearly full also while it is not archived."""
+
+    dataset: Dataset
+    name: str
+    may_be_lost: bool
+
+
+def past_partitions(now: datetime) -> list[PastPartition]:
+    """Returns what retention would drop of the tables that are archived."""
+    found = []
+    for kept in KEPT:
+        if (dataset := OF_TABLE.get(kept.table)) is not None:
+            limit, at_most = kept.limit(now), _at_most(now)
+            if kept.prune is by_days_rolled_up:
+                limit = partitions.rolled_up_limit(kept.table, limit, at_most=at_most)
+            lost = set(partitions.expired(kept.table, min(limit, at_most)))
+            found += [PastPartition(dataset, name, name in lost) for name in partitions.expired(kept.table, limit)]
+    return found
+
+
 def prune(entries: Iterable[Kept], now: datetime) -> dict[str, int]:
     """Drops what is past its time; returns how many rows or partitions, by table. Twice is harmless."""
     return {kept.table: kept.prune(kept, now) for kept in entries}
@@ -194,9 +222,12 @@ def settle_gaps(now: datetime) -> None:
 
 
 def run(now: datetime) -> None:
-    """Gives up old holes and prunes KEPT. Idempotent; called every minute, so a missed call costs nothing."""
+    """Gives up old holes and prunes KEPT. Idempotent; called every minute, so a missed call costs nothing.
+
+    Where there is an archive, what is archived is dropped by its task (`archive_round`), which asks the ledger.
+    """
     filling.expire(now)
-    prune(KEPT, now)
+    prune([kept for kept in KEPT if not (switch.is_on() and kept.table in OF_TABLE)], now)
 
 
 def run_where_believed(now: datetime) -> None:

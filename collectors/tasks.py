@@ -11,7 +11,7 @@ import structlog
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
-from collectors import backfill, retention
+from collectors import archive_round, backfill, retention
 from collectors.gaps import learning
 from collectors.history import currencies
 from collectors.market_data import collect
@@ -21,6 +21,8 @@ from lib import clock, database_clock, queues
 log = structlog.get_logger(__name__)
 
 DEPTH_SECONDS = 10.0
+ARCHIVE_SECONDS = 20.0  # then it begins nothing new; one exchange's day may take minutes
+ARCHIVE_LIMIT_SECONDS = 1800
 FILL_SECONDS = 15.0  # well within the soft time limit, and children are for polls first
 
 
@@ -80,6 +82,13 @@ def run_maintenance(**_: Any) -> None:
     failures = [error for part in retention.PARTS if (error := _tried(part, now)) is not None]
     if failures:
         raise failures[0]
+
+
+# Acknowledged at once: a message that is not, for longer than the visibility timeout, is sent again and again.
+@shared_task(acks_late=False, soft_time_limit=ARCHIVE_LIMIT_SECONDS, time_limit=ARCHIVE_LIMIT_SECONDS + 30)
+def archive(**_: Any) -> int:
+    """Makes one round of the archive. Twice is harmless: a lease lets one through, and the ledger has no two tips."""
+    return archive_round.run(database_clock.now(), seconds=ARCHIVE_SECONDS)
 
 
 def _tried(part: Callable[[datetime], object], now: datetime) -> Exception | None:

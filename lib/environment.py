@@ -238,6 +238,16 @@ def _read_web_address(setting: Setting, text: str) -> str:
     return text
 
 
+def _read_storage_address(setting: Setting, text: str) -> str:
+    if text.lower() == "off":
+        return "off"
+    scheme, _, rest = text.partition("://")
+    is_folder, is_bucket = scheme == "file" and rest.startswith("/"), scheme == "s3" and rest.strip("/") != ""
+    if not (is_folder or is_bucket) or "@" in rest.partition("/")[0]:
+        raise ValueError
+    return text
+
+
 SWITCH = ValueKind(_read_switch, lambda _: "on or off (1 or 0, true or false, yes or no)")
 WHOLE = ValueKind(_read_whole, lambda setting: _range_in_words(setting, "a whole number"))
 NUMBER = ValueKind(_read_number, lambda setting: _range_in_words(setting, "a number"))
@@ -251,5 +261,8 @@ MAPPING = ValueKind(_read_mapping, lambda _: "a list like 1=…,2=…", is_verba
 JSON_OBJECT = ValueKind(_read_json_object, lambda _: "a JSON object")
 BASE_PATH = ValueKind(
     _read_base_path, lambda _: "a path like /marketmon that begins with no route of ours", is_default_when_empty=True
+)
+STORAGE_ADDRESS = ValueKind(
+    _read_storage_address, lambda _: "file:///a/folder, s3://bucket/folder, or off", is_default_when_empty=True
 )
 WEB_ADDRESS = ValueKind(_read_web_address, lambda _: "an http or https address", is_default_when_empty=True)

@@ -23,7 +23,10 @@ from lib.home import PROJECT_DIR
 FOLDER = PROJECT_DIR / "docs"
 IMAGES = FOLDER / "img"
 # In the order in which somebody new reads them; pages that are not named follow.
-ORDER = ("apis", "data", "sources", "trust", "alerts", "running", "backup", "settings", "glossary", "architecture")
+ORDER = (
+    "apis", "data", "archive", "sources", "trust", "alerts", "running", "backup", "settings", "glossary",
+    "architecture",
+)  # fmt: skip
 BESIDE = {"changelog": PROJECT_DIR / "CHANGELOG.md", "contributing": PROJECT_DIR / "CONTRIBUTING.md"}
 EXTENSIONS = ["tables", "fenced_code", "sane_lists", "toc"]
 # A link of a page to another page or to a file of the repository.

@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "auditlog",
     *sign_in.apps(value),
     "marketmon",
+    "archive",
     "access",
     "exchanges",
     "collectors",
@@ -173,6 +174,16 @@ TRADE_RETENTION_DAYS = value["TRADE_RETENTION_DAYS"]
 FUNDING_RETENTION_DAYS = value["FUNDING_RETENTION_DAYS"]
 AUDIT_RETENTION_DAYS = value["AUDIT_RETENTION_DAYS"]
 CREDIT_RETENTION_DAYS = value["CREDIT_RETENTION_DAYS"]
+ARCHIVE_URL = value["ARCHIVE_URL"] or f"file://{home.home_dir() / 'archive'}"
+ARCHIVE_RETENTION_DAYS = value["ARCHIVE_RETENTION_DAYS"]
+ARCHIVE_MAX_GB = value["ARCHIVE_MAX_GB"]
+if ARCHIVE_MAX_GB is None:
+    ARCHIVE_MAX_GB = 20 if "DATABASE_URL" in home.names_from_files else 0  # one machine's disk is for more than this
+ARCHIVE_GRAIN = value["ARCHIVE_GRAIN"]
+ARCHIVE_S3_ENDPOINT = value["ARCHIVE_S3_ENDPOINT"]
+ARCHIVE_S3_REGION = value["ARCHIVE_S3_REGION"]
+ARCHIVE_S3_KEY = value["ARCHIVE_S3_KEY"]
+ARCHIVE_S3_SECRET = value["ARCHIVE_S3_SECRET"]
 
 # --- Valkey -----------------------------------------------------------------------------------------------------------
 REDIS_URL = value["REDIS_URL"]

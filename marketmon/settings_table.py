@@ -25,6 +25,7 @@ from lib.environment import (
     PATH,
     SECRET,
     SECRETS,
+    STORAGE_ADDRESS,
     SWITCH,
     TEXT,
     WEB_ADDRESS,
@@ -341,6 +342,42 @@ RETENTION = Section(
     ),
 )  # fmt: skip
 
+ARCHIVE = Section(
+    "Archive",
+    (
+        Setting(
+            "ARCHIVE_URL", STORAGE_ADDRESS, "",
+            "where rows are kept for good before retention drops them: [the archive](archive.md); `off`: they are not; "
+            "it needs pyarrow (`requirements-archive.txt`), without which it is off",
+            usually="`file://MARKETMON_HOME/archive`",
+        ),
+        Setting(
+            "ARCHIVE_GRAIN", CHOICE, "DAY", "what a file holds; `hour` where a day has hundreds of millions of rows",
+            words=("DAY", "HOUR"),
+        ),
+        Setting(
+            "ARCHIVE_RETENTION_DAYS", WHOLE, 0, "archived files; 0: for ever", least=0, most=10 * DECADE_DAYS,
+            unit="days",
+        ),
+        Setting(
+            "ARCHIVE_MAX_GB", WHOLE, None, "above that the oldest archived days are removed; 0: never",
+            least=0, most=10_000_000, unit="GB", usually="20 in embedded mode, else 0",
+        ),
+        Setting(
+            "ARCHIVE_S3_ENDPOINT", WEB_ADDRESS, "", "the S3 server, where it is not Amazon's",
+            usually="Amazon's",
+        ),
+        Setting("ARCHIVE_S3_REGION", TEXT, "", "its region", usually="as the machine is configured"),
+        Setting(
+            "ARCHIVE_S3_KEY", SECRET, "", "the access key's id", usually="as the machine is configured", is_secret=True
+        ),
+        Setting(
+            "ARCHIVE_S3_SECRET", SECRET, "", "the access key's secret", usually="as the machine is configured",
+            is_secret=True,
+        ),
+    ),
+)  # fmt: skip
+
 BACKUPS = Section(
     "Backups",
     (
@@ -482,7 +519,8 @@ INCIDENTS = Section(
 SIGN_IN = Section("Sign-in", sign_in.SETTINGS)
 
 SECTIONS = (
-    WHERE_AND_WHO, SIGN_IN, SERVERS, COLLECTION, STREAMS, RETENTION, BACKUPS, KEYS_AND_LIMITS, METRICS, INCIDENTS,
+    WHERE_AND_WHO, SIGN_IN, SERVERS, COLLECTION, STREAMS, RETENTION, ARCHIVE, BACKUPS, KEYS_AND_LIMITS, METRICS,
+    INCIDENTS,
 )  # fmt: skip
 TABLE = tuple(setting for section in SECTIONS for setting in section.settings)
 

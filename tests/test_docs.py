@@ -38,7 +38,7 @@ def test_a_pages_links_lead_somewhere_and_its_commands_exist(page):
 
 
 PACKAGES = (
-    "marketmon|board|embedded|metrics|operations|incidents|collectors|exchanges|web|feeds|access|lib|sandbox|tests"
+    "marketmon|board|embedded|metrics|operations|incidents|collectors|exchanges|web|feeds|access|archive|lib|sandbox|tests"
     "|benchmarks"
 )
 MADE_UP = {"feeds/native/bazaar.py", "sandbox/venues/<id>.py"}  # what a reader of docs/extending.md would write

@@ -175,10 +175,11 @@ class CandleViews(data.DataView, APIView):
         if form in ("arrow", "parquet") and not candle_formats.has_arrow():
             raise NoArrow
         as_of.require_known(query.as_of)
-        found = of_span(query.pipeline_id, start=query.start, end=query.end, now=now, as_of=query.as_of)
-        packet = quality.require(found, wanted.get("min_quality"))
         try:
-            rows, answer = _answer(form, query, market, packet)
+            with candles.with_archived(query):  # once for the quality and the bars
+                found = of_span(query.pipeline_id, start=query.start, end=query.end, now=now, as_of=query.as_of)
+                packet = quality.require(found, wanted.get("min_quality"))
+                rows, answer = _answer(form, query, market, packet)
             data.charge(request, rows)
         except TooLong as error:
             raise ServiceUnavailable(str(error)) from error

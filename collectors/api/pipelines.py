@@ -19,9 +19,10 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from access import data
 from access.models import Endpoint
+from archive import switch
 from collectors.api import as_of, quality
 from collectors.history import reading as history
-from collectors.history.quality import of_span
+from collectors.history.quality import KEPT_DAYS, of_span
 from collectors.models import Origin, Pipeline
 from collectors.rules import cadence
 from collectors.rules.age import AnswerState, of_json
@@ -176,7 +177,8 @@ class HistoryQuerySerializer(StrictQuery):
             query["from"] = max(end, EARLIEST + timedelta(hours=1)) - timedelta(hours=1)
         if query["from"] >= end:
             raise serializers.ValidationError({"from": ["It must be before `to`."]})
-        longest = timedelta(days=settings.ROLLUP_RETENTION_DAYS + 1)
+        days = max(settings.ROLLUP_RETENTION_DAYS, KEPT_DAYS if switch.is_on() else 0)
+        longest = timedelta(days=days + 1)
         if end - query["from"] > longest:
             raise serializers.ValidationError({"from": [f"At most {longest.days} days before `to`; more is not kept."]})
         return query

@@ -82,16 +82,17 @@ def as_csv(bars: Bars) -> bytes:
 def arrow_table(query: CandleQuery) -> tuple[Any, bool]:
     """Returns the bars of a query as a pyarrow.Table, and whether more would follow.
 
-    The rows go from COPY to Arrow without becoming objects. Raises knowing.AsOfUnknown, TooLong.
+    The rows go from COPY to Arrow without becoming objects. Raises knowing.AsOfUnknown, TooLong, CannotReadArchive.
     """
     from pyarrow import csv as arrow_csv
 
     knowing.require(query.as_of)
     read = arrow_csv.ReadOptions(column_names=list(COLUMNS))
     convert = arrow_csv.ConvertOptions(column_types=_copied_types(), true_values=["t"], false_values=["f"])
-    table = arrow_csv.read_csv(io.BytesIO(_copied(query) or b"\n"), read_options=read, convert_options=convert)
-    kept = table.slice(0, query.limit)
-    return _flat(kept, query), table.num_rows > query.limit
+    with candles.with_archived(query):
+        table = arrow_csv.read_csv(io.BytesIO(_copied(query) or b"\n"), read_options=read, convert_options=convert)
+        kept = table.slice(0, query.limit)
+        return _flat(kept, query), table.num_rows > query.limit
 
 
 def _copied(query: CandleQuery) -> bytes:

@@ -11,14 +11,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
-from collectors.history import knowing, rollups
+from archive.datasets import Dataset
+from collectors.history import archived_kinds, archived_rows, knowing, rollups
 from collectors.models import TO_FILL_SQL
 from collectors.rules import intervals
 from collectors.rules.intervals import Interval
@@ -27,6 +28,7 @@ CANDLES, TRADES, TICKS = "candles", "trades", "ticks"
 SOURCES = (CANDLES, TRADES, TICKS)
 STATEMENT_SECONDS = 20
 NUMBERS_AROUND = timedelta(hours=1)  # a trade before and behind a bar proves that none is missing in it
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LIVE_SETTLES_AFTER = timedelta(seconds=30)
 LONGEST_TAIL = timedelta(days=1)  # of minutes that are not rolled up
 CANCELLED = "57014"  # PostgreSQL's code for a statement that was ended, by its time limit, too
@@ -195,6 +197,11 @@ class CandleQuery:
         return self.now - (minutes if self.interval.is_of_minutes else max(raw, minutes))
 
     @property
+    def archived_kinds(self) -> tuple[Dataset, ...]:
+        """Returns what bars are made of; raw ticks only where they are shorter than a minute."""
+        return archived_rows.OF_BARS if self.interval.is_of_minutes else (*archived_rows.OF_BARS, archived_kinds.TICKS)
+
+    @property
     def settled_until(self) -> datetime:
         """Returns the moment up to which every row that came in time is stored."""
         now = self.now if self.as_of is None else min(self.as_of, self.now)
@@ -215,18 +222,32 @@ class Bars:
 
 
 def read(query: CandleQuery) -> Bars:
-    """Returns bars. Raises knowing.AsOfUnknown, TooLong."""
+    """Returns bars. Raises knowing.AsOfUnknown, TooLong, CannotReadArchive."""
     knowing.require(query.as_of)
     periods = periods_of(query)
-    rows = _fetch(statement(query, ", ".join(COLUMNS)), parameters(query, periods)) if periods else []
-    kept = rows[: query.limit]
-    gaps = gaps_around(query, kept[0][0], kept[-1][1]) if kept else ([] if query.as_of is None else None)
+    with with_archived(query):
+        rows = _fetch(statement(query, ", ".join(COLUMNS)), parameters(query, periods)) if periods else []
+        kept = rows[: query.limit]
+        gaps = gaps_around(query, kept[0][0], kept[-1][1]) if kept else ([] if query.as_of is None else None)
     return Bars(query, kept, len(rows) > query.limit, gaps)
+
+
+@contextmanager
+def with_archived(query: CandleQuery) -> Iterator[None]:
+    """Shows, for a block, what a query reads and no table has any more. Raises CannotReadArchive."""
+    around = NUMBERS_AROUND + timedelta(
+        seconds=query.interval.seconds
+    )  # the first bar may begin before it is asked for
+    start, end = max(query.start, EARLIEST + around) - around, query.end + around
+    with archived_rows.readable(query.pipeline_id, start, end, query.archived_kinds):
+        yield
 
 
 def periods_of(query: CandleQuery) -> list[intervals.Period]:
     """Returns the periods to look at; none before anything can be stored, or where no source has such bars."""
     start = max(query.start, query.kept_since)
+    if start > query.start and (day := archived_rows.oldest(query.pipeline_id, query.archived_kinds)) is not None:
+        start = max(query.start, min(start, datetime.combine(day, time(), UTC)))
     if start >= query.end or not query.sources:
         return []
     return list(intervals.periods(query.interval, start, query.end, query.zone))

@@ -36,7 +36,7 @@ def ensure_since(start: datetime, now: datetime, *, tables: Sequence[str] = QUOT
 
 def _ensure(tables: Sequence[str], first: date, last: date) -> None:
     for table in tables:
-        present = set(_partitions(table))
+        present = set(names(table))
         for offset in range((last - first).days + 1):
             day = first + timedelta(days=offset)
             if _name(table, day) not in present:
@@ -45,7 +45,7 @@ def _ensure(tables: Sequence[str], first: date, last: date) -> None:
 
 def drop_expired(table: str, limit: datetime) -> list[str]:
     """Drops a table's partitions whose last moment is not after a limit, except those in use; returns their names."""
-    return [name for name in _partitions(table) if _end(name) <= limit and _drop(name)]
+    return [name for name in expired(table, limit) if _drop(name)]
 
 
 def drop_rolled_up(table: str, limit: datetime, *, at_most: datetime) -> list[str]:
@@ -53,13 +53,18 @@ def drop_rolled_up(table: str, limit: datetime, *, at_most: datetime) -> list[st
 
     Raw rows are kept for as long as nothing else remains of them, but not until the disk is full.
     """
+    return drop_expired(table, rolled_up_limit(table, limit, at_most=at_most))
+
+
+def rolled_up_limit(table: str, limit: datetime, *, at_most: datetime) -> datetime:
+    """Returns the moment before which days may go; logs those that have to wait, or go all the same."""
     at_most = min(limit, at_most)
     rolled_up = rollups.reached() or at_most
-    for name in _partitions(table):
+    for name in names(table):
         if rolled_up < _end(name) <= limit:
             event = "raw_rows_lost" if _end(name) <= at_most else "raw_rows_kept"
             log.warning(event, partition=name, rolled_up_to=rolled_up.isoformat())
-    return drop_expired(table, max(at_most, min(limit, rolled_up)))
+    return max(at_most, min(limit, rolled_up))
 
 
 def _drop(name: str) -> bool:
@@ -79,7 +84,8 @@ def _drop(name: str) -> bool:
     return True
 
 
-def _partitions(table: str) -> Sequence[str]:
+def names(table: str) -> Sequence[str]:
+    """Returns the names of a table's partitions."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid "
@@ -105,9 +111,19 @@ def _name(table: str, day: date) -> str:
     return f"{table}_{day:%Y%m%d}"
 
 
-def _end(name: str) -> datetime:
+def day_of(name: str) -> date | None:
+    """Returns the day that a partition holds; None for one that is not ours."""
     found = NAME.search(name)
-    if found is None:
+    return date(*map(int, found.groups())) if found else None
+
+
+def _end(name: str) -> datetime:
+    day = day_of(name)
+    if day is None:
         return datetime.max.replace(tzinfo=UTC)  # not one of ours: never expires
-    year, month, day = map(int, found.groups())
-    return datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+
+
+def expired(table: str, limit: datetime) -> list[str]:
+    """Returns the names of a table's partitions whose last moment is not after a limit, the oldest first."""
+    return sorted(name for name in names(table) if _end(name) <= limit)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection
 
-from collectors.history import knowing, rollups
+from collectors.history import archived_rows, knowing, rollups
 from collectors.models import TO_FILL_SQL, Watermark
 from collectors.rules.gap_causes import UNCOUNTED_SQL
 from collectors.rules.gaps import MISSED_BY_NOW
@@ -103,7 +103,10 @@ CROSS JOIN LATERAL ({
 def of_span(
     pipeline_id: int, *, start: datetime, end: datetime, now: datetime, as_of: datetime | None = None
 ) -> Quality:
-    """Returns the quality of one pipeline in [start, end), in whole minutes. Two counts by key."""
+    """Returns the quality of one pipeline in [start, end), in whole minutes. Two counts by key.
+
+    Raises CannotReadArchive.
+    """
     reached = rollups.reached() or now - DAY  # nothing is rolled up in the first minute of all
     moment = now if as_of is None else as_of
     settled = (moment - rollups.SETTLE - rollups.MINUTE).replace(second=0, microsecond=0)
@@ -113,7 +116,7 @@ def of_span(
         "pipeline": pipeline_id, "from": first, "to": max(first, end), "until": until, "now": now, "as_of": as_of,
         "reached": reached, "start": max(first, reached), "end": max(first, min(end, now)), "most": MOST_GAPS_NAMED,
     }  # fmt: skip
-    with connection.cursor() as cursor:
+    with archived_rows.readable(pipeline_id, start, end, archived_rows.OF_MINUTES), connection.cursor() as cursor:
         cursor.execute(NOW if as_of is None else AS_OF, given)
         row = cursor.fetchone()
     return _as_of(row, first, until, as_of) if as_of is not None else _now(row)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import JSONField, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
-from collectors.history import knowing, rollups
+from collectors.history import archived_kinds, archived_rows, knowing, rollups
 from collectors.models import Pipeline
 
 RAW_COLUMNS = (
@@ -65,10 +65,12 @@ class PipelineHistory:
     is_cut: bool
 
 
-def pick_grain(start: datetime, end: datetime, now: datetime) -> str:
-    """Returns `raw` where every tick of the span is still kept and the span is short, else `minute`."""
+def pick_grain(pipeline_id: int, start: datetime, end: datetime, now: datetime) -> str:
+    """Returns `raw` where every tick of the span is kept, or archived, and the span is short, else `minute`."""
+    if end - start > RAW_SPAN:
+        return "minute"
     kept_since = now - timedelta(hours=settings.RAW_RETENTION_HOURS)
-    return "raw" if start >= kept_since and end - start <= RAW_SPAN else "minute"
+    return "raw" if start >= kept_since or archived_rows.has_ticks(pipeline_id, start) else "minute"
 
 
 def read(
@@ -83,13 +85,14 @@ def read(
 ) -> PipelineHistory:
     """Returns the history of one pipeline in [start, end), as it was known at `as_of`. `grain` is auto, raw or minute.
 
-    Raises knowing.AsOfUnknown.
+    Raises knowing.AsOfUnknown, CannotReadArchive.
     """
     knowing.require(as_of)
-    chosen = pick_grain(start, end, now) if grain == "auto" else grain
+    chosen = pick_grain(pipeline_id, start, end, now) if grain == "auto" else grain
     statement, columns = (_ticks(as_of), RAW_COLUMNS) if chosen == "raw" else (_minutes(as_of), MINUTE_COLUMNS)
     given: dict[str, Any] = {"pipeline": pipeline_id, "start": start, "end": end, "limit": limit + 1, "as_of": as_of}
-    with connection.cursor() as cursor:
+    kinds = (archived_kinds.TICKS,) if chosen == "raw" else archived_rows.OF_MINUTES
+    with archived_rows.readable(pipeline_id, start, end, kinds), connection.cursor() as cursor:
         cursor.execute(statement, given)
         rows = cursor.fetchall()
     return PipelineHistory(chosen, columns, tuple(rows[:limit]), len(rows) > limit)

@@ -37,6 +37,7 @@ SYNC_JOB = "job:sync"
 JOBS = {
     "job:upkeep": ("collectors.tasks.keep_up", 60.0),
     SYNC_JOB: ("collectors.tasks.sync_schedule", 60.0),
+    "job:archive": ("collectors.tasks.archive", 60.0),
     "job:backfill": ("collectors.tasks.plan_backfill", 30.0),
     "job:habits": ("collectors.tasks.learn_habits", 60.0),
     "job:markets": ("exchanges.tasks.judge_markets", 60.0),

@@ -26,6 +26,7 @@ OF_SYSTEM = {
     STREAMS: ("database", "disk", "valkey", INTERNAL),
     INTERNAL: ("database", "disk"),
     "rollups": ("database", "valkey", "beat", "worker", "disk"),
+    "archive": ("database", "valkey", "beat", "worker", "rollups"),
 }
 # Found by what they bring about: what is behind them may show a little later.
 FOUND_BY_EFFECT = ("queue", POLLS, INTERNAL, STREAMS)

@@ -37,7 +37,19 @@ LEAST_MARKETS = 3
 MARKETS_LAST = timedelta(seconds=60)
 GAP_CAUSES = ("our outage", "exchange outage", "rate limited")  # a quiet market is none
 # What shows by silence, as long as all processes have only just begun.
-SILENT_AT_START = ("worker", "queue", STREAMS, "beat", "notifier", "rollups", POLLS, "stream", SILENT, MISSING)
+SILENT_AT_START = (
+    "worker",
+    "queue",
+    STREAMS,
+    "beat",
+    "notifier",
+    "rollups",
+    "archive",
+    POLLS,
+    "stream",
+    SILENT,
+    MISSING,
+)
 # Causes that cannot be judged while Valkey does not answer.
 UNASKED_WITHOUT_VALKEY = ("worker", "queue", STREAMS)
 
@@ -73,6 +85,8 @@ OF_TONE = {Tone.DANGER: Level.CRITICAL, Tone.UNKNOWN: Level.INFO}
 
 def _system(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
     for alarm in signs.alarms:
+        if not alarm.is_told:
+            continue
         yield Trouble(
             key=system_key(alarm.cause or alarm.what[:40]),
             kind=IncidentKind.SYSTEM,

@@ -61,7 +61,7 @@ class Clause:
 class Alarm:
     """A fault of the machine itself, what follows from it, and what to do: no source shows it.
 
-    `cause` is one word for it, by which its incident is known.
+    `cause` is one word for it, by which its incident is known; not `is_told`: it stands on the board, and is none yet.
     """
 
     what: str
@@ -70,6 +70,7 @@ class Alarm:
     tone: Tone = Tone.DANGER
     is_old: bool = False
     cause: str = ""
+    is_told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

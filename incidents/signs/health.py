@@ -12,6 +12,8 @@ import redis
 
 from collectors.gaps.misdated import TAKEN_BACK_CURSOR
 from collectors.gaps.sweep import SWEPT_CURSOR
+from collectors.history import archive_times
+from collectors.history.archive_times import ArchiveTimes
 from collectors.history.rollups import CURSOR as ROLLED_UP
 from collectors.models import Watermark, Worker
 from collectors.polling import schedule
@@ -21,6 +23,7 @@ from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
 from incidents.rules.conditions import OLD
 from incidents.rules.verdict import Alarm, Tone
+from incidents.signs import archived
 from incidents.signs.activity import LastHour
 from lib import clock, processes, queues, valkey
 from lib.disk import DiskSpace, database_disk
@@ -74,6 +77,7 @@ class Seen:
     pulse_at: datetime | None
     rolled_up_to: datetime | None
     backups: BackupTimes
+    archive: ArchiveTimes
     taken_back_at: datetime | None = None
     sent_at: datetime | None = None
     switched_off: tuple[str, ...] = ()  # rows of the schedule that the system needs
@@ -82,7 +86,15 @@ class Seen:
 def ask_processes() -> tuple[Seen, float]:
     """Returns when the processes were last seen, and how many milliseconds the database took to say so."""
     asked_at = time.perf_counter()
-    names = (BEAT_CURSOR, SWEPT_CURSOR, ROLLED_UP, TAKEN_BACK_CURSOR, SENT_CURSOR, *backups.CURSORS)
+    names = (
+        BEAT_CURSOR,
+        SWEPT_CURSOR,
+        ROLLED_UP,
+        TAKEN_BACK_CURSOR,
+        SENT_CURSOR,
+        *backups.CURSORS,
+        *archive_times.CURSORS,
+    )
     marks = dict(Watermark.objects.filter(name__in=names).values_list("name", "reached_at"))
     round_trip_ms = (time.perf_counter() - asked_at) * 1000
     seen = Seen(
@@ -90,6 +102,7 @@ def ask_processes() -> tuple[Seen, float]:
         marks.get(SWEPT_CURSOR),
         marks.get(ROLLED_UP),
         backups.of_marks(marks),
+        archive_times.of_marks(marks),
         marks.get(TAKEN_BACK_CURSOR),
         marks.get(SENT_CURSOR),
         tuple(schedule.switched_off_jobs()),
@@ -212,6 +225,7 @@ def _database_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Al
         tone = Tone.DANGER if health.disk.is_nearly_full else Tone.WARNING
         found.append(Alarm(claim, advice, tone=tone, cause="disk"))
     found += _backup_alarms(seen.backups, now)
+    found += archived.alarms(seen.archive, now)
     if health.round_trip_ms >= SLOW_MS:
         advice = "see pg_stat_activity for what it does"
         found.append(Alarm("The database answers slowly", advice, tone=Tone.WARNING, cause="database"))

@@ -91,7 +91,7 @@ def test_after_a_long_pause_the_rollup_catches_up_in_bounded_steps(minute):
 def test_the_grain_follows_age_and_span(ago, span, grain):
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
-    assert reading.pick_grain(now - ago, now - ago + span, now) == grain
+    assert reading.pick_grain(1, now - ago, now - ago + span, now) == grain
 
 
 def test_history_gives_raw_ticks_and_minutes_of_the_same_time(world, minute):

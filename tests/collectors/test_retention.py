@@ -59,7 +59,7 @@ def test_two_who_make_the_same_partition_both_find_it():
                 other = in_thread(pool, lambda: partitions._create(table, DAY.date()))
                 until_somebody_waits()
             other.result()
-        assert partitions._name(table, DAY.date()) in partitions._partitions(table)
+        assert partitions._name(table, DAY.date()) in partitions.names(table)
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {partitions._name(table, DAY.date())}")
@@ -74,11 +74,11 @@ def test_a_partition_that_is_being_read_is_dropped_later_and_stops_no_writer(wor
     with ThreadPoolExecutor(1) as pool, transaction.atomic(), connection.cursor() as reader:
         reader.execute("SELECT count(*) FROM collectors_tick")
         in_thread(pool, lambda: retention.prune(retention.KEPT, long_after)).result()
-        assert "collectors_rollup_20200517" not in partitions._partitions("collectors_rollup")
+        assert "collectors_rollup_20200517" not in partitions.names("collectors_rollup")
 
-    assert expired in partitions._partitions("collectors_tick")
+    assert expired in partitions.names("collectors_tick")
     retention.prune(retention.KEPT, long_after)
-    assert expired not in partitions._partitions("collectors_tick")
+    assert expired not in partitions.names("collectors_tick")
 
 
 @pytest.mark.parametrize("kept", [*retention.KEPT, *collection.KEPT], ids=lambda kept: kept.table)

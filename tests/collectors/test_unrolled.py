@@ -46,8 +46,8 @@ def test_a_day_of_ticks_is_kept_until_all_its_minutes_are_rolled_up(old_day, rea
 
     retention.prune(retention.KEPT, asked_at)
 
-    assert (TICKS in partitions._partitions("collectors_tick")) is is_kept
-    assert ROLLUPS in partitions._partitions("collectors_rollup")
+    assert (TICKS in partitions.names("collectors_tick")) is is_kept
+    assert ROLLUPS in partitions.names("collectors_rollup")
 
 
 def test_a_retention_that_is_longer_than_the_bound_is_kept_to(old_day, settings):
@@ -56,7 +56,7 @@ def test_a_retention_that_is_longer_than_the_bound_is_kept_to(old_day, settings)
 
     retention.prune(retention.KEPT, OLD + 8 * DAY)
 
-    assert TICKS in partitions._partitions("collectors_tick")
+    assert TICKS in partitions.names("collectors_tick")
 
 
 def test_what_the_first_rollup_failed_at_is_rolled_up_by_a_later_one(world, monkeypatch):

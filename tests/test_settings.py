@@ -153,7 +153,7 @@ def test_what_is_not_set_is_the_default() -> None:
 def test_every_setting_is_read_by_somebody() -> None:
     """A row of the table that nobody reads would be a promise without effect."""
     text = "".join((PROJECT / "marketmon" / name).read_text() for name in ("settings.py", "sign_in/configuration.py"))
-    read_there = set(re.findall(r"""value\[["']([A-Z_]+)["']\]""", text))
+    read_there = set(re.findall(r"""value\[["']([A-Z0-9_]+)["']\]""", text))
     elsewhere = {
         "MARKETMON_HOME", "PORT", "SANDBOX", "WORKER_CONCURRENCY",  # by the supervisor
         "SANDBOX_MARKETS",  # by the sandbox

@@ -53,6 +53,7 @@ def _collection() -> list[Item]:
         _list("Runs", "history", "collectors_run"),
         _list("Status changes", "swap_horiz", "collectors_transition"),
         _list("Transport changes", "cell_tower", "collectors_switch"),
+        _item("Archive", "inventory_2", "admin:archive_days"),
         _item("Rate limiter", "speed", "admin:collectors_ledger"),
         _list("Markets", "storefront", "exchanges_market"),
     ]

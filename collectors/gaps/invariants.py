@@ -124,6 +124,27 @@ WHERE k.pipeline_id = ANY(%(chosen)s) AND k.day >= (%(since)s - interval '2 days
     )
 })
 """
+# The ledger of archived files: each names the one before it, and none was found changed or missing.
+CHAINED = """
+SELECT exchange, NULL, written_at, CASE WHEN fault <> '' THEN path || ': ' || fault ELSE path || ' follows no file' END
+FROM (SELECT exchange, kind, path, written_at, fault, previous_sha256,
+             lag(sha256, 1, '') OVER (PARTITION BY exchange, kind ORDER BY id) AS before
+      FROM archive_archivefile WHERE exchange = ANY(%(chosen)s) AND state <> 'lost') AS file
+WHERE previous_sha256 <> before OR fault <> ''
+"""
+# What a day's minutes came to is kept for longer than they are.
+KEPT = """
+SELECT m.exchange_id, m.symbol, k.day::timestamp AT TIME ZONE 'UTC', 'its minutes are in no table and in no file'
+FROM collectors_pipelineday AS k
+JOIN exchanges_market AS m ON m.id = k.pipeline_id
+WHERE k.pipeline_id = ANY(%(chosen)s) AND k.stored > 0
+  AND k.day >= (SELECT min(day) FROM archive_archivefile WHERE kind = 'minutes')
+  AND NOT EXISTS (SELECT 1 FROM archive_archivefile AS f
+                  WHERE f.kind = 'minutes' AND f.exchange = m.exchange_id AND f.day = k.day)
+  AND NOT EXISTS (SELECT 1 FROM collectors_rollup AS r WHERE r.pipeline_id = k.pipeline_id
+                  AND r.minute_at >= k.day::timestamp AT TIME ZONE 'UTC'
+                  AND r.minute_at < (k.day + 1)::timestamp AT TIME ZONE 'UTC')
+"""
 
 PROMISES = {
     "no two gaps of a pipeline overlap": OVERLAPS,
@@ -135,7 +156,10 @@ PROMISES = {
     "each finished minute's rollup counts all its rows": ROLLED,
     "each changed minute's old state is kept": REVISED,
     "yesterday as of its end is unchanged": SEALED,
+    "each archived file follows the one before it, and was found sound": CHAINED,
+    "no day of minutes was dropped that is not archived": KEPT,
 }
+OF_EXCHANGES = (AT_ONCE, CHAINED)  # the others are of pipelines
 PIPELINES = "SELECT market_id FROM collectors_pipeline ORDER BY market_id"
 EXCHANGES = "SELECT exchange_id FROM collectors_worker ORDER BY exchange_id"
 
@@ -189,10 +213,10 @@ class _Judge:
         query = PROMISES[promise]
         if query is ROLLED and self._values["raw_since"] is None:
             return PromiseResult(promise, 0, unjudged="no raw row is kept that a rollup could be compared with")
-        waiting = self._exchanges if query is AT_ONCE else self._pipelines
+        waiting = self._exchanges if query in OF_EXCHANGES else self._pipelines
         found, judged, unjudged = self._ask_in_portions(query, waiting, time.monotonic() + seconds)
         if unjudged:
-            noun = "exchanges" if query is AT_ONCE else "pipelines"
+            noun = "exchanges" if query in OF_EXCHANGES else "pipelines"
             unjudged = f"{judged} of {len(waiting)} {noun} were judged: {unjudged}"
         found.rows.sort(key=lambda row: (row[2] is not None, row[2]))
         return PromiseResult(promise, found.count, tuple(_say(*row) for row in found.rows[:EXAMPLES]), unjudged)

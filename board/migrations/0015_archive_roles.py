@@ -13,6 +13,6 @@ def add_archive(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("board", "0013_incident_roles"), ("archive", "0001_ledger")]
+    dependencies = [("board", "0014_objective_roles"), ("archive", "0001_ledger")]
 
     operations = [migrations.RunPython(add_archive, migrations.RunPython.noop)]

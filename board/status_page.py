@@ -36,6 +36,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# What the browser's tab shows; the board's says the same.
+ICONS = {public.OPERATIONAL: "well", public.DEGRADED: "warning", public.DOWN: "danger", public.PAUSED: "unknown"}
 AWAY = "The state of the collection cannot be read at the moment."
 LEVEL_WORDS = {"full": "99.5 % or more", "part": "95 % or more", "low": "less than 95 %", "none": "no data"}
 
@@ -127,6 +129,7 @@ def render_page(report: PublicReport) -> bytes:
     state, sentence = public.overall(report.exchanges)
     context = {
         "state": state,
+        "icon": f"marketmon/favicon-{ICONS[state]}.svg",
         "sentence": sentence,
         "as_of": f"{report.taken_at.astimezone(UTC):%H:%M}",
         "as_of_day": f"{report.taken_at.astimezone(UTC):%Y-%m-%d}",

@@ -431,3 +431,21 @@ def test_days_end_today():
     days = uptime.days_until(date(2026, 11, 21))
 
     assert (len(days), days[0], days[-1]) == (90, date(2026, 8, 24), date(2026, 11, 21))
+
+
+# --- the browser's tab ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("failing", "icon"), [(0, "well"), (1, "warning"), (2, "danger")])
+def test_the_tab_shows_the_state_by_title_and_icon(add: Add, now: datetime, failing: int, icon: str) -> None:
+    for number, name in enumerate(("kraken", "luno")):
+        worker = add(name, markets=1)
+        if number < failing:
+            fail(worker)
+            Worker.objects.filter(pk=worker.pk).update(status="error")
+    html = status_page.render_page(public.read(now)).decode()
+    title = re.search("<title>(.*?)</title>", html)
+
+    assert f"favicon-{icon}." in html
+    assert title is not None
+    assert title[1].startswith(("All 2 exchanges are operational", "1 of 2", "2 of 2")[failing])

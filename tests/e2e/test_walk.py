@@ -109,6 +109,8 @@ def test_a_failing_exchange_and_its_recovery_are_seen_in_time(operator: Visitor,
     tile.expect("degraded", FAILED_RUN, state="degraded")
     tile.expect("down", TRANSITION, "error", state="down")
     expect(operator.page.locator("[data-fragment=verdict]")).to_contain_text("luno")
+    expect(operator.page).to_have_title(re.compile(r"^‼ .*down"))
+    expect(operator.page.locator('link[rel="icon"]')).to_have_attribute("href", re.compile(r"favicon-danger\."))
     system.sandbox.heal()
 
     tile.began = time.time()

@@ -29,7 +29,7 @@ class NotAsWritten(TargetFailed):
 
 
 def nowhere(_: str) -> None:
-    """Does nothing: the checkpoint of those who only want the work done."""
+    """Returns at once: the checkpoint of those who only want the work done."""
 
 
 def archive(

@@ -19,6 +19,7 @@ SUITES: Mapping[str, str] = {
     "gaps": "benchmarks.gaps",
     "board": "benchmarks.board",
     "streaming": "benchmarks.streaming",
+    "archive": "benchmarks.archive",
 }
 # These take minutes or hours and have options of their own: `python -m benchmarks.system`, `python -m benchmarks.soak`.
 WHOLE_SYSTEM: Mapping[str, str] = {"system": "benchmarks.system", "soak": "benchmarks.soak"}

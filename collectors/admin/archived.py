@@ -24,7 +24,6 @@ from collectors.history import archive_times
 from collectors.history.archived_kinds import KINDS
 from collectors.models import Watermark
 from lib import clock
-from lib.disk import in_words
 from web.admin import MachineAdmin, ago, utc, word_filter
 
 DAYS_OF_PAGE = 14
@@ -54,9 +53,9 @@ class ArchiveFileAdmin(MachineAdmin):
     def shown_state(self, file: ArchiveFile) -> str:
         return "wrong" if file.fault and file.state == FileState.STORED else file.state
 
-    @display(description="size")
+    @display(description="bytes")
     def size(self, file: ArchiveFile) -> str:
-        return in_words(file.bytes)
+        return f"{file.bytes:,}"
 
     @display(description="last verified")
     def verified(self, file: ArchiveFile) -> str:
@@ -118,7 +117,7 @@ class _DayRow:
         return {
             "day": f"{self.day}", "exchange": self.exchange, "words": words, "tone": tone,
             "kinds": ", ".join(kind.kind for kind in KINDS if kind.kind in self.kinds), "rows": f"{self.rows:,}",
-            "bytes": in_words(self.bytes), "verified": ago(self.verified_at, now), "verified_at": utc(self.verified_at),
+            "bytes": f"{self.bytes:,}", "verified": ago(self.verified_at, now), "verified_at": utc(self.verified_at),
         }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 # Side by side, because they wait more than they compute. Each boots servers of its own.
 SIDE_BY_SIDE = (
     ("ingest", "parse", "memory", "downloads", "reading", "webhook", "gaps", "board"),
-    ("streaming", "system", "soak"),
+    ("streaming", "archive", "system", "soak"),
 )
 EVERY_SUITE = [*suites.SUITES, *suites.WHOLE_SYSTEM]
 COMPARISON = re.compile(

@@ -56,6 +56,7 @@ class Call:
     server_time: float | None = None
     told_to_wait: Throttled | None = None
     asked_market: Mapping[str, Any] | None = None  # the one that every answer of this call has to be of
+    reads_all: bool = False  # its answer has rows of all markets, of such too as the list does not have
 
     async def ask_permission(self, cost: float = 1.0) -> None:
         """Waits until a request may leave; the caller's thread answers. Raises Superseded, HeldBack."""

@@ -17,9 +17,10 @@ SEARCHED_CHARACTERS = 4000
 LONGEST_RESET_SECONDS = 86_400.0  # of a header on an answer: what is further off is no reset of a limit
 
 RATE_WORDS = re.compile(
-    r"(?i)too many (?:requests|visits|connections)|too frequent|rate[ _-]?limit|request limit|requests? (?:count )?"
-    r"(?:limit )?exceeded|over rate limit|limit exhausted|frequency limit|requests? too fast|being rate limited"
-    r"|breached the ip|slow down|ip banned|banned until|\b429\b too many"
+    r"(?i)too[ _-]many[ _-](?:requests?|visits|connections)|too much request weight|too frequent|rate[ _-]?limit"
+    r"|request limit|requests? over limit|requests? (?:count )?(?:limit )?exceeded|over rate limit|limit exhausted"
+    r"|frequency limit|requests? too fast|being rate limited|breached the ip|slow down|ip banned|banned until"
+    r"|\b429\b too many|error code: 1015\b"
 )
 BAN_WORDS = re.compile(r"(?i)\bbanned\b|temporary lockout|ip ban\b")
 _UNTIL = re.compile(r"(?i)\buntil\D{0,20}(\d{13}|\d{10})\b")

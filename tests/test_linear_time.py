@@ -149,7 +149,14 @@ WORST: dict[str, list[Text]] = {
     "feeds.shared.identity._NO_LETTERS": [Text("", "-"), Text("", "A-")],
     "feeds.shared.halt_words._NO_LETTERS": [Text("", "_"), Text("", "a_")],
     "feeds.waits.BAN_WORDS": [Text("", "banne"), Text("", "temporary "), Text("", "ip ba")],
-    "feeds.waits.RATE_WORDS": [Text("", "too many "), Text("", "rate_"), Text("", "request count "), Text("", "429 ")],
+    "feeds.waits.RATE_WORDS": [
+        Text("", "too many "),
+        Text("", "requests "),
+        Text("", "error code: 101"),
+        Text("", "rate_"),
+        Text("", "request count "),
+        Text("", "429 "),
+    ],
     "feeds.waits._IN": [
         Text("in", " "),
         Text("in:", " "),

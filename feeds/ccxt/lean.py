@@ -138,6 +138,14 @@ class Lean(Client):
         rows = list(markets.values() if isinstance(markets, dict) else markets)
         return super().set_markets(tell_apart(rows), currencies)
 
+    def market(self, symbol: Any) -> Any:
+        """Returns the market. Where ccxt looks a row's id up that the list does not have, it would refuse the whole
+        answer: such a row has a market of its own, by which it is counted as unknown."""
+        call = current_call.get()
+        if call is None or not call.reads_all or symbol in self.markets or symbol in (self.markets_by_id or {}):
+            return super().market(symbol)
+        return self.safe_market_structure({"id": symbol, "symbol": symbol})
+
     def safe_market(self, market_id: Any = None, market: Any = None, delimiter: Any = None, kind: Any = None) -> Any:
         """Returns the market by the exchange's own id. ccxt names an unlisted id, maybe with another market's name."""
         found = super().safe_market(market_id, market, delimiter, kind)

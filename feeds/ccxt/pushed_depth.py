@@ -73,6 +73,7 @@ class PushedDepth:
     _attempts: dict[Key, int] = field(default_factory=dict)
     _unsupported: dict[Key, str] = field(default_factory=dict)  # by kind of what is asked for and kind of market
     _sizes: dict[Key, int] = field(default_factory=dict)  # of the same, where a larger group was refused
+    _left_out: set[Key] = field(default_factory=set)  # single ones that ccxt cannot ask for beside the others
 
     @property
     def _follows_books(self) -> bool:
@@ -167,12 +168,14 @@ class PushedDepth:
         self._lines.clear()
         self._unbroken.clear()
         self._attempts.clear()
+        self._left_out.clear()
 
     def _known(self, symbols: Collection[str]) -> frozenset[str]:
         return frozenset(symbol for symbol in symbols if symbol in self.client.markets)
 
     def _keys(self) -> set[Key]:
         wanted = {(BOOKS, symbol) for symbol in self._books} | {(TRADES, symbol) for symbol in self._trades}
+        wanted -= self._left_out
         return {key for key in wanted if self._in_kind(key) not in self._unsupported} if self._unsupported else wanted
 
     def _in_kind(self, key: Key) -> Key:
@@ -222,6 +225,8 @@ class PushedDepth:
             elif is_refusal(error) and may_be_halved(group, accepted=0):
                 self._sizes[in_kind] = min(self._sizes.get(in_kind, len(group)), len(halves(group)[0]))
                 take_back(self.client, asked)
+            elif len(group) == 1 and not asked.url and is_refusal(error):
+                self._left_out.add((kind, group[0]))  # refused before a word was sent: so it will be again
 
     def _call(self, kind: str, group: list[str], *, many: bool) -> Any:
         client = self.client

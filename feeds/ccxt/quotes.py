@@ -147,6 +147,7 @@ async def _in_bulk(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
 
 
 async def _ask_for_all(client: Any, batch: QuoteBatch, route: QuoteRoute) -> None:
+    batch.call.reads_all = True  # what ccxt looks up meanwhile are ids of the answer
     try:
         await client.fetch_tickers()
     except Exception as error:  # known by name: ccxt's classes stay inside their package
@@ -156,6 +157,8 @@ async def _ask_for_all(client: Any, batch: QuoteBatch, route: QuoteRoute) -> Non
                 raise
             batch.note_missing("the request for all", error, ())
         route.needs_symbols = route.needs_symbols or type(error).__name__ == "ArgumentsRequired"
+    finally:
+        batch.call.reads_all = False
     batch.take_rows()
 
 

@@ -367,3 +367,24 @@ def test_one_rate_that_does_not_parse_costs_itself(venue: Venue) -> None:
     rates = feed.fetch_funding([each["symbol"] for each in OKX], deadline_seconds=5)
 
     assert [rate.symbol for rate in rates] == ["BTC/USDT:USDT"]
+
+
+def coinmate_row(last: str) -> dict[str, str]:
+    return {"last": last, "high": last, "low": last, "amount": "5", "bid": last, "ask": last, "timestamp": "1795000000"}
+
+
+def test_a_row_of_a_market_that_was_just_listed_does_not_cost_the_others(venue: Venue) -> None:
+    """ccxt looks each row's id up in the list, and raises for one that it does not have."""
+    rows = {"AAA_CZK": coinmate_row("1.5"), "NEW_CZK": coinmate_row("7"), "BBB_CZK": coinmate_row("2.5")}
+    venue.answers = {"/tickerAll": Answer({"error": False, "errorMessage": None, "data": rows})}
+    known = [
+        {"id": f"{base}_CZK", "symbol": f"{base}/CZK", "base": base, "quote": "CZK", "type": "spot", "spot": True,
+         "active": True}
+        for base in ("AAA", "BBB")
+    ]  # fmt: skip
+    feed = listing("coinmate", venue, *known)
+
+    poll = feed.fetch_quotes(["AAA/CZK", "BBB/CZK"], deadline_seconds=5)
+
+    assert lasts(poll) == {"AAA/CZK": 1.5, "BBB/CZK": 2.5}
+    assert (poll.missing, poll.unknown_ids) == ((), ("NEW_CZK",))

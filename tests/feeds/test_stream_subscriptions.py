@@ -295,3 +295,34 @@ def test_a_channel_of_all_markets_is_asked_for_once() -> None:
     exchange = asked_of("paradex", [*symbols, "BTC/USD:BTC"], enough=1)
 
     assert [message["params"] for _, message in exchange.heard] == [{"channel": "markets_summary"}]
+
+
+def test_what_cannot_be_asked_for_beside_the_others_is_left_to_requests_once() -> None:
+    """cex takes trades of one market a client; ccxt refuses the second before a word is sent."""
+    pauses = {"silence_seconds": 60.0, "pause_seconds": 0.0, "longest_pause_seconds": 0.0}
+
+    async def ask() -> list[int]:
+        async with Exchange().running() as exchange:
+            stream = listening("cex", exchange.url, SPOT)
+            asked: list[int] = []
+            original = stream._client.watch_trades
+
+            async def counted(symbol: str, *arguments: Any) -> Any:
+                asked.append(SPOT.index(symbol))
+                return await original(symbol, *arguments)
+
+            stream._client.watch_trades = counted
+            try:
+                await stream.subscribe(SPOT)
+                for _ in range(20):
+                    stream.depth.want([], SPOT)
+                    stream.depth.ask(**pauses)
+                    await asyncio.sleep(0.02)
+            finally:
+                await stream.close()
+            return asked
+
+    asked = asyncio.run(ask())
+
+    assert asked.count(1) == 1
+    assert 0 in asked

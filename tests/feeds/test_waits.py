@@ -114,3 +114,18 @@ def test_a_node_that_asks_to_wait_is_believed(error: dict[str, Any], seconds: fl
 @pytest.mark.parametrize("message", ["execution reverted", "invalid argument 0", "limited support for this call"])
 def test_a_nodes_other_errors_are_no_wish_to_wait(message: str) -> None:
     assert not isinstance(_refusal({"error": {"code": -32000, "message": message}}), Throttled)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, "error code: 1015"),
+        (400, '{"error":"too_many_requests"}'),
+        (400, '{"err-code":"too-many-request","err-msg":"Too many request"}'),
+        (400, '{"code":"30007","msg":"request over limit, connection close"}'),
+        (400, '{"code":-1003,"msg":"Too much request weight used; the limit is 1200 in 1 MINUTE."}'),
+        (500, '["error",11010,"ratelimit: error"]'),
+    ],
+)
+def test_a_wish_to_wait_is_heard_in_any_spelling(status: int, body: str) -> None:
+    assert isinstance(errors.from_status(status, reason="", url="u", body=body, headers={}, now=NOW), Throttled)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from board import actions, first_steps, live, pages
 from board.fragments import TILE
+from incidents.signs import servers
 from lib import clock
 from lib.problems import problem
 from operations import permissions
@@ -41,8 +42,8 @@ def board_context(request: HttpRequest) -> dict[str, Any]:
     """Returns the shell with a first picture, so that nobody waits for a script to see what is wrong."""
     try:
         picture = live.current()
-    except (DatabaseError, InterfaceError):
-        return {"board": {"is_lost": True}}
+    except (DatabaseError, InterfaceError) as error:
+        return {"board": {"is_lost": True, "alarm": servers.alarm_of(error)}}
     parts = {
         # The parts are templates' own output, in which everything that came from outside is escaped.
         name: {"name": name, "hash": part.hash, "html": mark_safe(part.html)}  # noqa: S308
@@ -67,8 +68,9 @@ def live_parts(request: HttpRequest) -> HttpResponse:
     have = request.GET.get("have", "")[:MOST_HASHES]
     try:
         picture = live.current()
-    except (DatabaseError, InterfaceError):
-        return problem(503, "The database cannot be reached, so nobody knows how things are.")
+    except (DatabaseError, InterfaceError) as error:
+        alarm = servers.alarm_of(error)
+        return problem(503, f"{alarm.what}, so nobody knows how things are. To do: {alarm.do}.")
     body = live.answer(picture, order=request.GET.get("order", ""), have=have)
     taken_at = clock.milliseconds_z(picture.taken_at)
     headers = {**pages.server_now(), "Board-Taken-At": taken_at, "ETag": f'"{picture.etag}"'}

@@ -11,10 +11,8 @@ from django.db import connection
 from collectors.gaps.sweep import NOTE_SWEEP
 from collectors.retention import may_delete
 from incidents import drills, heartbeat, ledger, retention
-from incidents.rules.causes import system_key
-from incidents.rules.facts import Found, Trouble
-from incidents.rules.verdict import Alarm
-from incidents.rules.words import IncidentKind, Level
+from incidents.rules.facts import Found
+from incidents.rules.findings import of_alarm
 from incidents.signs import health
 from incidents.signs.telling import NOTIFIER_CURSOR
 from lib import database_clock
@@ -74,16 +72,4 @@ def watch_pulse(now: datetime) -> int:
     if seen.pulse_at is None or now - seen.pulse_at <= timedelta(seconds=health.PULSE_DEAD_SECONDS):
         return 0  # a pulse that runs ends the incident itself
     alarm = health.pulse_alarm(seen)
-    return ledger.apply(Found((_trouble(alarm, now),), is_partial=True), now)
-
-
-def _trouble(alarm: Alarm, now: datetime) -> Trouble:
-    return Trouble(
-        key=system_key(alarm.cause),
-        kind=IncidentKind.SYSTEM,
-        cause=alarm.cause,
-        severity=Level.CRITICAL,
-        title=alarm.what,
-        since=alarm.since or now,
-        advice=alarm.do,
-    )
+    return ledger.apply(Found((of_alarm(alarm, now),), is_partial=True), now)

@@ -6,7 +6,6 @@ is written anew when that has become many (`manage.py tables --write`), and neve
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from django.core.management import call_command
@@ -23,7 +22,7 @@ SELECT current_schema() = 'public'
   AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)
 """
 # Settings of the session that dumps, comments, and what psql alone understands.
-LEFT_OUT = re.compile(r"(--|SET |SELECT pg_catalog\.set_config|\\|$)")
+LEFT_OUT = ("--", "SET ", "SELECT pg_catalog.set_config", "\\")
 
 
 def load_into_empty_database() -> bool:
@@ -45,6 +44,8 @@ def write(path: Path) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         dumped = path.with_suffix(".dump")
         databases.run("pg_dump", ["--no-owner", "--no-privileges", "--inserts", f"--file={dumped}"])
-    text = "\n".join(line for line in dumped.read_text(encoding="utf-8").splitlines() if not LEFT_OUT.match(line))
+    text = "\n".join(
+        line for line in dumped.read_text(encoding="utf-8").splitlines() if line and not line.startswith(LEFT_OUT)
+    )
     dumped.unlink()
     path.write_text(f"{text}\n", encoding="utf-8")

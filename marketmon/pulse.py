@@ -21,7 +21,8 @@ from collectors.status import published
 from incidents import ledger
 from incidents.past import digests
 from incidents.rules import findings
-from incidents.signs import findable, reading
+from incidents.rules.facts import Found
+from incidents.signs import findable, reading, servers
 from incidents.signs.reading import AllSigns
 from lib import clock, database_clock, liveness
 from operations import commands
@@ -86,9 +87,19 @@ def read_signs(now: datetime) -> AllSigns | None:
         return reading.read(now)
     except (DatabaseError, InterfaceError) as error:
         log.warning("signs_not_read", error=str(error).strip())
+        tell_of_database(error, now)
     except Exception:  # the bodies are published all the same
         log.exception("signs_not_read")
     return None
+
+
+def tell_of_database(error: Exception, now: datetime) -> None:
+    """Opens the incident of a database that could not be read, as far as it stores one; well signs end it."""
+    close_old_connections()
+    try:
+        ledger.apply(Found((findings.of_alarm(servers.alarm_of(error), now),), is_partial=True), now)
+    except (DatabaseError, InterfaceError) as second:
+        log.warning("incidents_not_followed", error=str(second).strip())
 
 
 def find_incidents(signs: AllSigns, now: datetime) -> None:

@@ -22,6 +22,7 @@ import pytest
 from django.core.validators import RegexValidator
 from django.urls import URLPattern, URLResolver, get_resolver
 
+import marketmon.urls  # noqa: F401  (the admin's pages are registered in its order)
 from access import admin_key, keys
 from access.addresses import caller_address
 from lib.encoding import accepts_gzip

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from lib import clock
+from lib.database import obstacles
 from lib.problems import problem, problem_body
 from web.middleware import API_PATH, correlation_id
 
@@ -111,10 +112,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Returns a 500, also for what a middleware raised; with the database away the answer is 503, never another 5xx."""
     error = sys.exc_info()[1]
     if is_database_away(error):
-        return problem(503, _why_away(error)) if _is_api(request) else page(503)
+        return problem(503, _why_away(error)) if _is_api(request) else _away_page(error)
     if _is_api(request):
         return problem(500, f"Unexpected failure; the log has it under correlation id {correlation_id()}")
     return page(500, correlation_id=correlation_id())
+
+
+def _away_page(error: BaseException | None) -> HttpResponse:
+    obstacle = obstacles.of(error) if error is not None else obstacles.AWAY
+    return page(503, what=obstacle.what, do=obstacle.do)
 
 
 def page(status: int, **said: str) -> HttpResponse:

@@ -27,7 +27,7 @@ from incidents.rules.causes import (
 )
 from incidents.rules.conditions import ADVICE, MISSING, SILENT, Condition, SourceState
 from incidents.rules.facts import BudgetSigns, ExchangeSigns, FindableSigns, Found, PairSigns, Trouble
-from incidents.rules.verdict import COMMON_CAUSES, Tone
+from incidents.rules.verdict import COMMON_CAUSES, Alarm, Tone
 from incidents.rules.words import IncidentKind, Level
 
 LEAST_ALIKE = 3  # fewer exchanges that fail alike may be chance
@@ -85,18 +85,22 @@ OF_TONE = {Tone.DANGER: Level.CRITICAL, Tone.UNKNOWN: Level.INFO}
 
 def _system(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
     for alarm in signs.alarms:
-        if not alarm.is_told:
-            continue
-        yield Trouble(
-            key=system_key(alarm.cause or alarm.what[:40]),
-            kind=IncidentKind.SYSTEM,
-            cause=alarm.cause or alarm.what[:40],
-            severity=OF_TONE.get(alarm.tone, Level.WARNING),
-            title=alarm.what,
-            since=alarm.since or now,
-            advice=alarm.do,
-            explained_by=system_keys(OF_SYSTEM.get(alarm.cause, ())),
-        )
+        if alarm.is_told:
+            yield of_alarm(alarm, now)
+
+
+def of_alarm(alarm: Alarm, now: datetime) -> Trouble:
+    """Returns the trouble that an alarm on the machine itself tells of."""
+    return Trouble(
+        key=system_key(alarm.cause or alarm.what[:40]),
+        kind=IncidentKind.SYSTEM,
+        cause=alarm.cause or alarm.what[:40],
+        severity=OF_TONE.get(alarm.tone, Level.WARNING),
+        title=alarm.what,
+        since=alarm.since or now,
+        advice=alarm.do,
+        explained_by=system_keys(OF_SYSTEM.get(alarm.cause, ())),
+    )
 
 
 def _common(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:

@@ -46,7 +46,7 @@ def of(signs: AllSigns, *, is_starting: bool = False) -> FindableSigns:
         is_off=bool(signs.absence),
         is_starting=is_starting,
         is_beat_late=health.is_beat_late(signs.seen, signs.taken_at),
-        is_valkey_away=any(depth is None for _, depth in signs.health.queues),
+        is_valkey_away=bool(signs.health.valkey_refusal) or any(depth is None for _, depth in signs.health.queues),
     )
 
 

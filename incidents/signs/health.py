@@ -23,8 +23,9 @@ from collectors.status.backups import BackupTimes
 from collectors.streaming.ownership import PROCESSES
 from incidents.rules.conditions import OLD
 from incidents.rules.verdict import Alarm, Tone
-from incidents.signs import archived
+from incidents.signs import archived, servers
 from incidents.signs.activity import LastHour
+from incidents.signs.servers import NOT_ASKED, DatabaseState
 from lib import clock, processes, queues, valkey
 from lib.disk import DiskSpace, database_disk
 from lib.processes import LiveProcess
@@ -63,6 +64,8 @@ class SystemHealth:
     wrong_clocks: tuple[str, ...] = ()
     all_differ_alike: bool = False
     leapt_hours: int = 0
+    valkey_refusal: str = ""
+    database: DatabaseState = NOT_ASKED
 
     @property
     def is_queue_busy(self) -> bool:
@@ -81,6 +84,7 @@ class Seen:
     taken_back_at: datetime | None = None
     sent_at: datetime | None = None
     switched_off: tuple[str, ...] = ()  # rows of the schedule that the system needs
+    database: DatabaseState = NOT_ASKED
 
 
 def ask_processes() -> tuple[Seen, float]:
@@ -106,6 +110,7 @@ def ask_processes() -> tuple[Seen, float]:
         marks.get(TAKEN_BACK_CURSOR),
         marks.get(SENT_CURSOR),
         tuple(schedule.switched_off_jobs()),
+        servers.ask_database(),
     )
     return seen, round_trip_ms
 
@@ -127,7 +132,7 @@ def assess(
     last_hour: LastHour, seen: Seen, round_trip_ms: float, *, exchanges: int, streamed: int, now: datetime
 ) -> SystemHealth:
     beat_lag, pulse_lag = _lag(seen.beat_at, now), _lag(seen.pulse_at, now)
-    depths, streams, live = _ask_valkey(now)
+    depths, streams, live, refusal = _ask_valkey(now)
     wrong = [each for each in live or () if each.is_clock_off or each.is_clock_held]
     return SystemHealth(
         runs=last_hour.runs_last_minute,
@@ -147,6 +152,8 @@ def assess(
         exchanges=exchanges,
         wrong_clocks=tuple(_clock_in_words(each) for each in wrong),
         all_differ_alike=bool(wrong) and all(each.all_differ_alike for each in wrong),
+        valkey_refusal=refusal,
+        database=seen.database,
         leapt_hours=math.ceil(max((each.leapt_seconds for each in live or ()), default=0.0) / 3600),
     )
 
@@ -193,6 +200,8 @@ def alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm]:
 
 def _queue_alarms(health: SystemHealth) -> list[Alarm]:
     """Returns the first of: nobody can be sent a poll, nobody takes one, too few take them."""
+    if health.valkey_refusal:
+        return [servers.valkey_alarm(health.valkey_refusal)]
     if any(depth is None for _, depth in health.queues):
         away = "Valkey does not answer: no poll can be sent"
         return [Alarm(away, "check that it runs, and REDIS_URL", cause="valkey")]
@@ -226,7 +235,9 @@ def _database_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Al
         found.append(Alarm(claim, advice, tone=tone, cause="disk"))
     found += _backup_alarms(seen.backups, now)
     found += archived.alarms(seen.archive, now)
-    if health.round_trip_ms >= SLOW_MS:
+    if of_server := servers.database_alarms(health.database):
+        found += of_server
+    elif health.round_trip_ms >= SLOW_MS:
         advice = "see pg_stat_activity for what it does"
         found.append(Alarm("The database answers slowly", advice, tone=Tone.WARNING, cause="database"))
     return found
@@ -303,15 +314,21 @@ def _lag(moment: datetime | None, now: datetime) -> float:
 
 def _ask_valkey(
     now: datetime,
-) -> tuple[tuple[tuple[str, int | None], ...], int | None, tuple[LiveProcess, ...] | None]:
-    """Returns how many tasks wait, how many stream processes live, and all live processes. One round trip."""
+) -> tuple[tuple[tuple[str, int | None], ...], int | None, tuple[LiveProcess, ...] | None, str]:
+    """Returns how many tasks wait, how many stream processes live, all live processes, and why nothing is stored. One
+    round trip."""
+    unknown = tuple((name, None) for name in queues.QUEUES)
     try:
         with valkey.client().pipeline(transaction=False) as together:
+            servers.ask_valkey_in(together)
             queues.ask_in(together)
             PROCESSES.count_in(together, now=now.timestamp())
             processes.ask_in(together)
-            *depths, streams, moment, fields = together.execute(raise_on_error=False)
-    except redis.RedisError:
-        return tuple((name, None) for name in queues.QUEUES), None, None
+            stored, *depths, streams, moment, fields = together.execute(raise_on_error=False)
+    except redis.RedisError as error:
+        return unknown, None, None, servers.refusal_of(error)
+    refusal = servers.refusal_of(stored)
+    if refusal:  # without writing no process can say that it lives
+        return tuple(queues.answered(depths).items()), None, None, refusal
     counted = streams if isinstance(streams, int) else 0
-    return tuple(queues.answered(depths).items()), counted, processes.answered(moment, fields)
+    return tuple(queues.answered(depths).items()), counted, processes.answered(moment, fields), ""

@@ -104,7 +104,7 @@
       const query = new URLSearchParams({ order: board.dataset.order, have: shownHashes() });
       const response = await fetch(`${board.dataset.live}?${query}`, { signal: asking.signal, cache: "no-store", credentials: "same-origin" });
       if (response.headers.get("HX-Refresh")) return location.reload();
-      if (!response.ok && response.status !== 304) throw new Error(`the server answers ${response.status}`);
+      if (!response.ok && response.status !== 304) throw new Error(await saidBy(response));
       window.marketmonTimes.heard(response.headers.get("Server-Now"));
       if (response.status !== 304) show(await response.json());
       board.dataset.takenAt = response.headers.get("Board-Taken-At");
@@ -118,6 +118,15 @@
       clearTimeout(giveUp);
       asking = null;
       schedule(pause);
+    }
+  }
+
+  // Why there is no answer, in the server's words where it has some: it knows more than a number.
+  async function saidBy(response) {
+    try {
+      return (await response.json()).message || `the server answers ${response.status}`;
+    } catch {
+      return `the server answers ${response.status}`;
     }
   }
 

@@ -150,7 +150,7 @@ def test_without_database_a_signed_in_session_is_503_too(browser: Client, operat
 
     page = operator.get("/admin/")
     assert page.status_code == 503
-    assert "The database cannot answer now" in page.content.decode()
+    assert "Nothing listens at the database" in page.content.decode()
     assert "127.0.0.1" not in page.content.decode()
     assert operator.get("/api/v1/gaps").status_code == 503
 

@@ -23,7 +23,7 @@ from tests.board.boards import Browser, forget, forgetful, hear, look_again
 __all__ = ["forgetful", "now", "operator", "world"]
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-QUERIES = 14  # twelve of the signs, one of the incidents, one of the events
+QUERIES = 15  # thirteen of the signs, one of the incidents, one of the events
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_page_that_writes_answers_503(somebody_signed_in: Client, read_only: N
     response = somebody_signed_in.post("/admin/logout/")
 
     assert response.status_code == 503
-    assert "The database cannot answer now" in response.content.decode()
+    assert "The database is read-only: nothing is stored" in response.content.decode()
 
 
 def test_what_only_reads_goes_on(operator: Client, read_only: None) -> None:

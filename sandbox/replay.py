@@ -292,6 +292,7 @@ class ClientWords:
             self._more.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._more.wait(), give_up_at - time.monotonic())
+        self._count = max(self._count, count)  # waited for once: another client says the same in fewer words
 
 
 def _response(answer: RecordedAnswer) -> web.Response:

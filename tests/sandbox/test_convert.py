@@ -32,6 +32,7 @@ def frame(market_id: str, last: str) -> str:
 SAID = json.dumps({"op": "subscribe", "args": [{"channel": "tickers", "instId": "AAA-USDT"}]})
 RAW = f"""{ADDRESS} <-> 1795000000.5
 {ADDRESS} <- 1795000000.75: {SAID}
+{ADDRESS} <- 1795000000.75: {SAID}
 1795000001.0: {frame("AAA-USDT", "1.5")}
 1795000001.25: b'\\x1f\\x8b'
 1795000001.5: {frame("AAA-USDT", "1.75")}
@@ -48,14 +49,14 @@ def raw(tmp_path: Path) -> list[Path]:
 
 
 def test_what_was_stored_is_a_recording_in_its_own_order(raw: list[Path], tmp_path: Path) -> None:
-    assert convert(raw, "okx", tmp_path / "out.json.gz") == 6
+    assert convert(raw, "okx", tmp_path / "out.json.gz") == 7
 
     content = replay.read(tmp_path / "out.json.gz")
     (connection,) = content.connections
     assert (content.exchange, content.seconds) == ("okx", 1.25)
     assert (connection.host, connection.path, connection.opened_at) == ("ws.okx.com", "/ws/v5/public", 0.25)
     assert connection.frames == [
-        (0.5, 1, frame("AAA-USDT", "1.5")), (0.75, 1, b"\x1f\x8b"), (1.0, 1, frame("AAA-USDT", "1.75")),
+        (0.5, 2, frame("AAA-USDT", "1.5")), (0.75, 2, b"\x1f\x8b"), (1.0, 2, frame("AAA-USDT", "1.75")),
     ]  # fmt: skip
     ((answer,),) = content.exact.values()
     assert (answer.status, json.loads(answer.body)["code"]) == (200, "0")

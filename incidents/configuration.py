@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -57,14 +57,17 @@ def set_address(channel: AlertChannel, kind: str, address: str, secret: str = ""
 # --- routes -------------------------------------------------------------------------------------------------------
 
 
-def check_route(values: Mapping[str, Any]) -> None:
-    """Checks a route's fields, those that are there. Raises Misconfigured."""
+def check_route(values: Mapping[str, Any], *, channels: Collection[str] | None = None) -> None:
+    """Checks a route's fields, those that are there. Raises Misconfigured.
+
+    Its steps may lead to `channels`, or to all that there are.
+    """
     checks: dict[str, Callable[[Any], str]] = {
         "exchanges": lambda value: _names(value, is_exchange_id, "ids of exchanges"),
         "kinds": lambda value: _names(value, set(IncidentKind).__contains__, f"of {', '.join(IncidentKind)}"),
         "severities": lambda value: _names(value, set(Level).__contains__, f"of {', '.join(Level)}"),
         "pairs": lambda value: _names(value, is_pair, "pairs such as BTC/USDT"),
-        "steps": _steps_fault,
+        "steps": lambda value: _steps_fault(value, channels),
         "quiet_hours": _quiet_hours_fault,
         "shortest_seconds": lambda value: _seconds_fault(value, LONGEST_SECONDS),
     }
@@ -90,10 +93,10 @@ def _seconds_fault(value: Any, most: float) -> str:
     return "" if is_number and 0 <= value <= most else f"A number of seconds from 0 to {most:g}."
 
 
-def _steps_fault(value: Any) -> str:
+def _steps_fault(value: Any, channels: Collection[str] | None) -> str:
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_STEPS:
         return f"A list of 1 to {MOST_STEPS} steps."
-    known = set(AlertChannel.objects.values_list("name", flat=True))
+    known = set(AlertChannel.objects.values_list("name", flat=True) if channels is None else channels)
     return next((fault for step in value if (fault := _step_fault(step, known))), "")
 
 

@@ -3,7 +3,9 @@
 exchanges:
   kraken: {poll_interval_seconds: 10, market_filter: {quotes: [USD, EUR]}}
   luno: {enabled: false}
-others: keep        # or remove: exchanges that are not named above
+others: keep        # or remove: what is not named above, in the sections that the file has
+
+Channels, routes and planned work stand in the same file: see `declared_alerts`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import yaml
 
 from exchanges.models import Exchange
 from feeds import known_exchange_ids
-from operations import exchange_commands, exchange_settings, onboarding
+from operations import declared_alerts, exchange_commands, exchange_settings, onboarding
+from operations.declared_alerts import AlertStep, DeclaredAlerts
 from web.redaction import hide_named
 
 CHOICES_FOR_OTHERS = ("keep", "remove")
@@ -47,27 +50,54 @@ class Step:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def read(text: str) -> tuple[list[DesiredExchange], str]:
-    """Returns the file's exchanges, and what it says of the others. Raises BadPlan."""
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What the file says: of exchanges (None where it does not speak of them), of alerts, and of all others."""
+
+    exchanges: list[DesiredExchange] | None
+    alerts: DeclaredAlerts
+    others: str
+
+
+def read(text: str) -> DesiredState:
+    """Returns what the file says. Raises BadPlan."""
     if len(text) > BYTES:
         raise BadPlan("a plan has at most a million characters")
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BadPlan(f"this is no YAML: {error}") from error
-    if not isinstance(content, dict) or set(content) - {"exchanges", "others"}:
-        raise BadPlan("a plan has the keys exchanges and others")
+    if not isinstance(content, dict) or set(content) - {"exchanges", "others", *declared_alerts.SECTIONS}:
+        raise BadPlan(f"a plan has the keys exchanges, {', '.join(declared_alerts.SECTIONS)} and others")
     others = content.get("others", "keep")
     if others not in CHOICES_FOR_OTHERS:
         raise BadPlan(f"others is one of {', '.join(CHOICES_FOR_OTHERS)}")
     exchanges = content.get("exchanges") or {}
     if not isinstance(exchanges, dict):
         raise BadPlan("exchanges is a mapping from id to settings")
-    return [_wanted(str(name), values) for name, values in exchanges.items()], others
+    wanted = [_wanted(str(name), values) for name, values in exchanges.items()]
+    speaks_of_exchanges = "exchanges" in content or not set(content) & set(declared_alerts.SECTIONS)
+    try:
+        alerts = declared_alerts.read(content)
+    except declared_alerts.BadDeclaration as error:
+        raise BadPlan(str(error)) from error
+    return DesiredState(wanted if speaks_of_exchanges else None, alerts, others)
 
 
-def differences(wanted: list[DesiredExchange], others: str) -> list[Step]:
-    """Returns what has to be done, in the file's order; empty when all is as it should be. Changes nothing."""
+def differences(wanted: DesiredState) -> list[Step | AlertStep]:
+    """Returns what has to be done, in the file's order; empty when all is as it should be. Changes nothing.
+
+    Raises BadPlan.
+    """
+    try:
+        alerts = wanted.alerts.differences(wanted.others)
+    except declared_alerts.BadDeclaration as error:
+        raise BadPlan(str(error)) from error
+    exchanges = [] if wanted.exchanges is None else _exchange_steps(wanted.exchanges, wanted.others)
+    return [*exchanges, *alerts]
+
+
+def _exchange_steps(wanted: list[DesiredExchange], others: str) -> list[Step]:
     there = {exchange.id: exchange for exchange in Exchange.objects.known()}
     steps = [step for each in wanted for step in _steps(each, there.get(each.exchange_id))]
     if others == "remove":
@@ -77,8 +107,11 @@ def differences(wanted: list[DesiredExchange], others: str) -> list[Step]:
     return steps
 
 
-def carry_out(step: Step, *, by: str, now: datetime, origin: str = "") -> None:
+def carry_out(step: Step | AlertStep, *, by: str, now: datetime, origin: str = "") -> None:
     """Carries out one step. Raises transitions.CommandRefused, connectivity.CannotOpen."""
+    if isinstance(step, AlertStep):
+        declared_alerts.carry_out(step, by=by, now=now, origin=origin)
+        return
     VERBS[step.verb](step.exchange_id, by=by, now=now, origin=origin, **step.details)
 
 

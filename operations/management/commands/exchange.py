@@ -191,13 +191,13 @@ class Command(BaseCommand):
         self.stdout.write(f"undone: {entry.verb} {entry.exchange}")
 
     def do_plan(self, options: dict[str, Any], call: dict[str, Any]) -> None:
-        steps = declarative.differences(*declarative.read(options["file"].read_text(encoding="utf-8")))
+        steps = declarative.differences(declarative.read(options["file"].read_text(encoding="utf-8")))
         for step in steps:
             self.stdout.write(step.sentence)
         self.stdout.write(f"{len(steps)} changes" if steps else "nothing to change")
 
     def do_apply(self, options: dict[str, Any], call: dict[str, Any]) -> None:
-        steps = declarative.differences(*declarative.read(options["file"].read_text(encoding="utf-8")))
+        steps = declarative.differences(declarative.read(options["file"].read_text(encoding="utf-8")))
         failed = 0
         for step in steps:
             try:

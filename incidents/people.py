@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -123,7 +124,7 @@ def open_one(
     """Opens an incident that no sign tells of, such as a fault at a customer's."""
     with transaction.atomic():
         incident = Incident.objects.create(
-            key=f"person:{now.timestamp():.6f}", kind=IncidentKind.SYSTEM, cause="person", severity=severity,
+            key=f"person:{uuid.uuid4().hex}", kind=IncidentKind.SYSTEM, cause="person", severity=severity,
             title=title[:200], detail=text[:TEXT_CHARACTERS], exchanges=exchanges or [], since=now, opened_at=now,
             openings=[now], opened_by=by[:150],
         )  # fmt: skip

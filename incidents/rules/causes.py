@@ -15,7 +15,7 @@ from incidents.rules.facts import ExchangeSigns
 POLLS, INTERNAL, STREAMS = "polls", "internal", "streams"
 # What explains a silence of what is polled, and of what is streamed; the deepest cause first.
 OF_POLLED = ("database", "valkey", "beat", "worker", "queue", POLLS)
-OF_STREAMED = ("database", "disk", STREAMS)
+OF_STREAMED = ("database", STREAMS)
 OF_FAILED = ("database", "disk", "valkey", INTERNAL)
 # What of the system explains what else of it.
 OF_SYSTEM = {
@@ -65,7 +65,12 @@ def explainers(each: ExchangeSigns) -> tuple[str, ...]:
         return (*system_keys(OF_STREAMED if each.is_streamed else OF_POLLED), line_key(each.address))
     if cause == "failed":
         return system_keys(OF_FAILED)
-    return (*system_keys(("clock",)), line_key(each.address)) if cause in LINE_CAUSES else ()
+    return (*clock_keys(cause), line_key(each.address)) if cause in LINE_CAUSES else ()
+
+
+def clock_keys(cause: str) -> tuple[str, ...]:
+    """Returns the key of a wrong clock where it may explain an outcome: signatures and certificates go by the time."""
+    return system_keys(("clock",)) if cause == "denied" else ()
 
 
 def explainers_of_burn(exchanges: Iterable[str]) -> tuple[str, ...]:

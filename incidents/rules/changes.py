@@ -144,7 +144,7 @@ def _followed(
         openings = recent_openings((*held.openings, now), now)
         yield ComesBack(held, openings, is_flapping=len(openings) == FLAPPING_OPENINGS)
     cause = _cause_of(trouble, live)
-    if cause and _may_join(held, there.get(cause), now):
+    if cause and (_is_left_by_its_cause(held, trouble, there.get(cause)) or _may_join(held, there.get(cause), now)):
         yield Joins(held, cause)
     elif _must_leave(held, trouble, now):
         yield Leaves(held, trouble)
@@ -161,6 +161,12 @@ def _may_join(held: OpenIncident, cause: OpenIncident | None, now: datetime) -> 
         return False  # of two that may explain each other, the one that showed first is the root
     cause_opened_at = cause.opened_at if cause is not None else now
     return cause_opened_at - held.opened_at <= JOIN_WITHIN
+
+
+def _is_left_by_its_cause(held: OpenIncident, trouble: Trouble, cause: OpenIncident | None) -> bool:
+    """Says whether another cause explains it by now: nobody was told of it, so it just changes its place."""
+    is_left = held.parent_id is not None and held.parent_key not in trouble.explained_by
+    return is_left and cause is not None and cause.parent_id != held.id
 
 
 def _must_leave(held: OpenIncident, trouble: Trouble, now: datetime) -> bool:

@@ -18,6 +18,7 @@ from incidents.rules.causes import (
     POLLS,
     STREAMS,
     budget_key,
+    clock_keys,
     explainers,
     explainers_of_burn,
     keys_of,
@@ -104,16 +105,19 @@ def of_alarm(alarm: Alarm, now: datetime) -> Trouble:
 
 
 def _common(signs: FindableSigns, now: datetime) -> Iterator[Trouble]:
-    """Looks for what all that are polled, or all that are streamed, have in common: they do not fail by themselves."""
+    """Looks for what all that are polled, or all that are streamed, have in common: they do not fail by themselves.
+
+    One that fails in a way of its own already keeps no common cause from being seen.
+    """
     polled = [each for each in _judged(signs) if not each.is_streamed]
     silent = [each for each in polled if each.condition.cause == SILENT]
-    if len(silent) >= LEAST_ALIKE and len(silent) == len(polled):
+    if len(silent) >= LEAST_ALIKE and all(map(_is_bad, polled)):
         if signs.is_beat_late:
             yield _idle_beat(silent, now)
         yield _shared(POLLS, f"No poll stores a row: {len(silent)} exchanges are silent at once", SILENT, silent, now)
     failed = [each for each in _judged(signs) if each.condition.cause == "failed"]
-    if len(failed) >= LEAST_ALIKE and len(failed) == len(_judged(signs)):
-        title = f"Runs of all {len(failed)} exchanges fail by an internal error"
+    if len(failed) >= LEAST_ALIKE and all(map(_is_bad, _judged(signs))):
+        title = f"Runs of {len(failed)} exchanges fail by an internal error, and none delivers"
         yield _shared(INTERNAL, title, "failed", failed, now)
     wanted = [each for each in _judged(signs) if each.is_stream_wanted]
     short = [each for each in wanted if _is_short(each, now)]
@@ -181,7 +185,7 @@ def _line(address: str, cause: str, hit: Sequence[ExchangeSigns], now: datetime)
         exchanges=_names(hit),
         detail=next((each.condition.detail for each in hit if each.condition.detail), ""),
         advice=COMMON_CAUSES.get(cause, "All fail in the same way: look for a shared cause first."),
-        explained_by=system_keys(("clock",)),
+        explained_by=clock_keys(cause),
     )
 
 

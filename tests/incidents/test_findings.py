@@ -113,6 +113,10 @@ FAULTS: dict[str, tuple[FindableSigns, list[str]]] = {
               alarms=[alarm("worker")]),
         ["system:worker", "exchange:kraken"],
     ),
+    "a dead exchange, and no poll stores": (
+        signs(bad("kraken", "unreachable"), *(bad(name, "silent") for name in NAMES if name != "kraken")),
+        ["system:polls", "exchange:kraken"],
+    ),
     "a dead exchange, the rest behind a dead line": (
         signs(bad("kraken", "denied"), *(bad(name, "unreachable") for name in NAMES if name != "kraken")),
         ["line:direct"],

@@ -259,3 +259,15 @@ def test_a_network_that_is_gone_explains_streams_that_are(story: Story, route: A
         story.see(line, streams, after=5)
 
     assert story.due() == ["opened line:direct"]
+
+
+def test_what_another_cause_explains_by_now_changes_its_place_and_is_told_to_nobody(
+    story: Story, route: AlertRoute
+) -> None:
+    story.see(trouble("line:proxy"), trouble(explained_by=["line:proxy"]))
+    failed = trouble(cause="failed", explained_by=["system:disk"])
+    story.see(trouble("line:proxy"), trouble("system:disk"), failed, after=60)
+    story.see(trouble("line:proxy"), trouble("system:disk"), failed, after=60)
+
+    assert story.due() == ["opened line:proxy", "opened system:disk"]
+    assert Incident.objects.get(key=KRAKEN).parent.key == "system:disk"

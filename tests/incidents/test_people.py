@@ -125,6 +125,13 @@ def test_one_that_a_person_opened_is_ended_by_a_person(story: Story, route: Aler
     assert ended["state"] == "resolved"
 
 
+def test_two_may_be_opened_at_the_same_moment(db: None) -> None:
+    now = clock.now()
+    opened = {people.open_one(by=name, now=now, title="old prices").pk for name in ("anna", "otto")}
+
+    assert len(opened) == 2
+
+
 def test_notes_are_kept_and_public_ones_carry_the_state(story: Story, call: Caller) -> None:
     incident = open_one(story)
     call("post", f"incidents/{incident.pk}/note", {"text": "asked their support"})

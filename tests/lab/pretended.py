@@ -15,7 +15,7 @@ from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerFacts
 from collectors.status.backups import BackupTimes
 from incidents.rules import changes, conditions, findings
-from incidents.rules.causes import FOUND_BY_EFFECT, system_key
+from incidents.rules.causes import FOUND_BY_EFFECT, OF_SYSTEM, system_key, system_keys
 from incidents.rules.changes import ComesBack, FallsQuiet, Grows, Heals, Joins, Leaves, OpenIncident, Opens
 from incidents.rules.conditions import PartSigns, Signs
 from incidents.rules.facts import ExchangeSigns, FindableSigns, Found, GapSigns, PairSigns, Trouble
@@ -376,8 +376,26 @@ def may_be_hidden(one: Fault, other: Fault) -> bool:
         return True
     if other.hides == "polled" and (one.of or one.mark in ("internal", "polls", "queue", "streams", "disk full")):
         return True
+    if other.root in system_keys(OF_SYSTEM.get(one.root.partition(":")[2], ())) or _is_ambiguous(one, other):
+        return True
     if other.mark == "valkey" and one.mark in ("worker", "queue", "beat", "sends nothing"):
         return True
     if other.root.startswith(("line:", "exchange:")) and one.of:
         return set(one.of) <= set(other.of)
     return other.mark == "streams" and one.mark == "stream"
+
+
+def _is_ambiguous(one: Fault, other: Fault) -> bool:
+    """Says whether both at once are what the second alone may look like: only a person can tell."""
+    may_look_like = {
+        "clock": ("denied",),
+        "database": ("silent", "failed", "part", "markets", "stream", "streams"),
+        "disk": ("failed",),
+    }
+    return one.mark in may_look_like.get(other.mark, ())
+
+
+def may_be_told_instead(faults: Sequence[Fault]) -> set[str]:
+    """Returns the roots that show in the place of one that is hidden: of a network that is gone, its streams."""
+    is_hidden = any(each.hides == "polled" for each in faults)
+    return {"system:streams"} if is_hidden and any(each.root == "line:direct" for each in faults) else set()

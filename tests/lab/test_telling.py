@@ -155,7 +155,7 @@ def alertmanager(debian: Program, tmp_path: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_alertmanager_has_one_alert_from_the_beginning_to_the_end(db: None, alertmanager: str) -> None:
+def test_alertmanager_has_one_alert_from_the_beginning_to_the_end(alertmanager: str, db: None) -> None:
     make_channel("ops", "alertmanager", alertmanager)
     make_route()
     story = Story(now=clock.now() - timedelta(seconds=90))

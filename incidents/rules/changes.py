@@ -166,7 +166,7 @@ def _may_join(held: OpenIncident, cause: OpenIncident | None, now: datetime) -> 
 def _is_left_by_its_cause(held: OpenIncident, trouble: Trouble, cause: OpenIncident | None) -> bool:
     """Says whether another cause explains it by now: nobody was told of it, so it just changes its place."""
     is_left = held.parent_id is not None and held.parent_key not in trouble.explained_by
-    return is_left and cause is not None and cause.parent_id != held.id
+    return is_left and (cause is None or cause.parent_id != held.id)
 
 
 def _must_leave(held: OpenIncident, trouble: Trouble, now: datetime) -> bool:

@@ -141,6 +141,7 @@ KEPT = (
     Kept("collectors_depthrun", "started_at", "RUN_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_partoutage", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_gap", "ended_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
+    Kept("collectors_historyimport", "requested_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_tradehole", "started_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_transition", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),
     Kept("collectors_switch", "happened_at", "GAP_RETENTION_DAYS", by_batches(BY_TIME)),

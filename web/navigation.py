@@ -56,6 +56,7 @@ def _collection() -> list[Item]:
         _item("Archive", "inventory_2", "admin:archive_days"),
         _item("Rate limiter", "speed", "admin:collectors_ledger"),
         _list("Markets", "storefront", "exchanges_market"),
+        _list("History imports", "history_edu", "collectors_historyimport"),
     ]
 
 

@@ -1,5 +1,5 @@
 """Admin pages about collection; the workers' page, which has commands, is in `operations.admin`."""
 
-from collectors.admin import archived, collection, market_data
+from collectors.admin import archived, collection, history_imports, market_data
 
-__all__ = ["archived", "collection", "market_data"]
+__all__ = ["archived", "collection", "history_imports", "market_data"]

@@ -152,6 +152,7 @@ class CandlesSerializer(serializers.Serializer[Any]):
     candles = BarSerializer(many=True, help_text="Oldest first; bars without any row are left out.")
     quality = quality.QualitySerializer(help_text="Of the whole span, whatever the page holds.")
     next_cursor = serializers.CharField(allow_null=True)
+    is_capped = serializers.BooleanField(help_text="The key's plan gives fewer bars than were asked for.")
 
 
 @extend_schema(tags=["data"])
@@ -185,6 +186,8 @@ class CandleViews(data.DataView, APIView):
             raise ServiceUnavailable(str(error)) from error
         if query.limit < wanted["limit"] and rows == query.limit:
             answer.headers["X-Rows-Capped"] = "true"
+            if isinstance(answer, Response):
+                answer.data["is_capped"] = True
         return answer
 
 
@@ -216,7 +219,8 @@ def _answer(form: str, query: CandleQuery, market: SpelledMarket, packet: Qualit
         following = _cursor(query, bars.rows[-1][0]) if bars.is_cut else None
         if form == "csv":
             return len(bars.rows), _file(form, candle_formats.as_csv(bars), market, query, headers, following)
-        body = {"candles": candle_formats.as_json(bars), "quality": packet.body(), "next_cursor": following}
+        body = {"candles": candle_formats.as_json(bars), "quality": packet.body(), "next_cursor": following,
+                "is_capped": False}  # fmt: skip
         return len(bars.rows), Response({**_heading(query, market), **body}, headers=headers)
     table, is_cut = candle_formats.arrow_table(query)
     following = _cursor(query, table["opened_at"][-1].as_py()) if is_cut else None

@@ -4,7 +4,7 @@ Live polling comes first: a request is made only in the pause after a good poll,
 request must have ended, one at a time and so many a minute. Nothing here moves a pipeline's live state.
 
 `choice` says which gap, `turns` says when, `asking` makes the request, `answers` reads it, `outcome` writes the result;
-`filling` calls them in this order.
+`filling` calls them in this order, and `importing` when no gap is left: what the exchange has from before the start.
 """
 
 from collectors.backfill.choice import GapSelection, due, is_wanted, plan, requests_left

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from collectors.backfill import answers, turns
+from collectors.backfill import answers, importing, turns
 from collectors.backfill.answers import GapSpan
 from collectors.gaps import ledger
 from collectors.models import TO_FILL, Backfill, Gap, GapCause
@@ -97,7 +97,7 @@ def plan(now: datetime, *, gives_up: bool = True) -> list[str]:
         ledger.expire(before=kept_since(now))
     wanted = []
     for exchange in Exchange.objects.collected().order_by("id"):
-        has_work = due(exchange.id, now).exists()
+        has_work = due(exchange.id, now).exists() or importing.waiting(exchange.id, now).exists()
         changed = Backfill.objects.filter(pk=exchange.pk).exclude(has_work=has_work).update(has_work=has_work)
         if has_work and not changed:
             Backfill.objects.get_or_create(exchange=exchange, defaults={"has_work": True})

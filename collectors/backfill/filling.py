@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import structlog
 
-from collectors.backfill import asking, outcome, refused_history
+from collectors.backfill import asking, importing, outcome, refused_history
 from collectors.backfill.choice import EVERYTHING, GapSelection, claim, due
 from collectors.backfill.turns import end_turn, take_turn
 from collectors.models import Backfill
@@ -32,6 +33,8 @@ def fill(
 ) -> int:
     """Fills gaps of one exchange while it has a request slot, at most `seconds`; returns the number of rows stored.
 
+    Without a gap it goes on with imports of history.
+
     `patiently` waits for the next request slot, as a command may; a task ends and comes again with the next poll.
     """
     exchange = Exchange.objects.get(pk=exchange_id)
@@ -39,7 +42,8 @@ def fill(
     give_up_at, stored = time.monotonic() + seconds, 0
     while time.monotonic() < give_up_at:
         now = clock()
-        if not due(exchange_id, now, wanted).exists():
+        is_due = due(exchange_id, now, wanted).exists()
+        if not is_due and (wanted != EVERYTHING or not importing.waiting(exchange_id, now).exists()):
             break
         turn = take_turn(exchange)
         if turn is None:
@@ -47,8 +51,18 @@ def fill(
                 break
             time.sleep(NEXT_LOOK_SECONDS)
             continue
-        stored += _take_step(turn, clock, wanted)
+        stored += _take_step(turn, clock, wanted) if is_due else _import_step(turn, clock)
     return stored
+
+
+def _import_step(turn: RequestSlot, clock: Callable[[], datetime]) -> int:
+    """Makes one request for history from before the start; returns the minutes stored. Gaps come first."""
+    changes: dict[str, Any] = {}
+    try:
+        stored, changes = importing.take_step(turn, clock())
+        return stored
+    finally:
+        end_turn(turn.exchange.id, **changes)
 
 
 def _take_step(turn: RequestSlot, clock: Callable[[], datetime], wanted: GapSelection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,12 @@ import structlog
 from django.db import connection, transaction
 
 from collectors.backfill import refused_history
-from collectors.backfill.answers import AnswerRows, GapSpan
+from collectors.backfill.answers import AnswerRows, GapSpan, MinuteBar
 from collectors.gaps import ledger
 from collectors.history import partitions, quality, rollups
 from collectors.models import Gap, Worker
 from collectors.rate_limits.idle_window import RequestSlot
+from collectors.rules.history_pages import HistoryMinute
 from exchanges.models import Exchange
 from feeds.base import FeedError, Throttled
 from feeds.request_gate import HeldBack
@@ -92,18 +94,28 @@ def _store(span: GapSpan, found: AnswerRows, now: datetime) -> int:
 
 
 def _keep_candles(span: GapSpan, found: AnswerRows, now: datetime) -> None:
-    if not found.candles:
+    keep_candles(span.pipeline_id, [_minute_of(bar) for bar in found.candles], now)
+
+
+def _minute_of(bar: MinuteBar) -> HistoryMinute:
+    row = bar.candle
+    prices = (row.open, row.high, row.low, row.close)
+    return HistoryMinute(int(row.opened_at), *prices, row.base_volume, has_trades=bar.has_trades)
+
+
+def keep_candles(pipeline_id: int, candles: Sequence[HistoryMinute], now: datetime) -> None:
+    """Keeps the exchange's own minutes as it told them first, in the caller's transaction."""
+    if not candles:
         return
-    rows = [bar.candle for bar in found.candles]
     given: dict[str, Any] = {
-        "pipeline": span.pipeline_id,
-        "has_trades": [bar.has_trades for bar in found.candles],
-        "moments": [_moment(row.opened_at) for row in rows],
-        "opens": [row.open for row in rows],
-        "highs": [row.high for row in rows],
-        "lows": [row.low for row in rows],
-        "closes": [row.close for row in rows],
-        "volumes": [row.base_volume for row in rows],
+        "pipeline": pipeline_id,
+        "has_trades": [each.has_trades for each in candles],
+        "moments": [_moment(each.opened_at) for each in candles],
+        "opens": [each.open for each in candles],
+        "highs": [each.high for each in candles],
+        "lows": [each.low for each in candles],
+        "closes": [each.close for each in candles],
+        "volumes": [each.volume for each in candles],
         "fetched_at": now,
     }
     with connection.cursor() as cursor:
@@ -140,12 +152,17 @@ def pause(turn: RequestSlot, span: GapSpan, error: FeedError, now: datetime) -> 
             next_try_at=now + retry_pause(gap.attempts),
         )
     log.warning("backfill_failed", exchange=turn.exchange.id, symbol=span.symbol, outcome=error.kind, error=str(error))
-    if isinstance(error, Throttled):
-        asked = timedelta(seconds=error.retry_after_seconds or 0)
-        if asked or error.banned:
-            _hold_polls(turn.exchange.id, until=now + (asked or THROTTLE_PAUSE))
-        return {"paused_until": now + max(THROTTLE_PAUSE, asked)}
-    return {}
+    return pause_of(turn.exchange.id, error, now)
+
+
+def pause_of(exchange_id: str, error: FeedError, now: datetime) -> dict[str, Any]:
+    """Holds live polls, too, if they must wait after a refusal; returns changes of the exchange's Backfill."""
+    if not isinstance(error, Throttled):
+        return {}
+    asked = timedelta(seconds=error.retry_after_seconds or 0)
+    if asked or error.banned:
+        _hold_polls(exchange_id, until=now + (asked or THROTTLE_PAUSE))
+    return {"paused_until": now + max(THROTTLE_PAUSE, asked)}
 
 
 def retry_pause(attempts: int) -> timedelta:

@@ -6,7 +6,7 @@ Ticks wait for the rollups that are made of them: a day that is not yet rolled u
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import structlog
@@ -32,6 +32,12 @@ def ensure(now: datetime) -> None:
 def ensure_since(start: datetime, now: datetime, *, tables: Sequence[str] = QUOTES) -> None:
     """Makes the partitions of past days, on which nothing may have run here, for rows that are fetched later."""
     _ensure(tables, start.date(), now.date())
+
+
+def ensure_days(tables: Sequence[str], days: Iterable[date]) -> None:
+    """Makes the partitions of some past days alone, for what is fetched of them."""
+    for day in sorted(set(days)):
+        _ensure(tables, day, day)
 
 
 def _ensure(tables: Sequence[str], first: date, last: date) -> None:

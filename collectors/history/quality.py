@@ -16,13 +16,12 @@ from collectors.history import archived_rows, knowing, rollups
 from collectors.models import TO_FILL_SQL, Watermark
 from collectors.rules.gap_causes import UNCOUNTED_SQL
 from collectors.rules.gaps import MISSED_BY_NOW
-from collectors.rules.quality import Quality
+from collectors.rules.quality import MOST_GAPS_NAMED, Quality
 
 DAYS_CURSOR = "pipeline_days"
 KEPT_DAYS = 400
 BATCH = 500  # pipelines a transaction: below a second
 MOST_BATCHES = 20  # of a run
-MOST_GAPS_NAMED = 100
 SEALED = 100  # pipelines whose day `manage.py verify` reads again
 DAY = timedelta(days=1)
 
@@ -55,13 +54,20 @@ SELECT coalesce(sum(missing), 0) AS missing, coalesce(max(seconds), 0)::float8 A
        (array_agg(id ORDER BY id) FILTER (WHERE is_open))[:%(most)s] AS open_ids
 FROM ({lost}) AS lost
 """
-OF_MINUTES = """
-SELECT count(*) FILTER (WHERE minute_at < {until}) AS stored, count(*) AS rows,
-       count(*) FILTER (WHERE live = 0 AND minute_at < {until}) AS filled,
-       CASE WHEN count(live) = count(*) THEN coalesce(sum(live), 0)::bigint END AS live,
-       CASE WHEN count(candle) = count(*) THEN coalesce(sum(candle), 0)::bigint END AS candle,
-       CASE WHEN count(trade) = count(*) THEN coalesce(sum(trade), 0)::bigint END AS trade
-FROM ({minutes}) AS m
+
+
+def _counted(column: str) -> str:
+    """Returns SQL of a total over whole minutes, null where one of them is from before it was counted."""
+    whole = "FILTER (WHERE minute_at < {until})"
+    return (f"CASE WHEN count({column}) {whole} = count(*) {whole}"
+            f" THEN coalesce(sum({column}) {whole}, 0)::bigint END AS {column}")  # fmt: skip
+
+
+OF_MINUTES = f"""
+SELECT count(*) FILTER (WHERE minute_at < {{until}}) AS stored, count(*) AS rows,
+       count(*) FILTER (WHERE live = 0 AND minute_at < {{until}}) AS filled,
+       {_counted("live")}, {_counted("candle")}, {_counted("trade")}
+FROM ({{minutes}}) AS m
 """
 IN_SPAN = "pipeline_id = p.market_id AND minute_at >= {start} AND minute_at < {end}"
 TAIL = f"""

@@ -12,6 +12,8 @@ from collectors.models.gaps import GapCause as GapCause
 from collectors.models.gaps import GapState as GapState
 from collectors.models.history import Coverage as Coverage
 from collectors.models.history import Rollup as Rollup
+from collectors.models.imports import HistoryImport as HistoryImport
+from collectors.models.imports import ImportState as ImportState
 from collectors.models.parts import PartOutage as PartOutage
 from collectors.models.pipelines import Origin as Origin
 from collectors.models.pipelines import Pipeline as Pipeline

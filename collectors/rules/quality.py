@@ -11,6 +11,7 @@ from lib import clock
 
 AVAILABLE, DEGRADED, PENDING, MISSING = "available", "degraded", "pending", "missing"
 CONDITIONS = (AVAILABLE, DEGRADED, PENDING, MISSING)
+MOST_GAPS_NAMED = 100
 WORDS = (AVAILABLE, DEGRADED)  # that may be asked for
 
 
@@ -59,10 +60,9 @@ class Quality:
 
     def body(self) -> dict[str, Any]:
         """Returns the packet that goes with every answer. A share is cut, not rounded: 1.0 means all of it."""
-        share = self.completeness
         return {
             "condition": self.condition,
-            "completeness": None if share is None else int(share * 1e6) / 1e6,
+            "completeness": min(1.0, self.stored * 10**6 // self.expected / 1e6) if self.expected else None,
             "expected": self.expected,
             "stored": self.stored,
             "filled": self.filled,

@@ -16,6 +16,7 @@ class Priority(StrEnum):
     SHADOW = "shadow"  # polls beside a stream, books, trades
     CHECK = "check"  # market lists, candles, balances, connectivity
     BACKFILL = "backfill"
+    IMPORT = "import"  # history from before we began
 
 
 # Shares of the usable budget. What a kind may not use stays free for those before it.
@@ -24,6 +25,7 @@ SHARES: Mapping[Priority, float] = {
     Priority.SHADOW: 0.8,
     Priority.CHECK: 0.7,
     Priority.BACKFILL: 0.5,
+    Priority.IMPORT: 0.3,
 }
 USABLE_SHARE = 0.9  # of the limit; the rest is for what nobody counted, such as a retry inside a proxy
 RESERVE_SHARE = 0.1  # of the limit, for all processes together, while nobody knows what the others have just used

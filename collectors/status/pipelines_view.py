@@ -118,12 +118,13 @@ def _page(call: AdmittedCall, wanted: WantedPipelines, cap: int) -> ApiAnswer:
         call.now, sources=wanted.sources, symbols=wanted.symbols, after=wanted.after, limit=cap
     )
     names = page.rows.names.names
+    was_cut = page.has_more and (wanted.limit is None or wanted.limit > cap)
     body = pipelines.body(
         pipelines.entries(page.rows),
         count=len(names),
         source=wanted.source_text,
         symbol=wanted.symbol_text,
         next_cursor=signing.dumps(list(names[-1]), salt=CURSOR_SALT) if page.has_more else None,
+        is_capped=was_cut,
     )
-    was_cut = page.has_more and (wanted.limit is None or wanted.limit > cap)
     return packed(body, call, {"X-Rows-Capped": "true"} if was_cut else None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
-from collectors.models import Pipeline
+from collectors.models import Gap, Pipeline
 from collectors.rules import pair_rates
 from collectors.rules.pair_rates import Rate, RatePolicy
+from collectors.rules.quality import MOST_GAPS_NAMED, Quality
 from collectors.rules.snapshot import OldAnswer, SourcePrice
 from collectors.status import ages, workers
 from lib.clock import FUTURE_SECONDS, seconds_z
@@ -36,6 +38,26 @@ def read(
         pair_rates.rate_of(pair, _one_per_exchange(markets, prices), now, policy=policy)
         for pair, markets in markets_of_pairs.items()
     ]
+
+
+def quality_of(found: Sequence[Rate], markets_of_pairs: Mapping[str, Sequence[int]]) -> Quality:
+    """Returns the quality of the rates together. It counts sources: `expected` are those that have a price, `stored`
+    those whose price is used. One query."""
+    used = sum(len(rate.sources) for rate in found)
+    excluded = [each for rate in found for each in rate.excluded]
+    wanted = [market for markets in markets_of_pairs.values() for market in markets]
+    gaps = list(Gap.objects.filter(pipeline__in=wanted, ended_at=None).order_by("id").values_list("id", "cause"))
+    causes = Counter(cause for _, cause in gaps)
+    return Quality(
+        expected=used + len(excluded),
+        stored=used,
+        filled=0,
+        origins={"live": used, "candle": 0, "trade": 0},
+        has_rows=used > 0,
+        open_gap_ids=tuple(number for number, _ in gaps[:MOST_GAPS_NAMED]),
+        worst_cause=max(causes, key=lambda cause: (causes[cause], cause)) if causes else None,
+        is_frozen=any(each.reason == pair_rates.FROZEN for each in excluded),
+    )
 
 
 def _prices(markets: Sequence[int], kind: str, now: datetime) -> dict[int, SourcePrice]:
@@ -79,8 +101,14 @@ def _rank(price: SourcePrice) -> tuple[bool, bool, datetime]:
 # --- as the answer ------------------------------------------------------------------------------------------------
 
 
-def render(found: Sequence[Rate], now: datetime, *, max_age_seconds: int) -> dict[str, Any]:
-    return {"rates": [_entry(rate, now, max_age_seconds) for rate in found]}
+def render(
+    found: Sequence[Rate], now: datetime, *, max_age_seconds: int, quality: Quality, asked_for: int
+) -> dict[str, Any]:
+    """Returns the answer's body; it says `capped` where a plan gives fewer pairs than were asked for."""
+    body = {"rates": [_entry(rate, now, max_age_seconds) for rate in found], "quality": quality.body()}
+    if len(found) < asked_for:
+        body["capped"] = {"pairs": len(found), "asked_for": asked_for}
+    return body
 
 
 def _entry(rate: Rate, now: datetime, max_age_seconds: int) -> dict[str, Any]:

@@ -58,8 +58,11 @@ class LiveRates(MeteredView):
         if not any(rate.sources for rate in found):
             raise refusals.unavailable(_why_none(found))
         capped = {"X-Rows-Capped": "true"} if len(asked) < len(wanted.markets_of_pairs) else {}
-        body = orjson.dumps(rates.render(found, call.now, max_age_seconds=wanted.max_age_seconds))
-        return packed(body, call, capped)
+        body = rates.render(
+            found, call.now, max_age_seconds=wanted.max_age_seconds, quality=rates.quality_of(found, asked),
+            asked_for=len(wanted.markets_of_pairs),
+        )  # fmt: skip
+        return packed(orjson.dumps(body), call, capped)
 
 
 def _why_none(found: Sequence[Rate]) -> str:

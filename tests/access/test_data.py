@@ -114,6 +114,7 @@ def test_a_plan_caps_rows_and_says_so(client, stored, key_of):
 
     assert (len(history["rows"]), history["is_cut"]) == (2, True)
     assert (len(candles.json()["candles"]), candles.headers["X-Rows-Capped"]) == (2, "true")
+    assert candles.json()["is_capped"] is True
     assert candles.json()["next_cursor"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from datetime import datetime, timedelta
 
 import orjson
@@ -124,30 +123,6 @@ def test_rows_that_are_not_rolled_up_yet_count(past):
 
     assert of(past, 599, 600).condition == "available"
     assert of(past, 500, 501).condition == "missing"
-
-
-def test_packets_are_what_the_ledger_says_of_any_span(past):
-    chance = random.Random(5)
-    for second in sorted(chance.sample(range(0, 240 * 60, 10), 60)):
-        past.live(second / 60)
-    for until in range(30, 271, 30):
-        past.roll_up(until)
-    for number in range(10):
-        past.fill(lambda span: [past.candle(int((span.start - past.start.timestamp()) // 60) + 1, 1, 2, 1, 2)],
-                  at=300 + number)  # fmt: skip
-    stored = set(Rollup.objects.values_list("minute_at", flat=True))
-    gaps = list(Gap.objects.values_list("started_at", "ended_at"))
-
-    for _ in range(40):
-        first, last = sorted(chance.sample(range(240), 2))
-        missing = 0
-        for number in range(first, last):
-            minute = past.at(number)
-            inside = any(started < minute and minute + MINUTE <= ended for started, ended in gaps)
-            missing += minute not in stored and inside
-        held = sum(past.at(number) in stored for number in range(first, last))
-        found = of(past, first, last)
-        assert (found.stored, found.expected) == (held, held + missing), (first, last)
 
 
 # --- days -------------------------------------------------------------------------------------------------------

@@ -201,6 +201,7 @@ def test_the_plan_caps_the_rows_and_says_so(client: Client, key_of: Callable[...
     assert answer.json()["meta"]["count"] == 1
     assert answer.json()["meta"]["next_cursor"]
     assert answer.headers["X-Rows-Capped"] == "true"
+    assert answer.json()["meta"]["capped"] is True
 
 
 @pytest.mark.usefixtures("world")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from collectors.models import Pipeline, Worker
+from collectors.models import Gap, Pipeline, Worker
 from collectors.rules import pair_rates
 from collectors.rules.pair_rates import RatePolicy
 from collectors.rules.snapshot import SourcePrice
@@ -110,7 +110,14 @@ def test_the_answer(noon: Any, client: Client, venue: Callable[..., Venue], key_
     venue("luno").market("BTC", "NGN", age=7, last=100.0, base_volume=3.0)
     venue("quidax").market("BTC", "NGN", age=9, bid=103.0, ask=105.0, base_volume=1.0)
 
-    assert get(client, key_of("free"), pairs="btcngn").json() == {
+    answer = get(client, key_of("free"), pairs="btcngn").json()
+
+    assert answer.pop("quality") == {
+        "condition": "available", "completeness": 1.0, "expected": 2, "stored": 2, "filled": 0,
+        "origins": {"live": 2, "candle": 0, "trade": 0}, "open_gap_ids": [], "worst_cause": None, "frozen": False,
+        "identity_unproven": False, "as_of": None,
+    }  # fmt: skip
+    assert answer == {
         "rates": [
             {
                 "pair": "BTCNGN",
@@ -330,3 +337,39 @@ def test_without_names_all_pairs_come_up_to_the_plans_rows(
 
     assert [rate["pair"] for rate in answer.json()["rates"]] == ["BTCNGN", "ETHNGN"]
     assert answer.headers["X-Rows-Capped"] == "true"
+    assert answer.json()["capped"] == {"pairs": 2, "asked_for": 3}
+
+
+def test_the_quality_counts_the_sources_that_are_used_and_names_what_is_wrong(
+    noon: Any, client: Client, venue: Callable[..., Venue], key_of: Callable[..., str]
+) -> None:
+    venue("luno").market("BTC", "NGN", age=5, last=100.0, base_volume=3.0)
+    silent = venue("quidax").market("BTC", "NGN", age=300, last=100.0, base_volume=3.0)
+    gap = Gap.objects.create(pipeline_id=silent.pk, started_at=NOON - timedelta(seconds=300), missed_count=29,
+                             cause="exchange outage", detected_at=NOON)  # fmt: skip
+
+    packet = get(client, key_of("free"), pairs="BTCNGN").json()["quality"]
+
+    assert (packet["condition"], packet["completeness"], packet["expected"], packet["stored"]) == (
+        "degraded",
+        0.5,
+        2,
+        1,
+    )
+    assert (packet["open_gap_ids"], packet["worst_cause"]) == ([gap.pk], "exchange outage")
+
+
+def test_spot_leaves_perpetuals_out_and_each_source_says_what_it_is(
+    noon: Any, client: Client, venue: Callable[..., Venue], key_of: Callable[..., str]
+) -> None:
+    venue("luno").market("BTC", "NGN", age=5, last=100.0, base_volume=3.0)
+    venue("quidax").market("BTC", "NGN", age=5, last=130.0, base_volume=3.0, kind="swap")
+    key = key_of("pro")
+
+    def sources(**query: str) -> list[tuple[str, str]]:
+        [rate] = get(client, key, pairs="BTCNGN", **query).json()["rates"]
+        return [(source["exchange"], source["kind"]) for source in rate["sources"]]
+
+    assert sources() == [("luno", "spot"), ("quidax", "perpetual")]
+    assert sources(kind="spot") == [("luno", "spot")]
+    assert sources(kind="perpetual") == [("quidax", "perpetual")]

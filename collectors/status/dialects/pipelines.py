@@ -80,9 +80,13 @@ def body(
     source: str | None = None,
     symbol: str | None = None,
     next_cursor: str | None = None,
+    is_capped: bool = False,
 ) -> bytes:
-    """Returns the whole answer around rows, or around pieces of rows that are joined already."""
+    """Returns the whole answer around rows, or around pieces of rows that are joined already. `is_capped`: the plan
+    gives fewer rows than were asked for."""
     meta = {"symbol": symbol, "source": source, "interval": None, "count": count, "next_cursor": next_cursor}
+    if is_capped:
+        meta["capped"] = True
     return b'{"data":[%b],"meta":%b}' % (b",".join(parts), orjson.dumps(meta))
 
 

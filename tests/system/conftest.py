@@ -96,7 +96,7 @@ class System:
         """`manage.py verify`: stored data do not contradict themselves."""
         done = subprocess.run(
             [sys.executable, "manage.py", "verify", "--hours", "1"], cwd=PROJECT, capture_output=True, text=True,
-            env=clean_environment() | {"MARKETMON_HOME": str(self.home)}, timeout=60,
+            env=clean_environment() | {"MARKETMON_HOME": str(self.home)}, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 

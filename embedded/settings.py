@@ -127,7 +127,7 @@ def application_specs(settings: Settings, environ: Mapping[str, str]) -> dict[st
         name: Spec(
             name=name,
             command=command,
-            environ={**environ, **more.get(name, {}), **_sign_of_life(settings, name)},
+            environ={**environ, **more.get(name, {}), **_sign_of_life(settings, name), "MARKETMON_PROCESS": name},
             cwd=home_files.PROJECT_DIR,
             stop=((signal.SIGTERM, grace_seconds.get(name, 5.0)),),
             restarts=name != "prepare",

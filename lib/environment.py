@@ -52,6 +52,7 @@ class Setting:
     is_secret: bool = False  # its value is never shown, and a file may hold it
     why_not_empty: str = ""  # what an empty value would open
     may_be_empty: bool = False  # although it is a secret: empty, it opens nothing
+    needed_by: tuple[str, ...] = ()  # the processes that are given this secret, where not all are
 
     @property
     def fault_of_empty(self) -> str:
@@ -107,6 +108,12 @@ def read(
         if reading.wrong.isdisjoint(combination.names) and (sentence := combination.fault(reading.values)):
             reading.faults.append(sentence)
     return reading
+
+
+def withheld_names(settings: Iterable[Setting], process: str) -> set[str]:
+    """Returns the variables of secrets that a process of this name does not need, however they may be given."""
+    names = {each.name for each in settings if process and each.needed_by and process not in each.needed_by}
+    return names | {name + FILE_SUFFIX for name in names}
 
 
 def value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
@@ -197,6 +204,12 @@ def _read_choice(setting: Setting, text: str) -> str:
     return text.upper()
 
 
+def _read_name(setting: Setting, text: str) -> str:
+    if text not in setting.words:
+        raise ValueError
+    return text
+
+
 def _read_list(setting: Setting, text: str) -> list[str]:
     return [item for part in text.split(",") if (item := part.strip())]
 
@@ -252,6 +265,7 @@ SWITCH = ValueKind(_read_switch, lambda _: "on or off (1 or 0, true or false, ye
 WHOLE = ValueKind(_read_whole, lambda setting: _range_in_words(setting, "a whole number"))
 NUMBER = ValueKind(_read_number, lambda setting: _range_in_words(setting, "a number"))
 CHOICE = ValueKind(_read_choice, lambda setting: f"one of {', '.join(setting.words)}")
+NAME = ValueKind(_read_name, lambda setting: f"one of {', '.join(setting.words)}", is_default_when_empty=True)
 TEXT = ValueKind(lambda _, text: text, lambda _: "text", is_default_when_empty=True)
 PATH = ValueKind(lambda _, text: text, lambda _: "a path", is_default_when_empty=True)
 SECRET = ValueKind(lambda _, text: text, lambda _: "text, taken as it is", is_verbatim=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 from pathlib import Path
 
 import orjson
@@ -17,6 +19,7 @@ from web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 home.load_environment()
+WITHHELD = settings_table.forget_withheld(os.environ)  # what other processes know
 server_addresses.forget_libpq_names()
 value = settings_table.read()  # raises for all that are wrong at once, so that no process runs with one
 
@@ -24,7 +27,8 @@ VERSION = __version__
 
 # --- Django ---------------------------------------------------------------------------------------------------
 DEBUG = value["DEBUG"]
-SECRET_KEY = value["SECRET_KEY"]
+# A process that is not given it signs, opens and compares nothing; Django wants one all the same.
+SECRET_KEY = value["SECRET_KEY"] or (secrets.token_urlsafe(64) if value["MARKETMON_PROCESS"] else "")
 SECRET_KEY_FALLBACKS = value["SECRET_KEY_FALLBACKS"]
 BASE_PATH = value["BASE_PATH"]
 FORCE_SCRIPT_NAME = BASE_PATH or None  # whatever path a proxy leaves of it: see web/gateway.py
@@ -161,6 +165,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 )
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler would give its next part to another session
 DATABASE_FOLDER = value["DATABASE_FOLDER"]
+BACKUPS_ARE_EXPECTED = bool(value["BACKUP_FOLDER"] or value["BACKUP_PASSPHRASE"])
 BACKUP_FOLDER = value["BACKUP_FOLDER"] or str(home.home_dir() / "backups")
 BACKUP_PASSPHRASE = value["BACKUP_PASSPHRASE"]
 BACKUPS_KEPT = value["BACKUPS_KEPT"]

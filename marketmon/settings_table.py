@@ -7,7 +7,7 @@ module that uses it; those that were settings once are in marketmon/retired_sett
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from lib.environment import (
     JSON_OBJECT,
     LIST,
     MAPPING,
+    NAME,
     NUMBER,
     PATH,
     SECRET,
@@ -37,6 +38,11 @@ from lib.server_addresses import POSTGRES_ADDRESS, POSTGRES_ENGINE, VALKEY_ADDRE
 from marketmon.sign_in import configuration as sign_in
 
 DECADE_DAYS = 3650
+# Who needs which secret. `prepare` judges all settings before the others start, and a backup seals the keys.
+OPENS_SEALED = ("web", "worker", "stream", "notify", "backup", "prepare")
+OF_WEB = ("web", "backup", "prepare")
+OF_MESSAGES = ("notify", "backup", "prepare")
+PROCESSES = ("web", "worker", "beat", "pulse", "stream", "notify", "backup", "prepare")
 LOCAL_POSTGRES = {
     "ENGINE": POSTGRES_ENGINE, "HOST": "localhost", "NAME": "marketmon", "USER": "marketmon",
 }  # fmt: skip
@@ -75,23 +81,24 @@ WHERE_AND_WHO = Section(
             usually="`http://127.0.0.1:SANDBOX_PORT`",
         ),
         Setting(
-            "SECRET_KEY", SECRET, "", "signs sessions; required", usually="generated in embedded mode", is_secret=True
+            "SECRET_KEY", SECRET, "", "signs sessions; required", usually="generated in embedded mode",
+            is_secret=True, needed_by=OPENS_SEALED,
         ),
         Setting(
             "SECRET_KEY_FALLBACKS", SECRETS, [],
             "earlier values of `SECRET_KEY`, newest first: what was signed, sealed or hashed with them is still good; "
             "[how keys are replaced](running.md#replacing-keys)",
-            is_secret=True,
+            is_secret=True, needed_by=OPENS_SEALED,
         ),
         Setting(
             "ADMIN_API_KEY", SECRET, "",
             "opens the admin-only API; at least 32 characters; unset: those routes answer 503",
-            usually="generated in embedded mode", is_secret=True,
+            usually="generated in embedded mode", is_secret=True, needed_by=OF_WEB,
         ),
         Setting("ADMIN_USERNAME", TEXT, "", "the first administrator", usually="`admin` in embedded mode"),
         Setting(
             "ADMIN_PASSWORD", SECRET, "", "that administrator's first password; without one nobody is created",
-            usually="generated in embedded mode", is_secret=True, may_be_empty=True,
+            usually="generated in embedded mode", is_secret=True, needed_by=("prepare",), may_be_empty=True,
         ),
         Setting(
             "ALLOWED_HOSTS", LIST, ["localhost", "127.0.0.1", "[::1]"], "host names that the web answers to"
@@ -118,6 +125,12 @@ WHERE_AND_WHO = Section(
         Setting(
             "HSTS_PRELOAD", SWITCH, False,
             "with `USE_TLS`: asks for a place in the lists that browsers are shipped with; hard to take back",
+        ),
+        Setting(
+            "MARKETMON_PROCESS", NAME, "",
+            "which process this is; compose and `make run` set it, and secrets that it does not need are not read: "
+            "[who gets which](running.md#who-gets-which-secret)",
+            words=PROCESSES, usually="none: all are read",
         ),
         Setting("DEBUG", SWITCH, False, "Django's debug pages; never in production"),
         Setting(
@@ -387,7 +400,7 @@ BACKUPS = Section(
         Setting(
             "BACKUP_PASSPHRASE", SECRET, "",
             "seals the keys in a backup; keep it elsewhere than the backups: without it they stay closed",
-            usually="asked for", is_secret=True,
+            usually="asked for", is_secret=True, needed_by=("backup",),
         ),
         Setting("BACKUPS_KEPT", WHOLE, 7, "of those that are made each night", least=1, most=1000),
     ),
@@ -400,7 +413,7 @@ KEYS_AND_LIMITS = Section(
             "CREDENTIALS_KEY", SECRET, "",
             "Fernet keys, newest first, that encrypt exchanges' credentials, proxies' passwords and second factors at "
             "rest",
-            usually="from `SECRET_KEY`", is_secret=True,
+            usually="from `SECRET_KEY`", is_secret=True, needed_by=OPENS_SEALED,
         ),
         Setting(
             "ALLOW_PRIVATE_EXCHANGE_URLS", SWITCH, None,
@@ -411,7 +424,7 @@ KEYS_AND_LIMITS = Section(
         Setting(
             "API_KEY_PEPPERS", MAPPING, {},
             "`1=…,2=…`: secrets that key hashes depend on; the highest number hashes new keys",
-            usually="from `SECRET_KEY`", is_secret=True,
+            usually="from `SECRET_KEY`", is_secret=True, needed_by=OF_WEB,
         ),
         Setting(
             "TRUSTED_PROXIES", LIST, [],
@@ -446,7 +459,7 @@ METRICS = Section(
             "METRICS_WEBHOOK_TOKEN", SECRET, "",
             "wanted as `Bearer` or `X-Webhook-Token` on the metrics, regime and grid routes; without one nobody is "
             "shown account balances",
-            usually="none: open in embedded mode, else closed", is_secret=True,
+            usually="none: open in embedded mode, else closed", is_secret=True, needed_by=OF_WEB,
             why_not_empty="the webhook would be open; set a token, or leave the variable out if it may be open",
         ),
         Setting(
@@ -492,7 +505,7 @@ INCIDENTS = Section(
             "MAIL_URL", SECRET, "",
             "server that mail channels send by: `smtp://user:password@host:587` (STARTTLS), `smtps://…:465`, or "
             "`smtp+plain://host:25` inside one's own network",
-            usually="none: mail channels fail, and say so", is_secret=True,
+            usually="none: mail channels fail, and say so", is_secret=True, needed_by=OF_MESSAGES,
         ),
         Setting("MAIL_FROM", TEXT, "marketmon@localhost", "sender of these mails"),
         Setting(
@@ -503,7 +516,7 @@ INCIDENTS = Section(
         Setting(
             "HEARTBEAT_URL", SECRET, "",
             "asked once a minute while all is well, and with `/fail` added while it is not: a dead man's switch",
-            usually="none", is_secret=True,
+            usually="none", is_secret=True, needed_by=OF_MESSAGES,
         ),
         Setting(
             "DRILL_MAX_AGE_DAYS", WHOLE, 30, "the board says so when no drill went through a channel for so long",
@@ -562,6 +575,14 @@ COMBINATIONS = (
         "bodies must be handed out for longer than the pulse takes to make new ones, or never (0)",
     ),
 )
+
+
+def forget_withheld(environ: MutableMapping[str, str]) -> frozenset[str]:
+    """Takes the secrets out of the environment that the process which it names does not need. Returns their names."""
+    names = environment.withheld_names(TABLE, environ.get("MARKETMON_PROCESS", "").strip())
+    for name in names:
+        environ.pop(name, None)
+    return frozenset(names)
 
 
 def read(environ: Mapping[str, str] | None = None) -> dict[str, Any]:

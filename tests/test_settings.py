@@ -76,7 +76,7 @@ def fault_of(setting: Setting, text: str) -> str:
 def run_manage(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", command],
-        cwd=PROJECT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=PROJECT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 
@@ -419,7 +419,7 @@ def test_neither_web_nor_celery_starts_with_a_wrong_setting(module: str) -> None
     done = subprocess.run(
         [sys.executable, "-c", f"import {module}"],
         cwd=PROJECT, env={**os.environ, "BREAKER_FAILURES": "0"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
     assert done.returncode == 1

@@ -34,6 +34,9 @@ PART_THREADS = 4  # they make the parts of streamed answers
 LIFE_SECONDS = 1.0
 BODY_SECONDS = 30.0  # a form of a megabyte at 35 KB/s
 METRICS_PATH = re.compile(r"/(metrics|regime|grids)(/|$)")
+MOST_HEADER_CHARACTERS = 8 * 1024  # of one header, as most proxies have it
+# Until 3.11.10 and 3.12.6 Python's own reader of cookies takes quadratic time over these: eight seconds for 60 KB.
+MOST_COOKIE_ESCAPES = 500
 MOST_HELD_BYTES = 32 * 1024 * 1024  # of bodies that are still being sent, all callers together
 
 log: Any = structlog.get_logger("marketmon.request")
@@ -58,6 +61,8 @@ class StreamedAnswer:
 
 
 BAD_NAME = GatewayRefusal(400, "Names of headers have hyphens, not underscores.")
+TOO_LARGE = GatewayRefusal(431, f"A header has more than {MOST_HEADER_CHARACTERS} characters.")
+BAD_COOKIE = GatewayRefusal(431, f"The cookies have more than {MOST_COOKIE_ESCAPES} backslashes.")
 CUT_SHORT = GatewayRefusal(400, "The request body ended before its announced length.")
 TOO_SLOW = GatewayRefusal(408, f"The request body took longer than {BODY_SECONDS:.0f} s.")
 TOO_MANY = GatewayRefusal(503, "Too many requests are still being sent. Try again in some seconds.", 2)
@@ -132,6 +137,9 @@ class Gateway:
             refuse(protocol, scope, BAD_NAME)
             return
         environ = self._environ(scope)
+        if (unfit := fault_of_headers(environ)) is not None:
+            refuse(protocol, scope, unfit)
+            return
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             refusal = await self._take_body(environ, protocol)
             if refusal is not None:
@@ -273,6 +281,14 @@ def environ_of(scope: Any) -> Environ:
         "wsgi.run_once": False,
         **_headers(scope.headers.items()),
     }
+
+
+def fault_of_headers(environ: Environ) -> GatewayRefusal | None:
+    """Returns why the headers are refused: what reads them later takes more time than what they are worth."""
+    headers = [environ[name] for name in environ if name.startswith("HTTP_") or name == "CONTENT_TYPE"]
+    if any(len(value) > MOST_HEADER_CHARACTERS for value in headers):
+        return TOO_LARGE
+    return BAD_COOKIE if environ.get("HTTP_COOKIE", "").count("\\") > MOST_COOKIE_ESCAPES else None
 
 
 def _path(decoded: str) -> str:

@@ -23,6 +23,9 @@ from web.middleware import API_PATH
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
+ESCAPE_BYTES = len("%41")
+MOST_UNREAD_BYTES = 16 * 1024  # of a form whose escapes nobody counts
+
 READERS = 4  # of the web's eight threads
 # A body that comes with its headers is read in well under a millisecond; only a slow caller keeps a place for longer.
 WAIT_SECONDS = 0.05
@@ -72,10 +75,17 @@ def _read(request: HttpRequest) -> HttpResponseBase | None:
     refuses it by its length; no view but an API's ever sees one."""
     if _is_too_long(request.META["CONTENT_LENGTH"]):
         return None if API_PATH.match(request.path_info) else too_large(request)
-    _ = request.body  # kept by the request for whoever asks for it later
+    body = request.body  # kept by the request for whoever asks for it later
+    if request.content_type == "application/x-www-form-urlencoded" and _has_broken_escapes(body):
+        return problem(400, "The form has more percent signs than escapes.")
     if request.content_type == "multipart/form-data" and not API_PATH.match(request.path_info):
         _ = request.POST
     return None
+
+
+def _has_broken_escapes(body: bytes) -> bool:
+    """Says whether a form has signs that escape nothing: reading a megabyte of them takes a second of computing."""
+    return len(body) > MOST_UNREAD_BYTES and body.count(b"%") * ESCAPE_BYTES > len(body)
 
 
 def _is_chunked(request: HttpRequest) -> bool:

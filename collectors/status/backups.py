@@ -22,7 +22,7 @@ class BackupTimes:
     @property
     def are_expected(self) -> bool:
         """Says whether backups are made here at all, or should be: a laptop's are nobody's business."""
-        return self.made_at is not None or bool(settings.BACKUP_PASSPHRASE)
+        return self.made_at is not None or bool(settings.BACKUPS_ARE_EXPECTED)
 
     @property
     def has_failed(self) -> bool:

@@ -24,7 +24,10 @@ SETTINGS = (
         usually="none",
     ),
     Setting("OIDC_CLIENT_ID", TEXT, "", "who we are to it"),
-    Setting("OIDC_CLIENT_SECRET", SECRET, "", "and the proof", is_secret=True, usually="none"),
+    Setting(
+        "OIDC_CLIENT_SECRET", SECRET, "", "and the proof", is_secret=True, usually="none",
+        needed_by=("web", "backup", "prepare"),
+    ),
     Setting("OIDC_NAME", TEXT, "single sign-on", "what the button on the sign-in page calls it"),
     Setting(
         "OIDC_ROLES", MAPPING, {},

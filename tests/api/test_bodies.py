@@ -39,6 +39,17 @@ def echo(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.body)
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"a=" + b"%" * 900_000, 400), (b"a=" + b"%41" * 300_000, 200), (b"a=" + b"%zz" * 300_000, 200), (b"%" * 99, 200)],
+)
+def test_percents_that_escape_nothing_are_not_read(body: bytes, status: int) -> None:
+    """A megabyte of them took a second of computing, and no login."""
+    request = RequestFactory().post("/admin/login/", body, content_type="application/x-www-form-urlencoded")
+
+    assert LimitedBodies(lambda request: HttpResponse(str(len(request.POST))))(request).status_code == status
+
+
 @pytest.fixture
 def slow_callers() -> Iterator[list[SlowBody]]:
     bodies = [SlowBody() for _ in range(READERS)]

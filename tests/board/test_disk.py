@@ -47,6 +47,6 @@ def test_a_proof_that_never_came_is_said_where_backups_are_made(monkeypatch: pyt
     page = "board/live/health.html"
     assert "restore proven" not in render_to_string(page, {"health": found(monkeypatch, None)[0]})
 
-    settings.BACKUP_PASSPHRASE = "seals the keys"
+    settings.BACKUPS_ARE_EXPECTED = True
 
     assert "<dt>restore proven</dt><dd>never</dd>" in render_to_string(page, {"health": found(monkeypatch, None)[0]})

@@ -168,6 +168,7 @@ OF_COMPOSE = {
     "REDIS_PASSWORD",
     "DATABASE_FOLDER",
     "BACKUP_FOLDER",
+    "MARKETMON_PROCESS",
 }
 
 
@@ -176,7 +177,7 @@ def test_every_documented_setting_reaches_the_containers(name: str) -> None:
     service = OURS[name]
     assert service["env_file"] == [".env"]
     hidden = {each.name for each in TABLE if not _is_handed_on(each.name, service["environment"])}
-    assert hidden <= OF_COMPOSE | (set() if name == "migrate" else {"ADMIN_PASSWORD"})
+    assert hidden <= OF_COMPOSE | withheld(name)
 
 
 def _is_handed_on(name: str, environment: dict[str, str]) -> bool:
@@ -193,6 +194,75 @@ def test_the_recipe_of_the_head_makes_every_secret() -> None:
     text = (PROJECT_DIR / "docker-compose.yml").read_text()
     (recipe,) = re.findall(r"for name in ([A-Z_ ]+);", text)
     assert {*re.findall(r"\$\{(\w+):\?", text), "METRICS_WEBHOOK_TOKEN"} == set(recipe.split())
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+SECRETS = {each.name: each.needed_by for each in TABLE if each.is_secret}
+OF_THE_SERVERS = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}  # ours have them by other names
+
+
+def withheld(service: str) -> set[str]:
+    process = OURS[service]["environment"]["MARKETMON_PROCESS"]
+    return {name for name, needed_by in SECRETS.items() if needed_by and process not in needed_by}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_service_is_given_the_secrets_that_its_process_needs_and_no_others(name: str) -> None:
+    given = OURS[name]["environment"]
+
+    assert given["MARKETMON_PROCESS"] == {"migrate": "prepare"}.get(name, name)
+    assert {secret for secret, text in given.items() if text == ""} - OF_COMPOSE == withheld(name) | OF_THE_SERVERS
+
+
+@pytest.mark.parametrize("process", settings_table.PROCESSES)
+def test_a_process_reads_the_secrets_that_it_needs_and_no_others(process: str) -> None:
+    """By whatever way they came: the home's file, NAME_FILE, or a variable."""
+    needed = {name for name, needed_by in SECRETS.items() if not needed_by or process in needed_by}
+    environ = {name + end: "x" for name in SECRETS for end in ("", "_FILE")} | {"MARKETMON_PROCESS": process}
+
+    forgotten = settings_table.forget_withheld(environ)
+
+    assert {name.removesuffix("_FILE") for name in environ} == needed | {"MARKETMON_PROCESS"}
+    assert forgotten == {name + end for name in SECRETS.keys() - needed for end in ("", "_FILE")}
+
+
+def test_a_process_without_a_name_reads_all() -> None:
+    environ = dict.fromkeys(SECRETS, "x")
+
+    assert settings_table.forget_withheld(environ) == frozenset()
+    assert environ == dict.fromkeys(SECRETS, "x")
+
+
+def test_processes_of_up_know_which_they_are() -> None:
+    settings = Settings(home=Path("/h"), port=8000, sandbox_port=None, concurrency=6, environ={}, servers={})
+    specs = application_specs(settings, {})
+
+    assert {name: spec.environ["MARKETMON_PROCESS"] for name, spec in specs.items()} == {name: name for name in specs}
+    assert specs.keys() | {"backup"} == {*settings_table.PROCESSES, "sandbox"}
+
+
+def test_a_beat_starts_with_empty_secrets_that_are_not_its_own() -> None:
+    """And has a key of its own for what Django wants one for."""
+    environ = {name: "" for name, needed_by in SECRETS.items() if needed_by} | {"MARKETMON_PROCESS": "beat"}
+    code = (
+        "from django.conf import settings; from os import environ; "
+        "print(len(settings.SECRET_KEY) > 40, settings.ADMIN_API_KEY, [*environ].count('ADMIN_API_KEY'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, **environ, "MARKETMON_HOME": "/nonexistent", "DJANGO_SETTINGS_MODULE": "marketmon.settings"},
+    )  # fmt: skip
+
+    assert (done.stdout.split(), done.returncode) == (["True", "0"], 0), done.stderr
+
+
+def test_the_page_has_a_row_for_each_secret() -> None:
+    page = (PROJECT_DIR / "docs/running.md").read_text().partition("## Who gets which secret")[2].partition("\n## ")[0]
+    rows = [row.strip("| ").split(" | ") for row in page.splitlines() if row.startswith("| `")]
+    told = {name: processes for names, processes in rows for name in re.findall(r"`(\w+)`", names)}
+
+    assert told == {name: ", ".join(needed_by) or "all" for name, needed_by in SECRETS.items()}
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------

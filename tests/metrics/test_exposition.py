@@ -118,7 +118,7 @@ def test_a_proof_that_never_came_is_infinitely_old_and_a_laptops_is_nobodys_busi
     place: Place, api: Client, settings: Any
 ) -> None:
     assert value(api, "restore_proven_age_seconds") is None
-    settings.BACKUP_PASSPHRASE = "seals the keys"
+    settings.BACKUPS_ARE_EXPECTED = True
     assert value(api, "restore_proven_age_seconds") == float("inf")
     Watermark.objects.create(name="restore_proven", reached_at=place.now - timedelta(hours=14))
     assert value(api, "restore_proven_age_seconds") == pytest.approx(14 * 3600, abs=60)
@@ -175,7 +175,7 @@ def exported_names() -> set[str]:
 
 
 def test_every_name_of_the_source_is_really_exported(place: Place, api: Client, settings: Any, tmp_path: Path) -> None:
-    settings.DATABASE_FOLDER, settings.BACKUP_PASSPHRASE = str(tmp_path), "seals the keys"
+    settings.DATABASE_FOLDER, settings.BACKUPS_ARE_EXPECTED = str(tmp_path), True
     text = api.get("/metrics").content.decode()
 
     assert exported_names() == set(re.findall(r"# TYPE (marketmon_[a-z0-9_]+) gauge", text))

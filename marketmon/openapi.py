@@ -10,6 +10,7 @@ REFUSALS = {
     401: "No valid admin key.",
     403: "Staff without the permission, or without a CSRF token.",
     404: "There is no such row.",
+    409: "The data has less than `min_quality`, or nobody wrote down what was known at `as_of`.",
     413: "The body is too large.",
     415: "The body is no JSON.",
     429: "Too many requests, or too many wrong keys from this address; Retry-After says for how long.",
@@ -17,6 +18,17 @@ REFUSALS = {
 }
 EITHER = {"EitherError", "StatusOfEitherDocument"}
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+CONFLICT_FIELDS = ("error", "message")
+CONFLICT = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in CONFLICT_FIELDS},
+            "required": [*CONFLICT_FIELDS],
+        }
+    }
+}
+ASKS_FOR_MORE = {"as_of", "min_quality"}
 
 Operation = dict[str, Any]
 
@@ -42,7 +54,7 @@ def _complete(path: str, operation: Operation) -> None:
     responses = operation["responses"]
     for status in _refusals_of(path, operation):
         described = responses.setdefault(str(status), {"description": REFUSALS[status]})
-        described.setdefault("content", PROBLEM)
+        described.setdefault("content", CONFLICT if status == 409 else PROBLEM)
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -52,6 +64,8 @@ def _refusals_of(path: str, operation: Mapping[str, Any]) -> Iterator[int]:
         yield from (413, 415)
     if "{" in path:
         yield 404
+    if ASKS_FOR_MORE & {parameter["name"] for parameter in operation.get("parameters", ())}:
+        yield 409
     yield 429
     if any("AdminKey" in way for way in operation.get("security", ())):
         yield from (401, 403)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
+import requests
 import structlog
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 log: Any = structlog.get_logger(__name__)
@@ -53,8 +56,28 @@ class OwnServer(DefaultSocialAccountAdapter):
         log.warning(
             "sign_in_failed_elsewhere", error=str(more.get("error")), cause=type(more.get("exception")).__name__
         )
-        words = {"name": settings.OIDC_NAME}
-        raise ImmediateHttpResponse(render(request, "sign_in/failed.html", words, status=502))
+        raise ImmediateHttpResponse(_failed(request))
+
+
+View = Callable[..., HttpResponseBase]
+
+
+def in_words(view: View) -> View:
+    """Returns the view with an answer in words where the server is away, or describes itself in a way nobody knows."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **more: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **more)
+        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("sign_in_failed_elsewhere", error=str(error)[:300], cause=type(error).__name__)
+            return _failed(request)
+
+    return answered
+
+
+def _failed(request: HttpRequest) -> HttpResponse:
+    return render(request, "sign_in/failed.html", {"name": settings.OIDC_NAME}, status=502)
 
 
 def give_roles(user: User, roles: list[str]) -> None:

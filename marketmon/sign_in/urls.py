@@ -16,7 +16,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
 if settings.SECOND_FACTOR != "OFF":
     urlpatterns.append(path("accounts/2fa/", include("allauth.mfa.urls")))
 if settings.OIDC_SERVER_URL:
+    # Imported here: allauth has models for them only where they are switched on.
+    from allauth.socialaccount.providers.openid_connect import views as openid_connect
+
+    from marketmon.sign_in.oidc import in_words
+
+    login, callback = in_words(openid_connect.login), in_words(openid_connect.callback)
     urlpatterns += [
         path("accounts/3rdparty/", include("allauth.socialaccount.urls")),
-        path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
+        path("accounts/oidc/<str:provider_id>/login/", login, name="openid_connect_login"),
+        path("accounts/oidc/<str:provider_id>/login/callback/", callback, name="openid_connect_callback"),
     ]

@@ -144,3 +144,15 @@ def test_staff_read_of_what_only_they_see(operator: Client, nothing_made: None) 
     assert "last_error" not in for_all
     assert "last_error" in for_staff
     assert again == for_all
+
+
+def test_who_may_ask_for_more_than_there_is_is_told_of_the_409(db: None, client: Client) -> None:
+    paths = client.get("/api/schema/?format=json").json()["paths"]
+    operations = {(path, verb): each for path, verbs in paths.items() for verb, each in verbs.items()}
+    asking = {
+        name for name, each in operations.items()
+        if {"as_of", "min_quality"} & {parameter["name"] for parameter in each.get("parameters", ())}
+    }  # fmt: skip
+
+    assert len(asking) > 3
+    assert [name for name in asking if "409" not in operations[name]["responses"]] == []

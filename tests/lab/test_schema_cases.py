@@ -29,7 +29,7 @@ from tests.status.running import Web, web
 from tests.world import beat_was_seen
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(3600)]
-CASES = int(os.environ.get("SCHEMA_CASES", "5000"))
+CASES = int(os.environ.get("SCHEMA_CASES", "6000"))
 ADMIN_KEY, TOKEN = "q9Zr2Lw8Xk4Tn7Bv3Mf6Hj1Pd5Gs0Yc2", "let-me-in"
 CHECKS = [
     not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
@@ -138,4 +138,4 @@ def test_every_answer_is_one_that_the_description_has(running: Web, key: str) ->
     sys.stdout.flush()
     assert Market.objects.exists()
     assert sorted(found.faults) == []
-    assert found.cases.total() >= CASES * 0.95
+    assert found.cases.total() >= CASES * 5 // 6  # some operations have nothing that could be wrong

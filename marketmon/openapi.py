@@ -33,6 +33,11 @@ ASKS_FOR_MORE = {"as_of", "min_quality"}
 Operation = dict[str, Any]
 
 
+def without_escapes(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """Returns the endpoints with paths as a caller writes them: a route's pattern has a backslash before each dot."""
+    return [(path.replace("\\.", "."), pattern, method, view) for path, pattern, method, view in endpoints]
+
+
 def describe_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Adds the refusals, as a hook of drf-spectacular's. What a view describes itself stays as it is."""
     for path, operations in result["paths"].items():

@@ -373,6 +373,7 @@ SPECTACULAR_SETTINGS = {
         "GapStateEnum": "collectors.models.GapState",
         "HoleStateEnum": "collectors.models.market_data.HoleState",
     },
+    "PREPROCESSING_HOOKS": ["marketmon.openapi.without_escapes"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "marketmon.openapi.describe_refusals",

@@ -65,7 +65,8 @@ RIGHTS = (
     Right(r"api/v1/exchanges/nowhere/(ask-again|accept-list)", NOBODY, MANAGERS),
     Right(r"api/v1/exchanges/nowhere/(settings|checks)", MANAGERS | {VIEWER}, MANAGERS),
     Right(r"api/v1/(gaps|ticks|rollups)/export", STAFF | {ADMIN_KEY, API_KEY}),
-    Right(r"api/v1/(incidents|maintenance|channels|routes)(/1(/\w+)?)?", STAFF | {ADMIN_KEY}, MANAGERS),
+    Right(r"api/v1/(incidents|maintenance|channels|routes|objectives)(/1(/\w+)?)?", STAFF | {ADMIN_KEY}, MANAGERS),
+    Right(r"api/v1/objectives/reports(/2026-11\.json)?", STAFF | {ADMIN_KEY}),
     Right(r"beat/TOKEN-of-somebody-else", NOBODY, EVERYBODY, ("post",)),
     Right(
         r"incidents/acknowledge/TOKEN-of-somebody-else", EVERYBODY, EVERYBODY, ("get", "post")
@@ -97,6 +98,7 @@ def example(pattern: str) -> str:
     text = re.sub(r"\(\?P<pk>\[a-z[^()]*\)", "nowhere", text)
     text = re.sub(r"\(\?P<verb>\w+\|[^()]*\)", "restart", text)
     text = re.sub(r"\(\?P<(pk|number|market)>[^()]*\)", "1", text)
+    text = re.sub(r"\(\?P<month>[^()]*\)\\\.\(\?P<form>[^()]*\)", "2026-11.json", text)
     text = re.sub(r"\(\?P<token>[^()]*\)", "TOKEN-of-somebody-else", text)
     text = re.sub(r"\(\?P<name>\[a-z0-9_-\][^()]*png\)", "no.png", text)
     text = re.sub(r"\(\?P<name>\[a-z0-9-\][^()]*\)", "apis", text)

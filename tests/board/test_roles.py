@@ -30,6 +30,8 @@ __all__ = ["now", "world"]
 MIGRATION = importlib.import_module("board.migrations.0011_roles")
 OF_DEPTH = importlib.import_module("board.migrations.0012_depth_roles")
 OF_INCIDENTS = importlib.import_module("board.migrations.0013_incident_roles")
+OF_OBJECTIVES = importlib.import_module("board.migrations.0014_objective_roles")
+OF_ARCHIVE = importlib.import_module("board.migrations.0015_archive_roles")
 OF_IMPORTS = importlib.import_module("board.migrations.0016_history_import_roles")
 CONFIRMED = {"_form_submitted": "True"}
 # Of the models with admin pages, those that are for administrators alone.
@@ -44,6 +46,8 @@ def make_roles() -> None:
     MIGRATION.make_roles(apps, None)
     OF_DEPTH.add_depth(apps, None)
     OF_INCIDENTS.add_incidents(apps, None)
+    OF_OBJECTIVES.add_objectives(apps, None)
+    OF_ARCHIVE.add_archive(apps, None)
     OF_IMPORTS.add_imports(apps, None)
 
 
@@ -116,7 +120,10 @@ def test_in_a_new_database_they_come_before_djangos_permissions_and_are_found_by
     for config in apps.get_app_configs():
         create_permissions(config, verbosity=0)
 
-    of_later = {*OF_INCIDENTS.LOOK, *OF_INCIDENTS.ACT, *OF_IMPORTS.LOOK, *OF_IMPORTS.ACT}
+    of_later = {
+        *OF_INCIDENTS.LOOK, *OF_INCIDENTS.ACT, *OF_OBJECTIVES.LOOK, *OF_OBJECTIVES.ACT, *OF_ARCHIVE.LOOK,
+        *OF_IMPORTS.LOOK, *OF_IMPORTS.ACT,
+    }  # fmt: skip
     assert count == len({*MIGRATION.LOOK, *MIGRATION.ACT, *OF_DEPTH.LOOK, *of_later})
     assert names["change_exchange"] == "Can change exchange"
     assert Permission.objects.filter(codename="change_exchange").count() == 1

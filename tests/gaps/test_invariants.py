@@ -98,8 +98,15 @@ BREAKS: dict[str, Break] = {
 }
 
 
+# Broken in tests/archive, where there are files.
+OF_THE_ARCHIVE = {
+    "each archived file follows the one before it, and was found sound",
+    "no day of minutes was dropped that is not archived",
+}
+
+
 def test_every_promise_can_be_broken():
-    assert set(BREAKS) == set(invariants.PROMISES)
+    assert set(BREAKS) | OF_THE_ARCHIVE == set(invariants.PROMISES)
 
 
 @pytest.mark.parametrize("promise", BREAKS)
@@ -115,7 +122,7 @@ def test_the_command_fails_and_names_the_place(history, capsys):
     pipeline, start = history
     BREAKS["no live row lies inside a gap"](pipeline, start)
 
-    with pytest.raises(CommandError, match=r"1 of 9 promises are broken; nothing was changed"):
+    with pytest.raises(CommandError, match=r"1 of 11 promises are broken; nothing was changed"):
         call_command("verify", "--hours", "3")
 
     moment = f"{after(start, 80):%Y-%m-%d %H:%M:%S}.000"
@@ -123,7 +130,7 @@ def test_the_command_fails_and_names_the_place(history, capsys):
 
 
 def test_what_there_was_no_time_for_is_not_judged_and_said(history, capsys):
-    with pytest.raises(CommandError, match=r"(\d) of \1 promises could not be judged") as ended:
+    with pytest.raises(CommandError, match=r"(\d+) of \1 promises could not be judged") as ended:
         call_command("verify", "--seconds", "0")
 
     assert ended.value.returncode == 2

@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 
 from collectors import lease
 from collectors.gaps import invariants, ledger, sweep
+from collectors.gaps.ledger import beginnings
 from collectors.models import Gap, Pipeline, Transition, Worker
 from exchanges.models import AuditEntry, Exchange
 from operations import commands, transitions
@@ -47,9 +48,10 @@ def held_back_sweep(now: datetime) -> Iterator[Future[Any]]:
     """A sweep that has taken its snapshot and reads its rows when the block is over."""
     with ThreadPoolExecutor(1) as pool:
         execute("SELECT pg_advisory_lock(%s)", DOOR)
-        swept = in_thread(pool, lambda: ledger._open(ledger.COLLECTED + BEHIND_THE_DOOR, now))
+        swept = in_thread(pool, lambda: beginnings._open(beginnings.COLLECTED + BEHIND_THE_DOOR, now))
         try:
-            until_somebody_waits()
+            until_done_or_waiting(swept)
+            assert not swept.done()
             yield swept
         finally:
             execute("SELECT pg_advisory_unlock(%s)", DOOR)

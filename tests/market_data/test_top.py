@@ -57,7 +57,7 @@ def test_a_poll_beside_a_stream_brings_the_volumes_that_the_stream_does_not_tell
     wish = ownership.wishes()[exchange_id]
     pipelines = dict(Pipeline.objects.filter(market__exchange=exchange_id).values_list("market__symbol", "pk"))
 
-    blocking_calls.compare(wish, list(pipelines), wish.generation, pipelines)
+    blocking_calls.compare(wish, list(pipelines), wish.generation, pipelines, {})
 
     assert place.collect(exchange_id) == {"books": 2}
     assert chosen(exchange_id) == largest(told)

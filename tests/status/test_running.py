@@ -113,8 +113,8 @@ def test_the_typescript_client(one_server: Web, key_of: Callable[..., str]) -> N
 
 
 @pytest.fixture(scope="module")
-def four_processes(django_db_setup: None) -> Iterator[Web]:
-    with web(processes=4) as running:
+def two_processes(django_db_setup: None) -> Iterator[Web]:
+    with web(processes=2) as running:
         yield running
 
 
@@ -159,20 +159,20 @@ UNLIMITED = {"requests_per_minute": None, "requests_per_hour": None}
 
 
 @pytest.mark.usefixtures("world")
-def test_accepted_calls_are_the_limit_exactly(four_processes: Web, key_of: Callable[..., str]) -> None:
+def test_accepted_calls_are_the_limit_exactly(two_processes: Web, key_of: Callable[..., str]) -> None:
     key = key_of("pro", tier_changes={"requests_per_minute": 100, "requests_per_hour": 90})
 
-    seen = storm(four_processes, key, 320)
+    seen = storm(two_processes, key, 320)
 
     assert seen == {200: 90, 429: 230}
     assert paid() == 90 * 25
 
 
 @pytest.mark.usefixtures("world")
-def test_served_calls_are_paid_calls_exactly(four_processes: Web, key_of: Callable[..., str]) -> None:
+def test_served_calls_are_paid_calls_exactly(two_processes: Web, key_of: Callable[..., str]) -> None:
     key = key_of("pro", tier_changes={**UNLIMITED, "monthly_credits": 2_510})
 
-    seen = storm(four_processes, key, 320)
+    seen = storm(two_processes, key, 320)
 
     assert seen == {200: 100, 402: 220}
     assert paid() == 2_500
@@ -182,7 +182,7 @@ def test_served_calls_are_paid_calls_exactly(four_processes: Web, key_of: Callab
 def test_a_web_process_killed_in_the_middle_sells_nothing_twice(key_of: Callable[..., str]) -> None:
     key = key_of("pro", tier_changes={**UNLIMITED, "monthly_credits": 5_000})
 
-    with web(processes=4) as server:  # its own: the others' must not feel a process come back
+    with web(processes=2) as server:  # its own: the others' must not feel a process come back
         seen = storm(server, key, 640, lambda: server.workers()[0].kill())
 
     assert seen[None] <= CALLERS

@@ -154,7 +154,7 @@ def test_a_routes_page_compares_limits_over_a_month(db: None) -> None:
     assert (by_limit[0].alerts, by_limit[60].alerts, by_limit[600].alerts) == (720, 720, 0)
     assert by_limit[0].than_now == "60 s earlier"
     assert by_limit[600].than_now == "nothing in common"
-    assert took < 10  # of CPU; measured 0.7
+    assert took < 10  # seconds of CPU
 
 
 def test_the_page_shows_the_table(db: None) -> None:

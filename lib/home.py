@@ -37,7 +37,8 @@ def load_environment(environ: MutableMapping[str, str] | None = None) -> None:
         for key, value in read_env_file(home / name).items():
             if key not in environ and not environ.get(key + FILE_SUFFIX):
                 environ[key] = value
-                names_from_files.add(key)
+                if environ is os.environ:
+                    names_from_files.add(key)
 
 
 def callers_environment() -> dict[str, str]:

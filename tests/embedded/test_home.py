@@ -42,6 +42,7 @@ def test_environment_wins_over_secrets_and_secrets_over_runtime(tmp_path: Path) 
     assert environ["DATABASE_URL"] == "postgres://runtime"
     assert environ["QUERY"] == "a=b"
     assert environ["REDIS_URL"] == ""
+    assert "DATABASE_URL" not in home.names_from_files  # those are of the process's own environment
 
 
 def test_runtime_file_is_private_and_replaced(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from collectors.polling.schedule import BEAT_SILENCE
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerFacts
+from collectors.history.archive_times import ArchiveTimes
 from collectors.status.backups import BackupTimes
 from incidents.rules import changes, conditions, findings
 from incidents.rules.causes import FOUND_BY_EFFECT, OF_SYSTEM, system_key, system_keys
@@ -257,6 +258,7 @@ class Pretended:
             backups=BackupTimes(LONG_AGO - timedelta(days=9), LONG_AGO - timedelta(days=9), LONG_AGO)
             if self.lasting("backup")
             else BackupTimes(self.now, self.now),
+            archive=ArchiveTimes(),
             taken_back_at=self.lasting("stamps in the future"),
             sent_at=beat or sent or self.now,
             switched_off=("sweep",) if self.lasting("schedule") else (),

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from collectors.history.archive_times import ArchiveTimes
 from collectors.polling.schedule import BEAT_SILENCE
 from collectors.rules import worker_status
 from collectors.rules.snapshot import WorkerFacts
-from collectors.history.archive_times import ArchiveTimes
 from collectors.status.backups import BackupTimes
 from incidents.rules import changes, conditions, findings
 from incidents.rules.causes import FOUND_BY_EFFECT, OF_SYSTEM, system_key, system_keys

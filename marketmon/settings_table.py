@@ -41,6 +41,7 @@ DECADE_DAYS = 3650
 # Who needs which secret. `prepare` judges all settings before the others start, and a backup seals the keys.
 OPENS_SEALED = ("web", "worker", "stream", "notify", "backup", "prepare")
 OF_WEB = ("web", "backup", "prepare")
+OF_ARCHIVE = ("web", "worker", "backup", "prepare")  # who reads its files, writes them, keeps and judges the settings
 OF_MESSAGES = ("notify", "backup", "prepare")
 PROCESSES = ("web", "worker", "beat", "pulse", "stream", "notify", "backup", "prepare")
 LOCAL_POSTGRES = {
@@ -382,11 +383,12 @@ ARCHIVE = Section(
         ),
         Setting("ARCHIVE_S3_REGION", TEXT, "", "its region", usually="as the machine is configured"),
         Setting(
-            "ARCHIVE_S3_KEY", SECRET, "", "the access key's id", usually="as the machine is configured", is_secret=True
+            "ARCHIVE_S3_KEY", SECRET, "", "the access key's id", usually="as the machine is configured", is_secret=True,
+            needed_by=OF_ARCHIVE,
         ),
         Setting(
             "ARCHIVE_S3_SECRET", SECRET, "", "the access key's secret", usually="as the machine is configured",
-            is_secret=True,
+            is_secret=True, needed_by=OF_ARCHIVE,
         ),
     ),
 )  # fmt: skip

@@ -41,7 +41,7 @@ LOCALEDIR
 """
 LIBPQ_NAMES = frozenset(f"PG{word}" for word in LIBPQ_WORDS.split())
 
-names_without_effect: list[str] = []  # that were in the environment
+names_without_effect: list[str] = []  # that were in this process's environment
 
 
 def forget_libpq_names(environ: MutableMapping[str, str] | None = None) -> None:
@@ -49,7 +49,8 @@ def forget_libpq_names(environ: MutableMapping[str, str] | None = None) -> None:
     environ = os.environ if environ is None else environ
     for name in sorted(LIBPQ_NAMES & set(environ)):
         del environ[name]
-        names_without_effect.append(name)
+        if environ is os.environ:
+            names_without_effect.append(name)
 
 
 def read_postgres(setting: Setting, text: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_a_replayed_connection_waits_for_the_clients_words(sandbox: Sandbox, rec
         report = probe.probe(candidate("kraken", base_url=url), now=clock.now().timestamp(), stream_seconds=8)
 
     assert report.pushed is not None
-    assert len(report.pushed.quotes) == report.pushed.asked
+    assert len(report.pushed.quotes) >= probe.STREAM_SHARE * report.pushed.asked
 
 
 def test_an_answer_that_never_came_does_not_come_again(sandbox: Sandbox, tmp_path: Path) -> None:

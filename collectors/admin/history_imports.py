@@ -21,7 +21,7 @@ from exchanges.models import AuditEntry, Exchange
 from exchanges.symbols import AmbiguousSymbol
 from lib import clock
 from lib.admin_pages import PageAdmin
-from web.admin import InfinitePaginator, cut, since, utc, word_filter
+from web.admin import InfinitePaginator, cut, since, word_filter
 
 STATE_LABELS = {"running": "info", "done": "success", "stopped": "warning", "refused": "danger"}
 
@@ -86,6 +86,7 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(HistoryImport)
 class HistoryImportAdmin(PageAdmin):
     form = ImportForm
+    fields = ("exchange", "symbol", "start_at", "end_at")
     paginator = InfinitePaginator
     show_full_result_count = False
     list_display = ("market", "span", "state_word", "how_far", "stored", "known", "lacking", "why", "asked")
@@ -131,9 +132,11 @@ class HistoryImportAdmin(PageAdmin):
     def market(self, wanted: HistoryImport) -> str:
         return str(wanted.pipeline.market)
 
-    @display(description="time", header=True)
+    @display(description="time (UTC)", header=True)
     def span(self, wanted: HistoryImport) -> tuple[str, str]:
-        return f"since {utc(wanted.start_at)}", f"until {utc(wanted.end_at)}"
+        one_line = '<span style="white-space: nowrap">{}</span>'
+        start, end = (f"{moment:%Y-%m-%d %H:%M}" for moment in (wanted.start_at, wanted.end_at))
+        return format_html(one_line, f"since {start}"), format_html(one_line, f"until {end}")
 
     @display(description="state", label=STATE_LABELS)
     def state_word(self, wanted: HistoryImport) -> str:

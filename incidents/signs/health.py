@@ -63,7 +63,7 @@ class SystemHealth:
     exchanges: int = 0
     wrong_clocks: tuple[str, ...] = ()
     all_differ_alike: bool = False
-    leapt_hours: int = 0
+    leapt_seconds: int = 0
     valkey_refusal: str = ""
     database: DatabaseState = NOT_ASKED
 
@@ -154,7 +154,7 @@ def assess(
         all_differ_alike=bool(wrong) and all(each.all_differ_alike for each in wrong),
         valkey_refusal=refusal,
         database=seen.database,
-        leapt_hours=math.ceil(max((each.leapt_seconds for each in live or ()), default=0.0) / 3600),
+        leapt_seconds=round(max((each.leapt_seconds for each in live or ()), default=0.0)),
     )
 
 
@@ -284,10 +284,10 @@ def _clock_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm
                 cause="clock",
             )
         )
-    if health.leapt_hours:
+    if health.leapt_seconds:
         found.append(
             Alarm(
-                f"PostgreSQL's clock has leapt ahead, by up to {health.leapt_hours} h: nothing is deleted for an hour",
+                f"PostgreSQL's clock has leapt ahead by {_about(health.leapt_seconds)}: nothing is deleted for an hour",
                 "see that the time of its host is right",
                 tone=Tone.WARNING,
                 cause="clock leapt",
@@ -304,6 +304,13 @@ def _clock_alarms(health: SystemHealth, seen: Seen, now: datetime) -> list[Alarm
             )
         )
     return found
+
+
+def _about(seconds: float) -> str:
+    """Returns a span in the largest unit of which it has two or more, cut."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds // 60:.0f} min" if seconds < 7200 else f"{seconds // 3600:.0f} h"
 
 
 def _lag(moment: datetime | None, now: datetime) -> float:

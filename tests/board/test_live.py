@@ -310,10 +310,13 @@ def test_where_all_clocks_differ_alike_the_databases_host_is_named(
     assert "PostgreSQL&#x27;s clock differs from every process" in said(well)
 
 
-def test_a_leap_of_the_databases_clock_is_said(well: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    hear(monkeypatch, state=clock.ClockState(0.0, False, False, False, leapt_seconds=864_000.0))
+@pytest.mark.parametrize(("seconds", "told"), [(37.2, "37 s"), (3_000.0, "50 min"), (864_000.0, "240 h")])
+def test_a_leap_of_the_databases_clock_is_said(
+    well: datetime, monkeypatch: pytest.MonkeyPatch, seconds: float, told: str
+) -> None:
+    hear(monkeypatch, state=clock.ClockState(0.0, False, False, False, leapt_seconds=seconds))
 
-    assert "leapt ahead, by up to 240 h" in said(well)
+    assert f"leapt ahead by {told}: nothing is deleted" in said(well)
 
 
 @pytest.mark.parametrize(("waiting", "is_said"), [(10, False), (11, True)])

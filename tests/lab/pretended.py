@@ -270,7 +270,7 @@ class Pretended:
             is_beat_late=lag > health.BEAT_LATE_SECONDS, is_beat_dead=lag > BEAT_SILENCE.total_seconds(),
             pulse="seen", is_pulse_dead=False, stream_processes=0 if self._is_noticed("streams") else 1,
             streamed=len(STREAMED), round_trip_ms=1000 if self.lasting("database") else 2, disk=self._disk(),
-            backups=seen.backups, exchanges=len(NAMES), leapt_hours=9 if self.lasting("clock leapt") else 0,
+            backups=seen.backups, exchanges=len(NAMES), leapt_seconds=37 if self.lasting("clock leapt") else 0,
             worker_processes=None if self.lasting("valkey") else 0 if self._is_noticed("worker") else 2,
             wrong_clocks=("worker on a, 90 s ahead",) if self.lasting("clock") else (),
         )  # fmt: skip

@@ -295,7 +295,7 @@ def test_viewers_see_budgets_and_only_operators_make_them(db: None) -> None:
         ({}, "Not counted yet"),
         ({"counted_at": datetime.fromisoformat("2026-12-01T00:00:00Z"), "expected": 0}, "Nothing was expected"),
         ({"counted_at": datetime.fromisoformat("2026-12-01T00:00:00Z"), "expected": 10_000, "spent": {"us": 3},
-          "burn": "fast", "burning": ["kraken"]}, "7 of 10 minutes left (70 %)"),
+          "burn": "fast", "burning": ["kraken"]}, "7.0 of 10.0 minutes left (70 %)"),
         ({"is_enabled": False}, "Switched off"),
     ],
 )  # fmt: skip
